@@ -1,0 +1,93 @@
+"""What the embedded Secret Manager holds: secrets and versions, and their JSON as the API answers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.secret_fields import time_of
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret's metadata. Times are microseconds since the epoch.
+
+    Attributes:
+        project: The project's number.
+        id: The last part of its name.
+        born: Order of creation, newest highest.
+        created: When.
+        etag: Of this state, quotes included.
+        fields: What the client set, in the API's JSON form.
+        policy: Its IAM policy, in the API's JSON form.
+    """
+
+    project: str
+    id: str
+    born: int
+    created: int
+    etag: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The resource name, with the project's number as Google answers it."""
+        return f"projects/{self.project}/secrets/{self.id}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The API's ``Secret`` message."""
+        fields = {key: value for key, value in self.fields.items() if value or key == "replication"}
+        if "versionAliases" in fields:
+            fields["versionAliases"] = {alias: str(number) for alias, number in fields["versionAliases"].items()}
+        return {"name": self.name, "createTime": time_of(self.created), "etag": self.etag, **fields}
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version. Times are microseconds since the epoch; ``sealed`` is the payload as kept, b"" once destroyed."""
+
+    number: int
+    created: int
+    state: str
+    etag: str
+    checksum: int
+    checksum_given: bool
+    replication: dict[str, Any]
+    destroyed: int | None = None
+    destroy_at: int | None = None
+    sealed: bytes = field(default=b"", repr=False)
+
+    def name_in(self, secret: Secret) -> str:
+        """The resource name, with the project's number."""
+        return f"{secret.name}/versions/{self.number}"
+
+    def to_json(self, secret: Secret) -> dict[str, Any]:
+        """The API's ``SecretVersion`` message."""
+        answer: dict[str, Any] = {
+            "name": self.name_in(secret),
+            "createTime": time_of(self.created),
+            "state": self.state,
+            "replicationStatus": self.replication,
+            "etag": self.etag,
+        }
+        if self.checksum_given:
+            answer["clientSpecifiedPayloadChecksum"] = True
+        if self.destroyed is not None:
+            answer["destroyTime"] = time_of(self.destroyed)
+        if self.destroy_at is not None:
+            answer["scheduledDestroyTime"] = time_of(self.destroy_at)
+        return answer
+
+
+def replication_status(replication: dict[str, Any]) -> dict[str, Any]:
+    """A version's ``replicationStatus`` under its secret's replication policy."""
+
+    def status(place: dict[str, Any]) -> dict[str, Any]:
+        key = place.get("customerManagedEncryption", {}).get("kmsKeyName")
+        used = {"customerManagedEncryption": {"kmsKeyVersionName": f"{key}/cryptoKeyVersions/1"}} if key else {}
+        return {**({"location": place["location"]} if "location" in place else {}), **used}
+
+    if "automatic" in replication:
+        return {"automatic": status(replication["automatic"])}
+    return {"userManaged": {"replicas": [status(place) for place in replication["userManaged"]["replicas"]]}}

@@ -1,0 +1,182 @@
+"""HTTP/1.1 for the stand-ins: connections, keep-alive, refusals, and the ways of sending an answer badly."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from local.exchange import Answer, Fault, Request
+
+BODY_LIMIT = 10 * 1024 * 1024
+"""Bytes of a request's body taken at most."""
+
+
+class Responder(Protocol):
+    """Whoever says what is answered to a request."""
+
+    def respond(self, request: Request) -> tuple[Fault | None, Answer]:
+        """The answer, and the fault that spoils its sending, if any."""
+
+    def pause(self, seconds: float) -> bool:
+        """Waits; True at once where the server is being stopped."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """A threading server that knows its open connections, so that it can end them."""
+
+    allow_reuse_address = True
+    request_queue_size = 256
+
+    def __init__(self, responder: Responder, address: tuple[str, int], family: socket.AddressFamily) -> None:
+        self.responder = responder
+        self.address_family = family
+        self._open: dict[socket.socket, threading.Thread] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Binds without looking up this machine's name, which the standard class does and which can take seconds."""
+        socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Gives a new connection a thread, both known to the server while it is open."""
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        with self._lock:
+            self._open[request] = thread
+        thread.start()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serves one connection until it ends."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._open.pop(request, None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Connections that callers break off are normal here and nothing to print."""
+
+    def close_connections(self) -> None:
+        """Ends every open connection and waits a little for its thread."""
+        with self._lock:
+            connections = list(self._open.items())
+        for connection, _ in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for _, thread in connections:
+            thread.join(5)
+
+
+def _refused(status: int, message: str) -> Answer:
+    return Answer(status, {"message": message})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: LoopbackServer
+
+    def serve(self) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            self.close_connection = True
+            self._send(refusal)
+            return
+        path, _, query = self.path.partition("?")
+        request = Request(
+            method=self.command,
+            path=unquote(path),
+            query=query,
+            headers=self.headers,
+            body=self.rfile.read(int(self.headers.get("Content-Length", "0"))),
+        )
+        self._send_through(*self.server.responder.respond(request))
+
+    # The names that the standard class looks for.
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = serve  # noqa: N815
+
+    def _refusal(self) -> Answer | None:
+        """Why a request is not looked at: pages of other sites must not reach a server that asks for no password."""
+        host = urlsplit("//" + self.headers.get("Host", "localhost")).hostname or ""
+        if not is_loopback(host):
+            return _refused(421, "This server answers to loopback host names only.")
+        origin = self.headers.get("Origin", "null")
+        foreign = self.headers.get("Sec-Fetch-Site") == "cross-site" or (
+            origin != "null" and not is_loopback(urlsplit(origin).hostname or "")
+        )
+        if foreign and self.command not in ("GET", "HEAD"):
+            return _refused(403, "This server takes no requests from other sites' pages.")
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+            return _refused(411, "A Content-Length is needed.")
+        if int(length) > BODY_LIMIT:
+            return _refused(413, f"A body may have {BODY_LIMIT} bytes.")
+        return None
+
+    def _send_through(self, fault: Fault | None, answer: Answer) -> None:
+        match fault.do if fault is not None else "answer":
+            case "drop":
+                self._hang_up()
+            case "truncate":
+                body = answer.payload
+                self.wfile.write(self._head(answer, len(body)) + body[: len(body) // 2])
+                self._hang_up()
+            case "drip":
+                body = answer.payload
+                self.wfile.write(self._head(answer, len(body)))
+                self._drip(body, fault.seconds if fault is not None else 0)
+            case _:
+                self._send(answer)
+
+    def _drip(self, body: bytes, seconds: float) -> None:
+        pieces = max(1, min(len(body), 20))
+        step = -(-len(body) // pieces)
+        for start in range(0, len(body), max(step, 1)):
+            if self.server.responder.pause(seconds / pieces):
+                self.close_connection = True
+                return
+            self.wfile.write(body[start : start + step])
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _head(self, answer: Answer, length: int) -> bytes:
+        try:
+            phrase = HTTPStatus(answer.status).phrase
+        except ValueError:
+            phrase = "Unknown"
+        lines = [f"HTTP/1.1 {answer.status} {phrase}"]
+        if not any(name.lower() == "content-type" for name in answer.headers):
+            lines.append(f"Content-Type: {answer.content_type}")
+        lines.append(f"Content-Length: {length}")
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        if self.close_connection:
+            lines.append("Connection: close")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def _send(self, answer: Answer) -> None:
+        body = answer.payload
+        self.wfile.write(self._head(answer, len(body)) + (b"" if self.command == "HEAD" else body))
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """The standard class prints every address, and codes are in addresses."""

@@ -1,0 +1,38 @@
+"""An embedded Secret Manager and the official client that it is held against."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import secretmanager_v1
+
+from local.secret_manager import SecretManagerServer
+
+Client = secretmanager_v1.SecretManagerServiceClient
+
+
+@pytest.fixture
+def server() -> Iterator[SecretManagerServer]:
+    with SecretManagerServer() as running:
+        yield running
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], Client]]:
+    """Makes official clients over REST for a server's URL."""
+    clients: list[Client] = []
+
+    def make(url: str) -> Client:
+        options = {"api_endpoint": url}
+        credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+        clients.append(Client(transport="rest", credentials=credentials, client_options=options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.transport.close()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def client(server: SecretManagerServer, connect: Callable[[str], Client]) -> Client:
+    return connect(server.url)

@@ -1,0 +1,257 @@
+"""The embedded Secret Manager's file: mode, encryption, its key, restarts, and processes that are killed."""
+
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from google.cloud import secretmanager_v1
+
+import local
+from local.secret_manager import SecretManagerServer
+from local.serving import CannotStart
+
+Client = secretmanager_v1.SecretManagerServiceClient
+Connect = Callable[[str], Client]
+SECRET = "projects/acme-dev/secrets/s"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "secrets.db"
+
+
+def fill(server: SecretManagerServer) -> None:
+    server.create("s", project="acme-dev", labels={"env": "dev"}, annotations={"note": "ünicode"})
+    for data in (b"canary-one", b"canary-two", b"canary-three"):
+        server.add_version("s", data)
+    server.set_state("s", 1, "DESTROYED")
+    server.set_state("s", 2, "DISABLED")
+
+
+class TestKeeping:
+    def test_everything_is_there_after_a_restart(self, path: Path, connect: Connect) -> None:
+        """Secrets, labels, annotations, policies, states and etags outlive the process, and numbers go on."""
+        with SecretManagerServer(path=path) as server:
+            fill(server)
+            server.create("later", project="acme-dev")
+            client = connect(server.url)
+            binding = {"role": "roles/viewer", "members": ["user:a@example.com"]}
+            policy = client.set_iam_policy(request={"resource": SECRET, "policy": {"bindings": [binding]}})
+            before = server.secrets()
+            listed = list(client.list_secrets(parent="projects/acme-dev"))
+            versions = list(client.list_secret_versions(parent=SECRET))
+        with SecretManagerServer(path=path) as server:
+            client = connect(server.url)
+            assert server.secrets() == before
+            assert server.payloads("s") == [b"", b"canary-two", b"canary-three"]
+            assert list(client.list_secrets(parent="projects/acme-dev")) == listed
+            assert list(client.list_secret_versions(parent=SECRET)) == versions
+            assert client.get_iam_policy(request={"resource": SECRET}) == policy
+            assert server.add_version("s", b"four") == 4
+
+    def test_a_deleted_secret_stays_deleted(self, path: Path) -> None:
+        """A deletion is kept, and the name starts anew."""
+        with SecretManagerServer(path=path) as server:
+            fill(server)
+            server.delete("s")
+        with SecretManagerServer(path=path) as server:
+            assert server.secrets() == {}
+            server.create("s", project="acme-dev")
+            assert server.add_version("s", b"x") == 1
+
+    def test_one_server_can_stop_and_start(self, path: Path) -> None:
+        """Stopping gives the file up, starting takes it again."""
+        server = SecretManagerServer(path=path)
+        for number in (1, 2):
+            with server:
+                if number == 1:
+                    server.create("s", project="acme-dev")
+                assert server.add_version("s", b"x") == number
+
+    def test_memory_outlives_a_stop(self) -> None:
+        """Without a file a stopped server still has everything when it is started again."""
+        server = SecretManagerServer()
+        with server:
+            fill(server)
+        with server:
+            assert server.payloads("s")[2] == b"canary-three"
+
+
+class TestSecrecy:
+    def test_only_the_owner_can_read_it(self, path: Path) -> None:
+        """Store and key are mode 0600 in a folder of mode 0700, and nothing else is left beside them."""
+        with SecretManagerServer(path=path) as server:
+            fill(server)
+            during = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
+        after = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
+        assert during == after == {"secrets.db": 0o600, "secrets.db.key": 0o600}
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+    def test_a_wider_mode_is_narrowed(self, path: Path) -> None:
+        """A store that was copied with a wider mode is the owner's alone again after a start."""
+        with SecretManagerServer(path=path):
+            pass
+        path.chmod(0o644)
+        with SecretManagerServer(path=path):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_values_are_encrypted(self, path: Path) -> None:
+        """No payload is readable in the file."""
+        with SecretManagerServer(path=path) as server:
+            fill(server)
+            assert b"canary" not in path.read_bytes()
+        assert b"canary" not in path.read_bytes()
+
+    def test_destroyed_values_are_gone(self, path: Path) -> None:
+        """A destroyed value leaves the file, even for those who have the key."""
+        with SecretManagerServer(path=path) as server:
+            server.create("s", project="acme-dev")
+            server.add_version("s", b"x" * 60_000)
+            token = path.read_bytes().count(b"gAAAA")
+            server.set_state("s", 1, "DESTROYED")
+            assert path.read_bytes().count(b"gAAAA") == token - 1
+
+    def test_a_link_is_not_followed(self, path: Path, tmp_path: Path) -> None:
+        """A symbolic link in the store's place is refused."""
+        path.parent.mkdir()
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(CannotStart, match="cannot be written"):
+            SecretManagerServer(path=path).start()
+
+
+class TestTrouble:
+    def test_a_missing_key(self, path: Path) -> None:
+        """A store without its key is one sentence that says what to do, and stays as it was."""
+        with SecretManagerServer(path=path) as server:
+            fill(server)
+        key = path.with_name("secrets.db.key")
+        kept = key.read_bytes()
+        key.unlink()
+        for _ in range(2):
+            with pytest.raises(CannotStart, match=r"^The key of the store .* is missing: put .*\.key back, or remove"):
+                SecretManagerServer(path=path).start()
+        key.write_bytes(kept)
+        with SecretManagerServer(path=path) as server:
+            assert server.payloads("s")[2] == b"canary-three"
+
+    @pytest.mark.parametrize("wrong", [b"nonsense", b"A" * 43 + b"="])
+    def test_a_wrong_key(self, path: Path, wrong: bytes) -> None:
+        """Another store's key is one sentence that says what to do."""
+        with SecretManagerServer(path=path) as server:
+            fill(server)
+        path.with_name("secrets.db.key").write_bytes(wrong)
+        with pytest.raises(CannotStart, match=r"is not the one of the store .*: put the right one back, or remove"):
+            SecretManagerServer(path=path).start()
+
+    def test_another_file(self, path: Path) -> None:
+        """A file that is no store is one sentence, and not written to."""
+        path.parent.mkdir()
+        path.write_bytes(b"somebody's notes, long enough to be looked at" * 100)
+        before = path.read_bytes()
+        with pytest.raises(CannotStart, match="is not a store of the embedded Secret Manager"):
+            SecretManagerServer(path=path).start()
+        assert path.read_bytes() == before
+
+    def test_a_folder_that_cannot_be(self, tmp_path: Path) -> None:
+        """A place where nothing can be written is one sentence."""
+        (tmp_path / "file").write_text("")
+        with pytest.raises(CannotStart, match="cannot be written"):
+            SecretManagerServer(path=tmp_path / "file" / "secrets.db").start()
+
+    def test_a_second_process(self, path: Path) -> None:
+        """A store in use is one sentence, and the first one goes on."""
+        with SecretManagerServer(path=path) as server:
+            with pytest.raises(CannotStart, match=r"^Another process is using the store .*: stop that one or name"):
+                SecretManagerServer(path=path).start()
+            fill(server)
+
+    def test_a_taken_port_gives_the_store_back(self, path: Path) -> None:
+        """A start that fails for its port leaves the store to others."""
+        with SecretManagerServer() as other:
+            port = int(other.address.rpartition(":")[2])
+            with pytest.raises(CannotStart, match="Port"):
+                SecretManagerServer(path=path, port=port).start()
+        with SecretManagerServer(path=path):
+            pass
+
+
+class Process:
+    """``python -m local.secret_manager`` as somebody would start it."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._popen = subprocess.Popen(
+            [sys.executable, "-m", "local.secret_manager", "--port", "0", *arguments],
+            cwd=Path(local.__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._popen.stdout is not None
+        self._out = self._popen.stdout
+        self.greeting = self._out.readline()
+        self.url = self.greeting.partition(": ")[2].split(" ")[0]
+
+    def end(self, number: int | None = None) -> tuple[int, str]:
+        """Sends a signal, if any, and waits; the exit status and what else was printed."""
+        if number is not None:
+            self._popen.send_signal(number)
+        rest = self._out.read()
+        return self._popen.wait(20), rest
+
+    def stop(self) -> None:
+        """Leaves nothing behind."""
+        self._popen.kill()
+        self._popen.wait(20)
+        self._out.close()
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        started.append(Process(*arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+class TestProcess:
+    def test_nothing_answered_is_lost_by_sigkill(
+        self, path: Path, run: Callable[..., Process], connect: Connect
+    ) -> None:
+        """What was answered is there after SIGKILL, and nothing is left beside the store."""
+        process = run("--store", str(path))
+        client = connect(process.url)
+        secret: dict[str, Any] = {"replication": {"automatic": {}}}
+        client.create_secret(request={"parent": "projects/acme-dev", "secret_id": "s", "secret": secret})
+        for number in range(20):
+            client.add_secret_version(request={"parent": SECRET, "payload": {"data": str(number).encode()}})
+        process.end(signal.SIGKILL)
+        with SecretManagerServer(path=path) as server:
+            assert server.payloads("s") == [str(number).encode() for number in range(20)]
+        assert sorted(entry.name for entry in path.parent.iterdir()) == ["secrets.db", "secrets.db.key"]
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_stops_cleanly(self, path: Path, run: Callable[..., Process], number: int) -> None:
+        """SIGTERM and Ctrl-C end it quietly with status 0."""
+        process = run("--store", str(path), "--log")
+        host = process.url.removeprefix("http://")
+        assert process.greeting == f"Secret Manager: {process.url}  (SECRET_MANAGER_EMULATOR_HOST={host})\n"
+        requests.get(f"{process.url}/v1/{SECRET}?fields=x", timeout=20)
+        assert process.end(number) == (0, f"GET /v1/{SECRET} 404\n")
+
+    def test_trouble_is_one_sentence_and_a_status(self, path: Path, run: Callable[..., Process]) -> None:
+        """A start that fails prints one sentence and ends with status 1."""
+        run("--store", str(path))
+        second = run("--store", str(path))
+        assert second.greeting.startswith("Another process is using the store ")
+        assert second.end() == (1, "")
