@@ -1,0 +1,84 @@
+"""The one place that knows the time.
+
+Everything else asks here, so that a test can put another time in place by replacing these functions.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+
+def now() -> datetime:
+    """The time of day, in UTC."""
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def monotonic() -> float:
+    """Seconds on a clock that never jumps; good for measuring, not for dates."""
+    return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Wait for `seconds`."""
+    time.sleep(seconds)
+
+
+def milliseconds(moment: datetime) -> int:
+    """`moment` as milliseconds since 1970, rounded down."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def from_milliseconds(value: int) -> datetime:
+    """The opposite of `milliseconds`.
+
+    Raises:
+        OverflowError: the value lies beyond the years that dates can hold.
+    """
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
+
+
+def text(moment: datetime, *, precise: bool = False) -> str:
+    """RFC 3339 in UTC with `Z`, to the second (rounded down), or to the millisecond if `precise`."""
+    stamp = moment.astimezone(UTC).isoformat(timespec="milliseconds" if precise else "seconds")
+    return stamp.replace("+00:00", "Z")
+
+
+def parse(stamp: str) -> datetime:
+    """Read an RFC 3339 time; one without an offset is taken as UTC.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    moment = datetime.fromisoformat(stamp)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def later(moment: datetime, seconds: float) -> datetime | None:
+    """`moment` and so many seconds, or None where that lies beyond the calendar."""
+    try:
+        return moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
+class Deadline:
+    """A point in time by which something has to be over."""
+
+    def __init__(self, seconds: float) -> None:
+        """Start it: it is reached in `seconds`."""
+        self._end = monotonic() + seconds
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never less than 0."""
+        return max(0.0, self._end - monotonic())
+
+    @property
+    def over(self) -> bool:
+        """Whether it has been reached."""
+        return self.remaining <= 0.0
+
+    def within(self, seconds: float) -> Deadline:
+        """The earlier of this deadline and one in `seconds`."""
+        return Deadline(min(seconds, self.remaining))

@@ -1,0 +1,205 @@
+"""Connect links and states: signed, dated texts that carry what the flow has to remember, since nothing else does.
+
+A link is sent to a person; a state goes to TikTok and comes back, and counts only together with the cookie of the
+browser that it was made for. Each kind is signed for itself, so that one is never taken for the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from tokenkeeper import clock
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import LinkExpired, LinkInvalid, LinkUsed
+from tokenkeeper.secrecy import Secret
+from tokenkeeper.settings import CONNECTION
+
+USUAL_LIFE = timedelta(hours=72)
+SHORTEST_LIFE = timedelta(minutes=5)
+LONGEST_LIFE = timedelta(days=30)
+STATE_LIFE = timedelta(hours=1)  # as long as TikTok's authorization code lives
+_CLOCKS_DIFFER_BY = timedelta(minutes=15)  # a link is made on the operator's own machine
+_INSTANCES_DIFFER_BY = timedelta(seconds=10)  # a state is made and read by the function
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a connect link says.
+
+    Attributes:
+        connection: The connection that it makes.
+        id: Its own id.
+        issued_at: When it was made, to the millisecond.
+        expires_at: Until when it is good.
+        any_account: Whether it may replace a connection's advertisers by altogether different ones.
+    """
+
+    connection: str
+    id: str
+    issued_at: datetime
+    expires_at: datetime
+    any_account: bool
+
+    def check_unused(self, connection: Connection) -> None:
+        """See whether the link is still good for the connection as it stands.
+
+        Raises:
+            LinkUsed: it made the connection, or was issued before the connection was made.
+        """
+        made = connection.connected_at
+        if self.id == connection.last_link or (made is not None and self.issued_at <= made):
+            raise LinkUsed("the link was used, or is older than the connection")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a state says.
+
+    Attributes:
+        link: The link that the flow began with.
+        flow: Names the flow's cookie.
+        binding: Hash of that cookie's value.
+        issued_at: When the flow began.
+    """
+
+    link: Link
+    flow: str
+    binding: str
+    issued_at: datetime
+
+
+class Signer:
+    """Makes and reads links, states and the result that a browser keeps for a while."""
+
+    def __init__(self, keys: Sequence[Secret]) -> None:
+        """Set up with the signing keys, newest first: the newest signs, all verify."""
+        oldest_first = [key.reveal() for key in reversed(keys)]
+
+        def serializer(salt: str) -> URLSafeSerializer:
+            return URLSafeSerializer(
+                oldest_first,
+                salt=f"tokenkeeper.{salt}",
+                signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+            )
+
+        self._links = serializer("link")
+        self._states = serializer("state")
+        self._results = serializer("result")
+
+    def new_link(
+        self, connection: str, life: timedelta = USUAL_LIFE, *, any_account: bool = False
+    ) -> tuple[Link, Secret]:
+        """Make a link.
+
+        Args:
+            connection: A checked name.
+            life: How long it is good.
+            any_account: See `Link`.
+
+        Returns:
+            The link, and its signed text.
+
+        Raises:
+            ValueError: the life is shorter than 5 minutes or longer than 30 days.
+        """
+        if not SHORTEST_LIFE <= life <= LONGEST_LIFE:
+            raise ValueError("a link lives 5 minutes to 30 days")
+        now = clock.from_milliseconds(clock.milliseconds(clock.now()))
+        link = Link(connection, secrets.token_urlsafe(9), now, now + life, any_account)
+        return link, Secret(str(self._links.dumps(_packed(link))))
+
+    def read_link(self, text: str) -> Link:
+        """Read a link's text.
+
+        Raises:
+            LinkInvalid: it is none of ours, or was changed.
+            LinkExpired: its time is over.
+        """
+        try:
+            link = _unpacked(self._links.loads(text))
+        except (BadData, ValueError, TypeError, OverflowError):
+            raise LinkInvalid("the link is not signed by this function") from None
+        now = clock.now()
+        if link.issued_at > now + _CLOCKS_DIFFER_BY:
+            raise LinkInvalid("the link is dated in the future")
+        if now > link.expires_at:
+            raise LinkExpired("the link has expired")
+        return link
+
+    def new_state(self, link: Link) -> tuple[str, State, Secret]:
+        """Begin a flow.
+
+        Returns:
+            The state's text, what it says, and the value of the cookie that binds it to a browser.
+        """
+        nonce = Secret(secrets.token_urlsafe(24))
+        state = State(link, secrets.token_hex(4), _hash(nonce.reveal()), clock.now())
+        packed = [*_packed(link), state.flow, state.binding, clock.milliseconds(state.issued_at)]
+        return str(self._states.dumps(packed)), state, nonce
+
+    def read_state(self, text: str) -> State:
+        """Read a state's text; `bound_to` has to be asked as well.
+
+        Raises:
+            LinkInvalid: it is none of ours, was changed, or is dated in the future.
+            LinkExpired: it is more than an hour old.
+        """
+        try:
+            *packed, flow, binding, issued = self._states.loads(text)
+            state = State(_unpacked(packed), str(flow), str(binding), clock.from_milliseconds(issued))
+        except (BadData, ValueError, TypeError, OverflowError):
+            raise LinkInvalid("the state is not signed by this function") from None
+        age = clock.now() - state.issued_at
+        if age < -_INSTANCES_DIFFER_BY:
+            raise LinkInvalid("the state is dated in the future")
+        if age > STATE_LIFE:
+            raise LinkExpired("the state has expired")
+        return state
+
+    def sign_result(self, result: object) -> str:
+        """A text for the browser to keep; `read_result` gives back what went in."""
+        return str(self._results.dumps(result))
+
+    def read_result(self, text: str) -> object:
+        """What `sign_result` was given, or None where the text is none of ours."""
+        try:
+            return self._results.loads(text)
+        except BadData:
+            return None
+
+
+def bound_to(state: State, cookie: str) -> bool:
+    """Whether the cookie is that of the browser which began the flow."""
+    return hmac.compare_digest(_hash(cookie), state.binding)
+
+
+def _hash(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:16]).decode().rstrip("=")
+
+
+def _packed(link: Link) -> list[object]:
+    issued, expires = clock.milliseconds(link.issued_at), clock.milliseconds(link.expires_at)
+    return [link.connection, link.id, issued, expires, int(link.any_account)]
+
+
+def _unpacked(packed: object) -> Link:
+    if not isinstance(packed, list):
+        raise TypeError
+    connection, id_, issued, expires, any_account = packed
+    if not isinstance(connection, str) or not CONNECTION.fullmatch(connection):
+        raise ValueError
+    return Link(
+        connection,
+        str(id_),
+        clock.from_milliseconds(issued),
+        clock.from_milliseconds(expires),
+        any_account=any_account == 1,
+    )

@@ -1,0 +1,141 @@
+"""The only place that writes logs: one JSON object a line for Cloud Logging, readable lines on a terminal.
+
+Fields as in "Structured logging" of Google Cloud's documentation: `severity`, `message`, the trace; and ours: `event`,
+`connection`, `reference` and what else a caller adds.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TextIO
+
+from tokenkeeper import clock
+from tokenkeeper.secrecy import Secret
+
+Field = str | int | float | bool | None | list[str] | dict[str, int]
+
+_LONGEST_TEXT = 1000
+_MOST_ITEMS = 100
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_CONTEXT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("log_context", default=_NOTHING)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
+_CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+_stream: TextIO | None = None
+
+
+def write_to(stream: TextIO) -> None:
+    """Send everything to `stream` from now on. Without this call it is standard output."""
+    global _stream
+    _stream = stream
+
+
+def event(severity: str, name: str, message: str, **fields: Field) -> None:
+    """Write one entry.
+
+    Args:
+        severity: Cloud Logging's: `INFO`, `NOTICE`, `WARNING`, `ERROR` or `CRITICAL`.
+        name: What happened, for filters and metrics: `connection.stored`.
+        message: One sentence for a person.
+        fields: What else there is to say; None is left out. Never anything secret.
+    """
+    entry: dict[str, object] = {"severity": severity, "message": _clean(message), "event": name}
+    entry |= {key: _clean(value) for key, value in fields.items() if value is not None}
+    entry |= _CONTEXT.get()
+    stream = _stream or sys.stdout
+    line = readable(entry, clock.now()) if stream.isatty() else json.dumps(entry, ensure_ascii=False)
+    stream.write(line + "\n")  # one write for each entry: lines of several threads do not mix
+    stream.flush()
+
+
+def defect(error: BaseException, **fields: Field) -> None:
+    """Write an error that nobody expected.
+
+    Its type and where it came from are kept, its text is not: a library's exception may hold an address with a
+    secret in it, or a piece of an answer.
+    """
+    places = " < ".join(
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(_frames(error.__traceback__))
+    )
+    event(
+        "ERROR",
+        "defect",
+        f"Unexpected {type(error).__name__} at {places or 'an unknown place'}. This is a defect of the token keeper.",
+        **fields,
+    )
+
+
+def readable(entry: Mapping[str, object], at: datetime) -> str:
+    """One entry as a person reads it on a terminal."""
+    rest = {key: value for key, value in entry.items() if key not in _SHOWN and not key.startswith("logging.")}
+    tail = "  ".join(f"{key}={value}" for key, value in rest.items() if not isinstance(value, dict))
+    head = f"{at.astimezone():%H:%M:%S} {entry.get('severity', 'INFO')!s:<8} {entry.get('event', '')!s:<26}"
+    return f"{head} {entry.get('message', '')}" + (f"  [{tail}]" if tail else "")
+
+
+_SHOWN = {"severity", "message", "event"}
+
+
+@contextmanager
+def context(header: Callable[[str], str | None], project: str, **fields: str) -> Iterator[None]:
+    """Add the trace that the request names, and `fields`, to every entry written inside.
+
+    Args:
+        header: Gives a header of the request: `traceparent` (W3C) or `X-Cloud-Trace-Context` (Google).
+        project: The project that the trace belongs to; empty: none is written.
+        fields: More to add, such as `reference`.
+    """
+    added = dict(fields)
+    w3c = _TRACEPARENT.fullmatch(header("traceparent") or "")
+    google = _CLOUD_TRACE.fullmatch(header("X-Cloud-Trace-Context") or "")
+    if project and w3c:
+        added["logging.googleapis.com/trace"] = f"projects/{project}/traces/{w3c[1]}"
+        added["logging.googleapis.com/spanId"] = w3c[2]
+    elif project and google:
+        added["logging.googleapis.com/trace"] = f"projects/{project}/traces/{google[1].lower()}"
+        if google[2] is not None:
+            added["logging.googleapis.com/spanId"] = f"{int(google[2]) % 2**64:016x}"
+    token = _CONTEXT.set({**_CONTEXT.get(), **added})
+    try:
+        yield
+    finally:
+        _CONTEXT.reset(token)
+
+
+def silence_libraries() -> None:
+    """Keep the libraries' own debugging logs shut: they hold addresses with the app secret and payloads with tokens.
+
+    Call it after importing them, since Google's reads an environment variable then that opens its log.
+    """
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.split(".")[0] in {"google", "urllib3", "requests"}:
+            logger.setLevel(logging.CRITICAL)
+
+
+def _clean(value: object) -> object:
+    match value:
+        case Secret():
+            return repr(value)
+        case str():
+            text = _CONTROL.sub(" ", value)
+            return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+        case list():
+            items = [_clean(item) for item in value[:_MOST_ITEMS]]
+            return items if len(value) <= _MOST_ITEMS else [*items, f"… and {len(value) - _MOST_ITEMS} more"]
+        case _:
+            return value
+
+
+def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+    return list(traceback.extract_tb(trace))[-8:]

@@ -1,0 +1,80 @@
+"""How fast a run goes: never faster than so many calls a second, and slower while TikTok complains.
+
+Also tells when another connection should be started: while nobody stands in line for the next call, turns are being
+lost, however long TikTok takes to answer.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from tokenkeeper import clock
+
+PATIENCE = 5  # complaints in a row, with pauses of 1, 2, 4 and 8 seconds between, after which a run gives up
+_LINE = 2  # so many in line keep every turn taken
+_SLOWEST = 16.0
+_LONGEST_NAP = 0.5  # seconds; a pause may be made longer while somebody sleeps through it
+
+
+class Pace:
+    """Spaces calls evenly over all threads."""
+
+    def __init__(self, calls_per_second: float) -> None:
+        self._interval = 1.0 / calls_per_second
+        self._slowness = 1.0
+        self._next = clock.monotonic()
+        self._complaints = 0
+        self._state = threading.Condition()
+        self._head = threading.Lock()  # held by the one whose turn is next
+        self._in_line = 0
+
+    def wait(self) -> None:
+        """Return when the next call may be sent."""
+        with self._state:
+            self._in_line += 1
+        try:
+            with self._head:
+                while (left := self._next - clock.monotonic()) > 0:
+                    clock.sleep(min(left, _LONGEST_NAP))
+                with self._state:
+                    interval = self._interval * self._slowness
+                    # Counted from the last turn, so that one who woke a little late costs nobody a turn; but turns
+                    # that nobody took are lost, not caught up with.
+                    self._next = max(self._next, clock.monotonic() - interval / 4) + interval
+        finally:
+            with self._state:
+                self._in_line -= 1
+                self._state.notify_all()
+
+    def wait_for_gap(self, seconds: float) -> bool:
+        """Wait until the line is so short that a turn may be lost.
+
+        Args:
+            seconds: The most to wait.
+
+        Returns:
+            Whether it is so short.
+        """
+        with self._state:
+            return self._state.wait_for(lambda: self._in_line < _LINE, seconds)
+
+    def complained(self) -> None:
+        """TikTok answered that there were too many calls: everybody pauses, longer each time, and goes on slower."""
+        with self._state:
+            now = clock.monotonic()
+            if self._complaints and now < self._next:
+                return  # sent before the pause that the first complaint brought
+            self._next = now + 2.0**self._complaints
+            self._complaints += 1
+            self._slowness = min(self._slowness * 2, _SLOWEST)
+
+    def satisfied(self) -> None:
+        """TikTok answered otherwise: back to the usual pace, bit by bit."""
+        with self._state:
+            self._complaints = 0
+            self._slowness = max(1.0, self._slowness * 0.8)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether TikTok has complained so often that later is better than again."""
+        return self._complaints >= PATIENCE

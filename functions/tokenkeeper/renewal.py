@@ -1,0 +1,765 @@
+"""What a run does for one connection: look, refresh or verify, store, mark, clear up.
+
+Everything that is written here is written while holding the connection's lease, and every alert is logged before the
+connection is marked: a crash between the two can double an alert but never swallow one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+
+from tokenkeeper import clock, grant, lease, log
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import (
+    KeeperError,
+    Kind,
+    LeaseLost,
+    PayloadError,
+    SecretChanged,
+    SecretMissing,
+    TikTokError,
+    TikTokRefused,
+    TikTokSilent,
+    VaultError,
+    VaultForbidden,
+    VaultUnavailable,
+)
+from tokenkeeper.grant import Grant
+from tokenkeeper.lease import Lease, Sightings
+from tokenkeeper.pacing import Pace
+from tokenkeeper.settings import Settings
+from tokenkeeper.tiktok import CALL_SECONDS, TikTok
+from tokenkeeper.vault import Newest, Vault
+
+STORE_SECONDS = 120.0  # how long storing what TikTok handed out is tried
+LOOK_SECONDS = 15.0
+FAILING_BECOMES_ALERT = timedelta(days=1)
+TOKEN_NEARLY_OVER = timedelta(hours=3)
+_ALERTED = " alerted"
+_DEAD = {Kind.PERSON, Kind.EXPIRED, Kind.PERMISSION}
+
+
+class Verdict(Enum):
+    """How a connection counts in the summary of a run."""
+
+    REFRESHED = "refreshed"
+    VERIFIED = "verified"
+    FAILING = "failing"
+    REAUTHORIZE = "reauthorize"
+    SKIPPED = "skipped"
+    REMAINING = "remaining"
+    NO_CONNECTION = ""
+
+
+class Later(Enum):
+    """Why something is to be tried again later in the run."""
+
+    BUSY = "somebody else holds the connection"
+    THROTTLED = "TikTok gets too many calls"
+    PASSING = "a passing failure"
+    STORE = "Secret Manager is away"
+
+
+class TryLaterError(Exception):
+    """To be tried again later in the run."""
+
+    def __init__(self, why: Later) -> None:
+        super().__init__(why.value)
+        self.why = why
+
+
+class RunStoppedError(KeeperError):
+    """A failure that all connections would share: nobody is marked, and the run stops.
+
+    Attributes:
+        reason: A word for filters and metrics.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Task:
+    """One connection in a run.
+
+    Attributes:
+        connection: Its state as far as it is known: from the listing first.
+        refreshable: Whether it has a refresh secret.
+        look_closely: Whether to read what is stored although nothing is due.
+        due: Whether its refresh is due.
+        tries: How often it was tried in this run.
+        busy_since: When it was first found held by somebody else.
+    """
+
+    connection: Connection
+    refreshable: bool
+    look_closely: bool
+    due: bool
+    tries: int = 0
+    busy_since: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self.connection.name
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a task.
+
+    Attributes:
+        verdict: How it counts.
+        overdue: Whether a refresh is due and was not done.
+        attention: Whether a person is needed.
+    """
+
+    verdict: Verdict
+    overdue: bool = False
+    attention: bool = False
+
+
+@dataclass(slots=True)
+class Unsaved:
+    """Grants that TikTok handed out and the store has not taken; kept for as long as the process lives.
+
+    Attributes:
+        grants: By connection, each with the number of the refresh secret's version that it follows.
+        alerted: The connections that an alert told of.
+    """
+
+    grants: dict[str, tuple[Grant, int]] = field(default_factory=dict)
+    alerted: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What was found in a connection's two secrets.
+
+    Attributes:
+        token: The token secret's newest version.
+        refresh: The refresh secret's.
+        from_token: The grant in the former, or None where it cannot be read.
+        from_refresh: The grant in the latter.
+    """
+
+    token: Newest
+    refresh: Newest
+    from_token: Grant | None
+    from_refresh: Grant | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether neither secret has a version."""
+        return self.token.number == 0 and self.refresh.number == 0
+
+
+class Renewal:
+    """The work on single connections in one run. One instance serves many threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        vault: Vault,
+        tiktok: TikTok,
+        pace: Pace,
+        sightings: Sightings,
+        unsaved: Unsaved,
+        *,
+        force: bool,
+    ) -> None:
+        self._settings = settings
+        self._vault = vault
+        self._tiktok = tiktok
+        self._pace = pace
+        self._sightings = sightings
+        self._unsaved = unsaved
+        self._force = force
+        self._permission = threading.Lock()
+        self._permitted = False
+        self._read_something = False
+        self._forbidden_names: set[str] = set()
+        self.other_app: set[str] = set()
+
+    def work(self, task: Task, *, last: bool) -> Result:
+        """Do what is to be done for a connection.
+
+        Args:
+            task: The connection.
+            last: Whether it will not be tried again in this run.
+
+        Raises:
+            TryLaterError: it is to be tried again later in the run. Not if it is the last time, unless somebody else
+                holds the connection, TikTok gets too many calls or Secret Manager is away.
+            RunStoppedError: all connections would fail alike.
+        """
+        try:
+            result = self._work(task, last=last)
+            if result.verdict not in {Verdict.REAUTHORIZE, Verdict.NO_CONNECTION}:
+                self._warn_of_end(task)
+        except SecretMissing:
+            return Result(Verdict.NO_CONNECTION)  # somebody deleted it meanwhile
+        except LeaseLost:
+            return Result(Verdict.SKIPPED)  # somebody else goes on with it
+        except VaultForbidden as error:
+            return self._forbidden(task, str(error), last=last)
+        except VaultUnavailable:
+            raise TryLaterError(Later.STORE) from None
+        return result
+
+    def _work(self, task: Task, *, last: bool) -> Result:
+        if not (task.refreshable or task.look_closely):
+            return self._verify(task, last=last)
+        if not (task.due or task.look_closely):
+            return Result(Verdict.SKIPPED)
+        if not task.connection.made and self._look(task.name).empty:
+            return Result(Verdict.NO_CONNECTION)  # cut off before anything was stored, or begun just now
+        with self._hold(task) as held:
+            result = self._examine(task, held, last=last)
+        return result or self._verify(task, last=last)
+
+    @contextmanager
+    def _hold(self, task: Task) -> Iterator[Lease]:
+        held = lease.take(
+            self._vault, task.name, lease.new_holder("refresh"), self._sightings.dead, Deadline(LOOK_SECONDS)
+        )
+        if held is None:
+            raise TryLaterError(Later.BUSY)
+        try:
+            yield held
+        finally:
+            held.give_back(Deadline(LOOK_SECONDS))
+            task.connection = held.connection
+
+    # --- what is stored ---
+
+    def _look(self, name: str) -> _Stored:
+        time = Deadline(LOOK_SECONDS)
+        refresh = self._vault.newest(self._vault.refresh_id(name), time)
+        token = self._vault.newest(self._vault.token_id(name), time)
+        self._read_something = True
+        return _Stored(token, refresh, _readable(token, name), _readable(refresh, name))
+
+    def _examine(self, task: Task, held: Lease, *, last: bool) -> Result | None:
+        """Bring the two secrets and the annotations in line with each other; then refresh, if that is due.
+
+        Returns:
+            None: the grant cannot be refreshed and is to be verified.
+        """
+        name = task.name
+        stored = self._rescue(held, self._look(name))
+        if stored.empty:
+            return self._mark_unreadable(held, "The token secret has no version.")
+        from_token, from_refresh = stored.from_token, stored.from_refresh
+        if from_refresh is None and stored.refresh.number:
+            return self._mark_unreadable(held, "The refresh secret cannot be read.")
+        if from_refresh is None:
+            if from_token is None:
+                return self._mark_unreadable(held, "The token secret cannot be read.")
+            self._bring_in_line(held, from_token)
+            return self._stays_as_it_is(held)
+        if from_token is not None and from_token.obtained_at > from_refresh.obtained_at:
+            self._delete_replaced(name)
+            task.refreshable = False
+            self._bring_in_line(held, from_token)
+            return self._stays_as_it_is(held)
+        token_number = stored.token.number
+        if from_token is None or not from_token.same_token(from_refresh):
+            token_number = self._rebuild(held, from_refresh, stored)
+        elif from_refresh.advertiser_ids is None:  # the larger payload had no room for them
+            from_refresh = from_refresh.with_advertisers_of(from_token)
+        self._bring_in_line(held, from_refresh)
+        if held.connection.health == "reauthorize":
+            return Result(Verdict.REAUTHORIZE, attention=True)
+        if from_refresh.app_id != self._settings.app_id:
+            return self._mark_other_app(held)
+        if not self._force and not grant.due(from_refresh.obtained_at, from_refresh.expires_at, clock.now()):
+            self._mark_recovered(held)
+            return Result(Verdict.SKIPPED)
+        return self._refresh(task, held, from_refresh, Newest(stored.refresh.number, None), token_number, last=last)
+
+    @staticmethod
+    def _stays_as_it_is(held: Lease) -> Result | None:
+        return Result(Verdict.REAUTHORIZE, attention=True) if held.connection.health == "reauthorize" else None
+
+    def _rescue(self, held: Lease, stored: _Stored) -> _Stored:
+        """Store what an earlier run of this process could not, unless something newer is stored by now."""
+        name = held.connection.name
+        kept = self._unsaved.grants.get(name)
+        if kept is None:
+            return stored
+        rescued, follows = kept
+        if stored.refresh.number == follows and (
+            stored.from_token is None or stored.from_token.obtained_at < rescued.obtained_at
+        ):
+            number = self._store_refresh(held, rescued, follows, stored.token.number)
+            stored = _Stored(stored.token, Newest(number, None), stored.from_token, rescued)
+        self._unsaved.grants.pop(name, None)
+        self._unsaved.alerted.discard(name)
+        return stored
+
+    def _rebuild(self, held: Lease, whole: Grant, stored: _Stored) -> int:
+        name = held.connection.name
+        number = self._store_token(held, whole, stored.refresh.number, stored.token.number)
+        if stored.token.number and stored.from_token is None:
+            log.event(
+                "NOTICE",
+                "secret.rebuilt",
+                f"The token secret of {name} could not be read and was written anew from the refresh secret.",
+                connection=name,
+            )
+        return number
+
+    def _delete_replaced(self, name: str) -> None:
+        time = Deadline(LOOK_SECONDS)
+        secret_id = self._vault.refresh_id(name)
+        try:
+            self._vault.secrets.delete(secret_id, self._vault.secrets.get(secret_id, time).etag, time)
+        except (SecretMissing, SecretChanged):
+            return  # somebody deleted it, or has begun something new with it
+
+    def _bring_in_line(self, held: Lease, current: Grant) -> None:
+        """Complete the annotations where whoever stored the grant could not."""
+        before = held.connection
+        if before.made and before.obtained_at == current.obtained_at and before.kind == current.kind:
+            return
+        self._change(held, lambda connection: connection.completed(current))
+        if before.health in {"failing", "reauthorize"}:
+            self._log_recovered(before.name)
+
+    # --- refresh ---
+
+    def _refresh(self, task: Task, held: Lease, old: Grant, newest: Newest, token_number: int, *, last: bool) -> Result:
+        self._check_permission(held.connection.name)
+        refresh_token = old.refresh_token
+        if refresh_token is None:
+            return Result(Verdict.SKIPPED)
+        silences = 0
+        while True:
+            self._pace.wait()
+            held.ensure(CALL_SECONDS + LOOK_SECONDS, Deadline(LOOK_SECONDS))
+            asked_at = clock.now()
+            try:
+                handout = self._tiktok.refresh(refresh_token)
+                self._pace.satisfied()
+                break
+            except TikTokRefused as error:
+                self._weigh(error)
+                if self._vault.newest(self._vault.refresh_id(task.name), Deadline(LOOK_SECONDS), newest) != newest:
+                    return Result(Verdict.SKIPPED)  # somebody stored a newer grant meanwhile: that one counts
+                if error.kind is Kind.PERSON or (error.kind is Kind.PERMISSION and not self._alive(old)):
+                    return self._mark_reauthorize(held, error)
+                return self._passing(held, _describe(error), last=last, overdue=True)
+            except TikTokSilent as error:
+                if self._vault.newest(self._vault.refresh_id(task.name), Deadline(LOOK_SECONDS), newest) != newest:
+                    return Result(Verdict.SKIPPED)
+                silences += 1
+                if silences == 2:
+                    return self._mark_failing(held, _describe(error), overdue=True)
+            except TikTokError as error:  # it never got there
+                return self._passing(held, _describe(error), last=last, overdue=True)
+        return self._keep(held, old, old.refreshed(handout, asked_at), newest.number, token_number)
+
+    def _keep(self, held: Lease, old: Grant, new: Grant, refresh_number: int, token_number: int) -> Result:
+        name = new.connection
+        self._unsaved.grants[name] = (new, refresh_number)
+        refresh_number = self._store_refresh(held, new, refresh_number, token_number)
+        del self._unsaved.grants[name]
+        token_number = self._store_token(held, new, refresh_number, token_number)
+        log.event(
+            "INFO",
+            "token.refreshed",
+            f"The token of {name} was refreshed.",
+            connection=name,
+            expires_at=clock.text(new.expires_at) if new.expires_at else None,
+        )
+        if new.advertiser_ids is not None and old.advertiser_ids is not None:
+            self._log_changed(name, set(old.advertiser_ids), set(new.advertiser_ids))
+        self._clear_up(name, self._vault.refresh_id(name), refresh_number, 0)
+        cleared = self._clear_up(name, self._vault.token_id(name), token_number, held.connection.destroyed_to)
+        if held.connection.health in {"failing", "reauthorize"}:
+            self._log_recovered(name)
+        self._finish(held, lambda connection: connection.stored(new).cleared_to(cleared))
+        return Result(Verdict.REFRESHED)
+
+    def _store_refresh(self, held: Lease, new: Grant, newest: int, newest_token: int) -> int:
+        name = new.connection
+        try:
+            return self._vault.store(
+                self._vault.refresh_id(name),
+                new.refresh_payload(),
+                Deadline(STORE_SECONDS),
+                newest=newest,
+                create=True,
+                before_try=self._guard(held, newest, newest_token),
+            )
+        except (VaultError, LeaseLost) as error:
+            if isinstance(error, LeaseLost):
+                self._unsaved.grants.pop(name, None)  # a newer grant is stored: this one counts no more
+                raise
+            if name not in self._unsaved.alerted:
+                self._unsaved.alerted.add(name)
+                log.event(
+                    "CRITICAL",
+                    "token.unsaved",
+                    f"TikTok handed out a new token for {name} and it could not be stored: {error} The next run of "
+                    "this instance tries again; if the instance is gone by then, the connection has to be made anew.",
+                    connection=name,
+                )
+            raise VaultUnavailable(str(error)) from None
+
+    def _store_token(self, held: Lease, whole: Grant, newest_refresh: int, newest: int) -> int:
+        return self._vault.store(
+            self._vault.token_id(whole.connection),
+            whole.token_payload(),
+            Deadline(STORE_SECONDS),
+            newest=newest,
+            before_try=self._guard(held, newest_refresh, newest),
+        )
+
+    def _guard(self, held: Lease, refresh_number: int, token_number: int) -> Callable[[], None]:
+        """Before each try to write: still in possession, or at least nothing newer was stored by somebody else."""
+        name = held.connection.name
+
+        def guard() -> None:
+            try:
+                held.ensure(LOOK_SECONDS, Deadline(LOOK_SECONDS))
+            except (LeaseLost, VaultError):
+                time = Deadline(LOOK_SECONDS)
+                for secret_id, number in (
+                    (self._vault.refresh_id(name), refresh_number),
+                    (self._vault.token_id(name), token_number),
+                ):
+                    if self._vault.newest(secret_id, time, Newest(number, None)).number > number:
+                        raise LeaseLost(f"Somebody else stored a newer grant of {name}.") from None
+
+        return guard
+
+    def _check_permission(self, name: str) -> None:
+        with self._permission:
+            if self._permitted:
+                return
+            for secret_id in (self._vault.refresh_id(name), self._vault.token_id(name)):
+                if not self._vault.may_add(secret_id, Deadline(LOOK_SECONDS)):
+                    raise RunStoppedError(
+                        "may_not_store",
+                        "This service account may not add versions to the secrets, so no refresh token is spent. Grant "
+                        "it secretmanager.versions.add (roles/secretmanager.secretVersionManager).",
+                    )
+            self._permitted = True
+
+    # --- verify ---
+
+    def _verify(self, task: Task, *, last: bool) -> Result:
+        name = task.name
+        secret_id = self._vault.token_id(name)
+        newest = self._vault.latest(secret_id, Deadline(LOOK_SECONDS))
+        self._read_something = True
+        while True:
+            current = _readable(newest, name)
+            problem: TikTokRefused | None = None
+            if current is not None and current.app_id != self._settings.app_id:
+                return self._under_lease(task, self._mark_other_app)
+            try:
+                if current is not None:
+                    found = self._ask(current)
+                    break
+            except TikTokRefused as error:
+                problem = error
+                if error.kind not in _DEAD:
+                    return self._passing_unheld(task, _describe(error), last=last)
+            except TikTokError as error:
+                return self._passing_unheld(task, _describe(error), last=last)
+            # Dead or unreadable is only believed of the newest version there is.
+            newer = self._vault.newest(secret_id, Deadline(LOOK_SECONDS), newest)
+            if newer.number == newest.number:
+                return self._bury(task, newest, problem)
+            newest = newer
+        self._write_what_is_new(task, newest, current, found)
+        return Result(Verdict.VERIFIED)
+
+    def _ask(self, current: Grant) -> tuple[str, ...] | None:
+        """The advertisers that the token reaches; None where it lives but may not list them."""
+        self._pace.wait()
+        try:
+            found = self._tiktok.advertisers(current.access_token)
+        except TikTokRefused as error:
+            self._weigh(error)
+            if error.kind is not Kind.PERMISSION:
+                raise
+            if not self._alive(current):
+                raise
+            return None
+        self._pace.satisfied()
+        return tuple(advertiser.id for advertiser in found)
+
+    def _alive(self, current: Grant) -> bool:
+        self._pace.wait()
+        try:
+            self._tiktok.check_alive(current.access_token)
+        except TikTokRefused as error:
+            self._weigh(error)
+            if error.kind in _DEAD:
+                return False
+            raise
+        self._pace.satisfied()
+        return True
+
+    def _weigh(self, error: TikTokRefused) -> None:
+        """Sort out the failures that are not this connection's own."""
+        if error.kind is Kind.THROTTLED:
+            self._pace.complained()
+            raise TryLaterError(Later.THROTTLED)
+        if error.kind is Kind.OURS:
+            raise RunStoppedError(
+                "app_refused",
+                f"{error}: TikTok refuses this app or its credentials, for all connections alike. Check TIKTOK_APP_ID, "
+                "TIKTOK_APP_SECRET and the app's state in TikTok's portal.",
+            )
+        self._pace.satisfied()
+
+    def _bury(self, task: Task, newest: Newest, problem: TikTokRefused | None) -> Result:
+        def mark(held: Lease) -> Result:
+            secret_id = self._vault.token_id(task.name)
+            if self._vault.newest(secret_id, Deadline(LOOK_SECONDS), newest).number != newest.number:
+                return Result(Verdict.SKIPPED)  # re-connected in this moment
+            if problem is None:
+                return self._mark_unreadable(held, "The token secret cannot be read.")
+            return self._mark_reauthorize(held, problem)
+
+        return self._under_lease(task, mark)
+
+    def _write_what_is_new(self, task: Task, newest: Newest, current: Grant, found: tuple[str, ...] | None) -> None:
+        known = task.connection
+        changed = found is not None and _differ(current, found)
+        behind = known.obtained_at is None or not known.kind
+        too_many = newest.number - self._settings.keep_versions > known.destroyed_to
+        if not (changed or behind or too_many or known.health != "ok"):
+            return
+        try:
+            self._under_lease(task, lambda held: self._write(held, newest, current, found if changed else None))
+        except TryLaterError:
+            return  # somebody else holds it: the next run sees the same again
+
+    def _write(self, held: Lease, newest: Newest, current: Grant, found: tuple[str, ...] | None) -> Result:
+        name = current.connection
+        secret_id = self._vault.token_id(name)
+        if self._vault.newest(secret_id, Deadline(LOOK_SECONDS), newest).number != newest.number:
+            return Result(Verdict.SKIPPED)
+        number, now = newest.number, current
+        if found is not None:
+            kept = [id_ for id_ in current.advertiser_ids or () if id_ in set(found)]
+            now = current.with_advertisers(list(dict.fromkeys([*kept, *found])))
+            number = self._store_token(held, now, 0, number)
+            self._log_changed(name, set(current.advertiser_ids or ()), set(found))
+        cleared = self._clear_up(name, secret_id, number, held.connection.destroyed_to)
+        if held.connection.health in {"failing", "reauthorize"}:
+            self._log_recovered(name)
+        self._finish(held, lambda connection: connection.completed(now).cleared_to(cleared))
+        return Result(Verdict.VERIFIED)
+
+    # --- marking ---
+
+    def _under_lease(self, task: Task, action: Callable[[Lease], Result]) -> Result:
+        with self._hold(task) as held:
+            return action(held)
+
+    def _mark_reauthorize(self, held: Lease, error: TikTokRefused) -> Result:
+        name = held.connection.name
+        if held.connection.health != "reauthorize":
+            log.event(
+                "ERROR",
+                "reauthorization.required",
+                f"The access of {name} has ended at TikTok (code {error.code}). Send a new connect link to whoever may "
+                f"approve: make link CONNECTION={name}",
+                connection=name,
+                code=error.code,
+                request_id=error.request_id or None,
+            )
+            text = f"person {error.code} {error.request_id}".strip()
+            self._finish(held, lambda connection: connection.needs_person(text, clock.now()))
+        return Result(Verdict.REAUTHORIZE, attention=True)
+
+    def _passing(self, held: Lease, problem: str, *, last: bool, overdue: bool) -> Result:
+        if not last:
+            raise TryLaterError(Later.PASSING)
+        return self._mark_failing(held, problem, overdue=overdue)
+
+    def _passing_unheld(self, task: Task, problem: str, *, last: bool) -> Result:
+        if not last:
+            raise TryLaterError(Later.PASSING)
+        if task.connection.health == "failing" and not self._alert_due(task.connection, refreshable=False):
+            return Result(Verdict.FAILING)
+        return self._under_lease(task, lambda held: self._mark_failing(held, problem, refreshable=False))
+
+    def _mark_failing(self, held: Lease, problem: str, *, overdue: bool = False, refreshable: bool = True) -> Result:
+        connection = held.connection
+        name = connection.name
+        alert = self._alert_due(connection, refreshable=refreshable)
+        if alert:
+            log.event(
+                "ERROR",
+                "connection.failing",
+                f"{name} has been failing since {clock.text(connection.failing_since or clock.now())} ({problem}). Its "
+                "stored token stays in place. See TikTok's status page, then this function's log.",
+                connection=name,
+                problem=problem,
+            )
+        elif connection.health != "failing":
+            log.event(
+                "WARNING",
+                "connection.faltering",
+                f"{name} could not be {'refreshed' if overdue else 'verified'} ({problem}); the stored token stays.",
+                connection=name,
+                problem=problem,
+            )
+        if alert or connection.health != "failing":
+            text = problem + (_ALERTED if alert else "")
+            self._finish(held, lambda connection: connection.failed(text, clock.now()))
+        return Result(Verdict.FAILING, overdue=overdue)
+
+    @staticmethod
+    def _alert_due(connection: Connection, *, refreshable: bool) -> bool:
+        if connection.health == "failing" and connection.last_error.endswith(_ALERTED):
+            return False
+        now = clock.now()
+        since = connection.failing_since if connection.health == "failing" else None
+        ends = connection.expires_at if refreshable else None
+        lasting = since is not None and now - since >= FAILING_BECOMES_ALERT
+        return lasting or (ends is not None and ends - now < TOKEN_NEARLY_OVER)
+
+    def _mark_unreadable(self, held: Lease, problem: str) -> Result:
+        connection = held.connection
+        if connection.health != "failing" or not connection.last_error.startswith("broken"):
+            self._log_unreadable(connection.name, problem)
+            self._finish(held, lambda connection: connection.failed(f"broken{_ALERTED}", clock.now()))
+        return Result(Verdict.FAILING, attention=True)
+
+    def _forbidden(self, task: Task, problem: str, *, last: bool) -> Result:
+        """A secret that answers 403: its own trouble, unless all of them do."""
+        self._forbidden_names.add(task.name)
+        if not last:
+            raise TryLaterError(Later.PASSING)  # by then it shows whether others can be read
+        if not self._read_something and len(self._forbidden_names) > 1:
+            raise RunStoppedError(
+                "may_not_read",
+                f"{problem} None of the secrets could be read. Grant this service account "
+                "roles/secretmanager.secretAccessor on them again.",
+            )
+        try:
+            return self._under_lease(task, lambda held: self._mark_unreadable(held, problem))
+        except (VaultError, LeaseLost):  # it cannot be marked, either
+            if not task.connection.last_error.startswith("broken"):
+                self._log_unreadable(task.name, problem)
+            return Result(Verdict.FAILING, attention=True)
+
+    @staticmethod
+    def _log_unreadable(name: str, problem: str) -> None:
+        log.event(
+            "ERROR",
+            "secret.unreadable",
+            f"{problem} The connection is {name}. Restore a version of its secret, or its permissions; or connect it "
+            f"anew: make link CONNECTION={name}",
+            connection=name,
+        )
+
+    def _mark_other_app(self, held: Lease) -> Result:
+        self.other_app.add(held.connection.name)
+        if held.connection.health != "failing":
+            self._finish(held, lambda connection: connection.failed(f"other_app{_ALERTED}", clock.now()))
+        return Result(Verdict.FAILING, attention=True)
+
+    def _mark_recovered(self, held: Lease) -> None:
+        if held.connection.health == "failing":
+            self._log_recovered(held.connection.name)
+            self._finish(held, lambda connection: connection.recovered())
+
+    def _warn_of_end(self, task: Task) -> None:
+        if task.connection.warning_due(clock.now(), refreshable=task.refreshable) is None:
+            return
+
+        def warn(held: Lease) -> Result:
+            days = held.connection.warning_due(clock.now(), refreshable=task.refreshable)
+            end = held.connection.ends_at(refreshable=task.refreshable)
+            if days is not None and end is not None:
+                what = "refresh token" if task.refreshable else "token, which cannot be refreshed,"
+                log.event(
+                    "ERROR",
+                    "refresh_token.ending",
+                    f"The {what} of {task.name} ends on {clock.text(end)}, in less than {days} "
+                    f"day{'' if days == 1 else 's'}. Send a new connect link before that: make link "
+                    f"CONNECTION={task.name}",
+                    connection=task.name,
+                    days=days,
+                    ends_at=clock.text(end),
+                )
+                self._finish(held, lambda connection: connection.warned_of_end(days))
+            return Result(Verdict.SKIPPED)
+
+        try:
+            self._under_lease(task, warn)
+        except (TryLaterError, VaultError, LeaseLost):
+            return  # the next run warns
+
+    # --- small things ---
+
+    def _change(self, held: Lease, transition: Callable[[Connection], Connection]) -> None:
+        held.change(transition, Deadline(LOOK_SECONDS))
+
+    def _finish(self, held: Lease, transition: Callable[[Connection], Connection]) -> None:
+        held.finish(transition, Deadline(LOOK_SECONDS))
+
+    def _clear_up(self, name: str, secret_id: str, newest: int, cleared_to: int) -> int:
+        if newest - self._settings.keep_versions <= cleared_to:
+            return cleared_to
+        try:
+            return self._vault.clear(secret_id, newest, cleared_to, Deadline(LOOK_SECONDS))
+        except VaultError as error:
+            log.event("WARNING", "cleanup.failed", f"{error} Old versions cost money.", connection=name)
+            return cleared_to
+
+    @staticmethod
+    def _log_recovered(name: str) -> None:
+        log.event("NOTICE", "connection.recovered", f"{name} works again.", connection=name)
+
+    @staticmethod
+    def _log_changed(name: str, before: set[str], after: set[str]) -> None:
+        if before != after:
+            log.event(
+                "NOTICE",
+                "connection.changed",
+                f"The advertisers of {name} are others than before: {len(after - before)} came, "
+                f"{len(before - after)} went.",
+                connection=name,
+                came=sorted(after - before),
+                went=sorted(before - after),
+            )
+
+
+def _readable(newest: Newest, name: str) -> Grant | None:
+    try:
+        return None if newest.payload is None else grant.parse(newest.payload, name)
+    except PayloadError:
+        return None
+
+
+def _differ(current: Grant, found: tuple[str, ...]) -> bool:
+    if current.advertiser_ids is None:
+        return current.advertiser_count != len(found)
+    return set(current.advertiser_ids) != set(found)
+
+
+def _describe(error: TikTokError) -> str:
+    if isinstance(error, TikTokRefused):
+        return f"passing {error.code} {error.request_id}".strip()
+    if isinstance(error, TikTokSilent):
+        return f"silent {error.request_id}".strip()
+    return "unreachable"

@@ -1,0 +1,27 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stage import Stage
+
+
+@pytest.fixture(scope="session")
+def whole_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The stand-ins and functions of this session."""
+    stage = Stage(tmp_path_factory.mktemp("stage"))
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def stage(whole_stage: Stage) -> Iterator[Stage]:
+    """Everything on one machine, as at the beginning. Whatever a test does, no secret may show up where it must not."""
+    whole_stage.reset()
+    yield whole_stage
+    betrayals = whole_stage.betrayals()
+    whole_stage.reset()
+    assert not betrayals, betrayals

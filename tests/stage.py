@@ -1,0 +1,460 @@
+"""The whole product on one machine for a test: both stand-ins on sockets, the functions as real processes.
+
+Everything that the functions say (logs, pages, headers, cookies) is heard by the canaries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+from canaries import Canaries
+from local.secret_manager import SecretManagerServer
+from local.tiktok import TikTokServer
+from tokenkeeper import clock, grant
+from tokenkeeper.links import Signer
+from tokenkeeper.secrecy import Secret
+
+ROOT = Path(__file__).parents[1]
+PROJECT = "test-project"
+APP_ID = "7000000000000000000"
+APP_SECRET = "canary-app-secret-0123456789abcdef01234567"
+LINK_KEY = "canary-link-key-0123456789abcdef0123456789abcdef"
+TOKEN = "tiktok-ads-token-"
+REFRESH = "tiktok-ads-refresh-"
+KEEPER = "tiktok-ads-keeper"
+
+
+class Function:
+    """One of the two functions under the real functions-framework, in a process of its own."""
+
+    def __init__(
+        self, target: str, environment: Mapping[str, str], canaries: Canaries, clock_file: Path | None
+    ) -> None:
+        self.target = target
+        self.port = int(environment["PORT"])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.lines: list[str] = []
+        self._heard = threading.Condition()
+        self._canaries = canaries
+        source = ROOT / ("functions/main.py" if clock_file is None else "tests/clocked_main.py")
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "functions_framework",
+                "--target",
+                target,
+                "--source",
+                str(source),
+                "--host",
+                "127.0.0.1",
+            ],
+            env={**environment, **({} if clock_file is None else {"TEST_CLOCK_FILE": str(clock_file)})},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # so that a kill takes the server's worker along
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def wait_ready(self, seconds: float = 30) -> Self:
+        """Wait until it answers; an early end is an error that shows what it said."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.target} ended with {self.process.returncode}: {self.lines}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError(f"{self.target} does not answer: {self.lines}")
+
+    def _listen(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            for line in lines:
+                with self._heard:
+                    self.lines.append(line.rstrip("\n"))
+                    self._canaries.hear(f"{self.target}'s log", line)
+                    self._heard.notify_all()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The log so far, as objects; a line that is none is an error."""
+        return [json.loads(line) for line in list(self.lines)]
+
+    def forget(self) -> None:
+        """Forget the log so far."""
+        self.lines.clear()
+
+    def wait_for_event(self, name: str, seconds: float = 20) -> dict[str, Any]:
+        """The first event of that name, perhaps after waiting for it."""
+        with self._heard:
+            found = self._heard.wait_for(lambda: [e for e in self.events if e.get("event") == name], seconds)
+        assert found, f"no {name} in {self.lines}"
+        return found[0]
+
+    def kill(self) -> None:
+        """SIGKILL, to the server and its worker alike."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        self._listener.join(10)
+
+    def stop(self) -> None:
+        """End it as the cloud does."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._listener.join(10)
+
+    def __enter__(self) -> Self:
+        return self.wait_ready()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class Browser:
+    """One browser's cookies, without what a browser does by itself. All that it is shown, the canaries hear."""
+
+    def __init__(self, base: str, canaries: Canaries) -> None:
+        self.base = base
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self._canaries = canaries
+
+    def request(self, method: str, path: str, **what: Any) -> requests.Response:
+        """One request; a redirect is shown, not followed."""
+        response = self.session.request(method, self.base + path, allow_redirects=False, timeout=90, **what)
+        public = re.sub(r'name="link" value="[^"]*"', "", response.text)  # the start page hands its own link on
+        self._canaries.hear(f"the page {method} {path.partition('?')[0]} {response.status_code}", public)
+        self._canaries.hear(
+            f"the headers of {method} {path.partition('?')[0]} {response.status_code}",
+            "\n".join(f"{name}: {value}" for name, value in response.headers.items()),
+        )
+        return response
+
+    def get(self, path: str, **what: Any) -> requests.Response:
+        return self.request("GET", path, **what)
+
+    def post(self, path: str, **what: Any) -> requests.Response:
+        return self.request("POST", path, **what)
+
+    def begin(self, link: str) -> str:
+        """Open a connect link and continue to TikTok; returns the state that TikTok is given."""
+        shown = self.get(link)
+        assert shown.status_code == 200, shown.text
+        form = Form(shown.text)
+        sent = self.post("/start", data=form.fields)
+        assert sent.status_code == 303, sent.text
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(sent.headers["Location"]).query)
+        return query["state"][0]
+
+    def come_back(self, code: str, state: str) -> requests.Response:
+        """The redirect with which TikTok sends the approver back."""
+        query = urllib.parse.urlencode({"auth_code": code, "code": code, "state": state})
+        return self.get(f"/?{query}")
+
+
+class Form(HTMLParser):
+    """The fields and the action of a page's form."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self.action = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.action = values.get("action", "")
+        if tag == "input":
+            self.fields[values["name"]] = values["value"]
+
+
+@dataclass
+class Stage:
+    """Everything together."""
+
+    folder: Path
+    canaries: Canaries = field(default_factory=Canaries)
+    secrets: SecretManagerServer = field(default_factory=lambda: SecretManagerServer().start())
+    tiktok: TikTokServer = field(default_factory=lambda: TikTokServer(app_id=APP_ID, app_secret=APP_SECRET).start())
+    _running: dict[str, Function] = field(default_factory=dict)
+    _more: list[Function] = field(default_factory=list)
+
+    # --- processes ---
+
+    def environment(self, port: int, **changes: str | None) -> dict[str, str]:
+        """What a function is started with; None takes a variable away."""
+        values: dict[str, str | None] = {
+            "PATH": os.environ["PATH"],
+            "PORT": str(port),
+            "PYTHONPATH": str(ROOT / "functions"),
+            "PYTHONWARNINGS": "default",
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "SECRET_MANAGER_EMULATOR_HOST": self.secrets.address,
+            "TIKTOK_APP_ID": APP_ID,
+            "TIKTOK_APP_SECRET": APP_SECRET,
+            "TIKTOK_API_URL": self.tiktok.api_url,
+            "TIKTOK_AUTHORIZE_URL": self.tiktok.authorize_url,
+            "LINK_SIGNING_KEYS": LINK_KEY,
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "TIKTOK_MAX_QPS": "500",
+            "RUN_BUDGET_SECONDS": "60",
+            "CALLBACK_BUDGET_SECONDS": "8",
+            **changes,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def start(self, target: str, **changes: str | None) -> Function:
+        """Start one more function, with other settings; it is stopped after the test."""
+        function = Function(target, self.environment(free_port(), **changes), self.canaries, self._clock_file)
+        self._more.append(function)
+        return function.wait_ready()
+
+    @property
+    def connect(self) -> Function:
+        """The usual `connect`, shared by the tests of a session."""
+        return self._usual("connect")
+
+    @property
+    def refresh(self) -> Function:
+        """The usual `refresh`, shared by the tests of a session."""
+        return self._usual("refresh")
+
+    def _usual(self, target: str) -> Function:
+        function = self._running.get(target)
+        if function is None or function.process.poll() is not None:
+            environment = self.environment(free_port())
+            function = self._running[target] = Function(
+                target, environment, self.canaries, self._clock_file
+            ).wait_ready()
+        return function
+
+    @property
+    def _clock_file(self) -> Path:
+        file = self.folder / "clock"
+        if not file.exists():
+            file.write_text("0")
+        return file
+
+    def set_clock(self, *, functions: float | None = None, stand_ins: float | None = None) -> None:
+        """Move the clocks so many seconds away from the true time."""
+        if functions is not None:
+            new = self.folder / "clock.new"
+            new.write_text(str(functions))
+            new.replace(self._clock_file)
+        if stand_ins is not None:
+            self.secrets.set_time_offset(stand_ins)
+            self.tiktok.set_time_offset(stand_ins)
+
+    def later(self, **span: float) -> None:
+        """Let so much time pass for everybody (`hours=13`)."""
+        self._passed = getattr(self, "_passed", 0.0) + timedelta(**span).total_seconds()
+        self.set_clock(functions=self._passed, stand_ins=self._passed)
+
+    # --- doing things ---
+
+    def link(self, connection: str = "acme", life: timedelta = timedelta(hours=1), *, any_account: bool = False) -> str:
+        """A connect link's path and query, as `make link` would print it."""
+        _, text = Signer([Secret(LINK_KEY)]).new_link(connection, life, any_account=any_account)
+        self.canaries.keep("a connect link", text.reveal())
+        return f"/start?link={text.reveal()}"
+
+    def browser(self, function: Function | None = None) -> Browser:
+        """A browser without cookies."""
+        return Browser((function or self.connect).url, self.canaries)
+
+    def code(
+        self, kind: str | None = None, advertisers: Sequence[str] | None = None, scope: Sequence[int] | None = None
+    ) -> str:
+        """Approve at TikTok; returns the authorization code."""
+        code = self.tiktok.authorize(kind, advertisers, scope)  # type: ignore[arg-type]
+        return self.canaries.keep("an authorization code", code)
+
+    def approve(
+        self,
+        connection: str = "acme",
+        kind: str | None = None,
+        advertisers: Sequence[str] | None = None,
+        *,
+        any_account: bool = False,
+        function: Function | None = None,
+    ) -> requests.Response:
+        """Go the whole way with a new link and a new browser; returns the callback's answer."""
+        browser = self.browser(function)
+        state = browser.begin(self.link(connection, any_account=any_account))
+        return browser.come_back(self.code(kind, advertisers), state)
+
+    def connected(
+        self, connection: str = "acme", kind: str | None = None, advertisers: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Connect, and return the stored token payload."""
+        answer = self.approve(connection, kind, advertisers)
+        assert answer.status_code == 303, answer.text
+        return self.token(connection)
+
+    def plant(self, connection: str, kind: str = "long-lived", *, age_hours: float = 0) -> dict[str, Any]:
+        """Put a connection straight into the store, made so many hours ago; returns its token payload."""
+        given = self.tiktok.grant(kind)  # type: ignore[arg-type]
+        at = clock.now() - timedelta(hours=age_hours)
+        handout = grant.Handout(
+            Secret(given.access_token),
+            Secret(given.refresh_token) if given.refresh_token else None,
+            86_400.0 if given.refresh_token else None,
+            31_536_000.0 if given.refresh_token else None,
+            tuple(given.advertiser_ids),
+            tuple(given.scope),
+        )
+        whole = grant.Grant.first(handout, connection, APP_ID, at)
+        annotations = {
+            "connected-at": clock.text(at, precise=True),
+            "obtained-at": clock.text(whole.obtained_at),
+            "advertisers": ",".join(given.advertiser_ids),
+        }
+        if whole.expires_at:
+            annotations["expires-at"] = clock.text(whole.expires_at)
+        if whole.refresh_expires_at:
+            annotations["refresh-expires-at"] = clock.text(whole.refresh_expires_at)
+        labels = {"managed-by": "tiktok-token-keeper", "connection": connection}
+        self.secrets.create(
+            TOKEN + connection,
+            project=PROJECT,
+            labels={**labels, "holds": "token", "kind": whole.kind, "health": "ok"},
+            annotations=annotations,
+        )
+        if whole.refresh_token:
+            self.secrets.create(REFRESH + connection, project=PROJECT, labels={**labels, "holds": "refresh"})
+            self.secrets.add_version(REFRESH + connection, whole.refresh_payload())
+        self.secrets.add_version(TOKEN + connection, whole.token_payload())
+        return self.token(connection)
+
+    def run(
+        self, body: Mapping[str, Any] | None = None, *, function: Function | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """One run; returns the status and the summary."""
+        target = function or self.refresh
+        answer = requests.post(
+            target.url, data=None if body is None else json.dumps(body), timeout=300, headers={"User-Agent": "test"}
+        )
+        self.canaries.hear("refresh's answer", answer.text)
+        return answer.status_code, answer.json()
+
+    # --- looking ---
+
+    def token(self, connection: str = "acme") -> dict[str, Any]:
+        """The newest payload that pipelines read."""
+        return dict(json.loads(self.secrets.payloads(TOKEN + connection)[-1]))
+
+    def whole_grant(self, connection: str = "acme") -> dict[str, Any]:
+        """The newest payload of the refresh secret."""
+        return dict(json.loads(self.secrets.payloads(REFRESH + connection)[-1]))
+
+    def labels(self, connection: str = "acme") -> dict[str, str]:
+        return self.secrets.labels(TOKEN + connection)
+
+    def annotations(self, connection: str = "acme") -> dict[str, str]:
+        return self.secrets.annotations(TOKEN + connection)
+
+    def time(self, connection: str, key: str) -> datetime:
+        """A time in the annotations."""
+        return clock.parse(self.annotations(connection)[key])
+
+    def events(self, *severities: str) -> list[str]:
+        """The names of what both functions logged, of these severities or of all."""
+        found = [event for function in [*self._running.values(), *self._more] for event in function.events]
+        return [event["event"] for event in found if not severities or event["severity"] in severities]
+
+    def alerts(self) -> list[str]:
+        """The names of what was logged as ERROR or CRITICAL."""
+        return self.events("ERROR", "CRITICAL")
+
+    def writes(self) -> list[str]:
+        """Calls that changed something in Secret Manager."""
+        reading = ("Get", "List", "Access", "Test")
+        return [call.name for call in self.secrets.calls if not call.name.startswith(reading)]
+
+    # --- between tests ---
+
+    def betrayals(self) -> list[str]:
+        """Where a secret showed up that must not."""
+        self.canaries.keep("the app secret", APP_SECRET)
+        self.canaries.keep("a signing key", LINK_KEY)
+        for secret_id in self.secrets.secrets():
+            for payload in self.secrets.payloads(secret_id):
+                try:
+                    document = json.loads(payload)
+                except ValueError:
+                    continue
+                if isinstance(document, dict):
+                    for key in ("access_token", "refresh_token"):
+                        if isinstance(document.get(key), str):
+                            self.canaries.keep(f"an {key}", document[key])
+        for given in self.tiktok.grants:
+            self.canaries.keep("an access token", given.access_token)
+            if given.refresh_token:
+                self.canaries.keep("a refresh token", given.refresh_token)
+        return self.canaries.betrayals()
+
+    def reset(self) -> None:
+        """Make everything as it was at the beginning."""
+        for function in self._more:
+            function.stop()
+        self._more.clear()
+        for function in self._running.values():
+            function.forget()
+        for server in (self.secrets, self.tiktok):
+            server.clear_faults()
+            server.forget_calls()
+        self.secrets.allow_all()
+        self.secrets.set_lag()
+        self.secrets.set_quota()
+        for secret_id in list(self.secrets.secrets()):
+            self.secrets.delete(secret_id)
+        self._passed = 0.0
+        self.set_clock(functions=0, stand_ins=0)
+        self.tiktok.kind = "long-lived"
+        self.canaries.clear()
+
+    def close(self) -> None:
+        """Stop everything."""
+        for function in [*self._running.values(), *self._more]:
+            function.stop()
+        self.secrets.stop()
+        self.tiktok.stop()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
