@@ -13,6 +13,8 @@ from tokenkeeper import clock
 PATIENCE = 5  # complaints in a row, with pauses of 1, 2, 4 and 8 seconds between, after which a run gives up
 _LINE = 2  # so many in line keep every turn taken
 _SLOWEST = 16.0
+_MARGIN = 0.015  # seconds of each second: one turn may come this late and the next in time, and no second has one more
+_LATENESS = 0.01  # seconds that one who woke late does not cost the others
 _LONGEST_NAP = 0.5  # seconds; a pause may be made longer while somebody sleeps through it
 
 
@@ -20,7 +22,7 @@ class Pace:
     """Spaces calls evenly over all threads."""
 
     def __init__(self, calls_per_second: float) -> None:
-        self._interval = 1.0 / calls_per_second
+        self._interval = (1.0 + _MARGIN) / calls_per_second
         self._slowness = 1.0
         self._next = clock.monotonic()
         self._complaints = 0
@@ -40,7 +42,7 @@ class Pace:
                     interval = self._interval * self._slowness
                     # Counted from the last turn, so that one who woke a little late costs nobody a turn; but turns
                     # that nobody took are lost, not caught up with.
-                    self._next = max(self._next, clock.monotonic() - interval / 4) + interval
+                    self._next = max(self._next, clock.monotonic() - min(_LATENESS, interval / 4)) + interval
         finally:
             with self._state:
                 self._in_line -= 1

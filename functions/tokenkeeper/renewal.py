@@ -447,13 +447,12 @@ class Renewal:
         with self._permission:
             if self._permitted:
                 return
-            for secret_id in (self._vault.refresh_id(name), self._vault.token_id(name)):
-                if not self._vault.may_add(secret_id, Deadline(LOOK_SECONDS)):
-                    raise RunStoppedError(
-                        "may_not_store",
-                        "This service account may not add versions to the secrets, so no refresh token is spent. Grant "
-                        "it secretmanager.versions.add (roles/secretmanager.secretVersionManager).",
-                    )
+            if not self._vault.may_add(self._vault.refresh_id(name), Deadline(LOOK_SECONDS)):
+                raise RunStoppedError(
+                    "may_not_store",
+                    "This service account may not add versions to the secrets, so no refresh token is spent. Grant it "
+                    "secretmanager.versions.add (roles/secretmanager.secretVersionManager).",
+                )
             self._permitted = True
 
     # --- verify ---

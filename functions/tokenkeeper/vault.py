@@ -298,13 +298,19 @@ class Vault:
     # --- the last run ---
 
     def note_run(self, facts: Mapping[str, str], time: Deadline) -> None:
-        """Write down what there is to know about a run, in one call where nobody interferes."""
+        """Write down what there is to know about a run, in one write; what is empty is taken away.
+
+        Raises:
+            VaultError: `SecretChanged` or `SecretExists` if another run wrote in the same moment, which is as good.
+        """
         try:
             secret = self.secrets.get(self.keeper_id, time)
         except SecretMissing:
+            facts = {key: value for key, value in facts.items() if value}
             self.secrets.create(self.keeper_id, dict([MANAGED_BY, ("holds", "keeper")]), facts, time)
             return
-        self.secrets.update(self.keeper_id, secret.labels, {**secret.annotations, **facts}, secret.etag, time)
+        annotations = {key: value for key, value in {**secret.annotations, **facts}.items() if value}
+        self.secrets.update(self.keeper_id, secret.labels, annotations, secret.etag, time)
 
 
 def _connection(name: str, secret: Secret) -> Connection:
