@@ -13,7 +13,7 @@ from tokenkeeper import clock
 PATIENCE = 5  # complaints in a row, with pauses of 1, 2, 4 and 8 seconds between, after which a run gives up
 _LINE = 2  # so many in line keep every turn taken
 _SLOWEST = 16.0
-_MARGIN = 0.015  # seconds of each second: one turn may come this late and the next in time, and no second has one more
+_MARGIN = 0.03  # seconds of each second: one turn may come this late and the next in time, and no second has one more
 _LATENESS = 0.01  # seconds that one who woke late does not cost the others
 _LONGEST_NAP = 0.5  # seconds; a pause may be made longer while somebody sleeps through it
 
