@@ -15,8 +15,8 @@ from google.api_core.exceptions import (
 )
 from google.cloud import secretmanager_v1
 
-from local.secret_limits import PERMISSIONS
 from local.secret_manager import SecretManagerServer
+from local.secret_manager.limits import PERMISSIONS
 from local.serving import Fault
 
 Client = secretmanager_v1.SecretManagerServiceClient

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from local import tiktok_answers
 from local.serving import Fault
-from local.tiktok import APP_ID, APP_SECRET, TikTokServer
+from local.tiktok import APP_ID, APP_SECRET, TikTokServer, answers
 
 INFRA = Path(__file__).parents[2] / "infra"
 
@@ -37,14 +36,14 @@ def refresh(server: TikTokServer, token: str | None) -> requests.Response:
 
 
 class TestCodes:
-    @pytest.mark.parametrize("code", sorted(tiktok_answers.MESSAGES))
+    @pytest.mark.parametrize("code", sorted(answers.MESSAGES))
     def test_every_code(self, tiktok: TikTokServer, code: int) -> None:
         """Every error of TikTok's table can be had once, with its message, and the call takes no effect."""
         grant = tiktok.grant("expiring")
         tiktok.fail_next("refresh_token", code)
         answer = refresh(tiktok, grant.refresh_token)
         assert (answer.status_code, answer.json()["code"]) == (200, code)
-        assert answer.json()["message"] == tiktok_answers.MESSAGES[code]
+        assert answer.json()["message"] == answers.MESSAGES[code]
         assert refresh(tiktok, grant.refresh_token).json()["code"] == 0
 
     def test_status_times_and_message(self, tiktok: TikTokServer) -> None:
@@ -84,26 +83,26 @@ class TestCodes:
 class TestBodies:
     def test_not_json(self, tiktok: TikTokServer) -> None:
         """Plain text with HTTP 200."""
-        tiktok.add_fault(tiktok_answers.not_json())
+        tiktok.add_fault(answers.not_json())
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
 
     @pytest.mark.parametrize("status", [200, 204, 500, 503])
     def test_empty(self, tiktok: TikTokServer, status: int) -> None:
         """Nothing at all, with any status."""
-        tiktok.add_fault(tiktok_answers.empty(status=status))
+        tiktok.add_fault(answers.empty(status=status))
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.content) == (status, b"")
 
     def test_html(self, tiktok: TikTokServer) -> None:
         """A gateway's page."""
-        tiktok.add_fault(tiktok_answers.html())
+        tiktok.add_fault(answers.html())
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
 
     def test_huge(self, tiktok: TikTokServer) -> None:
         """Ten megabytes of valid JSON."""
-        tiktok.add_fault(tiktok_answers.huge())
+        tiktok.add_fault(answers.huge())
         answer = user(tiktok, "x")
         assert len(answer.content) > 10 * 1024 * 1024
         assert answer.json()["code"] == 0
@@ -111,25 +110,23 @@ class TestBodies:
     def test_truncated(self, tiktok: TikTokServer) -> None:
         """A body that breaks off after the refresh took effect."""
         grant = tiktok.grant("expiring")
-        tiktok.add_fault(tiktok_answers.truncated("refresh_token"))
+        tiktok.add_fault(answers.truncated("refresh_token"))
         with pytest.raises(requests.exceptions.RequestException):
             refresh(tiktok, grant.refresh_token)
         assert tiktok.spent == {grant.refresh_token: 1}
 
     def test_drip(self, tiktok: TikTokServer) -> None:
         """A body that arrives in drops, whole in the end."""
-        tiktok.add_fault(tiktok_answers.drip("user_info", seconds=0.1))
+        tiktok.add_fault(answers.drip("user_info", seconds=0.1))
         assert user(tiktok, tiktok.grant().access_token).json()["code"] == 0
 
     def test_redirect(self, tiktok: TikTokServer) -> None:
         """A redirect to somewhere else."""
-        tiktok.add_fault(tiktok_answers.redirect("https://elsewhere.example/", status=307))
+        tiktok.add_fault(answers.redirect("https://elsewhere.example/", status=307))
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Location"]) == (307, "https://elsewhere.example/")
 
-    @pytest.mark.parametrize(
-        "fault", [tiktok_answers.null_data(), tiktok_answers.wrong_types(), tiktok_answers.without_token()]
-    )
+    @pytest.mark.parametrize("fault", [answers.null_data(), answers.wrong_types(), answers.without_token()])
     def test_no_usable_token(self, tiktok: TikTokServer, fault: Fault) -> None:
         """A success without a usable token, which spends nothing."""
         grant = tiktok.grant("expiring")

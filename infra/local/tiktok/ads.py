@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 from zlib import crc32
 
-from local.tiktok_answers import Refusal
+from local.tiktok.answers import Refusal
 
 CAMPAIGNS = (("Spring launch", "TRAFFIC"), ("Always on", "WEB_CONVERSIONS"), ("App installs", "APP_PROMOTION"))
 PAGE_SIZE, LARGEST_PAGE = 10, 1000

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.secret_errors import ApiError, invalid, usual_body
-from local.secret_fields import (
+from local.secret_manager.errors import ApiError, invalid, usual_body
+from local.secret_manager.fields import (
     ADD_VERSION,
     CHANGE_VERSION,
     SECRET,
@@ -25,14 +24,12 @@ from local.secret_fields import (
     camel,
     parse_body,
 )
-from local.secret_file import EncryptedFile, Memory
-from local.secret_limits import PERMISSIONS, Denial, Denials, Meter, Quotas
-from local.secret_pages import Page
-from local.secret_records import Secret, Version
-from local.secret_service import Lag, SecretService, project_number
+from local.secret_manager.file import EncryptedFile, Memory
+from local.secret_manager.limits import PERMISSIONS, Denial, Denials, Meter, Quotas
+from local.secret_manager.pages import Page
+from local.secret_manager.records import Secret, Version
+from local.secret_manager.service import Lag, SecretService, project_number
 from local.serving import Answer, BadControl, Call, LocalServer, Request, serve_until_signal
-
-__all__ = ["PERMISSIONS", "KeptSecret", "SecretManagerServer", "main"]
 
 _PATH = re.compile(
     r"/v1/projects/(?P<project>[^/:]+)/secrets(?:/(?P<secret>[^/:]+)(?P<versions>/versions(?:/(?P<version>[^/:]+))?)?)?"
@@ -160,7 +157,7 @@ class SecretManagerServer(LocalServer):
     # What makes it go wrong.
 
     def set_lag(self, latest: int = 0, lists: int = 0, gets: int = 0, *, hide_first: bool = False) -> None:
-        """Makes reads so many changes late, see :class:`~local.secret_service.Lag`; without arguments, no more.
+        """Makes reads so many changes late, see :class:`~local.secret_manager.service.Lag`; without arguments, no more.
 
         Reading a version by number is always exact, and compare-and-set is always against the true etag.
         """
@@ -174,12 +171,12 @@ class SecretManagerServer(LocalServer):
         reads_per_minute: int | None = None,
         accesses_per_minute: int | None = None,
     ) -> None:
-        """Keeps these quotas, see :class:`~local.secret_limits.Quotas`; without arguments, none."""
+        """Keeps these quotas, see :class:`~local.secret_manager.limits.Quotas`; without arguments, none."""
         with self._service.lock:
             self._meter.set(Quotas(per_secret, writes_per_minute, reads_per_minute, accesses_per_minute))
 
     def deny(self, permission: str, resource: str = "", identity: str | None = None) -> None:
-        """Denies a permission, see :class:`~local.secret_limits.Denial`."""
+        """Denies a permission, see :class:`~local.secret_manager.limits.Denial`."""
         self._denials.add(Denial(permission, resource, identity))
 
     def allow_all(self) -> None:
@@ -466,7 +463,3 @@ def main(arguments: list[str] | None = None) -> int:
         log=(lambda line: print(line, flush=True)) if chosen.log else None,
     )
     return serve_until_signal(server, lambda s: f"Secret Manager: {s.url}  (SECRET_MANAGER_EMULATOR_HOST={s.address})")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

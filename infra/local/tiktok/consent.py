@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlencode, urlsplit
 
-from local.tiktok_accounts import DEFAULT_SCOPE, Kind
+from local.tiktok.accounts import DEFAULT_SCOPE, Kind
 
 PERMISSIONS: Mapping[int, str] = {
     4: "Reporting",

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qs
 
-from local import tiktok_consent
 from local.serving import (
     CALLS_KEPT,
     Answer,
@@ -30,9 +29,10 @@ from local.serving import (
     When,
     serve_until_signal,
 )
-from local.tiktok_accounts import Accounts, Grant, Kind, Rotation
-from local.tiktok_answers import Refusal, envelope, refused
-from local.tiktok_api import API_PATH, ENDPOINTS, BusinessApi, json_object
+from local.tiktok import consent
+from local.tiktok.accounts import Accounts, Grant, Kind, Rotation
+from local.tiktok.answers import Refusal, envelope, refused
+from local.tiktok.api import API_PATH, ENDPOINTS, BusinessApi, json_object
 
 APP_ID = "7000000000000000000"
 APP_SECRET = "simulated-app-secret-0123456789abcdef00"
@@ -368,31 +368,31 @@ class TikTokServer(LocalServer):
         if request.method not in ("GET", "HEAD", "POST"):
             return Answer(405, b"405 method not allowed", "text/plain; charset=utf-8", {"Allow": "GET, HEAD, POST"})
         fields = _form(request) if request.method == "POST" else request.parameters
-        asked = tiktok_consent.Asked.read(fields)
+        asked = consent.Asked.read(fields)
         if not self.accounts.has_app(asked.app_id):
-            return _shown(tiktok_consent.wrong("No app has the app_id of this address."), 400)
-        if not tiktok_consent.acceptable(asked.redirect_uri, self._redirect_urls):
-            return _shown(tiktok_consent.wrong("The redirect_uri of this address is not registered for the app."), 400)
+            return _shown(consent.wrong("No app has the app_id of this address."), 400)
+        if not consent.acceptable(asked.redirect_uri, self._redirect_urls):
+            return _shown(consent.wrong("The redirect_uri of this address is not registered for the app."), 400)
         if request.method != "POST":
-            page = tiktok_consent.choice(asked, self.accounts.advertisers, self.kind, request.path)
+            page = consent.choice(asked, self.accounts.advertisers, self.kind, request.path)
             return _shown(page)
         match fields.get("decision", [""])[0]:
             case "confirm":
                 return self._confirmed(asked, fields)
             case "decline":
-                return _shown(tiktok_consent.declined(asked, request.path))
+                return _shown(consent.declined(asked, request.path))
             case "return":
                 said = {"error": "access_denied", "error_description": "The user declined the authorization."}
                 return _sent_back(asked.redirect(**said))
             case _:
-                return _shown(tiktok_consent.wrong("The form holds no decision."), 400)
+                return _shown(consent.wrong("The form holds no decision."), 400)
 
-    def _confirmed(self, asked: tiktok_consent.Asked, fields: Mapping[str, Sequence[str]]) -> Answer:
+    def _confirmed(self, asked: consent.Asked, fields: Mapping[str, Sequence[str]]) -> Answer:
         kinds = fields.get("kind", [self.kind])
         ticked = fields.get("advertiser_id", [])
         offered = [one for one, _ in self.accounts.advertisers]
         if kinds[0] not in get_args(Kind) or not set(ticked) <= set(offered):
-            return _shown(tiktok_consent.wrong("The form does not come from this page."), 400)
+            return _shown(consent.wrong("The form does not come from this page."), 400)
         code = self.authorize(_kind(kinds[0]), [one for one in offered if one in ticked], asked.scope, asked.app_id)
         return _sent_back(asked.redirect(auth_code=code, code=code))
 
@@ -416,11 +416,11 @@ def _form(request: Request) -> dict[str, list[str]]:
 
 
 def _shown(page: bytes, status: int = 200) -> Answer:
-    return Answer(status, page, "text/html; charset=utf-8", tiktok_consent.HEADERS)
+    return Answer(status, page, "text/html; charset=utf-8", consent.HEADERS)
 
 
 def _sent_back(location: str) -> Answer:
-    return Answer(302, b"", "text/plain; charset=utf-8", {**tiktok_consent.HEADERS, "Location": location})
+    return Answer(302, b"", "text/plain; charset=utf-8", {**consent.HEADERS, "Location": location})
 
 
 def _kind(value: object) -> Kind:
@@ -522,7 +522,3 @@ def main(words: Sequence[str] | None = None) -> int:
     return serve_until_signal(
         server, lambda it: f"Simulated TikTok: {it.url}{API_PATH}, consent page {it.url}{CONSENT_PATH}"
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -14,7 +14,7 @@ from typing import Any
 
 import google_crc32c
 
-from local.secret_errors import (
+from local.secret_manager.errors import (
     ApiError,
     invalid,
     nothing_to_read,
@@ -23,11 +23,11 @@ from local.secret_errors import (
     version_missing,
     wrong_state,
 )
-from local.secret_fields import PAYLOAD_LIMIT, SECRET_ID, camel, check_secret, micros_of, seconds_of, time_of
-from local.secret_file import Keeping
-from local.secret_filter import SECRET_FIELDS, VERSION_FIELDS, parse_filter
-from local.secret_pages import Page, cut_page
-from local.secret_records import Secret, Version, replication_status
+from local.secret_manager.fields import PAYLOAD_LIMIT, SECRET_ID, camel, check_secret, micros_of, seconds_of, time_of
+from local.secret_manager.file import Keeping
+from local.secret_manager.filter import SECRET_FIELDS, VERSION_FIELDS, parse_filter
+from local.secret_manager.pages import Page, cut_page
+from local.secret_manager.records import Secret, Version, replication_status
 
 _MASKABLE = frozenset(
     (

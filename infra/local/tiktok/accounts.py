@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from local.serving import CannotStart
-from local.tiktok_answers import APP_MISMATCH, Refusal
+from local.tiktok.answers import APP_MISMATCH, Refusal
 
 Kind = Literal["long-lived", "expiring"]
 Rotation = Literal["new", "same", "omitted"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from local.secret_errors import invalid
+from local.secret_manager.errors import invalid
 
 SECRET_ID = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 PAYLOAD_LIMIT = 65536

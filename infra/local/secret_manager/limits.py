@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local.secret_errors import denied, exhausted
+from local.secret_manager.errors import denied, exhausted
 
 PERMISSIONS = {
     "ListSecrets": "secretmanager.secrets.list",

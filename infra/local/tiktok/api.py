@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
-from local import tiktok_ads
 from local.serving import Request
-from local.tiktok_accounts import READ_ACCOUNTS, READ_CAMPAIGNS, READ_REPORTS, Accounts, Grant
-from local.tiktok_answers import Refusal
+from local.tiktok import ads
+from local.tiktok.accounts import READ_ACCOUNTS, READ_CAMPAIGNS, READ_REPORTS, Accounts, Grant
+from local.tiktok.answers import Refusal
 
 API_PATH = "/open_api/v1.3"
 MOST_ACCOUNTS_A_CALL = 100
@@ -136,7 +136,7 @@ class BusinessApi:
 
     def campaign_get(self, request: Request) -> dict[str, Any]:
         """A page of an ad account's campaigns."""
-        return _page(request, tiktok_ads.campaigns(self._account(request, READ_CAMPAIGNS)))
+        return _page(request, ads.campaigns(self._account(request, READ_CAMPAIGNS)))
 
     def report(self, request: Request) -> dict[str, Any]:
         """A page of a synchronous report."""
@@ -146,7 +146,7 @@ class BusinessApi:
             raise Refusal(40002, "report_type, dimensions: Missing data for required field.")
         metrics = _list_parameter(request, "metrics")
         start, end = _date_parameter(request, "start_date"), _date_parameter(request, "end_date")
-        return _page(request, tiktok_ads.report(advertiser_id, dimensions, metrics, start, end))
+        return _page(request, ads.report(advertiser_id, dimensions, metrics, start, end))
 
     def _account(self, request: Request, permissions: frozenset[int]) -> str:
         """The ad account that is read, which the token must reach."""
@@ -264,7 +264,7 @@ def _date_parameter(request: Request, name: str) -> date | None:
 def _page(request: Request, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     try:
         number = int(request.parameter("page") or 1)
-        size = int(request.parameter("page_size") or tiktok_ads.PAGE_SIZE)
+        size = int(request.parameter("page_size") or ads.PAGE_SIZE)
     except ValueError:
         raise Refusal(40002, "page, page_size: Not a valid integer.") from None
-    return tiktok_ads.page(rows, number, size)
+    return ads.page(rows, number, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.secret_fields import time_of
+from local.secret_manager.fields import time_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from local.secret_errors import ApiError, invalid
-from local.secret_fields import camel, micros_of, seconds_of
+from local.secret_manager.errors import ApiError, invalid
+from local.secret_manager.fields import camel, micros_of, seconds_of
 
 Resource = Mapping[str, Any]
 Condition = Callable[[Resource], bool]

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from local.secret_records import Secret, Version
+from local.secret_manager.records import Secret, Version
 from local.serving import CannotStart
 
 _CHECK = b"embedded secret manager"

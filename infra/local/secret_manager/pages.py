@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local.secret_errors import invalid
-from local.secret_filter import Condition
+from local.secret_manager.errors import invalid
+from local.secret_manager.filter import Condition
 
 PAGE_LIMIT = 25_000
 """Resources on a page at most, as at Google."""
