@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -25,3 +25,15 @@ def stage(whole_stage: Stage) -> Iterator[Stage]:
     betrayals = whole_stage.betrayals()
     whole_stage.reset()
     assert not betrayals, betrayals
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the canaries hear what the test's own process printed and logged, where the product runs in it."""
+    report = yield
+    stage = getattr(item, "funcargs", {}).get("stage")
+    if call.when == "call" and report.passed and isinstance(stage, Stage):
+        stage.canaries.hear("what was printed", report.capstdout + report.capstderr + report.caplog)
+    return report

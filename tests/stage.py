@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -40,6 +41,7 @@ LINK_KEY = "canary-link-key-0123456789abcdef0123456789abcdef"
 TOKEN = "tiktok-ads-token-"
 REFRESH = "tiktok-ads-refresh-"
 KEEPER = "tiktok-ads-keeper"
+_SETTLING = "5e771ed0"  # begins the trace of a request that only waits for the log
 
 
 class Function:
@@ -52,6 +54,7 @@ class Function:
         self.port = int(environment["PORT"])
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
+        self.runs = 0  # that an answer came of
         self._heard = threading.Condition()
         self._canaries = canaries
         source = ROOT / ("functions/main.py" if clock_file is None else "tests/clocked_main.py")
@@ -101,19 +104,46 @@ class Function:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The log so far, as objects; a line that is none is an error."""
-        return [json.loads(line) for line in list(self.lines)]
+        """The log so far, as objects; a line that is none is an error.
+
+        What was logged before the last answer is among them: the log comes through a pipe, so this waits for the entry
+        of a request of its own, which is left out.
+        """
+        if self.process.poll() is None and self.target == "connect":
+            trace = _SETTLING + uuid.uuid4().hex[len(_SETTLING) :]
+            try:
+                with requests.Session() as session:
+                    session.trust_env = False
+                    session.get(
+                        f"{self.url}/settle", headers={"traceparent": f"00-{trace}-{trace[:16]}-01"}, timeout=10
+                    )
+                self.wait_for_line(trace)
+            except requests.RequestException:
+                pass  # it is being killed, or as good as
+        elif self.process.poll() is None:
+            with self._heard:
+                self._heard.wait_for(lambda: sum("run.finished" in line for line in self.lines) >= self.runs, 10)
+        return [entry for line in list(self.lines) if not _settled(entry := json.loads(line))]
 
     def forget(self) -> None:
         """Forget the log so far."""
+        _ = self.events
         self.lines.clear()
+        self.runs = 0
 
     def wait_for_event(self, name: str, seconds: float = 20) -> dict[str, Any]:
         """The first event of that name, perhaps after waiting for it."""
         with self._heard:
-            found = self._heard.wait_for(lambda: [e for e in self.events if e.get("event") == name], seconds)
+            found = self._heard.wait_for(
+                lambda: [entry for line in self.lines if (entry := json.loads(line)).get("event") == name], seconds
+            )
         assert found, f"no {name} in {self.lines}"
-        return found[0]
+        return dict(found[0])
+
+    def wait_for_line(self, text: str, seconds: float = 20) -> None:
+        """Wait until a line of the log holds `text`."""
+        with self._heard:
+            assert self._heard.wait_for(lambda: any(text in line for line in self.lines), seconds), self.lines
 
     def kill(self) -> None:
         """SIGKILL, to the server and its worker alike."""
@@ -138,6 +168,10 @@ class Function:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _settled(entry: dict[str, Any]) -> bool:
+    return f"/traces/{_SETTLING}" in entry.get("logging.googleapis.com/trace", "")
 
 
 class Browser:
@@ -174,7 +208,10 @@ class Browser:
         sent = self.post("/start", data=form.fields)
         assert sent.status_code == 303, sent.text
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(sent.headers["Location"]).query)
-        return query["state"][0]
+        for cookie in self.session.cookies:
+            if re.fullmatch(r".*tk-[0-9a-f]{8}", cookie.name):
+                self._canaries.keep("a flow's cookie", cookie.value or "", belongs_in=r"the headers of \S+ \S+ 303")
+        return self._canaries.keep("a state", query["state"][0], belongs_in=r"the headers of POST \S+ 303")
 
     def come_back(self, code: str, state: str) -> requests.Response:
         """The redirect with which TikTok sends the approver back."""
@@ -366,6 +403,7 @@ class Stage:
             target.url, data=None if body is None else json.dumps(body), timeout=300, headers={"User-Agent": "test"}
         )
         self.canaries.hear("refresh's answer", answer.text)
+        target.runs += "seconds" in answer.text
         return answer.status_code, answer.json()
 
     # --- looking ---

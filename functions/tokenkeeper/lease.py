@@ -19,7 +19,7 @@ from tokenkeeper.errors import LeaseLost, VaultError
 from tokenkeeper.vault import Vault
 
 TERM = 45.0  # seconds; the longest single step under a lease takes CALL_SECONDS of `tiktok`
-CLOCKS_DIFFER_BY = timedelta(minutes=11)
+CLOCKS_DIFFER_BY = timedelta(minutes=21)  # one of them ten minutes behind, another ten ahead
 _FURTHEST_AHEAD = timedelta(minutes=5)
 
 
@@ -34,6 +34,10 @@ class Sightings:
         lease, _ = self._seen.get(connection.name, ("", 0.0))
         if connection.lease != lease:
             self._seen[connection.name] = (connection.lease, clock.monotonic() if at is None else at)
+
+    def disturbed(self) -> None:
+        """Secret Manager was away, so that nobody could renew anything: what was seen before proves nothing."""
+        self._seen.clear()
 
     def stands_for(self, connection: Connection) -> float:
         """Seconds for which the lease has been seen unchanged."""
@@ -63,14 +67,13 @@ class Lease:
         vault: Where the connection is.
         connection: Its state when it was last written.
         holder: Who holds it.
-        left_behind: Whether an earlier holder never gave it back: what it was doing may be half done.
     """
 
     vault: Vault
     connection: Connection
     holder: str
     _until: float
-    left_behind: bool = False
+    _unfinished: Transition | None = None
 
     def ensure(self, seconds: float, time: Deadline) -> None:
         """Make sure that the lease lasts for the next step, which may take so many seconds; renew it if need be.
@@ -99,12 +102,19 @@ class Lease:
 
     def finish(self, transition: Transition, time: Deadline) -> Connection:
         """Change the connection and give the lease back, in one write; raises as `ensure` does."""
-        return self.change(lambda connection: transition(connection).leased(""), time)
+        self._unfinished = transition
+        connection = self.change(lambda connection: transition(connection).leased(""), time)
+        self._unfinished = None
+        return connection
 
     def give_back(self, time: Deadline) -> None:
-        """Let go, if it is still held; a failure does no harm, since a lease ends by itself."""
+        """Let go, if it is still held.
+
+        A failure does no harm, since a lease ends by itself. What `finish` could not write is written now or not at
+        all: without it the lease stays where it is, and tells the next one to look closely.
+        """
         try:
-            self.finish(lambda connection: connection, time)
+            self.finish(self._unfinished or (lambda connection: connection), time)
         except (LeaseLost, VaultError):
             return
 
@@ -127,18 +137,17 @@ def take(vault: Vault, name: str, holder: str, free: Callable[[Connection], bool
     """
     asked = clock.monotonic()
     text = _text(holder)
-    left_behind = False
 
     def taken(connection: Connection) -> Connection:
-        nonlocal left_behind
-        left_behind = bool(connection.lease) and _holder(connection.lease) != holder
         if connection.lease and _holder(connection.lease) != holder and not free(connection):
             raise LeaseLost(f"Somebody else holds {connection.name}.")
         return connection.leased(text)
 
+    found = vault.connection(name, time)
     try:
-        connection = vault.change(name, taken, time)
-        return Lease(vault, connection, holder, asked + TERM, left_behind)
+        # Taken over at once or not at all: while Secret Manager accepts no writes, a holder that lives cannot renew.
+        connection = vault.change(name, taken, time, found, again=not found.lease)
+        return Lease(vault, connection, holder, asked + TERM)
     except LeaseLost:
         return None
 

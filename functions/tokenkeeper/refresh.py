@@ -29,6 +29,7 @@ _LIST_SECONDS = 60.0
 _MOST_AT_ONCE = 512
 _TRIES_IN_PASSING = 2
 _TRIES_OF_THE_STORE = 3
+_BETWEEN_LOOKS = 0.2  # seconds
 _STORE_AWAY = 20  # connections in a row that found Secret Manager away, after which a run gives up
 _COUNTED = [verdict for verdict in Verdict if verdict is not Verdict.NO_CONNECTION]
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -171,6 +172,7 @@ class _Run:
     ) -> None:
         self._settings = settings
         self._vault = vault
+        self._unsaved = unsaved
         self._order = order
         self._progress = progress
         self._budget = Deadline(settings.run_budget)
@@ -182,7 +184,7 @@ class _Run:
         self._overdue = False
         self._stopped: RunStoppedError | None = None
         self._away = 0
-        self._resume_after = ""
+        self._resume_after: str | None = None  # not known yet
         self._next_expiry: int | None = None
 
     def go(self) -> Summary:
@@ -232,10 +234,11 @@ class _Run:
         long_lived: list[Task] = []
         for name, connection in inventory.connections.items():
             refreshable = name in inventory.refreshable
-            look = bool(connection.lease) or not connection.made
+            unsaved = name in self._unsaved.grants
+            look = bool(connection.lease) or not connection.made or unsaved
             if refreshable:
                 look |= connection.kind != "expiring" or connection.health != "ok" or connection.obtained_at is None
-            if connection.health == "reauthorize" and not connection.lease:
+            if connection.health == "reauthorize" and not (connection.lease or unsaved):
                 self._count(name, Result(Verdict.REAUTHORIZE, attention=True))
                 continue
             due = refreshable and (
@@ -281,7 +284,8 @@ class _Run:
                 first = False
                 tasks = [task for task, why in again if self._worth_another_try(task, why)]
                 if tasks and all(why is Later.BUSY for _, why in again):
-                    clock.sleep(0.5)
+                    # Many that a killed run left behind are asked for less often: looking has a quota.
+                    clock.sleep(min(TERM, max(0.5, len(tasks) * _BETWEEN_LOOKS)))
 
     def _one_pass(
         self, pool: ThreadPoolExecutor, tasks: list[Task], at_once: int, *, first: bool
@@ -405,6 +409,7 @@ class _Run:
             f"The run ended with {summary.status}: {summary.counts[Verdict.REFRESHED]} refreshed, "
             f"{summary.counts[Verdict.VERIFIED]} verified, {len(summary.attention)} need a person.",
             status=summary.status,
+            limited=self._order.connections is not None or None,
             seconds=document["seconds"],
             next_expiry_seconds=self._next_expiry,
             attention=document["attention"],
@@ -415,7 +420,7 @@ class _Run:
             "last-run-finished": clock.text(clock.now()),
             "last-run-counts": json.dumps(counts),
         }
-        if self._order.connections is None:
+        if self._order.connections is None and self._resume_after is not None:
             facts["resume-after"] = self._resume_after
         try:
             self._vault.note_run(facts, Deadline(15))

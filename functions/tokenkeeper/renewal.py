@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
+from typing import NamedTuple
 
 from tokenkeeper import clock, grant, lease, log
 from tokenkeeper.clock import Deadline
@@ -26,19 +27,23 @@ from tokenkeeper.errors import (
     TikTokError,
     TikTokRefused,
     TikTokSilent,
+    TikTokUnreachable,
     VaultError,
     VaultForbidden,
+    VaultRejected,
     VaultUnavailable,
 )
 from tokenkeeper.grant import Grant
-from tokenkeeper.lease import Lease, Sightings
+from tokenkeeper.lease import TERM, Lease, Sightings
 from tokenkeeper.pacing import Pace
+from tokenkeeper.secrecy import Secret
 from tokenkeeper.settings import Settings
 from tokenkeeper.tiktok import CALL_SECONDS, TikTok
 from tokenkeeper.vault import Newest, Vault
 
 STORE_SECONDS = 120.0  # how long storing what TikTok handed out is tried
 LOOK_SECONDS = 15.0
+STORE_STEP_SECONDS = 35.0  # one more try to store, with making sure that the last one left nothing behind
 FAILING_BECOMES_ALERT = timedelta(days=1)
 TOKEN_NEARLY_OVER = timedelta(hours=3)
 _ALERTED = " alerted"
@@ -132,12 +137,19 @@ class Unsaved:
     """Grants that TikTok handed out and the store has not taken; kept for as long as the process lives.
 
     Attributes:
-        grants: By connection, each with the number of the refresh secret's version that it follows.
+        grants: By connection, each with the time of the grant that it follows.
         alerted: The connections that an alert told of.
     """
 
-    grants: dict[str, tuple[Grant, int]] = field(default_factory=dict)
+    grants: dict[str, tuple[Grant, datetime]] = field(default_factory=dict)
     alerted: set[str] = field(default_factory=set)
+
+
+class _Numbers(NamedTuple):
+    """The numbers of the newest versions of a connection's two secrets, as far as they are known."""
+
+    token: int
+    refresh: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +220,11 @@ class Renewal:
         except SecretMissing:
             return Result(Verdict.NO_CONNECTION)  # somebody deleted it meanwhile
         except LeaseLost:
-            return Result(Verdict.SKIPPED)  # somebody else goes on with it
-        except VaultForbidden as error:
-            return self._forbidden(task, str(error), last=last)
+            return Result(Verdict.SKIPPED, overdue=task.due)  # somebody else goes on with it
+        except (VaultForbidden, VaultRejected) as error:
+            return self._forbidden(task, error, last=last)
         except VaultUnavailable:
+            self._sightings.disturbed()
             raise TryLaterError(Later.STORE) from None
         return result
 
@@ -243,8 +256,9 @@ class Renewal:
 
     def _look(self, name: str) -> _Stored:
         time = Deadline(LOOK_SECONDS)
-        refresh = self._vault.newest(self._vault.refresh_id(name), time)
+        # In the opposite order of writing: what is stored in between never makes the refresh secret look the older.
         token = self._vault.newest(self._vault.token_id(name), time)
+        refresh = self._vault.newest(self._vault.refresh_id(name), time)
         self._read_something = True
         return _Stored(token, refresh, _readable(token, name), _readable(refresh, name))
 
@@ -267,10 +281,13 @@ class Renewal:
             self._bring_in_line(held, from_token)
             return self._stays_as_it_is(held)
         if from_token is not None and from_token.obtained_at > from_refresh.obtained_at:
-            self._delete_replaced(name)
+            self._delete_replaced(held, stored.refresh)
             task.refreshable = False
             self._bring_in_line(held, from_token)
             return self._stays_as_it_is(held)
+        refresh_token = from_refresh.refresh_token
+        if refresh_token is None:
+            return self._mark_unreadable(held, "The refresh secret holds no refresh token.")
         token_number = stored.token.number
         if from_token is None or not from_token.same_token(from_refresh):
             token_number = self._rebuild(held, from_refresh, stored)
@@ -284,7 +301,8 @@ class Renewal:
         if not self._force and not grant.due(from_refresh.obtained_at, from_refresh.expires_at, clock.now()):
             self._mark_recovered(held)
             return Result(Verdict.SKIPPED)
-        return self._refresh(task, held, from_refresh, Newest(stored.refresh.number, None), token_number, last=last)
+        numbers = _Numbers(token_number, stored.refresh.number)
+        return self._refresh(held, from_refresh, refresh_token, numbers, last=last)
 
     @staticmethod
     def _stays_as_it_is(held: Lease) -> Result | None:
@@ -296,19 +314,27 @@ class Renewal:
         kept = self._unsaved.grants.get(name)
         if kept is None:
             return stored
-        rescued, follows = kept
-        if stored.refresh.number == follows and (
-            stored.from_token is None or stored.from_token.obtained_at < rescued.obtained_at
-        ):
-            number = self._store_refresh(held, rescued, follows, stored.token.number)
+        rescued, before = kept
+        if not any(found and found.obtained_at > before for found in (stored.from_token, stored.from_refresh)):
+            numbers = _Numbers(stored.token.number, stored.refresh.number)
+            number = self._store_refresh(held, rescued, before, numbers)
             stored = _Stored(stored.token, Newest(number, None), stored.from_token, rescued)
         self._unsaved.grants.pop(name, None)
-        self._unsaved.alerted.discard(name)
+        if name in self._unsaved.alerted:
+            self._unsaved.alerted.discard(name)
+            log.event(
+                "NOTICE",
+                "token.saved",
+                f"The token of {name} that could not be stored is stored now, or a newer one is.",
+                connection=name,
+            )
         return stored
 
     def _rebuild(self, held: Lease, whole: Grant, stored: _Stored) -> int:
         name = held.connection.name
-        number = self._store_token(held, whole, stored.refresh.number, stored.token.number)
+        before = stored.from_token.obtained_at if stored.from_token else whole.obtained_at
+        numbers = _Numbers(stored.token.number, stored.refresh.number)
+        number = self._store_token(held, whole, max(before, whole.obtained_at), numbers)
         if stored.token.number and stored.from_token is None:
             log.event(
                 "NOTICE",
@@ -318,13 +344,18 @@ class Renewal:
             )
         return number
 
-    def _delete_replaced(self, name: str) -> None:
-        time = Deadline(LOOK_SECONDS)
-        secret_id = self._vault.refresh_id(name)
+    def _delete_replaced(self, held: Lease, seen: Newest) -> None:
+        name = held.connection.name
+        secret_id, time = self._vault.refresh_id(name), Deadline(LOOK_SECONDS)
         try:
-            self._vault.secrets.delete(secret_id, self._vault.secrets.get(secret_id, time).etag, time)
+            etag = self._vault.secrets.get(secret_id, time).etag
+            held.ensure(TERM, time)
+            if self._vault.newest(secret_id, time, seen) == seen:
+                self._vault.secrets.delete(secret_id, etag, time)
         except (SecretMissing, SecretChanged):
             return  # somebody deleted it, or has begun something new with it
+        except VaultError as error:
+            log.event("WARNING", "cleanup.failed", f"{error} The next run tries again.", connection=name)
 
     def _bring_in_line(self, held: Lease, current: Grant) -> None:
         """Complete the annotations where whoever stored the grant could not."""
@@ -337,11 +368,9 @@ class Renewal:
 
     # --- refresh ---
 
-    def _refresh(self, task: Task, held: Lease, old: Grant, newest: Newest, token_number: int, *, last: bool) -> Result:
-        self._check_permission(held.connection.name)
-        refresh_token = old.refresh_token
-        if refresh_token is None:
-            return Result(Verdict.SKIPPED)
+    def _refresh(self, held: Lease, old: Grant, refresh_token: Secret, numbers: _Numbers, *, last: bool) -> Result:
+        name = held.connection.name
+        self._check_permission(name)
         silences = 0
         while True:
             self._pace.wait()
@@ -349,31 +378,41 @@ class Renewal:
             asked_at = clock.now()
             try:
                 handout = self._tiktok.refresh(refresh_token)
-                self._pace.satisfied()
                 break
+            except TikTokUnreachable as error:
+                return self._passing(held, _describe(error), last=last, overdue=True)
             except TikTokRefused as error:
                 self._weigh(error)
-                if self._vault.newest(self._vault.refresh_id(task.name), Deadline(LOOK_SECONDS), newest) != newest:
-                    return Result(Verdict.SKIPPED)  # somebody stored a newer grant meanwhile: that one counts
-                if error.kind is Kind.PERSON or (error.kind is Kind.PERMISSION and not self._alive(old)):
+                final = self._is_final(error, old)
+                if self._overtaken(name, old.obtained_at, numbers):
+                    return Result(Verdict.SKIPPED)
+                if final:
                     return self._mark_reauthorize(held, error)
                 return self._passing(held, _describe(error), last=last, overdue=True)
-            except TikTokSilent as error:
-                if self._vault.newest(self._vault.refresh_id(task.name), Deadline(LOOK_SECONDS), newest) != newest:
+            except TikTokError as error:
+                if self._overtaken(name, old.obtained_at, numbers):
                     return Result(Verdict.SKIPPED)
                 silences += 1
                 if silences == 2:
                     return self._mark_failing(held, _describe(error), overdue=True)
-            except TikTokError as error:  # it never got there
-                return self._passing(held, _describe(error), last=last, overdue=True)
-        return self._keep(held, old, old.refreshed(handout, asked_at), newest.number, token_number)
+        self._pace.satisfied()
+        return self._keep(held, old, old.refreshed(handout, asked_at), numbers)
 
-    def _keep(self, held: Lease, old: Grant, new: Grant, refresh_number: int, token_number: int) -> Result:
+    def _is_final(self, error: TikTokRefused, old: Grant) -> bool:
+        """Whether only a person can help."""
+        if error.kind is not Kind.PERMISSION:
+            return error.kind is Kind.PERSON
+        try:
+            return not self._alive(old)
+        except TikTokError:
+            return False  # nobody knows
+
+    def _keep(self, held: Lease, old: Grant, new: Grant, numbers: _Numbers) -> Result:
         name = new.connection
-        self._unsaved.grants[name] = (new, refresh_number)
-        refresh_number = self._store_refresh(held, new, refresh_number, token_number)
+        self._unsaved.grants[name] = (new, old.obtained_at)
+        numbers = numbers._replace(refresh=self._store_refresh(held, new, old.obtained_at, numbers))
         del self._unsaved.grants[name]
-        token_number = self._store_token(held, new, refresh_number, token_number)
+        numbers = numbers._replace(token=self._store_token(held, new, old.obtained_at, numbers))
         log.event(
             "INFO",
             "token.refreshed",
@@ -383,28 +422,25 @@ class Renewal:
         )
         if new.advertiser_ids is not None and old.advertiser_ids is not None:
             self._log_changed(name, set(old.advertiser_ids), set(new.advertiser_ids))
-        self._clear_up(name, self._vault.refresh_id(name), refresh_number, 0)
-        cleared = self._clear_up(name, self._vault.token_id(name), token_number, held.connection.destroyed_to)
+        self._clear_up(name, self._vault.refresh_id(name), numbers.refresh, 0)
+        cleared = self._clear_up(name, self._vault.token_id(name), numbers.token, held.connection.destroyed_to)
         if held.connection.health in {"failing", "reauthorize"}:
             self._log_recovered(name)
         self._finish(held, lambda connection: connection.stored(new).cleared_to(cleared))
         return Result(Verdict.REFRESHED)
 
-    def _store_refresh(self, held: Lease, new: Grant, newest: int, newest_token: int) -> int:
+    # --- storing ---
+
+    def _store_refresh(self, held: Lease, new: Grant, before: datetime, numbers: _Numbers) -> int:
         name = new.connection
         try:
-            return self._vault.store(
-                self._vault.refresh_id(name),
-                new.refresh_payload(),
-                Deadline(STORE_SECONDS),
-                newest=newest,
-                create=True,
-                before_try=self._guard(held, newest, newest_token),
+            return self._store(
+                held, self._vault.refresh_id(name), new.refresh_payload(), before, numbers, newest=numbers.refresh
             )
-        except (VaultError, LeaseLost) as error:
-            if isinstance(error, LeaseLost):
-                self._unsaved.grants.pop(name, None)  # a newer grant is stored: this one counts no more
-                raise
+        except LeaseLost:
+            self._unsaved.grants.pop(name, None)  # a newer grant is stored: this one counts no more
+            raise
+        except VaultError as error:
             if name not in self._unsaved.alerted:
                 self._unsaved.alerted.add(name)
                 log.event(
@@ -416,38 +452,73 @@ class Renewal:
                 )
             raise VaultUnavailable(str(error)) from None
 
-    def _store_token(self, held: Lease, whole: Grant, newest_refresh: int, newest: int) -> int:
-        return self._vault.store(
-            self._vault.token_id(whole.connection),
-            whole.token_payload(),
+    def _store_token(self, held: Lease, whole: Grant, before: datetime, numbers: _Numbers) -> int:
+        secret_id = self._vault.token_id(whole.connection)
+        return self._store(held, secret_id, whole.token_payload(), before, numbers, newest=numbers.token)
+
+    def _store(
+        self, held: Lease, secret_id: str, payload: bytes, before: datetime, numbers: _Numbers, *, newest: int
+    ) -> int:
+        """Add a version stubbornly, unless somebody else has stored a newer grant than the one of `before`.
+
+        Between the first look and the write nothing is asked, to keep that moment short. So if the version's number
+        shows that somebody came in between after all, what they stored is put on top again.
+
+        Raises:
+            LeaseLost: a newer grant is stored.
+            VaultError: nothing could be stored.
+        """
+        name = held.connection.name
+        number = self._vault.store(
+            secret_id,
+            payload,
             Deadline(STORE_SECONDS),
             newest=newest,
-            before_try=self._guard(held, newest_refresh, newest),
+            create=secret_id == self._vault.refresh_id(name),
+            before_try=self._guard(held, before, numbers),
         )
+        for between in range(number - 1, newest, -1):
+            theirs = self._vault.at(secret_id, between, Deadline(LOOK_SECONDS))
+            if theirs.payload != payload and _later(theirs, name, before):
+                top = self._vault.newest(secret_id, Deadline(LOOK_SECONDS), Newest(number, None))
+                if theirs.payload and top.number == number:
+                    self._vault.store(secret_id, theirs.payload, Deadline(STORE_SECONDS), newest=number)
+                raise LeaseLost(f"Somebody else stored a newer grant of {name}.")
+        return number
 
-    def _guard(self, held: Lease, refresh_number: int, token_number: int) -> Callable[[], None]:
-        """Before each try to write: still in possession, or at least nothing newer was stored by somebody else."""
-        name = held.connection.name
+    def _guard(self, held: Lease, before: datetime, numbers: _Numbers) -> Callable[[], None]:
+        """Before each try to write: still in possession, or at least no newer grant was stored by somebody else."""
+        steps = iter([LOOK_SECONDS])
 
         def guard() -> None:
             try:
-                held.ensure(LOOK_SECONDS, Deadline(LOOK_SECONDS))
-            except (LeaseLost, VaultError):
-                time = Deadline(LOOK_SECONDS)
-                for secret_id, number in (
-                    (self._vault.refresh_id(name), refresh_number),
-                    (self._vault.token_id(name), token_number),
-                ):
-                    if self._vault.newest(secret_id, time, Newest(number, None)).number > number:
-                        raise LeaseLost(f"Somebody else stored a newer grant of {name}.") from None
+                held.ensure(next(steps, STORE_STEP_SECONDS), Deadline(LOOK_SECONDS))
+            except LeaseLost:
+                if self._overtaken(held.connection.name, before, numbers):
+                    raise
+            except VaultError:
+                return  # what cannot be renewed can perhaps be written all the same
 
         return guard
+
+    def _overtaken(self, name: str, before: datetime, numbers: _Numbers) -> bool:
+        """Whether somebody stored a newer grant than the one of `before` meanwhile; what cannot be read is none."""
+        time = Deadline(LOOK_SECONDS)
+        for secret_id, number in (
+            (self._vault.token_id(name), numbers.token),
+            (self._vault.refresh_id(name), numbers.refresh),
+        ):
+            newest = self._vault.newest(secret_id, time, Newest(number, None))
+            if newest.number > number and _later(newest, name, before):
+                return True
+        return False
 
     def _check_permission(self, name: str) -> None:
         with self._permission:
             if self._permitted:
                 return
             if not self._vault.may_add(self._vault.refresh_id(name), Deadline(LOOK_SECONDS)):
+                self._vault.secrets.get(self._vault.refresh_id(name), Deadline(LOOK_SECONDS))  # or was it deleted?
                 raise RunStoppedError(
                     "may_not_store",
                     "This service account may not add versions to the secrets, so no refresh token is spent. Grant it "
@@ -466,7 +537,7 @@ class Renewal:
             current = _readable(newest, name)
             problem: TikTokRefused | None = None
             if current is not None and current.app_id != self._settings.app_id:
-                return self._under_lease(task, self._mark_other_app)
+                return self._known_other_app(task) or self._under_lease(task, self._mark_other_app)
             try:
                 if current is not None:
                     found = self._ask(current)
@@ -526,10 +597,18 @@ class Renewal:
         self._pace.satisfied()
 
     def _bury(self, task: Task, newest: Newest, problem: TikTokRefused | None) -> Result:
+        known = task.connection
+        if problem is None and known.health == "failing" and known.last_error.startswith("broken"):
+            return Result(Verdict.FAILING, attention=True)
+
         def mark(held: Lease) -> Result:
             secret_id = self._vault.token_id(task.name)
             if self._vault.newest(secret_id, Deadline(LOOK_SECONDS), newest).number != newest.number:
                 return Result(Verdict.SKIPPED)  # re-connected in this moment
+            whole = self._vault.newest(self._vault.refresh_id(task.name), Deadline(LOOK_SECONDS))
+            if whole.number and not task.look_closely:
+                task.refreshable = task.look_closely = True  # the list did not show its refresh secret yet
+                raise TryLaterError(Later.PASSING)
             if problem is None:
                 return self._mark_unreadable(held, "The token secret cannot be read.")
             return self._mark_reauthorize(held, problem)
@@ -539,7 +618,7 @@ class Renewal:
     def _write_what_is_new(self, task: Task, newest: Newest, current: Grant, found: tuple[str, ...] | None) -> None:
         known = task.connection
         changed = found is not None and _differ(current, found)
-        behind = known.obtained_at is None or not known.kind
+        behind = known.obtained_at != current.obtained_at or not known.kind
         too_many = newest.number - self._settings.keep_versions > known.destroyed_to
         if not (changed or behind or too_many or known.health != "ok"):
             return
@@ -557,7 +636,7 @@ class Renewal:
         if found is not None:
             kept = [id_ for id_ in current.advertiser_ids or () if id_ in set(found)]
             now = current.with_advertisers(list(dict.fromkeys([*kept, *found])))
-            number = self._store_token(held, now, 0, number)
+            number = self._store_token(held, now, current.obtained_at, _Numbers(number, 0))
             self._log_changed(name, set(current.advertiser_ids or ()), set(found))
         cleared = self._clear_up(name, secret_id, number, held.connection.destroyed_to)
         if held.connection.health in {"failing", "reauthorize"}:
@@ -637,14 +716,18 @@ class Renewal:
 
     def _mark_unreadable(self, held: Lease, problem: str) -> Result:
         connection = held.connection
+        if connection.health == "reauthorize":
+            return Result(Verdict.REAUTHORIZE, attention=True)  # what helps is the same
         if connection.health != "failing" or not connection.last_error.startswith("broken"):
             self._log_unreadable(connection.name, problem)
             self._finish(held, lambda connection: connection.failed(f"broken{_ALERTED}", clock.now()))
         return Result(Verdict.FAILING, attention=True)
 
-    def _forbidden(self, task: Task, problem: str, *, last: bool) -> Result:
-        """A secret that answers 403: its own trouble, unless all of them do."""
-        self._forbidden_names.add(task.name)
+    def _forbidden(self, task: Task, error: VaultForbidden | VaultRejected, *, last: bool) -> Result:
+        """A secret that answers 403, or takes no change: its own trouble, unless all of them do."""
+        problem = str(error)
+        if isinstance(error, VaultForbidden):
+            self._forbidden_names.add(task.name)
         if not last:
             raise TryLaterError(Later.PASSING)  # by then it shows whether others can be read
         if not self._read_something and len(self._forbidden_names) > 1:
@@ -674,6 +757,12 @@ class Renewal:
         self.other_app.add(held.connection.name)
         if held.connection.health != "failing":
             self._finish(held, lambda connection: connection.failed(f"other_app{_ALERTED}", clock.now()))
+        return Result(Verdict.FAILING, attention=True)
+
+    def _known_other_app(self, task: Task) -> Result | None:
+        if task.connection.health != "failing":
+            return None
+        self.other_app.add(task.name)
         return Result(Verdict.FAILING, attention=True)
 
     def _mark_recovered(self, held: Lease) -> None:
@@ -748,6 +837,11 @@ def _readable(newest: Newest, name: str) -> Grant | None:
         return None if newest.payload is None else grant.parse(newest.payload, name)
     except PayloadError:
         return None
+
+
+def _later(newest: Newest, name: str, before: datetime) -> bool:
+    found = _readable(newest, name)
+    return found is not None and found.obtained_at > before
 
 
 def _differ(current: Grant, found: tuple[str, ...]) -> bool:

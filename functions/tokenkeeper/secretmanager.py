@@ -81,17 +81,21 @@ class SecretManager:
     One instance serves many threads.
     """
 
-    def __init__(self, project: str, emulator_host: str = "") -> None:
-        """Make the client.
+    def __init__(self, project: str, emulator_host: str = "", locations: Sequence[str] = (), kms_key: str = "") -> None:
+        """Set up; nothing is called yet.
 
         Args:
             project: Project id; empty: the one that the credentials name.
             emulator_host: `host:port` of an endpoint spoken to over plain http without credentials; empty: Google.
+            locations: Regions that new secrets are kept in; none: Google chooses.
+            kms_key: Full name of the key that new secrets are encrypted with; empty: Google's own.
 
         Raises:
             SettingsError: there are no credentials, or they name no project.
         """
         self._emulator_host = emulator_host
+        self._locations = locations
+        self._kms_key = kms_key
         self._project = project
         self._throttled_until = 0.0
 
@@ -168,9 +172,15 @@ class SecretManager:
         )
 
     def create(
-        self, secret_id: str, labels: Mapping[str, str], annotations: Mapping[str, str], time: Deadline
+        self,
+        secret_id: str,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        time: Deadline,
+        *,
+        topic: str = "",
     ) -> Secret:
-        """Make a secret without a version.
+        """Make a secret without a version; a topic is told of every version that it gets.
 
         Raises:
             SecretExists: it is there already, perhaps made by an earlier try whose answer was lost.
@@ -179,9 +189,10 @@ class SecretManager:
             parent=f"projects/{self.project}",
             secret_id=secret_id,
             secret=secretmanager_v1.Secret(
-                replication=secretmanager_v1.Replication(automatic=secretmanager_v1.Replication.Automatic()),
+                replication=self._replication,
                 labels=dict(labels),
                 annotations=dict(annotations),
+                topics=[secretmanager_v1.Topic(name=topic)] if topic else [],
             ),
         )
         return _secret(
@@ -193,9 +204,24 @@ class SecretManager:
         )
 
     def update(
-        self, secret_id: str, labels: Mapping[str, str], annotations: Mapping[str, str], etag: str, time: Deadline
+        self,
+        secret_id: str,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        etag: str,
+        time: Deadline,
+        *,
+        again: bool = True,
     ) -> Secret:
         """Replace labels and annotations, if nobody else changed the secret since `etag` was seen.
+
+        Args:
+            secret_id: The secret.
+            labels: All its labels from now on.
+            annotations: All its annotations from now on.
+            etag: Its state as it was seen.
+            time: The most that it may take.
+            again: Whether to try again what failed in passing.
 
         Raises:
             SecretChanged: somebody did, or an earlier try of this very call took place and its answer was lost.
@@ -211,6 +237,7 @@ class SecretManager:
                 f"change {secret_id}",
                 lambda limit: self._client.update_secret(request=request, timeout=limit, retry=None),
                 time,
+                again=again,
                 precondition=SecretChanged,
             )
         )
@@ -282,9 +309,9 @@ class SecretManager:
         )
         return int(_last(answer.name))
 
-    def live_versions(self, secret_id: str, time: Deadline) -> list[int]:
-        """Numbers of the versions that are not destroyed, highest first. The list may be late."""
-        found: list[int] = []
+    def versions(self, secret_id: str, time: Deadline) -> dict[int, bool]:
+        """All versions by number, and whether each still lives, that is, is not destroyed. The list may be late."""
+        found: dict[int, bool] = {}
         token = ""
         while True:
             request = secretmanager_v1.ListSecretVersionsRequest(
@@ -292,10 +319,10 @@ class SecretManager:
             )
             page = self._call(f"list the versions of {secret_id}", partial(self._page_of_versions, request), time)
             destroyed = secretmanager_v1.SecretVersion.State.DESTROYED
-            found += [int(_last(version.name)) for version in page.versions if version.state != destroyed]
+            found |= {int(_last(version.name)): version.state != destroyed for version in page.versions}
             token = page.next_page_token
             if not token:
-                return sorted(found, reverse=True)
+                return found
 
     def destroy(self, secret_id: str, number: int, time: Deadline) -> None:
         """Destroy a version for good; one that is destroyed already, or gone, is fine."""
@@ -319,6 +346,18 @@ class SecretManager:
             time,
         )
         return frozenset(answer.permissions)
+
+    @property
+    def _replication(self) -> secretmanager_v1.Replication:
+        kinds = secretmanager_v1.Replication
+        key = {"kms_key_name": self._kms_key} if self._kms_key else None
+        if not self._locations:
+            return kinds(automatic=kinds.Automatic(customer_managed_encryption=key))
+        replicas = [
+            kinds.UserManaged.Replica(location=location, customer_managed_encryption=key)
+            for location in self._locations
+        ]
+        return kinds(user_managed=kinds.UserManaged(replicas=replicas))
 
     def _page_of_secrets(
         self, request: secretmanager_v1.ListSecretsRequest, limit: float

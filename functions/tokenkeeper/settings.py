@@ -70,6 +70,9 @@ class Settings:
         portal_connection: Connection that the portal's own link makes, or empty: that link is refused.
         portal_advertiser_ids: The only advertisers that the portal's own link may bring.
         portal_state: The state that the portal's own link carries.
+        secret_locations: Regions that new secrets are kept in; empty: Google chooses.
+        secret_kms_key: Full name of the key that new secrets are encrypted with, or empty: Google's own.
+        secret_topic: Full name of the Pub/Sub topic that is told of new tokens, or empty: none.
         in_cloud: Whether this runs as a Cloud Run service.
     """
 
@@ -89,6 +92,9 @@ class Settings:
     portal_connection: str
     portal_advertiser_ids: frozenset[str]
     portal_state: str
+    secret_locations: tuple[str, ...]
+    secret_kms_key: str
+    secret_topic: str
     in_cloud: bool
 
     @property
@@ -147,6 +153,11 @@ def _read(source: _Source) -> Settings:
             source.text("PORTAL_ADVERTISER_IDS", Needs.CALLBACK, _advertiser_ids, "").replace(",", " ").split()
         ),
         portal_state=source.text("PORTAL_STATE", Needs.CALLBACK, _state, "your_custom_params"),
+        secret_locations=tuple(
+            source.text("SECRET_LOCATIONS", Needs.CALLBACK, _locations, "").replace(",", " ").split()
+        ),
+        secret_kms_key=source.text("SECRET_KMS_KEY", Needs.CALLBACK, _kms_key, ""),
+        secret_topic=source.text("SECRET_TOPIC", Needs.CALLBACK, _topic, ""),
         max_qps=source.number("TIKTOK_MAX_QPS", Needs.RUN, 8, 0.01, 1000),
         run_budget=source.number("RUN_BUDGET_SECONDS", Needs.RUN, 1500, 1, 86_400),
         in_cloud=in_cloud(source.environment),
@@ -163,6 +174,11 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             "PORTAL_CONNECTION is missing although PORTAL_ADVERTISER_IDS is set: both or neither; "
             "name the connection that the portal's link makes, like main."
+        )
+    if settings.secret_kms_key and len(settings.secret_locations) > 1:
+        raise SettingsError(
+            "SECRET_KMS_KEY is one key, and SECRET_LOCATIONS names several regions, each of which would need a key of "
+            "its own; name one region, or none."
         )
     if settings.emulator_host and not settings.project:
         raise SettingsError(
@@ -253,6 +269,21 @@ _connection = _pattern(
     CONNECTION, "not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either end); write something like main"
 )
 _state = _pattern(_STATE, "not 1 to 200 of A-Z, a-z, 0-9 and . _ ~ -; write something like your_custom_params")
+
+
+_kms_key = _pattern(
+    re.compile(r"projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+", re.ASCII),
+    "not a key's full name; write it like projects/my-project/locations/global/keyRings/my-ring/cryptoKeys/my-key",
+)
+_topic = _pattern(
+    re.compile(r"projects/[^/\s]+/topics/[^/\s]+", re.ASCII),
+    "not a topic's full name; write it like projects/my-project/topics/tiktok-tokens",
+)
+
+
+def _locations(value: str) -> None:
+    if not all(re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", part.strip(), re.ASCII) for part in value.split(",")):
+        raise _Wrong(f"is {value[:80]!r}, not a list of regions; write them with commas between, like europe-west1")
 
 
 def _advertiser_ids(value: str) -> None:

@@ -74,7 +74,8 @@ class Vault:
         """Secret Manager itself."""
         from tokenkeeper.secretmanager import SecretManager  # slow to import, and a start need not wait for it
 
-        return SecretManager(self._settings.project, self._settings.emulator_host)
+        chosen = self._settings
+        return SecretManager(chosen.project, chosen.emulator_host, chosen.secret_locations, chosen.secret_kms_key)
 
     def token_id(self, connection: str) -> str:
         """Name of the secret that pipelines read."""
@@ -127,9 +128,18 @@ class Vault:
         """
         annotations = {"lease": lease} if lease else {}
         labels = dict([MANAGED_BY, ("holds", "token"), ("connection", name)])
-        return _connection(name, self.secrets.create(self.token_id(name), labels, annotations, time))
+        topic = self._settings.secret_topic
+        return _connection(name, self.secrets.create(self.token_id(name), labels, annotations, time, topic=topic))
 
-    def change(self, name: str, transition: Transition, time: Deadline, known: Connection | None = None) -> Connection:
+    def change(
+        self,
+        name: str,
+        transition: Transition,
+        time: Deadline,
+        known: Connection | None = None,
+        *,
+        again: bool = True,
+    ) -> Connection:
         """Apply a transition to the connection as it is now; one that changes nothing writes nothing.
 
         Args:
@@ -138,6 +148,7 @@ class Vault:
                 What it raises is raised here.
             time: The most that it may take.
             known: The state that was seen last, to save reading it.
+            again: Whether to write again where that failed in passing.
 
         Returns:
             The new state.
@@ -148,7 +159,7 @@ class Vault:
             if after.same_state(before):
                 return before
             try:
-                return self._save(after, time)
+                return self._save(after, time, again=again)
             except SecretChanged:
                 # Somebody else wrote; or this very call took place and its answer was lost; or what was read is late.
                 known = None
@@ -162,9 +173,11 @@ class Vault:
                 else:
                     known = now
 
-    def _save(self, connection: Connection, time: Deadline) -> Connection:
+    def _save(self, connection: Connection, time: Deadline, *, again: bool) -> Connection:
         secret_id = self.token_id(connection.name)
-        saved = self.secrets.update(secret_id, connection.labels, connection.annotations, connection.etag, time)
+        saved = self.secrets.update(
+            secret_id, connection.labels, connection.annotations, connection.etag, time, again=again
+        )
         return _connection(connection.name, saved)
 
     # --- versions ---
@@ -178,6 +191,13 @@ class Vault:
         except SecretUnreadable:
             return Newest(self.secrets.number(secret_id, "latest", time), None)
         return Newest(version.number, version.payload)
+
+    def at(self, secret_id: str, number: int, time: Deadline) -> Newest:
+        """The version of that number."""
+        try:
+            return Newest(number, self.secrets.access(secret_id, number, time).payload)
+        except (SecretMissing, SecretUnreadable):
+            return Newest(number, None)
 
     def newest(self, secret_id: str, time: Deadline, known: Newest | None = None) -> Newest:
         """The newest version, certainly: from `known` or `latest` on, each next number is asked for, up to the last.
@@ -256,9 +276,9 @@ class Vault:
         if secret_id.startswith(self.refresh_id("")):
             holds, name = ("refresh", secret_id.removeprefix(self.refresh_id("")))
         try:
-            self.secrets.create(
-                secret_id, dict([MANAGED_BY, ("holds", holds), ("connection", name)]), {}, time.within(10)
-            )
+            labels = dict([MANAGED_BY, ("holds", holds), ("connection", name)])
+            topic = self._settings.secret_topic if holds == "token" else ""
+            self.secrets.create(secret_id, labels, {}, time.within(10), topic=topic)
         except SecretExists:
             return None
         except VaultError as error:
@@ -284,8 +304,9 @@ class Vault:
         last = newest - self._settings.keep_versions
         doomed = list(range(cleared_to + 1, last + 1))
         if len(doomed) > _AT_ONCE:
-            alive = self.secrets.live_versions(secret_id, time)
-            doomed = sorted(number for number in alive if cleared_to < number <= last)
+            known = self.secrets.versions(secret_id, time)
+            late = max(known, default=0)  # what is newer than the list knows may live as well
+            doomed = [number for number in doomed if number > late or known.get(number)]
         for number in doomed:
             if time.over:
                 return number - 1

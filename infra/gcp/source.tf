@@ -1,0 +1,44 @@
+locals {
+  source_dir = "${path.module}/../../functions"
+  source_files = sort([
+    for file in concat(["main.py", "requirements.txt"], tolist(fileset(local.source_dir, "tokenkeeper/**"))) :
+    file if !strcontains(file, "__pycache__")
+  ])
+
+  # Of names and contents, not of the archive: the same source has the same name whatever made the archive.
+  source_hash = sha256(join("\n", [for file in local.source_files : "${filesha256("${local.source_dir}/${file}")} ${file}"]))
+}
+
+data "archive_file" "source" {
+  type             = "zip"
+  output_path      = "${path.module}/.terraform/functions.zip"
+  output_file_mode = "0644"
+
+  dynamic "source" {
+    for_each = local.source_files
+
+    content {
+      filename = source.value
+      content  = file("${local.source_dir}/${source.value}")
+    }
+  }
+}
+
+resource "google_storage_bucket" "source" {
+  name     = "${replace(var.project_id, "/[.:]/", "-")}-${var.name}-source"
+  location = var.region
+
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+
+  # Nothing but the source that is in the repository as well.
+  force_destroy = true
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_storage_bucket_object" "source" {
+  name   = "functions-${local.source_hash}.zip"
+  bucket = google_storage_bucket.source.name
+  source = data.archive_file.source.output_path
+}

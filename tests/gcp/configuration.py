@@ -1,0 +1,148 @@
+"""`infra/gcp` as parsed files, and as what real Terraform makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hcl2
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra" / "gcp"
+SCHEMA = json.loads(Path(__file__).with_name("schema.json").read_text())
+TERRAFORM = shutil.which("terraform")
+
+REQUIRED = {"project_id": "my-project-123", "region": "europe-west1", "tiktok_app_id": "7000000000000000000"}
+NUMBER = "123456789012"
+
+Block = dict[str, Any]
+
+
+@cache
+def files() -> dict[str, Block]:
+    """Every file of the configuration, parsed."""
+    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
+    return {file.name: hcl2.loads(file.read_text(), serialization_options=options) for file in INFRA.glob("*.tf")}
+
+
+def blocks(kind: str) -> Iterator[tuple[str, Block]]:
+    """All blocks of a kind with one label: `variable`, `output`, `provider`."""
+    for file in files().values():
+        for block in file.get(kind, []):
+            yield from block.items()
+
+
+def resources(kind: str = "resource") -> Iterator[tuple[str, str, Block]]:
+    """Type, name and body of every resource (or `data`)."""
+    for file in files().values():
+        for block in file.get(kind, []):
+            for resource, named in block.items():
+                for name, body in named.items():
+                    yield resource, name, body
+
+
+def local(name: str) -> Any:
+    """A local value as it is written."""
+    return next(block[name] for file in files().values() for block in file.get("locals", []) if name in block)
+
+
+def copy(directory: Path) -> Path:
+    """A copy of what Terraform and deploy.py need, as it lies in the repository; returns its infra/gcp."""
+    rubbish = shutil.ignore_patterns("__pycache__", ".terraform*", "*.tfstate*", "*.tfvars*")
+    shutil.copytree(INFRA, directory / "infra" / "gcp", ignore=rubbish)
+    shutil.copytree(ROOT / "functions", directory / "functions", ignore=rubbish)
+    return directory / "infra" / "gcp"
+
+
+def cloud(resource: str, attribute: str, known: Mapping[str, Any]) -> Any:
+    """What Google would fill in."""
+    project = REQUIRED["project_id"]
+    email = f"{known.get('account_id')}@{project}.iam.gserviceaccount.com"
+    match resource, attribute:
+        case (_, "project"):
+            return project
+        case ("google_project", "number"):
+            return NUMBER
+        case ("google_service_account", "email"):
+            return email
+        case ("google_service_account", "member"):
+            return f"serviceAccount:{email}"
+        case ("google_service_account", "name" | "id"):
+            return f"projects/{project}/serviceAccounts/{email}"
+        case ("google_project_iam_custom_role", "name" | "id"):
+            return f"projects/{project}/roles/{known['role_id']}"
+        case ("google_secret_manager_secret", "name" | "id"):
+            return f"projects/{NUMBER}/secrets/{known['secret_id']}"
+        case ("google_project_service_identity", "member"):
+            return f"serviceAccount:service-{NUMBER}@gcp-sa-secretmanager.iam.gserviceaccount.com"
+        case ("google_cloudfunctions2_function", "uri"):
+            return f"https://{known['service_account_email'].partition('@')[0]}-abc123-ew.a.run.app"
+        case ("google_pubsub_topic", "id"):
+            return f"projects/{project}/topics/{known['name']}"
+        case ("google_monitoring_dashboard" | "google_monitoring_alert_policy", "id" | "name"):
+            return f"projects/{NUMBER}/things/0001"
+        case ("google_monitoring_notification_channel", "id" | "name"):
+            return f"projects/{project}/notificationChannels/42"
+    return f"{resource}/{attribute}"
+
+
+@dataclass(frozen=True)
+class Terraform:
+    """Real Terraform over one copy of the configuration, with the stub provider."""
+
+    directory: Path
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """Run one command with these variables; strings as they are, everything else as JSON."""
+        given = {
+            f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in {**REQUIRED, **variables}.items()
+        }
+        return subprocess.run(
+            ["terraform", f"-chdir={self.directory}", *arguments],
+            env={**os.environ, **self.environment, **given},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def planned(self, **variables: Any) -> Plan:
+        """What Terraform would make, after an apply in the mind: every value that Google fills in is known."""
+        state = self.directory / "planned.tfstate"
+        state.unlink(missing_ok=True)
+        done = self.run("apply", "-auto-approve", "-input=false", "-no-color", f"-state={state}", **variables)
+        assert done.returncode == 0, done.stderr
+        shown = self.run("show", "-json", str(state), **variables)
+        assert shown.returncode == 0, shown.stderr
+        values = json.loads(shown.stdout)["values"]
+        return Plan(values["root_module"]["resources"], {name: out["value"] for name, out in values["outputs"].items()})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Evaluated resources and outputs."""
+
+    resources: list[dict[str, Any]]
+    outputs: dict[str, Any]
+
+    def all(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Values of every resource of a type, by name and index."""
+        return {
+            ".".join(str(part) for part in (found["name"], found.get("index")) if part is not None): found["values"]
+            for found in self.resources
+            if found["type"] == kind
+        }
+
+    def one(self, kind: str, name: str) -> dict[str, Any]:
+        """Values of one resource."""
+        return self.all(kind)[name]

@@ -1,0 +1,41 @@
+"""Stands in for gcloud or terraform on PATH: records how it was called and answers as a file says.
+
+The directory of the answers is in STUB_DIRECTORY: `calls.jsonl` is written, `answers.json` is read, a list of
+`[program, regular expression over the arguments, exit status, output]`; the first that fits counts, and none is success
+without output. An answer with a fifth element counts so many times only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Record, answer."""
+    directory = Path(os.environ["STUB_DIRECTORY"])
+    program, arguments = Path(sys.argv[0]).name, sys.argv[1:]
+    called = f"{program} {' '.join(arguments)}"
+    given = "" if sys.stdin is None or sys.stdin.isatty() or "--data-file=-" not in arguments else sys.stdin.read()
+    calls = directory / "calls.jsonl"
+    before = calls.read_text().splitlines() if calls.exists() else []
+    with calls.open("a") as stream:
+        stream.write(
+            json.dumps({"called": called, "arguments": arguments, "given": given, "environment": dict(os.environ)})
+            + "\n"
+        )
+    for owner, pattern, status, output, *times in json.loads((directory / "answers.json").read_text()):
+        if owner != program or not re.search(pattern, called):
+            continue
+        if times and sum(bool(re.search(pattern, json.loads(line)["called"])) for line in before) >= times[0]:
+            continue
+        print(output)
+        return int(status)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

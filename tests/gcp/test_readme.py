@@ -1,0 +1,252 @@
+"""`infra/gcp/README.md`: its tables against the Terraform files, its commands run with a gcloud that records them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gcp import documentation
+from gcp.configuration import INFRA, NUMBER, REQUIRED, Plan, local
+
+GCLOUD = shutil.which("gcloud")
+REFRESH_URL = "https://tiktok-ads-refresh-abc.a.run.app"
+ANSWERS = [
+    ["gcloud", "projects describe", 0, NUMBER],
+    ["gcloud", "functions describe", 0, REFRESH_URL],
+    ["gcloud", "channels create", 0, "projects/my-project-123/notificationChannels/7"],
+]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the commands of the section *Without Terraform* did."""
+
+    calls: list[list[str]]
+    given: dict[str, str]
+    directory: Path
+
+    def find(self, *words: str) -> list[dict[str, str]]:
+        """Options of every call that begins with these words, by name; its own argument under an empty name."""
+        found = [call[len(words) :] for call in self.calls if call[: len(words)] == list(words)]
+        return [
+            {"": next((part for part in call if not part.startswith("--")), "")}
+            | dict(part[2:].partition("=")[::2] for part in call if part.startswith("--"))
+            for call in found
+        ]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """The published commands, run by sh with a gcloud that records how it is called."""
+    section = documentation.README.read_text().partition("\n## Without Terraform\n")[2]
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    directory = tmp_path_factory.mktemp("readme")
+    programs = directory / "bin"
+    programs.mkdir()
+    stub = Path(__file__).with_name("stub_program.py").read_text()
+    for name, text in {
+        "gcloud": f"#!{sys.executable}\n{stub}",
+        "stty": "#!/bin/sh\n",
+        "openssl": "#!/bin/sh\nprintf '%064d\\n' 7\n",
+    }.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    (directory / "answers.json").write_text(json.dumps(ANSWERS))
+    done = subprocess.run(
+        ["/bin/sh", "-eu", "-c", "\n".join(blocks)],
+        input="the-app-secret\n",
+        env={"PATH": f"{programs}:/usr/bin:/bin", "STUB_DIRECTORY": str(directory), "HOME": str(directory)},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    calls = [json.loads(line) for line in (directory / "calls.jsonl").read_text().splitlines()]
+    given = {call["arguments"][3]: call["given"] for call in calls if call["given"]}
+    return Recording([call["arguments"] for call in calls], given, directory)
+
+
+def complaints(commands: list[str]) -> list[str]:
+    """What gcloud's own parser finds wrong."""
+    if not GCLOUD:
+        pytest.skip("gcloud is not installed")
+    done = subprocess.run(
+        [GCLOUD, "meta", "lint-gcloud-commands", "--commands-file=/dev/stdin"],
+        input=json.dumps([{"command_string": command} for command in commands]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    judged = json.loads(done.stdout)
+    assert len(judged) == len(commands)
+    return [f"{entry['command_string']}: {entry['error_message']}" for entry in judged if not entry["success"]]
+
+
+class TestTables:
+    def test_they_say_what_stands_in_the_files(self) -> None:
+        """Variables, outputs, permissions and alerts are described as they are; `documentation.py` writes them."""
+        assert documentation.README.read_text() == documentation.documented()
+
+    def test_sums_are_right(self) -> None:
+        """Each total of the costs is the sum of its lines, and each line is what its own numbers make."""
+        costs = documentation.README.read_text().partition("## What it costs")[2].partition("\n- ")[0]
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in costs.splitlines() if line.startswith("|")]
+        running = [0.0, 0.0, 0.0]
+        totals = 0
+        for row in rows[2:]:
+            values = [float(re.sub(r".*→|\*", "", cell)) for cell in row[1:]]
+            counts = [re.match(r"([\d,.]+)( s)? →", cell) for cell in row[1:]]
+            if "together" in row[0]:
+                assert values == [pytest.approx(value) for value in running]
+                running = [0.0, 0.0, 0.0]
+                totals += 1
+                continue
+            running = [before + value for before, value in zip(running, values, strict=True)]
+            for count, value in zip(counts, values, strict=True):
+                if count:
+                    assert value == pytest.approx(_price(row[0]) * float(count[1].replace(",", "")), abs=0.0051)
+        assert totals == 2
+
+
+def _price(what: str) -> float:
+    if "versions" in what:
+        return 0.06
+    if "accesses" in what:
+        return 0.03 / 10_000
+    return 120 * (0.000024 + 0.5 * 0.0000025)
+
+
+class TestCommands:
+    @pytest.mark.slow
+    def test_gcloud_understands_every_command_of_the_section(self, recording: Recording) -> None:
+        """gcloud's own parser takes each command as the shell makes it."""  # noqa: D403 - the program's name
+        assert not complaints([shlex.join(["gcloud", *call]) for call in recording.calls])
+
+    @pytest.mark.slow
+    def test_gcloud_understands_every_command_in_the_text(self) -> None:
+        """Commands in sentences and in the texts of alerts are right too."""
+        texts = documentation.README.read_text() + (INFRA / "alerts.tf").read_text()
+        commands = re.findall(r"`(gcloud [^`]+)`", texts)
+        assert len(commands) > 5
+        commands = [re.sub(r"\$\{[^}]*\}", "x", command) for command in commands]
+        assert not complaints([command for command in commands if command not in _LOGINS])
+
+    def test_neither_secret_is_on_a_command_line(self, recording: Recording) -> None:
+        """Both values go to gcloud by its standard input, without a line's end."""
+        assert recording.given["tiktok-ads-app-secret"] == "the-app-secret"
+        assert re.fullmatch(r"[0-9a-f]{64}", recording.given["tiktok-ads-link-signing-keys"])
+        assert not [call for call in recording.calls for value in recording.given.values() if value in " ".join(call)]
+
+    def test_roles_are_those_of_terraform(self, recording: Recording) -> None:
+        """The same custom roles with the same permissions."""
+        made = {role[""]: set(role["permissions"].split(",")) for role in recording.find("iam", "roles", "create")}
+        assert made == {f"tiktok_ads_tokens_{name}": set(role["permissions"]) for name, role in local("roles").items()}
+
+    def test_permissions_are_those_of_terraform(self, recording: Recording, plan: Plan) -> None:
+        """The same members have the same roles; those of the functions have the same conditions."""
+        project = {
+            (binding["member"], binding["role"], _condition(binding.get("condition", "None")))
+            for binding in recording.find("projects", "add-iam-policy-binding")
+            if "tiktok-ads-build@" not in binding["member"]
+        }
+        assert project == {
+            (binding["member"], binding["role"], _condition(binding["condition"]))
+            for binding in plan.all("google_project_iam_member").values()
+            if "tiktok-ads-build@" not in binding["member"]
+        }
+        secret = {
+            (binding[""], binding["member"], binding["role"])
+            for binding in recording.find("secrets", "add-iam-policy-binding")
+        }
+        assert secret == {
+            (binding["secret_id"], binding["member"], binding["role"])
+            for binding in plan.all("google_secret_manager_secret_iam_member").values()
+        }
+
+    @pytest.mark.parametrize("name", ["connect", "refresh"])
+    def test_functions_are_those_of_terraform(self, recording: Recording, plan: Plan, name: str) -> None:
+        """The same settings, sizes, deadlines, secrets and accounts."""
+        given = next(call for call in recording.find("functions", "deploy") if call[""] == f"tiktok-ads-{name}")
+        made = plan.one("google_cloudfunctions2_function", name)
+        (service,), (build,) = made["service_config"], made["build_config"]
+        told = dict(pair.split("=", 1) for pair in given["set-env-vars"].split(","))
+        defaults = {"KEEP_VERSIONS": "2", "TIKTOK_MAX_QPS": "8"}
+        assert defaults | told == service["environment_variables"] | {
+            key: value for key, value in defaults.items() if key not in service["environment_variables"]
+        }
+        assert given["set-secrets"].split(",") == [
+            f"{entry['key']}={entry['secret']}:{entry['version']}" for entry in service["secret_environment_variables"]
+        ]
+        assert ("allow-unauthenticated" in given) == (name == "connect")
+        expected = {
+            "memory": service["available_memory"],
+            "cpu": service["available_cpu"],
+            "timeout": f"{service['timeout_seconds']}s",
+            "concurrency": str(service["max_instance_request_concurrency"]),
+            "max-instances": str(service["max_instance_count"]),
+            "service-account": service["service_account_email"],
+            "entry-point": build["entry_point"],
+            "runtime": build["runtime"],
+            "build-service-account": build["service_account"],
+            "region": made["location"],
+        }
+        assert {option: given[option] for option in expected} == expected
+
+    def test_the_scheduler_is_that_of_terraform(self, recording: Recording, plan: Plan) -> None:
+        """The same schedule, deadline, retries and identity."""
+        (given,) = recording.find("scheduler", "jobs", "create", "http")
+        job = plan.one("google_cloud_scheduler_job", "refresh")
+        (retry,), (target,) = job["retry_config"], job["http_target"]
+        assert given["schedule"] == job["schedule"]
+        assert given["attempt-deadline"] == job["attempt_deadline"]
+        assert given["max-retry-attempts"] == str(retry["retry_count"])
+        assert given["min-backoff"] == retry["min_backoff_duration"]
+        assert given["max-backoff"] == retry["max_backoff_duration"]
+        assert given["max-doublings"] == str(retry["max_doublings"])
+        assert given["oidc-service-account-email"] == target["oidc_token"][0]["service_account_email"]
+        assert given["uri"] == given["oidc-token-audience"] == REFRESH_URL
+
+    def test_codes_are_kept_out_of_the_request_log(self, recording: Recording) -> None:
+        """The exclusion is there before the functions are."""
+        words = [" ".join(call[:3]) for call in recording.calls]
+        assert words.index("logging sinks update") < words.index("functions deploy tiktok-ads-connect")
+        (sink,) = recording.find("logging", "sinks", "update")
+        assert 'service_name="tiktok-ads-connect" AND httpRequest.requestUrl:"?"' in sink["add-exclusion"]
+
+    def test_the_alert_is_a_policy(self, recording: Recording) -> None:
+        """What the shell writes is JSON that says what is looked for."""
+        policy = json.loads((recording.directory / "alert.json").read_text())
+        assert "severity>=ERROR AND jsonPayload.event:*" in policy["conditions"][0]["conditionMatchedLog"]["filter"]
+
+    def test_the_command_line_is_told_the_same_as_by_deploying(self, recording: Recording) -> None:
+        """The file for the commands has the keys and values that `make deploy` writes, for nobody else to read."""
+        file = recording.directory / ".tokenkeeper" / "cloud.env"
+        values = dict(line.split("=", 1) for line in file.read_text().splitlines())
+        source = (INFRA / "deploy.py").read_text()
+        assert list(values) == re.findall(r'^        "([A-Z_]+)": outputs', source, re.MULTILINE)
+        assert values["GOOGLE_CLOUD_PROJECT"] == REQUIRED["project_id"]
+        assert values["REFRESH_URL"] == values["REFRESH_AUDIENCE"] == REFRESH_URL
+        assert file.stat().st_mode & 0o077 == 0
+        assert (recording.directory / ".tokenkeeper" / "current").read_text() == "cloud\n"
+
+
+_LOGINS = ("gcloud auth application-default login", "gcloud auth login")
+
+
+def _condition(given: Any) -> str:
+    expression = given if isinstance(given, str) else "".join(entry["expression"] for entry in given)
+    return (
+        expression.partition("expression=")[2].replace("'", '"')
+        if "expression=" in expression
+        else ("" if expression == "None" else expression)
+    )
