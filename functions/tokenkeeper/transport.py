@@ -71,7 +71,7 @@ class Transport:
                 response = session.request(
                     method,
                     url,
-                    timeout=(min(_CONNECT_SECONDS, seconds), seconds),
+                    timeout=(min(_CONNECT_SECONDS, seconds), seconds + 1),  # the watch rings first
                     allow_redirects=False,
                     stream=True,
                     **what,

@@ -1,0 +1,102 @@
+# `make run` and `make test` need nothing but Python 3.11 or later and make; everything else is set up in .venv/.
+
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help sound run link status token refresh disconnect doctor deploy plan destroy test test-all bench lint format pins clean
+
+# A switch is on with 1, yes or true.
+on = $(filter 1 yes true,$($(1)))
+json = $(if $(call on,JSON),--json)
+target = $(if $(TARGET),--target "$$TARGET")
+tokenkeeper = PYTHONPATH=functions $(PY) -m tokenkeeper $(target)
+connection = @if [ -z "$$CONNECTION" ]; then echo "Name the connection: make $@ CONNECTION=acme" >&2; exit 2; fi
+# Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
+export CONNECTION EXPIRES TARGET
+
+help:  ## show this
+	@echo "TikTok Token Keeper. Targets:"
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
+	@echo "With link, status, refresh and doctor: JSON=1. With all that act on connections: TARGET=local or TARGET=cloud."
+	@echo "make turns every exit status but 0 into 2; cd functions && ../$(PY) -m tokenkeeper COMMAND keeps them apart."
+
+run: sound  ## start everything on this machine (PORT=8080, REFRESH_PORT, SECRET_MANAGER_PORT, TIKTOK_PORT)
+	@PYTHONPATH=infra:functions exec $(PY) -m local.run
+
+link: sound  ## print a connect link: CONNECTION=acme (EXPIRES=7d, ANY_ACCOUNT=1)
+	$(connection)
+	@$(tokenkeeper) link $(if $(EXPIRES),--expires "$$EXPIRES") $(if $(call on,ANY_ACCOUNT),--any-account) $(json) -- "$$CONNECTION"
+
+status: sound  ## show how all connections are, and what to do
+	@$(tokenkeeper) status $(json)
+
+token: sound  ## print the access token of a connection, alone, for a pipe: CONNECTION=acme
+	$(connection)
+	@$(tokenkeeper) token -- "$$CONNECTION"
+
+refresh: sound  ## make one run now (CONNECTION="acme beta" limits it, FORCE=1 refreshes what is not due)
+	@set --; for name in $$CONNECTION; do set -- "$$@" --connection "$$name"; done; \
+	$(tokenkeeper) refresh $(if $(call on,FORCE),--force) $(json) "$$@"
+
+disconnect: sound  ## revoke a connection at TikTok and delete its secrets: CONNECTION=acme (YES=1, FORCE=1)
+	$(connection)
+	@$(tokenkeeper) disconnect $(if $(call on,YES),--yes) $(if $(call on,FORCE),--force) -- "$$CONNECTION"
+
+doctor: sound  ## look whether everything is there that the token keeper needs
+	@$(tokenkeeper) doctor $(json)
+
+deploy: sound  ## set everything up in Google Cloud with Terraform, or bring it up to date (YES=1)
+	@$(PY) infra/gcp/deploy.py deploy $(if $(call on,YES),--yes)
+
+plan: sound  ## show what deploy would change
+	@$(PY) infra/gcp/deploy.py plan
+
+destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1)
+	@$(PY) infra/gcp/deploy.py destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes)
+
+test: lint  ## check the code and run the tests
+	@$(PY) -m pytest -q -n 2 -m "not slow"
+
+test-all: test  ## the same, then the tests that take long
+	@$(PY) -m pytest -q -n 2 -m slow
+
+bench: $(VENV)/ready  ## measure speed and size
+	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
+
+lint: sound $(VENV)/ready  ## check style, format and types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format: sound $(VENV)/ready  ## bring the code into its format
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+pins: sound  ## write both requirements.txt anew, with the newest versions and their hashes
+	@if ! [ -x $(VENV)-pins/bin/uv ]; then $(PY) -m venv $(VENV)-pins && $(VENV)-pins/bin/python -m pip install --quiet --disable-pip-version-check uv; fi
+	@for folder in functions tests; do \
+	  (cd $$folder && ../$(VENV)-pins/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11 --output-file requirements.txt requirements.in) || exit 1; \
+	done
+
+clean:  ## remove .venv and caches; stored tokens (.tokenkeeper) stay
+	@rm -rf $(VENV) $(VENV)-pins .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find functions infra tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+sound: $(VENV)/run-ready
+	@if ! $(PY) -c '' 2>/dev/null; then echo "The Python of $(VENV) is gone or broken: remove the folder (rm -r $(VENV)) and run make again." >&2; exit 1; fi
+
+# The newest Python at hand that the product supports; PYTHON=/some/python overrides.
+$(VENV)/run-ready: functions/requirements.txt
+	@python=; for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "Python 3.11, 3.12, 3.13 or 3.14 is needed and none was found: install one, or name it with PYTHON=/path/to/python." >&2; exit 1; fi; \
+	echo "Setting up $(VENV) with $$("$$python" --version) ..." >&2; \
+	if ! "$$python" -m venv --clear $(VENV) >&2; then echo "Python's venv module does not work here: install it (on Debian and Ubuntu: apt-get install python3-venv) and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
+	if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r functions/requirements.txt >&2; then echo "The packages could not be installed: see pip's message above, check the network or proxy, and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
+	touch $@
+
+$(VENV)/ready: $(VENV)/run-ready tests/requirements.txt
+	@if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt >&2; then echo "The test tools could not be installed: see pip's message above and run make again." >&2; exit 1; fi; \
+	touch $@

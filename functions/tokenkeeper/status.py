@@ -1,0 +1,214 @@
+"""How all connections are, from one listing of the secrets: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tokenkeeper import clock
+from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection
+from tokenkeeper.vault import Inventory
+
+ENDS_SOON = timedelta(days=30)
+ENDS_VERY_SOON = timedelta(days=7)
+RUN_IS_LATE = timedelta(hours=24)
+_LONGEST_ID = 33  # an id and its comma: with less room left in the annotation, not all ids may be in it
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One connection.
+
+    Attributes:
+        name: Its name.
+        health: `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh
+            secret is left.
+        kind: `long-lived` or `expiring`; empty where there is no grant.
+        advertisers: Ids, as many as the listing tells.
+        more_advertisers: Whether there may be more.
+        connected_at: When it was last connected.
+        expires_at: End of the stored access token.
+        ends_at: When only a new authorization helps.
+        failing_since: Since when it has been failing.
+        last_error: Kind, code and TikTok's request id of what is wrong.
+        todo: What to do; empty: nothing.
+        needs_person: Whether that needs a person now.
+    """
+
+    name: str
+    health: str
+    kind: str = ""
+    advertisers: tuple[str, ...] = ()
+    more_advertisers: bool = False
+    connected_at: datetime | None = None
+    expires_at: datetime | None = None
+    ends_at: datetime | None = None
+    failing_since: datetime | None = None
+    last_error: str = ""
+    todo: str = ""
+    needs_person: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object for scripts."""
+        return {
+            "connection": self.name,
+            "health": self.health,
+            "kind": self.kind or None,
+            "advertiser_ids": list(self.advertisers),
+            "more_advertisers": self.more_advertisers,
+            "connected_at": _stamp(self.connected_at),
+            "expires_at": _stamp(self.expires_at),
+            "ends_at": _stamp(self.ends_at),
+            "failing_since": _stamp(self.failing_since),
+            "last_error": self.last_error or None,
+            "needs_person": self.needs_person,
+            "todo": self.todo or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last run, as it wrote itself down."""
+
+    started: datetime
+    finished: datetime
+    counts: Mapping[str, int]
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object for scripts."""
+        return {"started": _stamp(self.started), "finished": _stamp(self.finished), "counts": dict(self.counts)}
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How everything is.
+
+    Attributes:
+        lines: All connections by name.
+        last_run: None: there was none yet, or it wrote nothing down.
+        run_is_late: Whether there should have been a run since.
+    """
+
+    lines: tuple[Line, ...]
+    last_run: LastRun | None
+    run_is_late: bool
+
+    @property
+    def well(self) -> bool:
+        """Whether nobody is needed."""
+        return not self.run_is_late and not any(line.needs_person for line in self.lines)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object for scripts."""
+        return {
+            "connections": [line.document() for line in self.lines],
+            "attention": [line.name for line in self.lines if line.needs_person],
+            "last_run": self.last_run.document() if self.last_run else None,
+            "run_is_late": self.run_is_late,
+        }
+
+
+def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overview:
+    """Judge what the listing of all secrets says.
+
+    Args:
+        inventory: The listing, advertisers included.
+        now: The time.
+        scheduled: Whether runs come by themselves, so that a missing one is a sign of trouble.
+    """
+    lines = [
+        _line(connection, now, refreshable=name in inventory.refreshable)
+        for name, connection in inventory.connections.items()
+    ]
+    lines += [
+        Line(
+            name,
+            "orphaned",
+            todo=f"its token secret was deleted: make link CONNECTION={name}, or make disconnect CONNECTION={name}",
+            needs_person=True,
+        )
+        for name in inventory.refreshable - inventory.connections.keys()
+    ]
+    run = last_run(inventory.last_run)
+    since = [run.finished] if run else [line.connected_at for line in lines if line.connected_at]
+    late = scheduled and any(now - moment > RUN_IS_LATE for moment in since)
+    return Overview(tuple(sorted(lines, key=lambda line: line.name)), run, late)
+
+
+def last_run(annotations: Mapping[str, str]) -> LastRun | None:
+    """The last run from the annotations that it wrote, or None where they tell of none."""
+    try:
+        started = clock.parse(annotations.get("last-run-started", ""))
+        finished = clock.parse(annotations.get("last-run-finished", ""))
+        counts = json.loads(annotations.get("last-run-counts", "{}"))
+    except (ValueError, OverflowError, RecursionError):
+        return None
+    numbers = counts.items() if isinstance(counts, dict) else ()
+    return LastRun(started, finished, {str(key): value for key, value in numbers if isinstance(value, int)})
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago that was, roughly."""
+    minutes = int((now - moment).total_seconds() // 60)
+    if minutes < 1:
+        return "just now"
+    for size, unit in ((1440, "day"), (60, "hour"), (1, "minute")):
+        if minutes >= size * (2 if size > 1 else 1):
+            number = minutes // size
+            return f"{number} {unit}{'' if number == 1 else 's'} ago"
+    return "just now"
+
+
+def _line(connection: Connection, now: datetime, *, refreshable: bool) -> Line:
+    todo, needs_person = _todo(connection, now, refreshable=refreshable)
+    ids = connection.advertisers
+    return Line(
+        name=connection.name,
+        health=connection.health if connection.made and connection.health else "unfinished",
+        kind=connection.kind,
+        advertisers=ids,
+        more_advertisers=len(",".join(ids)) > LARGEST_ADVERTISERS - _LONGEST_ID,
+        connected_at=connection.connected_at,
+        expires_at=connection.expires_at,
+        ends_at=connection.ends_at(refreshable=refreshable),
+        failing_since=connection.failing_since,
+        last_error=connection.last_error,
+        todo=todo,
+        needs_person=needs_person,
+    )
+
+
+def _todo(connection: Connection, now: datetime, *, refreshable: bool) -> tuple[str, bool]:
+    """What to do about a connection, and whether that needs a person now."""
+    link = f"make link CONNECTION={connection.name}"
+    if not connection.made or not connection.health:
+        return (
+            f"was never finished: open its link again, or make disconnect CONNECTION={connection.name}",
+            False,
+        )
+    kind, _, rest = connection.last_error.partition(" ")
+    code = f"code {rest.split()[0]}" if rest and rest.split()[0].lstrip("-").isdigit() else ""
+    if connection.health == "reauthorize":
+        return f"access has ended at TikTok{f' ({code})' if code else ''}: {link}", True
+    if connection.health == "failing" and kind == "broken":
+        return f"its secret cannot be read: restore a version of it, or {link}", True
+    if connection.health == "failing" and kind == "other_app":
+        return f"belongs to another app than TIKTOK_APP_ID: set that one, or {link}", True
+    end, token_end = connection.ends_at(refreshable=refreshable), connection.expires_at
+    if end and end <= now:
+        return f"ended {ago(end, now)}: {link}", True
+    if token_end and token_end <= now:
+        return f"its token ended {ago(token_end, now)} and was not refreshed: make refresh, then make doctor", True
+    if end and end - now <= ENDS_SOON:
+        return f"before it ends: {link}", end - now <= ENDS_VERY_SOON
+    if connection.health == "failing":
+        since = f" since {connection.failing_since:%Y-%m-%d %H:%M} UTC" if connection.failing_since else ""
+        return f"nothing yet, every run tries again: failing{since} ({code or kind or 'unknown'})", False
+    return "", False
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return clock.text(moment) if moment else None

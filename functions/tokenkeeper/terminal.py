@@ -1,0 +1,119 @@
+"""How the command line writes: tables that fit the window, colours where they are wanted, a bar below the log."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Self, TextIO, cast
+
+import click
+
+from tokenkeeper import clock, log, settings
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+_GAP = 2
+_NARROWEST_LAST = 28  # columns; with less left for the last one, a record for each row is easier to read
+_A_MOMENT = 1.0  # seconds
+
+
+def paint(text: str, colour: str) -> str:
+    """The text in a colour; `click.echo` leaves it out where the output is no terminal."""
+    return click.style(text, fg=colour) if settings.colour_wanted() else text
+
+
+def width(stream: TextIO) -> int | None:
+    """Columns of the window that `stream` writes to; None where it is none."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int | None) -> Iterator[str]:
+    """The lines of a table whose last column is wrapped, or of one record for each row where the window is narrow.
+
+    Args:
+        head: What each column is.
+        rows: The cells; all but the last of each may be painted.
+        columns: Columns of the window; None: without bounds.
+    """
+    widths = [max(len(click.unstyle(row[place])) for row in [head, *rows]) for place in range(len(head) - 1)]
+    left = sum(widths) + _GAP * len(widths)
+    last = max(len(row[-1]) for row in [head, *rows])
+    if columns is not None and left + last > columns and columns - left < _NARROWEST_LAST:
+        yield from _records(head, rows, columns)
+        return
+    room = last if columns is None else max(1, min(last, columns - left))
+    for number, row in enumerate([head, *rows]):
+        cells = [
+            cell + " " * (size + _GAP - len(click.unstyle(cell))) for cell, size in zip(row[:-1], widths, strict=True)
+        ]
+        first, *more = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
+        line = ("".join(cells) + first).rstrip()
+        yield click.style(line, bold=True) if number == 0 and settings.colour_wanted() else line
+        yield from (" " * left + part for part in more)
+
+
+def _records(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
+    indent = max(len(name) for name in head[1:]) + _GAP + 2
+    for number, row in enumerate(rows):
+        if number:
+            yield ""
+        yield click.style(row[0], bold=True) if settings.colour_wanted() else row[0]
+        for name, cell in zip(head[1:], row[1:], strict=True):
+            plain = click.unstyle(cell)
+            parts = textwrap.wrap(plain, max(12, columns - indent), break_on_hyphens=False) if plain else []
+            for place, part in enumerate(parts):
+                label = f"  {name}".ljust(indent) if place == 0 else " " * indent
+                yield label + (cell if part == plain else part)
+
+
+class Progress:
+    """How far a run is: a bar on a terminal, once the run has taken more than a moment, with the log above it.
+
+    Use it as a context manager, and its `show` as the run's progress callback.
+    """
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream = stream
+        self._began = clock.monotonic()
+        self._bar: ProgressBar[int] | None = None
+        self._done = 0
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> Self:
+        log.write_to(cast("TextIO", self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._turn:
+            if self._bar:
+                self._bar.render_finish()
+        log.write_to(self._stream)
+
+    def show(self, done: int, total: int) -> None:
+        """So many are done."""
+        if not self._stream.isatty() or clock.monotonic() - self._began < _A_MOMENT:
+            return
+        with self._turn:
+            if self._bar is None:
+                self._bar = click.progressbar(length=total, file=self._stream, label="Connections", show_pos=True)
+            self._bar.update(done - self._done)
+            self._done = done
+
+    # What the log asks of a stream.
+
+    def isatty(self) -> bool:
+        """Whether the stream below is a terminal."""
+        return self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        """Write above the bar, which comes back with the next step."""
+        with self._turn:
+            return self._stream.write(("\r\x1b[K" if self._bar else "") + text)
+
+    def flush(self) -> None:
+        """Flush the stream below."""
+        self._stream.flush()

@@ -1,0 +1,137 @@
+"""make doctor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import requests
+
+from command_line import Cli, Done
+from stage import APP_SECRET, LINK_KEY, PROJECT, Stage
+
+
+def findings(done: Done) -> dict[str, dict[str, Any]]:
+    return {one["thing"]: one for one in json.loads(done.out)["findings"]}
+
+
+class TestDoctor:
+    def test_all_there(self, cli: Cli, stage: Stage) -> None:
+        """Where everything is there, every line is ok, with exit status 0 and no secret shown."""
+        stage.plant("acme")
+        done = cli("doctor", PUBLIC_URL=stage.connect.url)
+        assert done.status == 0, done
+        lines = done.out.splitlines()
+        assert lines[0].startswith("what ")
+        assert all(" ok " in line for line in lines[1:]), done.out
+        for thing in (
+            "TIKTOK_APP_SECRET",
+            "LINK_SIGNING_KEYS",
+            "Secret Manager",
+            "your permissions",
+            "the app at TikTok",
+            "the redirect URL",
+            "the clock",
+        ):
+            assert thing in done.out
+        assert "fingerprint" in done.out
+
+    def test_spends_nothing(self, cli: Cli, stage: Stage) -> None:
+        """Looking changes nothing: no write, and no token that exists is shown to TikTok."""
+        before = stage.plant("acme", "expiring")
+        stage.secrets.forget_calls()
+        cli("doctor", PUBLIC_URL=stage.connect.url)
+        assert stage.writes() == []
+        assert stage.tiktok.is_alive(before["access_token"])
+        assert not stage.tiktok.spent
+
+    def test_nothing_set(self, cli: Cli) -> None:
+        """Every setting that is missing is listed, not only the first."""
+        missing = ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS", "PUBLIC_URL")
+        done = cli("doctor", "--json", **dict.fromkeys(missing))
+        assert done.status == 1
+        found = findings(done)
+        assert {found[name]["verdict"] for name in missing} == {"problem"}
+        assert found["the app at TikTok"]["verdict"] == found["the redirect URL"]["verdict"] == "unknown"
+
+    def test_settings_that_belong_together(self, cli: Cli) -> None:
+        """A setting that misses its partner is a problem of the partner."""
+        found = findings(cli("doctor", "--json", PORTAL_CONNECTION="main", KEEP_VERSIONS="1"))
+        assert found["PORTAL_ADVERTISER_IDS"]["verdict"] == "problem"
+        assert found["PORTAL_CONNECTION"]["verdict"] == "ok"
+        assert "from 2 to 10000" in found["KEEP_VERSIONS"]["text"]
+
+    def test_wrong_app_secret(self, cli: Cli, stage: Stage) -> None:
+        """A secret that does not fit the app id is found out at TikTok."""
+        done = cli("doctor", "--json", PUBLIC_URL=stage.connect.url, TIKTOK_APP_SECRET="wrong" * 8)
+        assert done.status == 1
+        found = findings(done)["the app at TikTok"]
+        assert found["verdict"] == "problem"
+        assert "TIKTOK_APP_SECRET does not belong to TIKTOK_APP_ID" in found["text"]
+
+    def test_tiktok_says_nothing_useful(self, cli: Cli, stage: Stage) -> None:
+        """Where TikTok cannot tell, that is no problem but unknown, with exit status 2."""
+        stage.tiktok.fail_next("refresh_token", 50000)
+        done = cli("doctor", "--json", PUBLIC_URL=stage.connect.url)
+        assert done.status == 2
+        assert findings(done)["the app at TikTok"]["verdict"] == "unknown"
+
+    def test_tiktok_away(self, cli: Cli) -> None:
+        """A TikTok that cannot be reached is a problem."""
+        found = findings(cli("doctor", "--json", TIKTOK_API_URL="http://127.0.0.1:9/open_api/v1.3"))
+        assert found["the app at TikTok"]["verdict"] == "problem"
+
+    def test_store_away(self, cli: Cli) -> None:
+        """A Secret Manager that is not there is a problem, and the rest is looked at all the same."""
+        found = findings(cli("doctor", "--json", SECRET_MANAGER_EMULATOR_HOST="127.0.0.1:9"))
+        assert "is not running" in found["Secret Manager"]["text"]
+        assert found["the app at TikTok"]["verdict"] == "ok"
+
+    def test_permissions(self, cli: Cli, stage: Stage) -> None:
+        """Permissions that are lacking are named, with the command that needs them."""
+        stage.plant("acme")
+        stage.secrets.deny("secretmanager.secrets.delete")
+        found = findings(cli("doctor", "--json"))
+        assert found["your permissions"]["text"] == "ask for secretmanager.secrets.delete (make disconnect)"
+        stage.secrets.deny("secretmanager.secrets.list")
+        assert "gcloud services enable" in findings(cli("doctor", "--json"))["Secret Manager"]["text"]
+
+    def test_address(self, cli: Cli, stage: Stage) -> None:
+        """An address where nobody, or somebody else, answers is a problem."""
+        nobody = findings(cli("doctor", "--json", PUBLIC_URL="http://localhost:9"))["the redirect URL"]
+        assert nobody["text"].startswith("connect does not answer at http://localhost:9")
+        other = findings(cli("doctor", "--json", PUBLIC_URL=stage.tiktok.url))["the redirect URL"]
+        assert "something else than connect answers" in other["text"]
+
+    def test_clock(self, cli: Cli, stage: Stage) -> None:
+        """A clock that is off is a problem that says by how much."""
+        fault = {"status": 200, "headers": {"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, "call": "*", "times": 1}
+        requests.post(f"{stage.tiktok.url}/_control/faults", json=fault, timeout=10).raise_for_status()
+        found = findings(cli("doctor", "--json", PUBLIC_URL=stage.tiktok.url, TIKTOK_APP_ID=None))
+        assert "seconds fast" in found["the clock"]["text"]
+
+    def test_credentials_in_secrets(self, cli: Cli, stage: Stage) -> None:
+        """Credentials that are kept as secrets are read with the operator's own; what may not be read is unknown."""
+        for name, value in (("app-secret", APP_SECRET), ("link-keys", LINK_KEY)):
+            stage.secrets.create(name, project=PROJECT)
+            stage.secrets.add_version(name, value.encode())
+        names = {
+            "TIKTOK_APP_SECRET_SECRET": f"projects/{PROJECT}/secrets/app-secret",
+            "LINK_SIGNING_KEYS_SECRET": f"projects/{PROJECT}/secrets/link-keys",
+        }
+        cli.save("cloud", **names)
+        hidden = {"TIKTOK_APP_SECRET": None, "LINK_SIGNING_KEYS": None}
+        found = findings(cli("doctor", "--json", **hidden))
+        assert found["TIKTOK_APP_SECRET"]["verdict"] == found["LINK_SIGNING_KEYS"]["verdict"] == "ok"
+        assert found["the app at TikTok"]["verdict"] == "ok"
+        stage.secrets.deny("secretmanager.versions.access")
+        found = findings(cli("doctor", "--json", **hidden))
+        assert found["TIKTOK_APP_SECRET"]["verdict"] == "unknown"
+
+    def test_refresh_is_private(self, cli: Cli, stage: Stage) -> None:
+        """A refresh function that answers anybody is a problem."""
+        cli.save("cloud", REFRESH_URL=stage.refresh.url)
+        assert "answers anybody" in findings(cli("doctor", "--json"))["refresh"]["text"]
+        cli.save("cloud", REFRESH_URL=stage.tiktok.url)
+        stage.tiktok.fail_next("unknown", 0, http_status=403, times=None)
+        assert findings(cli("doctor", "--json"))["refresh"]["verdict"] == "ok"

@@ -1,0 +1,151 @@
+"""make refresh."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from command_line import SECONDS, Cli, sentence
+from local.serving import Fault
+from stage import Stage
+
+
+class TestHere:
+    def test_run(self, cli: Cli, stage: Stage) -> None:
+        """A run refreshes what is due and verifies the rest; the summary is readable."""
+        before = stage.plant("acme", "expiring", age_hours=13)
+        stage.plant("beta")
+        done = cli("refresh")
+        assert done.status == 0, done
+        assert done.out.startswith("2 connections in ")
+        assert done.out.endswith(" s: 1 refreshed, 1 verified.\n")
+        assert stage.token("acme")["access_token"] != before["access_token"]
+
+    def test_json(self, cli: Cli, stage: Stage) -> None:
+        """--json prints the summary as the function answers it; the log goes to standard error."""
+        stage.plant("acme")
+        done = cli("refresh", "--json")
+        assert done.status == 0
+        document = json.loads(done.out)
+        assert document["verified"] == document["connections"] == 1
+        assert document["attention"] == []
+        assert [json.loads(line)["event"] for line in done.err.splitlines()] == ["run.finished"]
+
+    def test_limited_and_forced(self, cli: Cli, stage: Stage) -> None:
+        """--connection limits a run, and --force refreshes what is not due."""
+        acme, beta = stage.plant("acme", "expiring"), stage.plant("beta", "expiring")
+        done = cli("refresh", "--connection", "acme", "--connection", "acme", "--force")
+        assert done.status == 0
+        assert done.out.endswith(": 1 refreshed.\n")
+        assert stage.token("acme")["access_token"] != acme["access_token"]
+        assert stage.token("beta")["access_token"] == beta["access_token"]
+
+    def test_unknown_connection(self, cli: Cli) -> None:
+        """A run for a connection that does not exist ends in a sentence."""
+        assert sentence(cli("refresh", "--connection", "acme")) == "There is no connection 'acme'."
+
+    def test_needs_person(self, cli: Cli, stage: Stage) -> None:
+        """A connection that needs a person is named, with exit status 1."""
+        stage.tiktok.revoke(stage.plant("acme")["access_token"])
+        done = cli("refresh")
+        assert done.status == 1
+        assert "A person is needed for acme. What to do: make status" in done.out
+
+    def test_wrong_app_secret(self, cli: Cli, stage: Stage) -> None:
+        """A failure of the operator's own ends in exit status 2 and says what to check."""
+        stage.plant("acme")
+        done = cli("refresh", TIKTOK_APP_SECRET="wrong" * 8)
+        assert done.status == 2
+        assert "Check TIKTOK_APP_ID" in done.err
+        assert stage.labels("acme")["health"] == "ok"
+
+    def test_not_complete(self, cli: Cli, stage: Stage) -> None:
+        """A run that is not complete ends in exit status 2."""
+        stage.plant("acme", "expiring", age_hours=13)
+        stage.tiktok.fail_next("refresh_token", 50000, times=None)
+        done = cli("refresh")
+        assert done.status == 2
+        assert "make refresh goes on with it" in done.err
+
+    def test_store_away(self, cli: Cli) -> None:
+        """Without the local Secret Manager there is one sentence, at once."""
+        assert "is not running" in sentence(cli("refresh", SECRET_MANAGER_EMULATOR_HOST="127.0.0.1:9"))
+
+    def test_bar(self, cli: Cli, stage: Stage) -> None:
+        """In a window, a run that takes more than a moment has a bar; a shorter one has none."""
+        for number in range(8):
+            stage.plant(f"acme-{number}")
+        assert "Connections  [" in cli.on_terminal("refresh", TIKTOK_MAX_QPS="4").out
+        assert "Connections  [" not in cli.on_terminal("refresh", "--connection", "acme-1").out
+
+    def test_ctrl_c(self, cli: Cli, stage: Stage) -> None:
+        """Ctrl-C finishes what is under way, gives every lease back and ends with a word."""
+        names = [f"acme-{number}" for number in range(8)]
+        for name in names:
+            stage.plant(name, "expiring", age_hours=13)
+        stage.tiktok.add_fault(Fault("refresh_token", do="hold", hold="busy", skip=1))
+        with cli.started("refresh", TIKTOK_MAX_QPS="1") as process:
+            stage.tiktok.wait_held("busy")
+            process.send_signal(signal.SIGINT)
+            stage.tiktok.release("busy")
+            out, err = process.communicate(timeout=SECONDS)
+        assert (process.returncode, out) == (130, "")
+        assert err.endswith("\nStopped.\n")
+        assert "Traceback" not in err
+        assert not [name for name in names if "lease" in stage.annotations(name)]
+        assert all(stage.tiktok.is_alive(stage.token(name)["access_token"]) for name in names)
+
+
+@pytest.fixture
+def gcloud(tmp_path: Path) -> str:
+    """A PATH with a gcloud that makes identity tokens for a person: never with an audience."""
+    program = tmp_path / "bin" / "gcloud"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\ncase "$*" in *audiences*) exit 1;; esac\necho identity-of-a-person\n')
+    program.chmod(0o755)
+    return f"{program.parent}:{os.environ['PATH']}"
+
+
+class TestInCloud:
+    def test_function_makes_the_run(self, cli: Cli, stage: Stage, gcloud: str) -> None:
+        """Where the refresh function is deployed, it makes the run, and its summary is shown."""
+        stage.plant("acme")
+        cli.save("cloud", REFRESH_URL=stage.refresh.url)
+        done = cli("refresh", PATH=gcloud, TIKTOK_APP_ID=None, TIKTOK_APP_SECRET=None)
+        assert done.status == 0, done
+        assert done.out.endswith(": 1 verified.\n")
+        assert "run.finished" in stage.events()
+
+    def test_order_arrives(self, cli: Cli, stage: Stage, gcloud: str) -> None:
+        """The limits of a run reach the function, and what it has against them comes back as a sentence."""
+        stage.plant("acme", "expiring")
+        stage.plant("beta", "expiring")
+        cli.save("cloud", REFRESH_URL=stage.refresh.url)
+        done = cli("refresh", "--connection", "acme", "--force", "--json", PATH=gcloud)
+        assert json.loads(done.out)["refreshed"] == json.loads(done.out)["connections"] == 1
+        assert sentence(cli("refresh", "--connection", "gamma", PATH=gcloud)) == "There is no connection 'gamma'."
+
+    def test_no_identity(self, cli: Cli, stage: Stage) -> None:
+        """Without an identity there is a sentence that says how to get one."""
+        cli.save("cloud", REFRESH_URL=stage.refresh.url)
+        assert "gcloud auth login" in sentence(cli("refresh", PATH="/nowhere"))
+
+    def test_not_let_in(self, cli: Cli, stage: Stage, gcloud: str) -> None:
+        """Where IAM says no, the sentence names the role to ask for."""
+        cli.save("cloud", REFRESH_URL=stage.tiktok.url)
+        stage.tiktok.fail_next("unknown", 0, http_status=403)
+        assert "roles/run.invoker" in sentence(cli("refresh", PATH=gcloud))
+
+    def test_something_else_answers(self, cli: Cli, stage: Stage, gcloud: str) -> None:
+        """An answer that is no summary ends in a sentence."""
+        cli.save("cloud", REFRESH_URL=stage.tiktok.url)
+        assert "answered with HTTP 404 and no summary" in sentence(cli("refresh", PATH=gcloud))
+
+    def test_unreachable(self, cli: Cli, gcloud: str) -> None:
+        """A function that cannot be reached ends in a sentence."""
+        cli.save("cloud", REFRESH_URL="http://127.0.0.1:9")
+        assert "could not be reached" in sentence(cli("refresh", PATH=gcloud))

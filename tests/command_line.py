@@ -1,0 +1,115 @@
+"""The command line as a process of its own, in front of the stage."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from stage import ROOT, Stage
+
+SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass
+class Cli:
+    """Runs commands; nothing is saved for them but what a test saves in `state`."""
+
+    stage: Stage
+    state: Path
+
+    def environment(self, **changes: str | None) -> dict[str, str]:
+        """What a command is started with; None takes a variable away."""
+        usual = {"TOKENKEEPER_STATE": str(self.state), "PUBLIC_URL": "http://localhost:8080", "NO_GCE_CHECK": "true"}
+        return self.stage.environment(1, **{**usual, **changes})
+
+    def save(self, place: str, **values: str) -> None:
+        """Save settings as `make run` and `make deploy` do."""
+        self.state.mkdir(exist_ok=True)
+        (self.state / f"{place}.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+        (self.state / "current").write_text(place + "\n")
+
+    def __call__(self, *words: str, typed: str | None = None, **changes: str | None) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "tokenkeeper", *words],
+            env=self.environment(**changes),
+            cwd=ROOT / "functions",
+            input=typed or "",
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return self._heard(words, Done(done.returncode, done.stdout, done.stderr))
+
+    def started(self, *words: str, **changes: str | None) -> subprocess.Popen[str]:
+        """The same, and not waited for."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "tokenkeeper", *words],
+            env=self.environment(**changes),
+            cwd=ROOT / "functions",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def on_terminal(self, *words: str, typed: str = "", columns: int = 100, **changes: str | None) -> Done:
+        """The same in a window; what is typed is typed at the first question. All output is in `out`."""
+        environment = self.environment(TERM="xterm", COLUMNS=str(columns), LINES="24", **changes)
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "tokenkeeper", *words],
+            env=environment,
+            cwd=ROOT / "functions",
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        ) as process:
+            os.close(theirs)
+            said = b""
+            while select.select([ours], [], [], SECONDS)[0]:
+                try:
+                    piece = os.read(ours, 65_536)
+                except OSError:  # the other side is closed
+                    break
+                if not piece:
+                    break
+                said += piece
+                if typed and b"[y/N]" in said:
+                    os.write(ours, typed.encode())
+                    typed = ""
+            status = process.wait(SECONDS)
+        os.close(ours)
+        return self._heard(words, Done(status, said.decode().replace("\r\n", "\n"), ""))
+
+    def _heard(self, words: tuple[str, ...], done: Done) -> Done:
+        self.stage.canaries.hear(f"what {words[:1]} says", done.err)
+        if "token" not in words and "link" not in words:  # theirs is a secret, and the purpose of it
+            self.stage.canaries.hear(f"what {words[:1]} prints", done.out)
+        assert "Traceback" not in done.out + done.err
+        assert "defect" not in done.err
+        return done
+
+
+def sentence(done: Done) -> str:
+    """What a command that could not do it says: one line, and nothing on standard output."""
+    assert done.status == 2, done
+    assert not done.out
+    said = done.err.strip()
+    assert said
+    assert "\n" not in said, said
+    return said
