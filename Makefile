@@ -93,7 +93,8 @@ $(VENV)/run-ready: functions/requirements.txt
 	done; \
 	if [ -z "$$python" ]; then echo "Python 3.11, 3.12, 3.13 or 3.14 is needed and none was found: install one, or name it with PYTHON=/path/to/python." >&2; exit 1; fi; \
 	echo "Setting up $(VENV) with $$("$$python" --version) ..." >&2; \
-	if ! "$$python" -m venv --clear $(VENV) >&2; then echo "Python's venv module does not work here: install it (on Debian and Ubuntu: apt-get install python3-venv) and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
+	rm -rf $(VENV); \
+	if ! "$$python" -m venv $(VENV) >&2; then echo "Python's venv module does not work here: install it (on Debian and Ubuntu: apt-get install python3-venv) and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
 	if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r functions/requirements.txt >&2; then echo "The packages could not be installed: see pip's message above, check the network or proxy, and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
 	touch $@
 

@@ -131,10 +131,10 @@ def read_order(body: bytes) -> Order:
     Raises:
         BadRequestError: it is no such body.
     """
-    if not body.strip():
-        return Order()
     if len(body) > LARGEST_BODY:
         raise BadRequestError("The body is too large.")
+    if not body.strip():
+        return Order()
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -404,7 +404,7 @@ class _Run:
         document = summary.document()
         counts = {key: value for key, value in document.items() if isinstance(value, int)}
         log.event(
-            {200: "INFO", 503: "WARNING"}.get(summary.status, "ERROR"),
+            "INFO" if summary.status == 200 else "WARNING",  # what an operator has to know was logged as it happened
             "run.finished",
             f"The run ended with {summary.status}: {summary.counts[Verdict.REFRESHED]} refreshed, "
             f"{summary.counts[Verdict.VERIFIED]} verified, {len(summary.attention)} need a person.",

@@ -270,7 +270,7 @@ class SecretManager:
             payload = answer.payload
             if payload.data_crc32c and payload.data_crc32c != google_crc32c.value(payload.data):
                 raise google_errors.DataLoss("checksum")  # type: ignore[no-untyped-call]
-            return Version(int(_last(answer.name)), payload.data)
+            return Version(_number(answer.name), payload.data)
 
         return self._call(f"read {secret_id}", read, time, precondition=SecretUnreadable)
 
@@ -286,7 +286,7 @@ class SecretManager:
             lambda limit: self._client.get_secret_version(request=request, timeout=limit, retry=None),
             time,
         )
-        return int(_last(answer.name))
+        return _number(answer.name)
 
     def add(self, secret_id: str, payload: bytes, time: Deadline) -> int:
         """Add a version, once: Secret Manager cannot tell a second try from a second version.
@@ -307,7 +307,7 @@ class SecretManager:
             time,
             again=False,
         )
-        return int(_last(answer.name))
+        return _number(answer.name)
 
     def versions(self, secret_id: str, time: Deadline) -> dict[int, bool]:
         """All versions by number, and whether each still lives, that is, is not destroyed. The list may be late."""
@@ -319,7 +319,7 @@ class SecretManager:
             )
             page = self._call(f"list the versions of {secret_id}", partial(self._page_of_versions, request), time)
             destroyed = secretmanager_v1.SecretVersion.State.DESTROYED
-            found |= {int(_last(version.name)): version.state != destroyed for version in page.versions}
+            found |= {_number(version.name): version.state != destroyed for version in page.versions}
             token = page.next_page_token
             if not token:
                 return found
@@ -399,6 +399,11 @@ _GOOGLE = (
     requests.exceptions.RequestException,
     ParseError,
     OSError,
+    # What Google's client makes of an answer that is none of Google's: a proxy's page, a cut-off body.
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
 )
 
 
@@ -436,3 +441,10 @@ def _secret(answer: secretmanager_v1.Secret) -> Secret:
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _number(name: str) -> int:
+    number = _last(name)
+    if not (number.isascii() and number.isdigit()):
+        raise VaultUnavailable("Secret Manager answered without the number of a version.")
+    return int(number)

@@ -1,0 +1,678 @@
+"""The public function from outside: real processes, real sockets, one test for each sentence of its contract."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import urllib.parse
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from local.serving import Fault
+from local.tiktok import answers
+from stage import APP_ID, PROJECT, REFRESH, TOKEN, Browser, Form, Function, Stage
+from tokenkeeper import clock
+
+EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def text_of(response: requests.Response) -> str:
+    """A page's text without its markup, on one line."""
+    body = response.text.partition("</style>")[2]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def reference_on(response: requests.Response) -> str:
+    """The reference that a page asks to be quoted."""
+    found = re.search(r"<code>([0-9a-f]{8})</code>", response.text)
+    assert found, response.text
+    return found[1]
+
+
+def refused(function: Function) -> dict[str, Any]:
+    """The one refusal in the log."""
+    (entry,) = [event for event in function.events if event["event"] == "connection.refused"]
+    return entry
+
+
+def nothing_was_spent_or_written(stage: Stage) -> bool:
+    """Whether there was neither a call to TikTok nor one that writes to Secret Manager."""
+    return not stage.tiktok.token_calls and not stage.writes()
+
+
+class TestRoutes:
+    @pytest.mark.parametrize(
+        ("method", "path", "status", "allow"),
+        [
+            ("GET", "/", 200, None),
+            ("HEAD", "/", 200, None),
+            ("POST", "/", 405, "GET, HEAD"),
+            ("GET", "/?utm_source=mail", 200, None),
+            ("HEAD", "/?code=abc", 405, "GET"),
+            ("POST", "/?state=abc", 405, "GET"),
+            ("PUT", "/start", 405, "GET, HEAD, POST"),
+            ("GET", "/start", 400, None),
+            ("GET", "/done", 200, None),
+            ("HEAD", "/done", 405, "GET"),
+            ("GET", "/nothing/here", 404, None),
+            ("DELETE", "/nothing/here", 404, None),
+        ],
+    )
+    def test_the_table(self, stage: Stage, method: str, path: str, status: int, allow: str | None) -> None:
+        """What is not in the table of addresses is 404, a wrong method 405 with what is allowed."""
+        answer = stage.browser().request(method, path)
+        assert (answer.status_code, answer.headers.get("Allow")) == (status, allow)
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert (answer.text == "") is (method == "HEAD")
+
+    def test_the_bare_address_says_what_it_is(self, stage: Stage) -> None:
+        """Nothing secret and nothing to click."""
+        page = stage.browser().get("/")
+        assert "There is nothing to do here by itself." in text_of(page)
+        assert "<a" not in page.text
+        assert "<form" not in page.text
+        assert stage.secrets.calls == []
+
+    def test_start_shows_the_connection_and_until_when(self, stage: Stage) -> None:
+        """A connect link opens a page with a button, and opening it changes nothing."""
+        before = clock.now()
+        page = stage.browser().get(stage.link("acme-eu", timedelta(hours=2)))
+        ends = {moment + timedelta(hours=2) for moment in (before, clock.now())}
+        assert page.status_code == 200
+        assert "Connect TikTok Ads to acme-eu" in text_of(page)
+        assert any(f"{end.day} {end:%B %Y, %H:%M} UTC" in text_of(page) for end in ends)
+        assert Form(page.text).action == f"{stage.connect.url}/start"
+        assert not page.cookies
+        assert nothing_was_spent_or_written(stage)
+
+    def test_continuing_leads_to_tiktoks_consent_page(self, stage: Stage) -> None:
+        """The form answers 303 to TikTok with app, state and redirect address, and binds the flow with a cookie."""
+        browser = stage.browser()
+        form = Form(browser.get(stage.link()).text)
+        sent = browser.post("/start", data=form.fields)
+        assert sent.status_code == 303
+        address, _, query = sent.headers["Location"].partition("?")
+        given = urllib.parse.parse_qs(query)
+        assert address == stage.tiktok.authorize_url
+        assert given["app_id"] == [APP_ID]
+        assert given["redirect_uri"] == [stage.connect.url]
+        assert list(given) == ["app_id", "state", "redirect_uri"]
+        assert len(sent.cookies) == 1
+        assert nothing_was_spent_or_written(stage)
+
+
+class TestTheWholeWay:
+    def test_a_long_lived_token_is_stored_byte_for_byte(self, stage: Stage) -> None:
+        """The token secret holds the payload of the contract, its keys in their order, and nothing else is made."""
+        stage.approve(advertisers=[EUROPE, AMERICA])
+        (given,) = stage.tiktok.grants[-1:]
+        obtained = clock.text(stage.time("acme", "obtained-at"))
+        assert stage.secrets.payloads(TOKEN + "acme") == [
+            b'{"schema": 1, "connection": "acme", "app_id": "7000000000000000000", "access_token": "%b", '
+            b'"expires_at": null, "advertiser_ids": ["7000000000000000001", "7000000000000000002"], '
+            b'"scope": [4, 10, 200, 210, 220, 30], "obtained_at": "%b"}'
+            % (given.access_token.encode(), obtained.encode())
+        ]
+        assert set(stage.secrets.secrets()) == {TOKEN + "acme"}
+
+    def test_an_expiring_grant_is_stored_byte_for_byte(self, stage: Stage) -> None:
+        """Readers get the token and its end; the refresh secret has the same keys, then refresh token and its end."""
+        stage.approve(kind="expiring", advertisers=[EUROPE])
+        (given,) = stage.tiktok.grants[-1:]
+        assert given.refresh_token
+        obtained = stage.time("acme", "obtained-at")
+        shared = (
+            '{"schema": 1, "connection": "acme", "app_id": "7000000000000000000", '
+            f'"access_token": "{given.access_token}", "expires_at": "{clock.text(obtained + timedelta(days=1))}", '
+            '"advertiser_ids": ["7000000000000000001"], "scope": [4, 10, 200, 210, 220, 30], '
+            f'"obtained_at": "{clock.text(obtained)}"'
+        )
+        more = (
+            f', "refresh_token": "{given.refresh_token}", '
+            f'"refresh_expires_at": "{clock.text(obtained + timedelta(days=365))}"'
+        )
+        assert stage.secrets.payloads(TOKEN + "acme") == [f"{shared}}}".encode()]
+        assert stage.secrets.payloads(REFRESH + "acme") == [f"{shared}{more}}}".encode()]
+
+    def test_the_refresh_secret_is_written_before_the_token_secret(self, stage: Stage) -> None:
+        """Whoever is cut off between the two has lost nothing."""
+        stage.connected(kind="expiring")
+        added = [call.resource for call in stage.secrets.calls if (call.name, call.status) == ("AddSecretVersion", 200)]
+        assert [name.rpartition("/")[2] for name in added] == [REFRESH + "acme", TOKEN + "acme"]
+
+    def test_every_version_carries_its_checksum(self, stage: Stage) -> None:
+        """What reaches the store changed on its way is not taken, and readers can check what they get."""
+        stage.connected(kind="expiring")
+        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+            address = f"{stage.secrets.url}/v1/projects/{PROJECT}/secrets/{secret_id}/versions/1"
+            assert requests.get(address, timeout=10).json()["clientSpecifiedPayloadChecksum"] is True
+
+    @pytest.mark.parametrize("kind", ["long-lived", "expiring"])
+    def test_labels_and_annotations(self, stage: Stage, kind: str) -> None:
+        """What the keeper has to know of a connection is in them: who was granted, which link, since when."""
+        before = clock.now()
+        stage.connected(kind=kind, advertisers=[EUROPE, AMERICA])
+        shared = {"managed-by": "tiktok-token-keeper", "connection": "acme"}
+        assert stage.labels() == {**shared, "holds": "token", "kind": kind, "health": "ok"}
+        annotations = stage.annotations()
+        ends = {"expires-at", "refresh-expires-at"} if kind == "expiring" else set()
+        assert set(annotations) == {"connected-at", "obtained-at", "advertisers", "last-link"} | ends
+        assert annotations["advertisers"] == f"{EUROPE},{AMERICA}"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", annotations["connected-at"])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", annotations["obtained-at"])
+        assert stage.time("acme", "connected-at") >= before - timedelta(milliseconds=1)
+        if kind == "expiring":
+            assert stage.secrets.labels(REFRESH + "acme") == {**shared, "holds": "refresh"}
+            assert stage.secrets.annotations(REFRESH + "acme") == {}
+
+    def test_the_browser_ends_at_an_address_without_a_code(self, stage: Stage) -> None:
+        """303 to the function's own `/done`, which may be reloaded."""
+        browser = stage.browser()
+        answer = browser.come_back(stage.code(), browser.begin(stage.link()))
+        assert answer.status_code == 303
+        assert answer.headers["Location"] == f"{stage.connect.url}/done"
+        pages = [text_of(browser.get("/done")) for _ in range(2)]
+        assert pages[0] == pages[1]
+        assert "TikTok Ads is connected to acme" in pages[0]
+        assert "3 ad accounts" in pages[0]
+        assert "Acme Outlet" in pages[0]
+
+    def test_one_code_makes_one_exchange(self, stage: Stage) -> None:
+        """TikTok hears once of the code, with everything in the body, and once for the names."""
+        stage.connected()
+        assert [call.name for call in stage.tiktok.calls] == ["access_token", "advertiser_get"]
+        (body,) = stage.tiktok.requests_of("access_token")
+        assert set(body) == {"app_id", "secret", "auth_code"}
+
+    def test_the_log_says_who_was_connected(self, stage: Stage) -> None:
+        """One notice with the connection, its kind, how many advertisers, the link, the reference and the trace."""
+        browser = stage.browser()
+        browser.session.headers["traceparent"] = f"00-{TRACE}-b7ad6b7169203331-01"
+        browser.come_back(stage.code(), browser.begin(stage.link()))
+        entry = stage.connect.wait_for_event("connection.stored")
+        assert entry.pop("message") == "acme was connected."
+        assert re.fullmatch("[0-9a-f]{8}", entry.pop("reference"))
+        assert entry == {
+            "severity": "NOTICE",
+            "event": "connection.stored",
+            "connection": "acme",
+            "kind": "long-lived",
+            "advertisers": 3,
+            "link": stage.annotations()["last-link"],
+            "logging.googleapis.com/trace": f"projects/{PROJECT}/traces/{TRACE}",
+            "logging.googleapis.com/spanId": "b7ad6b7169203331",
+        }
+
+    def test_missing_permissions_are_a_warning_not_an_obstacle(self, stage: Stage) -> None:
+        """Who grants fewer permissions is connected and told which are missing, on the page and in the log."""
+        browser = stage.browser()
+        answer = browser.come_back(stage.code(scope=[10, 200, 210, 220, 30]), browser.begin(stage.link()))
+        assert answer.status_code == 303
+        assert "Reporting" in text_of(browser.get("/done"))
+        assert stage.connect.wait_for_event("connection.stored")["missing_permissions"] == ["Reporting"]
+        assert stage.token()["scope"] == [10, 200, 210, 220, 30]
+
+    def test_two_connections_in_one_browser(self, stage: Stage) -> None:
+        """Two flows at once do not disturb each other, whichever comes back first."""
+        browser = stage.browser()
+        first, second = browser.begin(stage.link("acme")), browser.begin(stage.link("beta"))
+        assert browser.come_back(stage.code(), second).status_code == 303
+        assert browser.come_back(stage.code(), first).status_code == 303
+        assert {TOKEN + "acme", TOKEN + "beta"} == set(stage.secrets.secrets())
+        page = text_of(browser.get("/done"))
+        assert "connected to acme" in page
+        assert "before: beta" in page
+
+
+class TestNames:
+    """Step 7: allowed to fail, and to take a few seconds at most."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            answers.html("advertiser_get"),
+            Fault("advertiser_get", do="drop"),
+            Fault("advertiser_get", do="hold", hold="x"),
+        ],
+        ids=["HTML", "a lost connection", "no answer"],
+    )
+    def test_without_names_the_page_shows_ids(self, stage: Stage, fault: Fault) -> None:
+        """The connection is made, whatever becomes of the names."""
+        stage.tiktok.add_fault(fault)
+        browser = stage.browser()
+        answer = browser.come_back(stage.code(advertisers=[EUROPE]), browser.begin(stage.link()))
+        assert answer.status_code == 303
+        page = text_of(browser.get("/done"))
+        assert EUROPE in page
+        assert "Acme Shoes" not in page
+
+
+class TestStep1TheQuery:
+    @pytest.mark.parametrize("query", ["error=access_denied", "error=&state=x", "error=x&code={code}&state={state}"])
+    def test_declined_at_tiktok(self, stage: Stage, query: str) -> None:
+        """A page that says so, with status 200; no call is made, even if there is a code as well."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        stage.secrets.forget_calls()
+        page = browser.get("/?" + query.format(code=stage.code(), state=state))
+        assert page.status_code == 200
+        assert "Access was declined" in text_of(page)
+        assert stage.secrets.calls == []
+        assert nothing_was_spent_or_written(stage)
+        assert refused(stage.connect)["reason"] == "declined"
+
+    def test_after_declining_the_same_flow_can_be_finished(self, stage: Stage) -> None:
+        """Whoever changes their mind goes back and confirms."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        browser.get(f"/?error=access_denied&state={state}")
+        assert browser.come_back(stage.code(), state).status_code == 303
+
+    @pytest.mark.parametrize("keys", [["auth_code"], ["code"], ["code", "auth_code"]])
+    def test_auth_code_is_read_first_then_code(self, stage: Stage, keys: list[str]) -> None:
+        """Either of the two is enough, and of both `auth_code` counts."""
+        browser = stage.browser()
+        state, code = browser.begin(stage.link()), stage.code()
+        values = dict.fromkeys(keys, "0" * 40) | {keys[-1]: code}
+        answer = browser.get("/?" + urllib.parse.urlencode({**values, "state": state}))
+        assert answer.status_code == 303
+        assert stage.tiktok.requests_of("access_token")[0]["auth_code"] == code
+
+    @pytest.mark.parametrize("query", ["state={state}", "auth_code=&state={state}", "code=a%20b&state={state}"])
+    def test_without_a_usable_code_nothing_is_asked(self, stage: Stage, query: str) -> None:
+        """No code, or one that cannot be one: 400, and no call."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        stage.secrets.forget_calls()
+        assert browser.get("/?" + query.format(state=state)).status_code == 400
+        assert stage.secrets.calls == []
+        assert nothing_was_spent_or_written(stage)
+
+
+class TestStep2TheState:
+    def test_the_page_and_the_log_share_a_reference(self, stage: Stage) -> None:
+        """The page says what to do next; why it was refused is in the log, under the page's reference."""
+        page = stage.browser().come_back(stage.code(), stage.browser().begin(stage.link()))
+        assert page.status_code == 400
+        assert "Open the connect link" in text_of(page)
+        entry = refused(stage.connect)
+        assert entry["reference"] == reference_on(page)
+        assert (entry["reason"], entry["status"], entry["severity"]) == ("state_of_another_browser", 400, "WARNING")
+        assert nothing_was_spent_or_written(stage)
+
+    def test_an_hour_later_the_flow_is_over(self, stage: Stage) -> None:
+        """A state lives as long as TikTok's code."""
+        browser = stage.browser()
+        state = browser.begin(stage.link(life=timedelta(days=3)))
+        stage.later(minutes=61)
+        assert browser.come_back(stage.code(), state).status_code == 400
+        assert nothing_was_spent_or_written(stage)
+
+    def test_a_link_that_was_used_meanwhile(self, stage: Stage) -> None:
+        """The second of two flows that one link began is 409, without a call to TikTok."""
+        browser, link = stage.browser(), stage.link()
+        first, second = browser.begin(link), browser.begin(link)
+        browser.come_back(stage.code(), first)
+        stored = stage.secrets.payloads(TOKEN + "acme")
+        stage.tiktok.forget_calls()
+        stage.secrets.forget_calls()
+        assert browser.come_back(stage.code(), second).status_code == 409
+        assert nothing_was_spent_or_written(stage)
+        assert stage.secrets.payloads(TOKEN + "acme") == stored
+
+
+class TestStep3WhetherItCanBeStored:
+    @pytest.mark.parametrize(
+        "permission",
+        [
+            "secretmanager.secrets.create",
+            "secretmanager.secrets.get",
+            "secretmanager.versions.add",
+        ],
+    )
+    def test_what_cannot_be_stored_is_not_exchanged(self, stage: Stage, permission: str) -> None:
+        """503 before anything is used up; once it works, reloading the very same page does it."""
+        browser = stage.browser()
+        state, code = browser.begin(stage.link()), stage.code()
+        stage.secrets.deny(permission)
+        page = browser.come_back(code, state)
+        assert page.status_code == 503
+        assert "Nothing was used up" in text_of(page)
+        assert not stage.tiktok.calls
+        assert refused(stage.connect)["reason"] == "store_unavailable"
+        stage.secrets.allow_all()
+        assert browser.come_back(code, state).status_code == 303
+
+    def test_a_store_that_is_away_uses_nothing_up(self, stage: Stage) -> None:
+        """While Secret Manager is out of order no code is exchanged."""
+        browser = stage.browser()
+        state, code = browser.begin(stage.link()), stage.code()
+        stage.secrets.add_fault(Fault(times=None, status=503))
+        assert browser.come_back(code, state).status_code == 503
+        assert not stage.tiktok.calls
+
+    def test_it_is_asked_for_without_writing(self, stage: Stage) -> None:
+        """Whether versions may be added is found out before the code is exchanged."""
+        stage.connected()
+        asked = next(call.at for call in stage.secrets.calls if call.name == "TestIamPermissions")
+        assert asked < stage.tiktok.calls[0].at
+
+
+class TestStep4TheExchange:
+    @pytest.mark.parametrize(
+        ("code", "words", "severity"),
+        [
+            (40110, "used already, or is more than an hour old", "WARNING"),
+            (40115, "cancelled or is of another kind", "WARNING"),
+            (40101, "does not accept this app's credentials", "ERROR"),
+            (40113, "does not let this app make connections", "ERROR"),
+            (-1, "does not let this app make connections", "ERROR"),
+            (40100, "too many requests", "WARNING"),
+            (50000, "a passing problem", "WARNING"),
+            (40002, "a passing problem", "WARNING"),
+        ],
+    )
+    def test_tiktok_says_no(self, stage: Stage, code: int, words: str, severity: str) -> None:
+        """502 with the reason in plain words and TikTok's request id; the flow stays good for its hour."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        stage.tiktok.fail_next("access_token", code)
+        page = browser.come_back(stage.code(), state)
+        assert page.status_code == 502
+        assert words in text_of(page)
+        assert f"code {code}" in text_of(page)
+        entry = refused(stage.connect)
+        assert entry["request_id"] in text_of(page)
+        assert (entry["reason"], entry["code"], entry["severity"]) == ("tiktok_refused", code, severity)
+        assert len(stage.tiktok.calls) == 1
+        assert browser.come_back(stage.code(), state).status_code == 303
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            answers.html("access_token"),
+            answers.not_json("access_token"),
+            answers.empty("access_token"),
+            answers.truncated("access_token"),
+            answers.null_data("access_token"),
+            answers.without_token("access_token"),
+            answers.wrong_types("access_token"),
+            answers.redirect("https://example.com/", "access_token"),
+            Fault("access_token", do="drop"),
+            Fault("access_token", do="drop", when="after"),
+        ],
+        ids=[
+            "HTML",
+            "plain text",
+            "nothing",
+            "half an answer",
+            "no data",
+            "no token",
+            "wrong types",
+            "a redirect",
+            "a lost call",
+            "a lost answer",
+        ],
+    )
+    def test_what_cannot_be_understood(self, stage: Stage, fault: Fault) -> None:
+        """502 as well; the code is never sent twice once it may have arrived, and nothing is stored."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        stage.tiktok.add_fault(fault)
+        page = browser.come_back(stage.code(), state)
+        assert page.status_code == 502
+        assert "could not be understood, or did not come in time" in text_of(page)
+        assert stage.tiktok.count("access_token") == 1
+        assert stage.secrets.payloads(TOKEN + "acme") == []
+        assert browser.come_back(stage.code(), state).status_code == 303
+
+    def test_a_tiktok_that_cannot_be_reached(self, stage: Stage) -> None:
+        """Nothing was used up, so the same page may be reloaded."""
+        function = stage.start("connect", TIKTOK_API_URL="http://127.0.0.1:9/", CALLBACK_BUDGET_SECONDS="5")
+        browser = stage.browser(function)
+        page = browser.come_back(stage.code(), browser.begin(stage.link()))
+        assert page.status_code == 502
+        assert "Nothing was used up" in text_of(page)
+        assert refused(function)["reason"] == "tiktok_unreachable"
+
+    def test_a_failed_reconnection_leaves_what_was_stored(self, stage: Stage) -> None:
+        """Whatever TikTok says, the connection stays as it was."""
+        stage.connected()
+        stored, labels, annotations = stage.secrets.payloads(TOKEN + "acme"), stage.labels(), stage.annotations()
+        stage.tiktok.fail_next("access_token", 40110)
+        assert stage.approve().status_code == 502
+        assert (stage.secrets.payloads(TOKEN + "acme"), stage.labels(), stage.annotations()) == (
+            stored,
+            labels,
+            annotations,
+        )
+
+
+class TestStep5TheAnswer:
+    def test_nobody_was_ticked(self, stage: Stage) -> None:
+        """422, nothing stored, and the page says how to go back; the flow can be finished then."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        page = browser.come_back(stage.code(advertisers=[]), state)
+        assert page.status_code == 422
+        assert "tick at least one ad account" in text_of(page)
+        assert stage.secrets.payloads(TOKEN + "acme") == []
+        assert refused(stage.connect)["reason"] == "no_advertiser"
+        assert browser.come_back(stage.code(), state).status_code == 303
+
+    def test_an_answer_that_does_not_say_is_asked_about(self, stage: Stage) -> None:
+        """Where TikTok's answer names no advertisers, TikTok is asked for them."""
+        stage.tiktok.override_answer("access_token", omit=["advertiser_ids"])
+        assert stage.connected(advertisers=[EUROPE])["advertiser_ids"] == [EUROPE]
+
+    def test_altogether_other_accounts_are_refused(self, stage: Stage) -> None:
+        """403, the stored token untouched, and somebody is told."""
+        stage.connected(advertisers=[EUROPE])
+        stored = stage.secrets.payloads(TOKEN + "acme")
+        page = stage.approve(advertisers=[AMERICA, OUTLET])
+        assert page.status_code == 403
+        assert "The access that was stored before is untouched." in text_of(page)
+        assert stage.secrets.payloads(TOKEN + "acme") == stored
+        assert stage.annotations()["advertisers"] == EUROPE
+        entry = refused(stage.connect)
+        assert (entry["reason"], entry["severity"], entry["connection"]) == ("other_advertisers", "ERROR", "acme")
+
+    @pytest.mark.parametrize("advertisers", [[EUROPE], [AMERICA, EUROPE], [EUROPE, AMERICA, OUTLET]])
+    def test_one_account_in_common_is_enough(self, stage: Stage, advertisers: list[str]) -> None:
+        """A re-connection may add and leave out accounts."""
+        stage.connected(advertisers=[EUROPE, OUTLET])
+        assert stage.connected(advertisers=advertisers)["advertiser_ids"] == advertisers
+
+    def test_a_link_may_allow_any_account(self, stage: Stage) -> None:
+        """`ANY_ACCOUNT=1` is for the case that the change is meant."""
+        stage.connected(advertisers=[EUROPE])
+        assert stage.approve(advertisers=[AMERICA], any_account=True).status_code == 303
+        assert stage.token()["advertiser_ids"] == [AMERICA]
+
+    @pytest.mark.parametrize(
+        ("fields", "omit", "expires_at"),
+        [
+            ({}, ["expires_in"], None),
+            ({"expires_in": 0}, [], None),
+            ({"expires_in": -1}, [], None),
+            ({"expires_in": "soon"}, [], None),
+            ({"expires_in": 10**30}, [], None),
+            ({"expires_in": "3600"}, [], timedelta(hours=1)),
+            ({"added_later": {"a": 1}}, [], timedelta(days=1)),
+        ],
+        ids=["missing", "0", "negative", "a word", "huge", "a number as text", "unknown fields beside it"],
+    )
+    def test_odd_lifetimes(
+        self, stage: Stage, fields: dict[str, object], omit: list[str], expires_at: timedelta | None
+    ) -> None:
+        """A lifetime that cannot be one is none; the grant is kept all the same."""
+        stage.tiktok.override_answer("access_token", fields, omit=omit)
+        stored = stage.connected(kind="expiring")
+        obtained = clock.parse(stored["obtained_at"])
+        assert stored["expires_at"] == (clock.text(obtained + expires_at) if expires_at else None)
+        assert stage.whole_grant()["refresh_token"]
+
+    def test_thousands_of_accounts(self, stage: Stage) -> None:
+        """Ids that do not fit are counted in the payload, and as many as fit are in the annotation."""
+        ids = [str(7_100_000_000_000_000_000 + number) for number in range(4000)]
+        stored = stage.connected(advertisers=ids)
+        assert (stored["advertiser_ids"], stored["advertiser_count"]) == (None, 4000)
+        assert len(stage.secrets.payloads(TOKEN + "acme")[0]) <= 64 * 1024
+        kept = stage.annotations()["advertisers"].split(",")
+        assert kept == ids[: len(kept)]
+        assert len(kept) > 500
+
+
+class TestStep6Storing:
+    def test_what_cannot_be_kept_is_said_loudly(self, stage: Stage) -> None:
+        """After the whole budget: 503, a page that says that it has to be repeated, and a CRITICAL alert."""
+        function = stage.start("connect", CALLBACK_BUDGET_SECONDS="5")
+        browser = stage.browser(function)
+        state = browser.begin(stage.link())
+        stage.secrets.add_fault(Fault("AddSecretVersion", times=None, status=403))
+        page = browser.come_back(stage.code(), state)
+        assert page.status_code == 503
+        assert "This confirmation could not be kept" in text_of(page)
+        entry = function.wait_for_event("token.unsaved")
+        assert (entry["severity"], entry["connection"], entry["reference"]) == ("CRITICAL", "acme", reference_on(page))
+        assert stage.secrets.count("AddSecretVersion") > 2
+
+    def test_it_can_be_repeated(self, stage: Stage) -> None:
+        """Once the store works again the same flow, with a new code, does it."""
+        function = stage.start("connect", CALLBACK_BUDGET_SECONDS="5")
+        browser = stage.browser(function)
+        state = browser.begin(stage.link())
+        stage.secrets.add_fault(Fault("AddSecretVersion", times=None, status=503))
+        browser.come_back(stage.code(), state)
+        stage.secrets.clear_faults()
+        assert browser.come_back(stage.code(), state).status_code == 303
+
+
+class TestLinks:
+    def test_an_expired_link(self, stage: Stage) -> None:
+        """410 and what to do; a forged one is 400."""
+        browser, link = stage.browser(), stage.link(life=timedelta(minutes=5))
+        assert browser.get(link).status_code == 200
+        stage.later(minutes=6)
+        page = browser.get(link)
+        assert page.status_code == 410
+        assert "Ask the person who sent it to you for a new one." in text_of(page)
+        assert browser.get(link[:-1] + ("A" if link[-1] != "A" else "B")).status_code == 400
+
+    def test_a_link_works_once(self, stage: Stage) -> None:
+        """After it made the connection it is 409, opened or sent on."""
+        browser, link = stage.browser(), stage.link()
+        form = Form(browser.get(link).text)
+        browser.come_back(stage.code(), browser.begin(link))
+        assert browser.get(link).status_code == 409
+        assert browser.post("/start", data=form.fields).status_code == 409
+
+    def test_links_from_before_the_connection_are_used_too(self, stage: Stage) -> None:
+        """Of several links that were sent, the first to connect ends the others."""
+        earlier = stage.link()
+        stage.connected()
+        assert stage.browser().get(earlier).status_code == 409
+        assert stage.browser().get(stage.link()).status_code == 200
+
+    def test_a_link_that_failed_is_still_good(self, stage: Stage) -> None:
+        """Only a connection that was made uses a link up."""
+        browser, link = stage.browser(), stage.link()
+        stage.tiktok.fail_next("access_token", 40110)
+        browser.come_back(stage.code(), browser.begin(link))
+        assert browser.come_back(stage.code(), browser.begin(link)).status_code == 303
+
+    def test_reconnecting_keeps_the_name(self, stage: Stage) -> None:
+        """Readers change nothing: the new token is the next version of the same secret."""
+        first = stage.connected()
+        second = stage.connected()
+        assert len(stage.secrets.payloads(TOKEN + "acme")) == 2
+        assert second["access_token"] != first["access_token"]
+        assert second["obtained_at"] > first["obtained_at"]
+        stored = [event for event in stage.connect.events if event["event"] == "connection.stored"]
+        assert stored[1]["message"] == "acme was connected again."
+
+    def test_reconnecting_mends_a_broken_connection(self, stage: Stage) -> None:
+        """Its marks go away, and the log says that it works again."""
+        stage.connected()
+        since = {"failing-since": "2026-01-01T00:00:00Z", "last-error": "person 40105 X", "warned": "7"}
+        stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"}, annotations=since)
+        stage.connected()
+        assert stage.labels()["health"] == "ok"
+        assert not since.keys() & stage.annotations().keys()
+        assert stage.connect.wait_for_event("connection.recovered")["severity"] == "NOTICE"
+
+
+class TestThePortalsOwnLink:
+    """The address that TikTok's app page shows, with a fixed state."""
+
+    @pytest.mark.parametrize("query", ["code={code}&state=your_custom_params", "auth_code={code}"])
+    def test_by_default_it_is_refused(self, stage: Stage, query: str) -> None:
+        """403 and how to get a connect link; nothing is spent."""
+        page = stage.browser().get("/?" + query.format(code=stage.code()))
+        assert page.status_code == 403
+        assert "Ask the person who looks after your reports for a connect link" in text_of(page)
+        assert nothing_was_spent_or_written(stage)
+
+    @pytest.fixture
+    def portal(self, stage: Stage) -> Browser:
+        """A browser at a function that accepts the portal's link for two advertisers."""
+        settings = {"PORTAL_CONNECTION": "main", "PORTAL_ADVERTISER_IDS": f"{EUROPE},{AMERICA}"}
+        return stage.browser(stage.start("connect", **settings))
+
+    def test_for_the_listed_advertisers_it_is_accepted(self, stage: Stage, portal: Browser) -> None:
+        """A state that is exactly the fixed one, or absent, makes that one connection, again and again."""
+        assert portal.get(f"/?code={stage.code(advertisers=[EUROPE])}&state=your_custom_params").status_code == 303
+        assert stage.token("main")["advertiser_ids"] == [EUROPE]
+        assert portal.get(f"/?auth_code={stage.code(advertisers=[AMERICA])}").status_code == 303
+        assert stage.token("main")["advertiser_ids"] == [AMERICA]
+        assert "last-link" not in stage.annotations("main")
+        assert "TikTok Ads is connected to main" in text_of(portal.get("/done"))
+
+    def test_anybody_and_anything_else_is_refused(self, stage: Stage, portal: Browser) -> None:
+        """One advertiser that is not on the list: 403, nothing stored; nearly the fixed state is not it: 400."""
+        for advertisers in ([OUTLET], [EUROPE, OUTLET]):
+            assert portal.get(f"/?code={stage.code(advertisers=advertisers)}").status_code == 403
+            assert stage.secrets.payloads(TOKEN + "main") == []
+        stage.tiktok.forget_calls()
+        for state in ("your_custom_param", "your_custom_params2", "YOUR_CUSTOM_PARAMS"):
+            assert portal.get(f"/?code={stage.code(advertisers=[EUROPE])}&state={state}").status_code == 400
+        assert not stage.tiktok.calls
+
+
+class TestAnAddressWithAPath:
+    def test_requests_are_understood_with_and_without_it(self, stage: Stage) -> None:
+        """Behind a `cloudfunctions.net/NAME` or a load balancer the whole way works, whichever part arrives."""
+        function = stage.start("connect", PUBLIC_URL="http://localhost:9999/tiktok/connect")
+        browser = stage.browser(function)
+        link = stage.link()
+        for address in (link, "/tiktok/connect" + link):
+            page = browser.get(address)
+            assert page.status_code == 200
+            assert Form(page.text).action == "http://localhost:9999/tiktok/connect/start"
+        sent = browser.post("/tiktok/connect/start", data=Form(page.text).fields)
+        given = urllib.parse.parse_qs(urllib.parse.urlsplit(sent.headers["Location"]).query)
+        assert given["redirect_uri"] == ["http://localhost:9999/tiktok/connect"]
+        query = urllib.parse.urlencode({"code": stage.code(), "state": given["state"][0]})
+        answer = browser.get(f"/tiktok/connect?{query}")
+        assert answer.status_code == 303
+        assert answer.headers["Location"] == "http://localhost:9999/tiktok/connect/done"
+        assert "connected to acme" in text_of(browser.get("/tiktok/connect/done"))
+        assert browser.get("/tiktok/connectother").status_code == 404
+
+
+def test_the_reader_reads_it_with_nothing_but_the_secret(stage: Stage) -> None:
+    """What stands in the secret is all that a pipeline needs to call TikTok."""
+    stored = stage.connected(advertisers=[EUROPE])
+    answer = requests.get(
+        f"{stage.tiktok.api_url}/campaign/get/",
+        params={"advertiser_id": stored["advertiser_ids"][0]},
+        headers={"Access-Token": stored["access_token"]},
+        timeout=10,
+    )
+    assert answer.json()["code"] == 0
+    assert json.dumps(stored).count("refresh") == 0

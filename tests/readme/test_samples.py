@@ -1,0 +1,130 @@
+"""The samples in README.md, run against the stand-ins."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from readme.page import ROOT, blocks
+from stage import PROJECT, TOKEN, Stage
+
+GCLOUD = shutil.which("gcloud")
+THERE = "my-project-123"
+CLIENT = "secretmanager.SecretManagerServiceClient()"
+
+
+def test_the_payload_that_is_shown_is_the_one_that_is_stored(stage: Stage) -> None:
+    """Keys and their order, and which of them are null."""
+    (sample,) = blocks("json")
+    shown, stored = json.loads(sample), stage.connected(advertisers=["7000000000000000001"])
+    assert list(shown) == list(stored)
+    assert {**shown, "access_token": "", "obtained_at": ""} == {**stored, "access_token": "", "obtained_at": ""}
+
+
+def test_python_reads_the_token_and_calls_tiktok(stage: Stage) -> None:
+    """The sample as it stands, with the stand-ins' addresses for the real ones."""
+    stage.connected()
+    (sample,) = blocks("python")
+    client = (
+        "secretmanager.SecretManagerServiceClient(transport='rest', credentials=AnonymousCredentials(), "
+        f"client_options={{'api_endpoint': '{stage.secrets.url}'}})"
+    )
+    assert sample.count(CLIENT) == sample.count(THERE) == sample.count("https://business-api.tiktok.com/") == 1
+    code = sample.replace(CLIENT, client).replace(THERE, PROJECT)
+    code = code.replace("https://business-api.tiktok.com/", f"{stage.tiktok.url}/")
+    done = subprocess.run(
+        [sys.executable, "-c", f"from google.auth.credentials import AnonymousCredentials\n{code}"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "campaign" in done.stdout
+
+
+def test_the_shell_takes_the_token_from_make(stage: Stage, tmp_path: Path) -> None:
+    """`make -s token` prints the token alone, and TikTok takes it."""
+    stored = stage.connected()
+    (sample,) = [block for block in blocks("sh") if "make -s token" in block]
+    script = sample.replace("https://business-api.tiktok.com/", f"{stage.tiktok.url}/")
+    environment = stage.environment(1) | {"HOME": str(tmp_path), "TOKENKEEPER_STATE": str(tmp_path)}
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(
+        f"token:\n\t@PYTHONPATH={ROOT}/functions {sys.executable} -m tokenkeeper token -- $(CONNECTION)\n"
+    )
+    done = subprocess.run(
+        ["bash", "-euc", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["code"] == 0
+    assert stage.tiktok.requests_of("user_info")[0]["Access-Token"] == stored["access_token"]
+
+
+def test_the_table_of_connections_looks_like_that(stage: Stage) -> None:
+    """What `make status` prints, but for the dates."""
+    stage.connected("acme", "expiring")
+    stage.tiktok.revoke(stage.connected("beta")["access_token"])
+    stage.run()
+    done = subprocess.run(
+        [sys.executable, "-m", "tokenkeeper", "status"],
+        env=stage.environment(1) | {"TOKENKEEPER_STATE": "nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    (sample,) = [block for block in blocks("text") if block.startswith("connection ")]
+    undated = [re.sub(r"\d{4}-\d\d-\d\d", "DATE", text) for text in (sample, done.stdout)]
+    assert undated[1].startswith(undated[0]), done.stdout + done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(GCLOUD is None, reason="gcloud is not installed here")
+class TestGcloud:
+    @staticmethod
+    def run(stage: Stage, command: str, folder: Path) -> str:
+        """Run a command of gcloud against the embedded Secret Manager."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "CLOUDSDK_CONFIG": str(folder),
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{stage.secrets.url}/",
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+            "CLOUDSDK_CORE_PROJECT": PROJECT,
+            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        }
+        done = subprocess.run(
+            ["bash", "-euc", command.replace(THERE, PROJECT)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def test_it_reads_the_payload(self, stage: Stage, tmp_path: Path) -> None:
+        """The command prints what is stored, byte for byte."""
+        stage.connected()
+        (sample,) = [block for block in blocks("sh") if "versions access latest" in block]
+        assert self.run(stage, sample, tmp_path).encode() == stage.secrets.payloads(TOKEN + "acme")[0]
+
+    def test_it_finds_who_needs_a_person(self, stage: Stage, tmp_path: Path) -> None:
+        """The filter finds what needs to be connected again, and nothing else."""
+        stage.plant("fine")
+        stage.tiktok.revoke(stage.plant("gone")["access_token"])
+        stage.run()
+        (sample,) = [block for block in blocks("sh") if "secrets list" in block]
+        said = self.run(stage, sample, tmp_path)
+        assert TOKEN + "gone" in said
+        assert TOKEN + "fine" not in said

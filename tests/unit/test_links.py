@@ -1,0 +1,174 @@
+"""Connect links, states and results: what they carry, how long they are good, and that one is not the other."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import LinkExpired, LinkInvalid, LinkUsed
+from tokenkeeper.links import Signer, bound_to
+from tokenkeeper.secrecy import Secret
+from unit.parts import KEY, NOON, HandClock, long_lived
+
+OLD_KEY = "key-old-0123456789abcdef0123456789abcdef"
+OTHER_KEY = "key-two-0123456789abcdef0123456789abcdef"
+EMPTY = Connection("acme", {}, {})
+
+pytestmark = pytest.mark.usefixtures("hand_clock")
+
+
+@pytest.fixture
+def signer() -> Signer:
+    """Signs with one key."""
+    return Signer([Secret(KEY)])
+
+
+class TestLinks:
+    def test_a_link_says_what_it_was_made_for(self, signer: Signer) -> None:
+        """Connection, own id, time of issue in milliseconds, expiry and options come back as they went in."""
+        made, text = signer.new_link("acme-eu", timedelta(hours=72), any_account=True)
+        assert signer.read_link(text.reveal()) == made
+        assert (made.connection, made.any_account) == ("acme-eu", True)
+        assert made.expires_at - made.issued_at == timedelta(hours=72)
+
+    def test_72_hours_are_usual(self, signer: Signer) -> None:
+        """Without another wish a link is good for three days, and only for the same accounts."""
+        made, _ = signer.new_link("acme")
+        assert made.expires_at == NOON + timedelta(hours=72)
+        assert not made.any_account
+
+    def test_every_link_has_an_id_of_its_own(self, signer: Signer) -> None:
+        """Two links of the same moment differ."""
+        assert signer.new_link("acme")[0].id != signer.new_link("acme")[0].id
+
+    @pytest.mark.parametrize("life", [timedelta(minutes=5), timedelta(days=30)])
+    def test_five_minutes_to_thirty_days(self, signer: Signer, life: timedelta) -> None:
+        """The bounds of a link's life belong to it."""
+        signer.new_link("acme", life)
+
+    @pytest.mark.parametrize("life", [timedelta(minutes=4, seconds=59), timedelta(days=30, seconds=1), timedelta(-1)])
+    def test_no_other_life(self, signer: Signer, life: timedelta) -> None:
+        """A life out of bounds is refused."""
+        with pytest.raises(ValueError, match="5 minutes to 30 days"):
+            signer.new_link("acme", life)
+
+    def test_a_link_is_fit_for_an_address(self, signer: Signer) -> None:
+        """It needs no quoting, and stays short."""
+        text = signer.new_link("a" * 63, timedelta(days=30), any_account=True)[1].reveal()
+        assert set(text) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+        assert len(text) < 300
+
+    def test_the_older_keys_still_verify(self, signer: Signer) -> None:
+        """After a key was put in front, links of the old one go on working, and new ones need the new one."""
+        rotated = Signer([Secret(OTHER_KEY), Secret(OLD_KEY), Secret(KEY)])
+        _, old = signer.new_link("acme")
+        _, new = rotated.new_link("acme")
+        assert rotated.read_link(old.reveal()).connection == "acme"
+        assert Signer([Secret(OTHER_KEY)]).read_link(new.reveal()).connection == "acme"
+        with pytest.raises(LinkInvalid):
+            signer.read_link(new.reveal())
+
+    def test_it_is_good_until_its_last_moment(self, signer: Signer, hand_clock: HandClock) -> None:
+        """At its expiry it is good, a moment later it has expired."""
+        _, text = signer.new_link("acme", timedelta(minutes=5))
+        hand_clock.pass_by(minutes=5)
+        signer.read_link(text.reveal())
+        hand_clock.pass_by(milliseconds=1)
+        with pytest.raises(LinkExpired):
+            signer.read_link(text.reveal())
+
+    def test_an_operators_clock_may_be_a_little_ahead(self, signer: Signer, hand_clock: HandClock) -> None:
+        """A link made ten minutes in the future works, one from tomorrow does not."""
+        hand_clock.pass_by(minutes=10)
+        _, soon = signer.new_link("acme")
+        hand_clock.pass_by(days=1)
+        _, tomorrow = signer.new_link("acme")
+        hand_clock.pass_by(days=-1, minutes=-10)
+        signer.read_link(soon.reveal())
+        with pytest.raises(LinkInvalid, match="future"):
+            signer.read_link(tomorrow.reveal())
+
+
+class TestUse:
+    def test_a_link_of_a_connection_to_be_is_unused(self, signer: Signer) -> None:
+        """What was never connected has used no link."""
+        signer.new_link("acme")[0].check_unused(EMPTY)
+
+    def test_the_link_that_made_the_connection_is_used(self, signer: Signer, hand_clock: HandClock) -> None:
+        """It is known by its id, whatever the clocks say."""
+        link, _ = signer.new_link("acme")
+        hand_clock.pass_by(days=-1)
+        made = EMPTY.connected(long_lived(), hand_clock.now(), link.id)
+        with pytest.raises(LinkUsed):
+            link.check_unused(made)
+
+    def test_every_link_from_before_is_used_as_well(self, signer: Signer, hand_clock: HandClock) -> None:
+        """A link that was issued up to the moment of connecting is refused, one from after it is not."""
+        earlier, _ = signer.new_link("acme")
+        hand_clock.pass_by(minutes=1)
+        same_moment, _ = signer.new_link("acme")
+        made = EMPTY.connected(long_lived(), hand_clock.now(), "another")
+        hand_clock.pass_by(milliseconds=1)
+        later, _ = signer.new_link("acme")
+        for link in (earlier, same_moment):
+            with pytest.raises(LinkUsed):
+                link.check_unused(made)
+        later.check_unused(made)
+
+
+class TestStates:
+    def test_a_state_carries_the_link_and_its_own_flow(self, signer: Signer) -> None:
+        """What the flow needs on its way back is all in the state."""
+        link, _ = signer.new_link("acme", any_account=True)
+        text, made, _ = signer.new_state(link)
+        assert signer.read_state(text) == made
+        assert made.link == link
+        assert made.issued_at == NOON
+
+    def test_it_belongs_to_one_browser(self, signer: Signer) -> None:
+        """Only the cookie that was made with it fits."""
+        link, _ = signer.new_link("acme")
+        text, _, cookie = signer.new_state(link)
+        _, _, other = signer.new_state(link)
+        state = signer.read_state(text)
+        assert bound_to(state, cookie.reveal())
+        assert not bound_to(state, other.reveal())
+        assert not bound_to(state, "")
+        assert cookie.reveal() not in text
+
+    def test_an_hour_and_not_a_moment_more(self, signer: Signer, hand_clock: HandClock) -> None:
+        """A state lives as long as TikTok's authorization code."""
+        text, _, _ = signer.new_state(signer.new_link("acme")[0])
+        hand_clock.pass_by(hours=1)
+        signer.read_state(text)
+        hand_clock.pass_by(milliseconds=1)
+        with pytest.raises(LinkExpired):
+            signer.read_state(text)
+
+    def test_it_outlives_its_link(self, signer: Signer, hand_clock: HandClock) -> None:
+        """Who began in time may finish although the link has expired by then."""
+        text, _, _ = signer.new_state(signer.new_link("acme", timedelta(minutes=5))[0])
+        hand_clock.pass_by(minutes=30)
+        assert signer.read_state(text).link.connection == "acme"
+
+    def test_links_states_and_results_are_never_taken_for_one_another(self, signer: Signer) -> None:
+        """Each kind is signed for itself."""
+        link, link_text = signer.new_link("acme")
+        state_text, _, _ = signer.new_state(link)
+        result = signer.sign_result(["acme"])
+        for text in (state_text, result):
+            with pytest.raises(LinkInvalid):
+                signer.read_link(text)
+        for text in (link_text.reveal(), result):
+            with pytest.raises(LinkInvalid):
+                signer.read_state(text)
+        for text in (link_text.reveal(), state_text):
+            assert signer.read_result(text) is None
+
+    def test_a_result_comes_back_as_it_went_in(self, signer: Signer) -> None:
+        """What a browser keeps for a while is read again, if it was not changed."""
+        text = signer.sign_result(["acme", [["7001", "Ä & Co"]], 1])
+        assert signer.read_result(text) == ["acme", [["7001", "Ä & Co"]], 1]
+        assert signer.read_result(text[:-1]) is None
