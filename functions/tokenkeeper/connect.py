@@ -8,7 +8,10 @@ from __future__ import annotations
 import io
 import re
 import secrets
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import parse_qsl
 
 from flask import Flask, Request, Response
@@ -26,6 +29,8 @@ from tokenkeeper.vault import Vault
 
 LONGEST_QUERY = 4096  # characters
 LARGEST_FORM = 8192  # bytes
+_LARGEST_BODY = 1_000_000  # bytes that are read of a request that is refused, so that the other side gets the answer
+_BODY_SECONDS = 10.0  # a body has arrived by then, or it does not count
 _MOST_FLOWS = 8  # flows that one browser may have open; their cookies share 8 KB of header with the results
 _RESULT_SECONDS = 900
 _LARGEST_RESULT = 2500  # characters
@@ -37,6 +42,7 @@ _STATE = re.compile(r"[A-Za-z0-9._~-]{1,1024}", re.ASCII)
 _LINK = re.compile(r"[A-Za-z0-9._-]{1,1024}", re.ASCII)
 _FLOW = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no page can show these
 _CALLBACK_KEYS = {"auth_code", "code", "state", "error"}
 
 
@@ -93,25 +99,22 @@ class Connect:
 
     def _route(self, request: Request) -> Response:
         path = self._path(request)
+        body = _sent_along(request)
         methods = {"/": {"GET", "HEAD"}, "/start": {"GET", "HEAD", "POST"}, "/done": {"GET"}}.get(path)
         if methods is None:
-            self._drain(request)
             raise _refused(pages.NOT_FOUND, "unknown_path")
         query = request.query_string
         if len(query) > LONGEST_QUERY:
-            self._drain(request)
             raise _refused(pages.TOO_LONG, "query_too_long")
         arguments = {} if path == "/done" else _pairs(query)
         if path == "/" and _CALLBACK_KEYS & arguments.keys():
             methods = {"GET"}
         if request.method not in methods:
-            self._drain(request)
             raise _refused(pages.WRONG_METHOD, "wrong_method", headers={"Allow": ", ".join(sorted(methods))})
         if request.method != "POST" and (request.content_length or "Transfer-Encoding" in request.headers):
-            self._drain(request)
             raise _refused(pages.MALFORMED, "body_not_expected")
         answers: dict[tuple[str, str], Callable[[], Response]] = {
-            ("/start", "POST"): lambda: self._begin(request),
+            ("/start", "POST"): lambda: self._begin(request, body),
             ("/start", "GET"): lambda: self._show_link(arguments),
             ("/start", "HEAD"): lambda: self._show_link(arguments),
             ("/done", "GET"): lambda: self._show_results(request),
@@ -121,18 +124,11 @@ class Connect:
         return answers[path, request.method]()
 
     def _path(self, request: Request) -> str:
+        path = str(request.environ["PATH_INFO"])  # `request.path` takes several slashes in front for one
         base = self._settings.public_path
-        if base and (request.path == base or request.path.startswith(base + "/")):
-            return request.path.removeprefix(base) or "/"
-        return request.path
-
-    @staticmethod
-    def _drain(request: Request) -> None:
-        """Read what a refused request still sends, up to a bound, so that the other side gets the answer."""
-        left = 1_000_000
-        while left > 0 and (chunk := request.stream.read(min(left, 65_536))):
-            left -= len(chunk)
-        request.stream = io.BytesIO()  # the framework reads on to the end otherwise
+        if base and (path == base or path.startswith(base + "/")):
+            path = path.removeprefix(base)
+        return path or "/"
 
     # --- connect links ---
 
@@ -141,13 +137,8 @@ class Connect:
         again = self._check_unused(link)
         return self._pages.start(link.connection, link.expires_at, text, again=again)
 
-    def _begin(self, request: Request) -> Response:
-        if (request.content_length or 0) > LARGEST_FORM:
-            self._drain(request)
-            raise _refused(pages.TOO_LARGE, "form_too_large")
-        body = request.stream.read(LARGEST_FORM + 1)
-        if len(body) > LARGEST_FORM:
-            self._drain(request)
+    def _begin(self, request: Request, body: bytes) -> Response:
+        if max(len(body), request.content_length or 0) > LARGEST_FORM:
             raise _refused(pages.TOO_LARGE, "form_too_large")
         if request.mimetype != "application/x-www-form-urlencoded":
             raise _refused(pages.MALFORMED, "not_a_form")
@@ -194,9 +185,9 @@ class Connect:
     def _come_back(self, request: Request, arguments: dict[str, str]) -> Response:
         if "error" in arguments:
             raise _refused(pages.DECLINED, "declined", severity="INFO")
-        code = arguments.get("auth_code") or arguments.get("code") or ""
+        codes = [code for key in ("auth_code", "code") if (code := arguments.get(key))]
         state = arguments.get("state", "")
-        if not _CODE.fullmatch(code) or (state and not _STATE.fullmatch(state)):
+        if not codes or not all(map(_CODE.fullmatch, codes)) or (state and not _STATE.fullmatch(state)):
             raise _refused(pages.MALFORMED, "callback_malformed")
         if state in {"", self._settings.portal_state}:
             if not self._settings.portal_connection:
@@ -205,7 +196,7 @@ class Connect:
             cookie = ""
         else:
             flow, cookie = self._check_state(request, state)
-        outcome = Callback(self._settings, self._vault, self._tiktok, flow).run(code)
+        outcome = Callback(self._settings, self._vault, self._tiktok, flow).run(codes[0])
         response = self._go(f"{self._settings.public_url}/done")
         if cookie:
             self._clear_cookie(response, cookie)
@@ -234,7 +225,7 @@ class Connect:
             text = self._signer.sign_result(
                 [
                     outcome.connection,
-                    [[advertiser.id, advertiser.name[:100]] for advertiser in advertisers],
+                    [[advertiser.id, _CONTROL.sub("", advertiser.name)[:100]] for advertiser in advertisers],
                     len(outcome.advertisers),
                     outcome.again,
                     list(outcome.missing),
@@ -297,6 +288,31 @@ def _refused(
     headers: dict[str, str] | None = None,
 ) -> Stop:
     return Stop(notice, reason, message or notice.title, connection, severity=severity, headers=headers or {})
+
+
+def _sent_along(request: Request) -> bytes:
+    """What a request sends along; no more of it than there is room for, and less if it breaks off or is too slow.
+
+    A socket's own time-out bounds only the gap between two bytes, so a watch ends the reading.
+    """
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return b""
+    watch = threading.Timer(_BODY_SECONDS, _read_no_more, [request.environ.get("gunicorn.socket")])
+    watch.daemon = True
+    watch.start()
+    try:
+        return request.stream.read(_LARGEST_BODY)
+    except Exception:  # noqa: BLE001 - what the web server raises for a broken body has no base class of its own
+        return b""
+    finally:
+        watch.cancel()
+        request.stream = io.BytesIO()  # the framework reads on to the end otherwise
+
+
+def _read_no_more(connection: socket.socket | None) -> None:
+    if connection is not None:
+        with suppress(OSError):  # closed in the same moment
+            connection.shutdown(socket.SHUT_RD)
 
 
 def _pairs(query: bytes) -> dict[str, str]:

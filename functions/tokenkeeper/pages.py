@@ -24,13 +24,23 @@ _NOTHING_STORED = "No. Nothing was stored, and nothing that was connected before
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A page that says what happened, whether anything was stored, and what to do next."""
+    """A page that says what happened, whether anything was stored, and what to do next.
+
+    Attributes:
+        status: HTTP status.
+        title: The heading.
+        happened: What happened.
+        next: What to do next.
+        stored: Whether anything was stored.
+        command: What makes the connect link that is missing, for readers who run this service themselves.
+    """
 
     status: int
     title: str
     happened: str
     next: str
     stored: str = _NOTHING_STORED
+    command: str = ""
 
 
 DECLINED = Notice(
@@ -76,8 +86,8 @@ PORTAL_REFUSED = Notice(
     "A connect link is needed",
     "You came here by the address that TikTok's own pages show. It does not say which connection you want to make, so "
     "it is not accepted here.",
-    "Ask the person who looks after your reports for a connect link (they make it with `make link CONNECTION=name`), "
-    "and open that.",
+    "Ask the person who looks after your reports for a connect link, and open that.",
+    command="make link CONNECTION=name",
 )
 PORTAL_OTHER_ADVERTISERS = Notice(
     403,
@@ -92,8 +102,9 @@ OTHER_ADVERTISERS = Notice(
     "The connection exists already, and none of the ad accounts that you ticked belongs to it. It was left alone, so "
     "that nobody's reports change over to somebody else's accounts by mistake.",
     "Go back to TikTok, log in as the user who has the right ad accounts, and tick those. If the change is meant, ask "
-    "for a link that allows any account (`make link CONNECTION=name ANY_ACCOUNT=1`).",
+    "the person who sent you the link for one that allows any ad account.",
     "No. The access that was stored before is untouched.",
+    command="make link CONNECTION=name ANY_ACCOUNT=1",
 )
 NO_ADVERTISER = Notice(
     422,
@@ -216,6 +227,7 @@ class Pages:
             happened=notice.happened,
             stored=notice.stored,
             next=notice.next,
+            command=notice.command,
         )
 
     def about(self) -> Response:

@@ -1,0 +1,183 @@
+"""A real browser, what it was told by the pages, and how a person goes through them."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+
+from stage import Function, Stage
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SCREENSHOTS = os.environ.get("SCREENSHOTS", "")  # a folder to put pictures of the pages into
+
+
+@dataclass
+class Visit:
+    """One tab in one browser, at one public address.
+
+    Attributes:
+        stage: What is behind it.
+        address: The public address, without a slash at the end.
+        page: The tab.
+        complaints: What the browser wrote to its console.
+        asked: Addresses of everything that was asked for.
+    """
+
+    stage: Stage
+    address: str
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._complained)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked_for)
+
+    def _complained(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def _asked_for(self, request: Request) -> None:
+        self.asked.append(request.url)
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """What was asked for anywhere but at the function and at TikTok."""
+        known = {urlsplit(self.address).netloc, urlsplit(self.stage.tiktok.url).netloc}
+        return [address for address in self.asked if urlsplit(address).netloc not in known]
+
+    @property
+    def heading(self) -> str:
+        """The page's heading; the canaries hear the page."""
+        self._hear()
+        return self.page.get_by_role("heading", level=1).inner_text()
+
+    @property
+    def text(self) -> str:
+        """All that can be read on the page."""
+        self._hear()
+        return self.page.inner_text("main")
+
+    def _hear(self) -> None:
+        where = urlsplit(self.page.url)
+        if where.netloc == urlsplit(self.address).netloc:
+            public = re.sub(r'name="link" value="[^"]*"', "", self.page.content())
+            self.stage.canaries.hear(f"the page {where.path} in a browser", public)
+
+    def open(self, link: str) -> Self:
+        """Open a connect link's path."""
+        self.page.goto(self.address + link)
+        return self
+
+    def go_on(self) -> Self:
+        """Continue to TikTok."""
+        self.page.get_by_role("button", name="Continue to TikTok").click()
+        self.page.wait_for_url(self.stage.tiktok.authorize_url + "?**")
+        return self
+
+    def tick(self, *names: str) -> Self:
+        """Tick these ad accounts on the consent page and no others."""
+        for box in self.page.get_by_role("group", name="Ad accounts").get_by_role("checkbox").all():
+            label = box.locator("xpath=..").inner_text()
+            box.set_checked(any(name in label for name in names))
+        return self
+
+    def confirm(self) -> Self:
+        """Confirm on the consent page."""
+        self.page.get_by_role("button", name="Confirm").click()
+        self.page.wait_for_url(self.address + "/**")
+        return self
+
+
+def picture(page: Page, name: str) -> None:
+    """Take a picture of a page, if somebody wants to see it."""
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
+
+
+def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
+    """Open a new tab."""
+    return Visit(stage, address, context.new_page())
+
+
+class TLS:
+    """Ends TLS in front of a function, as the cloud does."""
+
+    def __init__(self, certificate: Path) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"https://localhost:{self._listener.getsockname()[1]}"
+        self._behind = ("127.0.0.1", 0)
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = [self._listener]
+
+    def serve(self, function: Function) -> Self:
+        """Pass everything on to a function."""
+        self._behind = ("127.0.0.1", function.port)
+        self._start(self._accept)
+        return self
+
+    def _start(self, work: object, *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                plain, _ = self._listener.accept()
+                self._start(self._connect, plain)
+
+    def _connect(self, plain: socket.socket) -> None:
+        try:
+            outer = self._context.wrap_socket(plain, server_side=True)
+        except OSError:
+            plain.close()
+            return
+        inner = socket.create_connection(self._behind)
+        self._sockets += [outer, inner]
+        self._start(self._pass_on, outer, inner)
+        self._pass_on(inner, outer)
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError, ValueError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        for one in self._sockets:
+            one.close()

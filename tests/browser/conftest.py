@@ -1,0 +1,69 @@
+"""Headless Chromium in front of the real functions. Without it these tests are skipped, but never in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+import certificates
+from browser.chromium import FLAGS, TLS, Visit, visit
+from stage import Function, Stage, free_port
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser."""
+    if not CHROMIUM.exists():
+        sentence = f"{CHROMIUM} is missing: install Debian's package chromium to run the browser tests."
+        if os.environ.get("CI"):
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def _on_localhost(whole_stage: Stage) -> Function:
+    port = free_port()
+    environment = whole_stage.environment(port, PUBLIC_URL=f"http://localhost:{port}")
+    function = Function("connect", environment, whole_stage.canaries, whole_stage._clock_file)
+    whole_stage._running["connect on localhost"] = function.wait_ready()
+    return function
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A browser without cookies or history, at a desktop's width."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(stage: Stage, _on_localhost: Function, context: BrowserContext) -> Open:
+    """Opens tabs at `connect` on http://localhost, all in one browser unless another is given."""
+
+    def open_tab(other: BrowserContext | None = None) -> Visit:
+        return visit(stage, f"http://localhost:{_on_localhost.port}", other or context)
+
+    return open_tab
+
+
+@pytest.fixture
+def secure(stage: Stage, chromium: Browser, tmp_path: Path) -> Iterator[Visit]:
+    """A tab at `connect` on https, with a certificate of this test's own."""
+    with TLS(certificates.make(tmp_path).file) as tls:
+        tls.serve(stage.start("connect", PUBLIC_URL=tls.address))
+        context = chromium.new_context(ignore_https_errors=True)
+        yield visit(stage, tls.address, context)
+        context.close()

@@ -1,0 +1,269 @@
+"""The whole way in a real browser: connect link, consent page, callback, result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Response, Route, expect
+
+from browser.chromium import Visit
+from local.exchange import Fault
+from stage import Stage
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Visit]
+EUROPE, AMERICA, OUTLET = "Acme Shoes, Europe", "Acme Shoes, North America", "Acme Outlet"
+
+
+def assert_quiet(visit: Visit) -> None:
+    """Nothing was asked for elsewhere, and the console is empty."""
+    assert visit.elsewhere == []
+    assert visit.complaints == []
+
+
+class TestConnecting:
+    def test_with_every_account_ticked(self, stage: Stage, tab: Open) -> None:
+        """The result page names every ad account with its id, and the secret is there."""
+        visit = tab().open(stage.link())
+        assert visit.heading == "Connect TikTok Ads to acme"
+        visit.go_on().confirm()
+        assert visit.page.url == f"{visit.address}/done"
+        assert visit.heading == "TikTok Ads is connected to acme"
+        for shown in (EUROPE, AMERICA, OUTLET, "7000000000000000001", "3 ad accounts", "Stored."):
+            assert shown in visit.text
+        assert len(stage.token()["advertiser_ids"]) == 3
+        assert_quiet(visit)
+
+    def test_with_one_account_ticked(self, stage: Stage, tab: Open) -> None:
+        """Only what was ticked is connected and shown."""
+        visit = tab().open(stage.link()).go_on().tick(AMERICA).confirm()
+        assert "1 ad account" in visit.text
+        assert AMERICA in visit.text
+        assert EUROPE not in visit.text
+        assert stage.token()["advertiser_ids"] == ["7000000000000000002"]
+
+    def test_with_none_ticked_can_be_mended_by_going_back(self, stage: Stage, tab: Open) -> None:
+        """The page says so; back at TikTok, ticking one and confirming connects, without a new link."""
+        visit = tab().open(stage.link()).go_on().tick().confirm()
+        assert visit.heading == "No ad account was ticked"
+        assert stage.secrets.payloads("tiktok-ads-token-acme") == []
+        visit.page.go_back()
+        visit.tick(OUTLET).confirm()
+        assert visit.heading == "TikTok Ads is connected to acme"
+
+    def test_can_be_declined(self, stage: Stage, tab: Open) -> None:
+        """TikTok keeps its own page; if it does send people back, they read that nothing was stored."""
+        visit = tab().open(stage.link()).go_on()
+        visit.page.get_by_role("button", name="Decline").click()
+        visit.page.get_by_role("button", name="Return with an error").click()
+        visit.page.wait_for_url(visit.address + "/**")
+        assert visit.heading == "Access was declined"
+        assert "Nothing was stored" in visit.text
+        assert stage.writes() == []
+        assert_quiet(visit)
+
+    def test_works_without_scripts(self, stage: Stage, tab: Open, chromium: Browser) -> None:
+        """Nothing depends on JavaScript."""
+        context = chromium.new_context(java_script_enabled=False)
+        visit = tab(context).open(stage.link()).go_on().confirm()
+        assert visit.heading == "TikTok Ads is connected to acme"
+        context.close()
+
+    def test_works_by_keyboard(self, stage: Stage, tab: Open) -> None:
+        """The first thing that Tab reaches is the button, it shows where the focus is, and Enter goes on."""
+        visit = tab().open(stage.link())
+        visit.page.keyboard.press("Tab")
+        button = visit.page.get_by_role("button", name="Continue to TikTok")
+        expect(button).to_be_focused()
+        assert button.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_url(stage.tiktok.authorize_url + "?**")
+
+
+class TestGoingBackAndForth:
+    def test_reload_of_the_result_shows_it_again(self, stage: Stage, tab: Open) -> None:
+        """The result is at an address of its own, and nothing happens a second time [36]."""
+        visit = tab().open(stage.link()).go_on().confirm()
+        calls = len(stage.tiktok.token_calls)
+        visit.page.reload()
+        assert visit.heading == "TikTok Ads is connected to acme"
+        assert len(stage.tiktok.token_calls) == calls
+
+    def test_the_code_is_not_in_the_history(self, stage: Stage, tab: Open) -> None:
+        """Back from the result leads to TikTok, not to the address with the code [36]."""
+        visit = tab().open(stage.link()).go_on().confirm()
+        visit.page.go_back()
+        assert visit.page.url.startswith(stage.tiktok.authorize_url)
+        visit.confirm()
+        assert visit.heading == "This does not belong to a connection begun in this browser"
+        assert "nothing that was connected before has changed" in visit.text
+        assert len(stage.secrets.payloads("tiktok-ads-token-acme")) == 1
+        visit.page.goto(f"{visit.address}/done")
+        assert visit.heading == "TikTok Ads is connected to acme"
+
+    def test_reload_of_a_callback_that_could_not_store_completes_it(self, stage: Stage, tab: Open) -> None:
+        """The page says to reload in a minute, and that is all there is to do."""
+        stage.secrets.deny("secretmanager.versions.add")
+        visit = tab().open(stage.link()).go_on().confirm()
+        assert visit.heading == "Please reload this page in a minute"
+        stage.secrets.allow_all()
+        visit.page.reload()
+        assert visit.heading == "TikTok Ads is connected to acme"
+
+    def test_reload_of_a_callback_that_tiktok_refused_says_it_again(self, stage: Stage, tab: Open) -> None:
+        """A code that was spent is spent: the page says where to begin again, as often as it is loaded."""
+        stage.tiktok.fail_next("access_token", 40110, times=None)
+        visit = tab().open(stage.link()).go_on().confirm()
+        for _ in range(2):
+            assert visit.heading == "TikTok did not complete the connection"
+            assert "Open the connect link" in visit.text
+            visit.page.reload()
+
+    def test_two_tabs_at_once_do_not_disturb_each_other(self, stage: Stage, tab: Open) -> None:
+        """Two flows are begun before either ends, and both connect [37]."""
+        first, second = tab().open(stage.link("one")).go_on(), tab().open(stage.link("two")).go_on()
+        first.tick(EUROPE).confirm()
+        assert first.heading == "TikTok Ads is connected to one"
+        second.tick(OUTLET).confirm()
+        assert second.heading == "TikTok Ads is connected to two"
+        assert stage.token("one")["advertiser_ids"] == ["7000000000000000001"]
+        assert stage.token("two")["advertiser_ids"] == ["7000000000000000003"]
+
+    def test_a_second_connection_comes_first(self, stage: Stage, tab: Open) -> None:
+        """The page shows the newest result first, and below it what this browser connected before."""
+        tab().open(stage.link("one")).go_on().tick(EUROPE).confirm()
+        visit = tab().open(stage.link("two")).go_on().tick(OUTLET).confirm()
+        assert visit.heading == "TikTok Ads is connected to two"
+        assert "Connected in this browser before: one" in visit.text
+        assert visit.text.index(OUTLET) < visit.text.index(EUROPE)
+
+    def test_connecting_again_says_so(self, stage: Stage, tab: Open) -> None:
+        """A connection that exists is announced as such before and after."""
+        stage.connected("acme")
+        visit = tab().open(stage.link("acme"))
+        assert "exists already" in visit.text
+        visit.go_on().confirm()
+        assert "was replaced" in visit.text
+
+    def test_a_used_link_says_so(self, stage: Stage, tab: Open) -> None:
+        """Opening a link again after it did its work tells whoever wonders whether it worked [7]."""
+        link = stage.link()
+        visit = tab().open(link).go_on().confirm().open(link)
+        assert visit.heading == "This connect link was used"
+
+
+class TestWhatBrowsersDecide:
+    def test_the_policy_lets_the_form_lead_to_tiktok(self, stage: Stage, tab: Open) -> None:
+        """Chromium holds `form-action` against the redirect after the form, and TikTok's page is on it [29]."""
+        visit = tab().open(stage.link()).go_on()
+        assert visit.complaints == []
+
+    def test_the_policy_is_what_decides(self, stage: Stage, tab: Open) -> None:
+        """With TikTok's page off the list, the same click ends in a complaint and no request to TikTok [29]."""
+        visit = tab()
+
+        def without_tiktok(route: Route) -> None:
+            response = route.fetch()
+            policy = response.headers["content-security-policy"].replace(stage.tiktok.url, "")
+            route.fulfill(response=response, headers={**response.headers, "content-security-policy": policy})
+
+        visit.page.route("**/start?link=*", without_tiktok)
+        visit.open(stage.link())
+        with visit.page.expect_event("console", lambda message: "form-action" in message.text):
+            visit.page.get_by_role("button", name="Continue to TikTok").click()
+        assert stage.tiktok.count("consent_page") == 0
+
+    def test_no_style_or_script_but_the_pages_own_runs(self, stage: Stage, tab: Open) -> None:
+        """What somebody managed to put into a page would stay dead [29]."""
+        visit = tab()
+
+        def with_more(route: Route) -> None:
+            response = route.fetch()
+            more = (
+                '<script>document.title="evil"</script><style>h1{color:red}</style><h1 style="color:red" onclick="1">'
+            )
+            route.fulfill(response=response, body=response.text().replace("<h1>", more))
+
+        visit.page.route("**/start?link=*", with_more)
+        visit.open(stage.link())
+        assert visit.page.title() == "Connect TikTok Ads to acme"
+        colour = visit.page.locator("h1").first.evaluate("element => getComputedStyle(element).color")
+        assert colour != "rgb(255, 0, 0)"
+        assert any("Content Security Policy" in complaint for complaint in visit.complaints)
+
+    @pytest.mark.parametrize("path", ["/", "/done", "link", "/?auth_code=a&state=a", "/nothing"])
+    def test_no_page_is_shown_in_a_frame(self, stage: Stage, tab: Open, path: str) -> None:
+        """Nobody can lay a page of their own over the button [29] [30]."""
+        visit = tab()
+        address = visit.address + (stage.link() if path == "link" else path)
+        visit.page.set_content(f'<iframe src="{address}"></iframe>')
+        visit.page.wait_for_function("document.querySelector('iframe').contentDocument === null")
+        (frame,) = visit.page.frames[1:]
+        frame.wait_for_load_state()
+        assert "TikTok" not in frame.content()
+        assert any("frame" in complaint for complaint in visit.complaints)
+
+    def test_cookies_on_localhost(self, stage: Stage, tab: Open) -> None:
+        """Over plain http on localhost the flow's cookie is kept, sent back from TikTok and cleared [37]."""
+        visit = tab().open(stage.link()).go_on()
+        (cookie,) = visit.page.context.cookies()
+        assert re.fullmatch(r"tk-[0-9a-f]{8}", cookie["name"])
+        assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"], cookie["path"]) == (True, False, "Lax", "/")
+        visit.confirm()
+        assert [re.sub(r"[0-9a-f]{8}$", "", kept["name"]) for kept in visit.page.context.cookies()] == ["tk-result-"]
+
+    def test_cookies_on_https(self, stage: Stage, secure: Visit) -> None:
+        """Over https the browser accepts them under `__Host-`, Secure, for this host alone [37]."""
+        secure.open(stage.link()).go_on()
+        (cookie,) = secure.page.context.cookies()
+        assert re.fullmatch(r"__Host-tk-[0-9a-f]{8}", cookie["name"])
+        assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"], cookie["path"], cookie["domain"]) == (
+            True,
+            True,
+            "Lax",
+            "/",
+            "localhost",
+        )
+        secure.confirm()
+        assert secure.heading == "TikTok Ads is connected to acme"
+        assert [re.sub(r"[0-9a-f]{8}$", "", kept["name"]) for kept in secure.page.context.cookies()] == [
+            "__Host-tk-result-"
+        ]
+        assert_quiet(secure)
+
+    def test_scripts_of_other_pages_do_not_see_cookies(self, stage: Stage, tab: Open) -> None:
+        """The flow's cookie is for the function only [37]."""
+        visit = tab().open(stage.link()).go_on()
+        visit.page.goto(visit.address + "/")
+        assert visit.page.evaluate("document.cookie") == ""
+
+    def test_no_page_is_kept(self, stage: Stage, tab: Open) -> None:
+        """Going back to a page asks the function again, so that nothing old is shown [27]."""
+        visit = tab().open(stage.link())
+        asked: list[Response] = []
+        visit.page.on("response", lambda response: asked.append(response))
+        visit.page.goto(visit.address + "/done")
+        visit.page.go_back()
+        assert [response.from_service_worker for response in asked] == [False, False]
+        assert visit.heading == "Connect TikTok Ads to acme"
+
+    def test_tiktok_does_not_learn_the_link(self, stage: Stage, tab: Open) -> None:
+        """No referrer goes along, neither to TikTok nor from there on [28]."""
+        visit = tab().open(stage.link())
+        with visit.page.expect_request(stage.tiktok.authorize_url + "?**") as asked:
+            visit.page.get_by_role("button", name="Continue to TikTok").click()
+        assert "referer" not in asked.value.all_headers()
+        visit.page.wait_for_url(stage.tiktok.authorize_url + "?**")
+        assert visit.page.evaluate("document.referrer") == ""
+        assert visit.page.evaluate("window.opener") is None
+
+    def test_an_outage_at_tiktok_is_a_page(self, stage: Stage, tab: Open) -> None:
+        """What happened, whether anything was stored, what to do: also when TikTok breaks off."""
+        stage.tiktok.add_fault(Fault(call="access_token", do="drop"))
+        visit = tab().open(stage.link()).go_on().confirm()
+        assert visit.heading == "TikTok did not complete the connection"
+        assert "Was anything stored?" in visit.text
+        assert "What to do next" in visit.text

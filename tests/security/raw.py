@@ -1,0 +1,73 @@
+"""Requests as no well-behaved client sends them, byte for byte."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+
+from canaries import Canaries
+from stage import Function
+
+EVERYWHERE = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class Wire:
+    """Connections to one function. What comes back, the canaries hear."""
+
+    def __init__(self, function: Function, canaries: Canaries) -> None:
+        self._port = function.port
+        self._canaries = canaries
+
+    def send(self, method: str, target: str, *headers: str, body: bytes = b"", host: str = "tokens.example") -> Answer:
+        """One request on a connection of its own. Characters beyond 255 cannot be sent."""
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+        if body and not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in headers):
+            lines.append(f"Content-Length: {len(body)}")
+        return self.bytes("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    def bytes(self, request: bytes) -> Answer:
+        """Send these bytes and read until the other side closes."""
+        with socket.create_connection(("127.0.0.1", self._port), 30) as connection:
+            connection.sendall(request)
+            received = b""
+            while chunk := connection.recv(65536):
+                received += chunk
+        answer = parsed(received)
+        head = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+        self._canaries.hear("a page", re.sub(r'name="link" value="[^"]*"', "", answer.body))
+        self._canaries.hear("the headers of a page", head)
+        return answer
+
+
+def parsed(received: bytes) -> Answer:
+    """An answer taken apart. Of a header that comes twice, both values are kept."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name] = f"{headers[name]}\n{value.strip()}" if name in headers else value.strip()
+    return Answer(int(first.split(" ")[1]), headers, body.decode())
+
+
+def reference(text: str) -> str:
+    """The reference that a page shows, or an empty text."""
+    found = re.search(r"<code>([0-9a-f]{8})</code>", text)
+    return found[1] if found else ""

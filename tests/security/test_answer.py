@@ -1,0 +1,353 @@
+"""Answers: what every page, error page and redirect carries, and what none does. [n]: line n of `tests/README.md`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from http.cookies import SimpleCookie
+
+import pytest
+
+from local.exchange import Fault
+from security.raw import EVERYWHERE, Answer, Wire, reference
+from stage import Stage
+from tokenkeeper import pages
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+def shown(stage: Stage, wire: Wire) -> Iterator[tuple[str, Answer]]:
+    """Every answer there is, in turn: each notice of `pages`, each page, each redirect."""
+    link = stage.link("begun").partition("=")[2]
+    yield "about", wire.send("GET", "/")
+    yield "about, HEAD", wire.send("HEAD", "/")
+    yield "start", wire.send("GET", f"/start?link={link}")
+    yield "start, HEAD", wire.send("HEAD", f"/start?link={link}")
+    yield "no result", wire.send("GET", "/done")
+    yield "declined", wire.send("GET", "/?error=access_denied")
+    yield "malformed", wire.send("GET", "/?auth_code=%20")
+    yield "unknown state", wire.send("GET", "/?auth_code=a&state=a")
+    yield "portal", wire.send("GET", "/?auth_code=a")
+    yield "invalid link", wire.send("GET", "/start?link=a")
+    yield "not found", wire.send("GET", "/nothing")
+    yield "not found by the framework", wire.send("GET", "/robots.txt")
+    yield "wrong method", wire.send("PUT", "/")
+    yield "wrong method, OPTIONS", wire.send("OPTIONS", "/start")
+    yield "long query", wire.send("GET", "/?" + "a" * 5000)
+    yield "large form", wire.send("POST", "/start", FORM, body=b"a" * 9000)
+    redirect = wire.send("POST", "/start", FORM, body=f"link={link}".encode())
+    yield "redirect to TikTok", redirect
+    cookie = "Cookie: " + redirect.headers["Set-Cookie"].partition(";")[0]
+    found = re.search(r"state=([^&]*)", redirect.headers["Location"])
+    assert found
+    state = found[1]
+    stage.tiktok.fail_next("access_token", 50000)
+    yield "TikTok's no", wire.send("GET", f"/?auth_code={stage.code()}&state={state}", cookie)
+    yield "no ad account", wire.send("GET", f"/?auth_code={stage.code(advertisers=[])}&state={state}", cookie)
+    stage.secrets.add_fault(Fault(call="GetSecret", status=403, body={"error": {"status": "PERMISSION_DENIED"}}))
+    yield "not ready", wire.send("GET", f"/?auth_code={stage.code()}&state={state}", cookie)
+    stage.secrets.add_fault(Fault(call="GetSecret", status=403, body={"error": {"status": "PERMISSION_DENIED"}}))
+    yield "not ready to start", wire.send("GET", f"/start?link={link}")
+    done = wire.send("GET", f"/?auth_code={stage.code()}&state={state}", cookie)
+    yield "redirect to /done", done
+    kept = "; ".join(line.partition(";")[0] for line in done.headers["Set-Cookie"].split("\n"))
+    yield "done", wire.send("GET", "/done", f"Cookie: {kept}")
+    yield "used link", wire.send("GET", f"/start?link={link}")
+    expired = stage.link()
+    stage.set_clock(functions=7200)
+    yield "expired link", wire.send("GET", expired)
+    stage.set_clock(functions=0)
+
+
+class Page(HTMLParser):
+    """What a page refers to and holds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+Check = Callable[[Stage, str, Answer], None]
+
+
+def carries_the_same_headers(_stage: Stage, _name: str, answer: Answer) -> None:
+    """No cache, no referrer, no frame, no sniffing, nobody else's window, no permissions [27] [28] [30] [31] [33]."""
+    assert EVERYWHERE.items() <= answer.headers.items()
+
+
+def has_a_policy_for_its_content(stage: Stage, _name: str, answer: Answer) -> None:
+    """Nothing by default; the page's own style by its hash; forms to the function and to TikTok [29]."""
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+    assert policy.keys() == {"default-src", "style-src", "form-action", "frame-ancestors", "base-uri"}
+    assert {policy[name] for name in ("default-src", "frame-ancestors", "base-uri")} == {"'none'"}
+    assert set(policy["form-action"].split()) == {"'self'", stage.connect.url, stage.tiktok.url}
+    for style in re.findall(r"<style>(.*?)</style>", answer.body, re.DOTALL):
+        hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert policy["style-src"] == f"'sha256-{hashed}'"
+
+
+def says_what_it_is(_stage: Stage, name: str, answer: Answer) -> None:
+    """The content type has its charset, also where there is hardly any content [34]."""
+    kind = "text/plain" if "redirect" in name else "text/html"
+    assert answer.headers["Content-Type"] == f"{kind}; charset=utf-8"
+
+
+def loads_nothing(_stage: Stage, _name: str, answer: Answer) -> None:
+    """No script, image, frame, font or style from anywhere, and no style or handler in a tag [35]."""
+    page = Page(answer.body)
+    assert not {tag for tag, _ in page.tags} & {"script", "img", "iframe", "link", "object", "embed", "base", "svg"}
+    for _tag, attributes in page.tags:
+        assert not attributes.keys() & {"src", "href", "style", "srcset"}
+        assert not any(name.startswith("on") for name in attributes)
+    assert "url(" not in answer.body
+    assert "@import" not in answer.body
+
+
+def is_plain_http(_stage: Stage, _name: str, answer: Answer) -> None:
+    """On http there is no HSTS, which browsers would ignore there [32]."""
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def names_no_product(stage: Stage, _name: str, answer: Answer) -> None:
+    """Neither version nor product of ours or of what we use is named, but for the web server's bare name [40]."""
+    assert answer.headers.pop("Server", "gunicorn") == "gunicorn"
+    said = (str(answer.headers) + answer.body).replace("127.0.0.1", "")
+    assert not re.search(
+        r"werkzeug|flask|python|functions.framework|token.?keeper|X-Powered-By|\d\.\d+\.\d", said, re.IGNORECASE
+    )
+
+
+def shows_a_reference_that_the_log_has(stage: Stage, name: str, answer: Answer) -> None:
+    """Every refusal shows a short reference, and the log has the reason under the same [38]."""
+    if answer.status < 400 or not answer.body or name == "not found by the framework":
+        return
+    shown = reference(answer.body)
+    assert re.fullmatch(r"[0-9a-f]{8}", shown), name
+    stage.connect.wait_for_line(shown)
+    assert [event for event in stage.connect.events if event.get("reference") == shown and event["reason"]], name
+
+
+class TestEveryAnswer:
+    @pytest.mark.parametrize(
+        "check",
+        [
+            carries_the_same_headers,
+            has_a_policy_for_its_content,
+            says_what_it_is,
+            loads_nothing,
+            is_plain_http,
+            names_no_product,
+            shows_a_reference_that_the_log_has,
+        ],
+        ids=lambda check: str(check.__name__),
+    )
+    def test_is_as_harmless_as_can_be(self, stage: Stage, wire: Wire, check: Check) -> None:
+        """Pages, error pages and redirects alike [27] [28] [29] [30] [31] [32] [33] [34] [35] [38] [40]."""
+        seen = []
+        for name, answer in shown(stage, wire):
+            seen.append(answer.status)
+            try:
+                check(stage, name, answer)
+            except (AssertionError, KeyError) as error:
+                error.add_note(f"in the answer: {name}")
+                raise
+        assert set(seen) == {200, 303, 400, 403, 404, 405, 409, 410, 413, 414, 422, 502, 503}
+
+    def test_has_hsts_where_the_address_is_https(self, stage: Stage) -> None:
+        """Browsers that came once by https come by nothing else for a year [32]."""
+        function = stage.start("connect", PUBLIC_URL="https://tokens.example")
+        wire = Wire(function, stage.canaries)
+        for target in ("/", "/nothing", "/robots.txt", "/start", "/?code=1&state=1"):
+            assert wire.send("GET", target).headers["Strict-Transport-Security"] == "max-age=31536000"
+
+    def test_shows_every_notice_in_one_of_these_tests(self) -> None:
+        """A new notice has to be added to them; those left out need an outage or a defect that other tests make."""
+        elsewhere = {"NOT_KEPT", "BROKEN", "OTHER_ADVERTISERS", "PORTAL_OTHER_ADVERTISERS"}
+        all_of_them = {name for name, value in vars(pages).items() if isinstance(value, pages.Notice)}
+        assert len(all_of_them - elsewhere) == 15
+
+    @pytest.mark.parametrize(
+        "notice", [value for value in vars(pages).values() if isinstance(value, pages.Notice)], ids=lambda n: n.title
+    )
+    def test_that_is_a_notice_says_three_things(self, notice: pages.Notice) -> None:
+        """What happened, whether anything was stored, what to do next: in words without jargon [38]."""
+        for text in (notice.title, notice.happened, notice.stored, notice.next):
+            assert text[0].isupper()
+            assert not re.search(
+                r"\b(state|callback|OAuth|grant|HTTP|API|token|signature|Secret Manager)\b", text, re.IGNORECASE
+            )
+        assert all(text.endswith(".") for text in (notice.happened, notice.stored, notice.next))
+
+
+class TestRedirect:
+    def test_after_success_leads_away_from_the_code(self, stage: Stage) -> None:
+        """303 to an address without a code or a state in it [36]."""
+        answer = stage.approve()
+        assert (answer.status_code, answer.headers["Location"]) == (303, f"{stage.connect.url}/done")
+
+    def test_has_no_page(self, stage: Stage) -> None:
+        """There is nothing in the redirect's body that could hold an address [36] [38]."""
+        assert stage.approve().text == ""
+
+
+class TestCookies:
+    def test_on_https_are_as_strict_as_can_be(self, stage: Stage) -> None:
+        """`__Host-`, Secure, HttpOnly, SameSite=Lax, the whole host, an hour at most, cleared after use [37]."""
+        function = stage.start("connect", PUBLIC_URL="https://tokens.example")
+        browser = stage.browser(function)
+        link = stage.link().partition("=")[2]
+        sent = browser.post("/start", data={"link": link})
+        (flow,) = SimpleCookie(sent.headers["Set-Cookie"]).values()
+        assert re.fullmatch(r"__Host-tk-[0-9a-f]{8}", flow.key)
+        assert (flow["secure"], flow["httponly"], flow["samesite"], flow["path"], flow["domain"]) == (
+            True,
+            True,
+            "Lax",
+            "/",
+            "",
+        )
+        assert int(flow["max-age"]) == 3600
+        found = re.search(r"state=([^&]*)", sent.headers["Location"])
+        assert found
+        back = browser.get(
+            f"/?auth_code={stage.code()}&state={found[1]}", headers={"Cookie": f"{flow.key}={flow.value}"}
+        )
+        assert back.status_code == 303
+        lines = {
+            morsel.key: morsel
+            for line in back.raw.headers.getlist("Set-Cookie")
+            for morsel in SimpleCookie(line).values()
+        }
+        assert (lines[flow.key].value, int(lines[flow.key]["max-age"])) == ("", 0)
+        (result,) = (morsel for key, morsel in lines.items() if key != flow.key)
+        assert re.fullmatch(r"__Host-tk-result-[0-9a-f]{8}", result.key)
+        assert int(result["max-age"]) == 900
+        for morsel in lines.values():
+            assert (morsel["secure"], morsel["httponly"], morsel["samesite"], morsel["path"], morsel["domain"]) == (
+                True,
+                True,
+                "Lax",
+                "/",
+                "",
+            )
+
+    def test_on_http_lack_only_what_http_cannot_carry(self, stage: Stage) -> None:
+        """On localhost: no prefix and no Secure, all else the same [37]."""
+        sent = stage.browser().post("/start", data={"link": stage.link().partition("=")[2]})
+        (flow,) = SimpleCookie(sent.headers["Set-Cookie"]).values()
+        assert re.fullmatch(r"tk-[0-9a-f]{8}", flow.key)
+        assert (flow["secure"], flow["httponly"], flow["samesite"], flow["path"]) == ("", True, "Lax", "/")
+        assert int(flow["max-age"]) == 3600
+
+    def test_say_nothing_secret(self, stage: Stage) -> None:
+        """The flow's cookie is a random number; the result's holds what its page shows, signed [37] [41]."""
+        browser = stage.browser()
+        answer = browser.come_back(stage.code(), browser.begin(stage.link()))
+        for line in answer.raw.headers.getlist("Set-Cookie"):
+            stage.canaries.hear("a cookie", line)
+        assert stage.betrayals() == []
+
+    def test_that_somebody_made_up_are_not_shown(self, wire: Wire) -> None:
+        """A result that this function did not sign is no result [37] [38]."""
+        forged = base64.urlsafe_b64encode(b'["evil",[["1","evil"]],1,false,[],"",1]').decode()
+        answer = wire.send("GET", "/done", f"Cookie: tk-result-00000000={forged}.AAAA; tk-result-1=; tk-result-2=é")
+        assert answer.status == 200
+        assert "evil" not in answer.body
+        assert "There is no result to show" in answer.body
+
+    def test_do_not_pile_up(self, stage: Stage) -> None:
+        """However often somebody begins and finishes, all cookies together stay small enough to be sent [37]."""
+        browser = stage.browser()
+        many = [str(7_000_000_000_000_000_000 + number) for number in range(300)]
+        for number in range(12):
+            state = browser.begin(stage.link(f"c{number}"))
+            if number % 3 == 0:
+                assert browser.come_back(stage.code(advertisers=many), state).status_code == 303
+        assert len("; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.session.cookies)) < 7000
+        assert browser.get("/done").status_code == 200
+
+
+class TestEcho:
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "/?auth_code={0}&state={0}",
+            "/?code={0}",
+            "/?error={0}&error_description={0}",
+            "/?{0}={0}",
+            "/{0}",
+            "/start?link={0}",
+            "/start?link=a&x={0}",
+            "/done?{0}",
+            "/?auth_code=a&state=a&{0}",
+        ],
+    )
+    @pytest.mark.parametrize("marker", ["evilmarker", "%3Cscript%3Eevilmarker", "%22evilmarker", "{{evilmarker}}"])
+    def test_there_is_none(self, wire: Wire, target: str, marker: str) -> None:
+        """What comes in a query, a path, a cookie or a header does not come out again [38]."""
+        target = target.replace("{0}", marker)
+        for method in ("GET", "POST", "PUT"):
+            answer = wire.send(
+                method, target, "Cookie: evilmarker=evilmarker", "User-Agent: evilmarker", "Accept: evilmarker"
+            )
+            assert "evilmarker" not in answer.body + str(answer.headers)
+
+    def test_an_unknown_state_looks_like_an_expired_one(self, stage: Stage) -> None:
+        """Page, headers and calls are the same, so that nobody learns which states were real [39]."""
+        browser, stranger = stage.browser(), stage.browser()
+        state = browser.begin(stage.link())
+        kept = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.session.cookies)
+        answers = []
+        for offset, asked in ((0, f"{state[:-8]}AAAAAAAA"), (3601, state), (0, state)):
+            stage.set_clock(functions=offset)
+            stage.secrets.forget_calls()
+            headers = {"Cookie": kept} if offset else {}
+            answers.append(stranger.get(f"/?auth_code={stage.code()}&state={asked}", headers=headers))
+            assert (stage.secrets.calls, stage.tiktok.calls) == ([], [])
+        looks = {
+            (
+                answer.status_code,
+                answer.text.replace(reference(answer.text), ""),
+                str({name: value for name, value in answer.headers.items() if name != "Date"}),
+            )
+            for answer in answers
+        }
+        assert len(looks) == 1
+        reasons = [event["reason"] for event in stage.connect.events if event["event"] == "connection.refused"]
+        assert reasons == ["state_invalid", "state_invalid", "state_of_another_browser"]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "<script>alert(1)</script>",
+            "</li><h1>evil",
+            '" onload="x',
+            "\u202egnp.exe",
+            "{{7*7}}",
+            "a\0\r\n",
+            "a\ud800",
+            "😀" * 90,
+        ],
+    )
+    def test_names_of_ad_accounts_are_text(self, stage: Stage, name: str) -> None:
+        """Whoever names an ad account cannot change the page: names are escaped and kept apart [38]."""
+        listed = {"code": 0, "data": {"list": [{"advertiser_id": "7000000000000000001", "advertiser_name": name}]}}
+        stage.tiktok.add_fault(Fault(call="advertiser_get", status=200, body=json.dumps(listed).encode()))
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        back = browser.come_back(stage.code(advertisers=["7000000000000000001"]), state)
+        assert "\n" not in back.headers["Location"]
+        page = browser.get("/done")
+        assert page.status_code == 200
+        assert "<script" not in page.text
+        assert "<h1>evil" not in page.text
+        assert page.text.count("<bdi>") == 1
+        assert not any("onload" in attributes for _, attributes in Page(page.text).tags)

@@ -1,0 +1,506 @@
+"""Secrets: that they do not leave, and that it would be noticed. [n]: line n of `tests/README.md`."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import gzip
+import html
+import json
+import logging
+import pickle
+import socket
+import ssl
+import subprocess
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from canaries import Canaries
+from certificates import Certificate
+from local.exchange import Answer, Call, Fault, Request
+from local.serving import LocalServer
+from local.tiktok import TikTokServer
+from stage import APP_ID, APP_SECRET, LINK_KEY, PROJECT, ROOT, Stage
+from tokenkeeper import log, settings
+from tokenkeeper.clock import Deadline
+from tokenkeeper.errors import KeeperError, TikTokError, TikTokSilent, TikTokUnreachable
+from tokenkeeper.grant import Grant, Handout
+from tokenkeeper.links import Signer
+from tokenkeeper.secrecy import Secret
+from tokenkeeper.secretmanager import SecretManager, Version
+from tokenkeeper.tiktok import TikTok
+from tokenkeeper.transport import Answer as TikTokAnswer
+from tokenkeeper.vault import Newest
+
+SECRET = "canary-Aq7/+Zk=&<_>'\"~9b3"
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": lambda text: text,
+    "in the middle of a line": lambda text: f'{{"a": "x{text}y"}}',
+    "cut off": lambda text: text[:18] + "…",
+    "in an address": lambda text: urllib.parse.urlencode({"a": text}),
+    "in an address of an address": lambda text: urllib.parse.quote(urllib.parse.quote(text, ""), ""),
+    "in HTML": lambda text: f"<b>{html.escape(text)}</b>",
+    "in base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "inside of base64": lambda text: base64.b64encode(f'{{"token":"{text}"}}'.encode()).decode(),
+    "inside of base64 for addresses": lambda text: base64.urlsafe_b64encode(f"ab{text}cd".encode()).decode(),
+    "in hexadecimal digits": lambda text: text.encode().hex(),
+    "in capital hexadecimal digits": lambda text: text.encode().hex().upper(),
+}
+
+
+class TestMechanism:
+    @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+    def test_finds_a_secret_in_any_form(self, form: Callable[[str], str]) -> None:
+        """However a secret is coded or cut off, it is found, and the finding does not repeat it [41]."""
+        canaries = Canaries()
+        canaries.keep("a token", SECRET)
+        canaries.hear("a page", "nothing here")
+        assert canaries.betrayals() == []
+        canaries.hear("a log", form(SECRET))
+        assert canaries.betrayals() == ["a token in a log"]
+
+    def test_finds_it_in_an_exception(self) -> None:
+        """Texts, arguments and causes of exceptions count as said [41]."""
+        canaries = Canaries()
+        canaries.keep("a token", SECRET)
+        try:
+            try:
+                raise ValueError(SECRET)
+            except ValueError as error:
+                raise RuntimeError("no") from error
+        except RuntimeError as error:
+            canaries.hear_error("an exception", error)
+        assert canaries.betrayals() == ["a token in an exception"]
+
+    def test_knows_where_a_secret_belongs(self) -> None:
+        """A state is for TikTok's address and for nothing else [41]."""
+        canaries = Canaries()
+        canaries.keep("a state", SECRET, belongs_in=r"the headers of POST .* 303")
+        canaries.hear("the headers of POST /start 303", SECRET)
+        assert canaries.betrayals() == []
+        canaries.hear("the headers of POST /start 200", SECRET)
+        assert canaries.betrayals() == ["a state in the headers of POST /start 200"]
+
+    def test_finds_the_signature_of_a_link_and_not_what_it_shares(self) -> None:
+        """What comes before a link's signature is in the state as well; the signature makes it a link [41]."""
+        canaries = Canaries()
+        text = canaries.keep("a connect link", Signer([Secret(LINK_KEY)]).new_link("acme")[1].reveal())
+        canaries.hear("a log", text.rpartition(".")[0])
+        assert canaries.betrayals() == []
+        canaries.hear("a log", text.rpartition(".")[2])
+        assert canaries.betrayals() == ["a connect link in a log"]
+
+    def test_would_catch_a_function_that_talks(self, stage: Stage, tmp_path: Path) -> None:
+        """A `connect` that says a secret in its log, a page, a header, a cookie or a traceback fails its test [41]."""
+        (tmp_path / "sitecustomize.py").write_text(_TALKATIVE)
+        function = stage.start("connect", PYTHONPATH=f"{tmp_path}:{stage.environment(1)['PYTHONPATH']}")
+        stage.tiktok.kind = "expiring"
+        browser = stage.browser(function)
+        assert browser.come_back(stage.code(), browser.begin(stage.link())).status_code == 303
+        assert browser.get("/done").status_code == 200
+        function.wait_for_line("the app secret")
+        found = stage.betrayals()
+        stage.canaries.clear()
+        assert {betrayal.split(" 303")[0].split(" 200")[0] for betrayal in found} >= {
+            "an authorization code in connect's log",
+            "an access token in connect's log",
+            "an access token in the headers of GET /",
+            "a refresh token in the page GET /done",
+            "a signing key in the headers of GET /",
+            "the app secret in connect's log",
+        }
+
+    def test_hears_everything_that_the_functions_say(self, stage: Stage) -> None:
+        """Logs, pages and headers of both functions reach it, and so do the secrets of a whole flow [41]."""
+        stage.tiktok.kind = "expiring"
+        stage.connected()
+        stage.later(hours=13)
+        assert stage.run()[0] == 200
+        assert stage.betrayals() == []
+        kinds = set(stage.canaries.secrets.values())
+        assert kinds >= {
+            "a connect link",
+            "a state",
+            "a flow's cookie",
+            "an authorization code",
+            "an access token",
+            "a refresh token",
+            "the app secret",
+            "a signing key",
+        }
+        places = {where for where, _ in stage.canaries.heard}
+        assert places >= {"connect's log", "refresh's log", "refresh's answer", "the headers of POST /start 303"}
+
+
+_TALKATIVE = """
+import base64
+import sys
+import traceback
+
+from tokenkeeper import connect, pages, tiktok
+
+exchange = tiktok.TikTok.exchange
+said = {}
+
+
+def talkative_exchange(self, code, seconds):
+    print("the code is", code.reveal(), flush=True)
+    handout = exchange(self, code, seconds)
+    said["access"], said["refresh"] = handout.access_token.reveal(), handout.refresh_token.reveal()
+    print(base64.b64encode(b"token: " + said["access"].encode()).decode(), flush=True)
+    try:
+        raise ValueError("the app secret: " + self._app_secret.reveal())
+    except ValueError:
+        traceback.print_exc()
+    return handout
+
+
+harden = connect.Connect._harden
+
+
+def talkative_harden(self, response):
+    if said and response.status_code == 303:
+        response.headers["X-Key"] = self._settings.link_keys[0].reveal().encode().hex()
+        response.set_cookie("token", said["access"])
+    return harden(self, response)
+
+
+done = pages.Pages.done
+
+
+def talkative_done(self, results):
+    response = done(self, results)
+    response.set_data(response.get_data() + said["refresh"].encode())
+    return response
+
+
+tiktok.TikTok.exchange = talkative_exchange
+connect.Connect._harden = talkative_harden
+pages.Pages.done = talkative_done
+"""
+
+
+def _holders() -> list[object]:
+    """One of everything in the product that holds a secret value."""
+    secret = Secret(SECRET)
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    handout = Handout(secret, secret, 1.0, 1.0, ("1",), (4,))
+    environment = {
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "TIKTOK_APP_ID": APP_ID,
+        "TIKTOK_APP_SECRET": SECRET,
+        "LINK_SIGNING_KEYS": f"{SECRET}{SECRET}",
+        "PUBLIC_URL": "https://tokens.example",
+    }
+    grant = Grant.first(handout, "acme", APP_ID, now)
+    return [
+        secret,
+        handout,
+        grant,
+        settings.read(settings.CONNECT, environment),
+        Version(1, grant.refresh_payload()),
+        Newest(1, grant.refresh_payload()),
+        TikTokAnswer(200, {"data": {"access_token": SECRET}}),
+        TikTok("https://a.example", APP_ID, secret),
+        Signer([secret]),
+        SecretManager(PROJECT, "127.0.0.1:1"),
+    ]
+
+
+class TestSecretValues:
+    @pytest.mark.parametrize("holder", _holders(), ids=lambda holder: type(holder).__name__)
+    def test_are_masked(self, holder: object) -> None:
+        """No repr, str, format or log field of anything that holds a secret shows it [42]."""
+        canaries = Canaries()
+        canaries.keep("a secret", SECRET)
+        for said in (repr(holder), str(holder), f"{holder}", f"{[holder]}", f"{holder!r:>99}", repr({"a": holder})):
+            canaries.hear("a text", said)
+        assert canaries.betrayals() == []
+
+    def test_cannot_be_serialised_by_accident(self) -> None:
+        """Neither JSON nor pickle takes a secret [42]."""
+        for serialise in (json.dumps, pickle.dumps):
+            with pytest.raises(TypeError) as error:
+                serialise({"a": Secret(SECRET)})
+            assert SECRET not in str(error.value)
+        assert not hasattr(Secret(SECRET), "__dict__")
+
+    def test_are_masked_by_the_log(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A secret that somebody passes to the log as a field stays hidden [42]."""
+        log.event("INFO", "a", "b", field=Secret(SECRET))  # type: ignore[arg-type]
+        assert SECRET not in capsys.readouterr().out
+
+    def test_of_unexpected_errors_are_not_logged(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Of an error that nobody expected its type and place are logged, its text never [43]."""
+        try:
+            raise ValueError(f"https://a.example/?secret={SECRET}")
+        except ValueError as error:
+            log.defect(error)
+        said = capsys.readouterr().out
+        assert "ValueError" in said
+        assert SECRET not in said
+
+
+CODE, REFRESH, ACCESS = (Secret(f"canary-{name}-0123456789") for name in ("code", "refresh", "access"))
+CALLS: dict[str, Callable[[TikTok], object]] = {
+    "access_token": lambda tiktok: tiktok.exchange(CODE, 3),
+    "refresh_token": lambda tiktok: tiktok.refresh(REFRESH, 3),
+    "revoke_token": lambda tiktok: tiktok.revoke(ACCESS, 3),
+    "advertiser_get": lambda tiktok: tiktok.advertisers(ACCESS, 3),
+    "user_info": lambda tiktok: tiktok.check_alive(ACCESS, 3),
+}
+ECHO = "secret=canary-app-secret-0123456789abcdef01234567 code=canary-code-0123456789 canary-access-0123456789"
+FAULTS = {
+    "no answer": Fault(do="drop"),
+    "half an answer": Fault(do="truncate", when="after"),
+    "HTML": Fault(status=502, body=f"<html>{ECHO}</html>".encode(), content_type="text/html"),
+    "an echo as TikTok's message": Fault(status=200, body={"code": 40002, "message": ECHO, "request_id": ECHO}),
+    "an echo in a success": Fault(status=200, body={"code": 0, "message": ECHO, "data": {"list": ECHO}}),
+    "a redirect": Fault(status=302, body=b"", headers={"Location": f"http://127.0.0.1:1/?{ECHO}".replace(" ", "&")}),
+    "too slow": Fault(do="delay", seconds=4),
+}
+
+
+@pytest.fixture
+def told() -> Canaries:
+    """Canaries for all that the calls below send."""
+    canaries = Canaries()
+    for name in ("code", "refresh", "access"):
+        canaries.keep(name, f"canary-{name}-0123456789")
+    canaries.keep("the app secret", APP_SECRET)
+    return canaries
+
+
+def failure_of(call: Callable[[TikTok], object], tiktok: TikTok) -> TikTokError | None:
+    try:
+        call(tiktok)
+    except TikTokError as error:
+        return error
+    return None
+
+
+class TestExceptions:
+    @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+    def test_of_calls_to_tiktok_hold_nothing_that_was_sent(self, stage: Stage, told: Canaries, fault: Fault) -> None:
+        """Whatever goes wrong, what is raised is ours, and neither it nor its traceback repeats anything [43]."""
+        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
+        calls = CALLS.items() if fault.do != "delay" else [("access_token", CALLS["access_token"])]
+        for name, call in calls:
+            stage.tiktok.add_fault(dataclasses.replace(fault, call=name))
+            error = failure_of(call, tiktok)
+            if error is None:
+                assert name in {"revoke_token", "user_info"}  # these look at nothing but the code
+                continue
+            told.hear_error(name, error)
+            assert error.__cause__ is None
+            assert error.__suppress_context__ or error.__context__ is None
+        assert told.betrayals() == []
+
+    def test_of_a_tiktok_that_is_not_there_hold_nothing(self, told: Canaries) -> None:
+        """A refused connection is wrapped likewise [43]."""
+        for name, call in CALLS.items():
+            with pytest.raises(TikTokUnreachable) as caught:
+                call(TikTok("http://127.0.0.1:9/open_api/v1.3", APP_ID, Secret(APP_SECRET)))
+            told.hear_error(name, caught.value)
+        assert told.betrayals() == []
+
+    @pytest.mark.parametrize("status", [0, 400, 401, 403, 404, 409, 412, 429, 500, 503])
+    def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, told: Canaries, status: int) -> None:
+        """Payloads are in no exception of the store's either [43]."""
+        store = SecretManager(PROJECT, stage.secrets.address)
+        error = {"code": status, "message": ECHO, "status": "INTERNAL", "details": [{"@type": ECHO}]}
+        fault = Fault(status=status, body={"error": error}, times=None) if status else Fault(do="drop", times=None)
+        stage.secrets.add_fault(fault)
+        payload = ACCESS.reveal().encode()
+        for call in (
+            lambda time: store.add("a", payload, time),
+            lambda time: store.access("a", 1, time),
+            lambda time: store.create("a", {}, {}, time),
+            lambda time: list(store.secrets({}, time)),
+        ):
+            with pytest.raises(KeeperError) as caught:
+                call(Deadline(0.1))
+            told.hear_error("the store", caught.value)
+            assert caught.value.__cause__ is None
+        assert told.betrayals() == []
+
+    def test_of_settings_name_no_secret_value(self, told: Canaries) -> None:
+        """A wrong secret setting is complained of without saying it [42] [43]."""
+        good = {"TIKTOK_APP_ID": APP_ID, "TIKTOK_APP_SECRET": APP_SECRET, "PUBLIC_URL": "https://a.example"}
+        for bad in (
+            {"TIKTOK_APP_SECRET": f"{APP_SECRET} {APP_SECRET}"},
+            {"LINK_SIGNING_KEYS": APP_SECRET[:31]},
+            {"LINK_SIGNING_KEYS": f"{APP_SECRET} {APP_SECRET[:20]}"},
+        ):
+            with pytest.raises(KeeperError) as caught:
+                settings.read(settings.CONNECT, {**good, **bad})
+            told.hear_error("settings", caught.value)
+        assert told.betrayals() == []
+
+
+class Listening(TikTokServer):
+    """A simulated TikTok that keeps what came in as it came."""
+
+    def __init__(self) -> None:
+        super().__init__(app_id=APP_ID, app_secret=APP_SECRET)
+        self.seen: list[Request] = []
+
+    def answer(self, request: Request, call: Call) -> Answer:
+        self.seen.append(request)
+        return super().answer(request, call)
+
+
+class TestAppSecret:
+    def test_travels_in_a_body_wherever_it_can(self) -> None:
+        """Only `advertiser/get` takes it in the address, as TikTok has it; the other addresses are bare [44]."""
+        with Listening() as server:
+            tiktok = TikTok(server.api_url, APP_ID, Secret(APP_SECRET))
+            for call in CALLS.values():
+                failure_of(call, tiktok)
+            where = {
+                request.path.rpartition("/oauth2/")[2] or request.path: (
+                    APP_SECRET in request.query,
+                    APP_SECRET.encode() in request.body,
+                    APP_SECRET in str(request.headers),
+                )
+                for request in server.seen
+            }
+            addresses = "".join(request.path + request.query.replace(APP_SECRET, "") for request in server.seen)
+        assert where == {
+            "access_token/": (False, True, False),
+            "refresh_token/": (False, True, False),
+            "revoke_token/": (False, True, False),
+            "advertiser/get/": (True, False, False),
+            "/open_api/v1.3/user/info/": (False, False, False),
+        }
+        assert not any(secret.reveal() in addresses for secret in (CODE, REFRESH, ACCESS))
+
+    def test_stays_out_of_the_libraries_own_logs(
+        self, stage: Stage, told: Canaries, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The address with the secret is in no debug log, even if somebody opens all of them [44]."""
+        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
+        caplog.set_level(logging.DEBUG)
+        for call in CALLS.values():
+            failure_of(call, tiktok)
+        told.hear("debug logs", caplog.text)
+        assert told.betrayals() == []
+
+
+class Elsewhere(LocalServer):
+    """Somewhere that nothing should ever come to."""
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        return "stray", request.path
+
+    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+        return Answer(200, {"code": 0, "data": {"access_token": "a" * 40}})
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", CALLS)
+class TestEveryCallToTikTok:
+    def test_follows_no_redirect(self, stage: Stage, elsewhere: Elsewhere, name: str) -> None:
+        """A token, a code or the app secret goes to the configured address only [45]."""
+        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
+        for status in (301, 302, 303, 307, 308):
+            stage.tiktok.add_fault(Fault(call=name, status=status, body=b"", headers={"Location": elsewhere.url}))
+            with pytest.raises(TikTokSilent):
+                CALLS[name](tiktok)
+        assert elsewhere.calls == []
+
+    def test_refuses_an_answer_over_a_megabyte(self, stage: Stage, name: str) -> None:
+        """A large answer is dropped, whatever it says of its length or coding [45]."""
+        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
+        good = b'{"code": 0, "data": {"access_token": "aaaaaaaa", "list": []}, "x": "'
+        stage.tiktok.add_fault(Fault(call=name, status=200, body=good + b"a" * 1_000_000 + b'"}'))
+        with pytest.raises(TikTokSilent):
+            CALLS[name](tiktok)
+        bomb = gzip.compress(good + b"a" * 30_000_000 + b'"}')
+        stage.tiktok.add_fault(Fault(call=name, status=200, body=bomb, headers={"Content-Encoding": "gzip"}))
+        with pytest.raises(TikTokSilent):
+            CALLS[name](tiktok)
+
+    def test_checks_whom_it_talks_to(self, name: str, certificate: Certificate) -> None:
+        """A certificate that nobody vouches for ends the call before anything is said [45]."""
+        said: list[bytes] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.file)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def listen() -> None:
+                connection, _ = listener.accept()
+                try:
+                    with context.wrap_socket(connection, server_side=True) as secure:
+                        said.append(secure.recv(65536))
+                except (ssl.SSLError, OSError):
+                    connection.close()
+
+            thread = threading.Thread(target=listen, daemon=True)
+            thread.start()
+            with pytest.raises(TikTokUnreachable):
+                CALLS[name](TikTok(f"https://localhost:{listener.getsockname()[1]}", APP_ID, Secret(APP_SECRET)))
+            thread.join(10)
+        assert [words for words in said if words] == []
+
+
+class TestStoredState:
+    def test_of_a_connection_holds_nothing_secret(self, stage: Stage) -> None:
+        """Labels and annotations show up in lists and consoles; none of them is a secret [41]."""
+        stage.tiktok.kind = "expiring"
+        stage.connected()
+        stage.later(hours=13)
+        stage.run()
+        for secret_id in stage.secrets.secrets():
+            stage.canaries.hear(f"labels of {secret_id}", json.dumps(stage.secrets.labels(secret_id)))
+            stage.canaries.hear(f"annotations of {secret_id}", json.dumps(stage.secrets.annotations(secret_id)))
+        assert stage.betrayals() == []
+
+    def test_is_what_is_promised_and_no_more(self, stage: Stage) -> None:
+        """The token secret holds neither refresh token nor app secret [41]."""
+        stage.tiktok.kind = "expiring"
+        stage.connected()
+        (given,) = (given for given in stage.tiktok.grants if given.access_token == stage.token()["access_token"])
+        for payload in stage.secrets.payloads("tiktok-ads-token-acme"):
+            assert given.refresh_token
+            assert given.refresh_token.encode() not in payload
+            assert APP_SECRET.encode() not in payload
+
+
+class TestCommands:
+    def test_say_a_secret_only_where_that_is_their_purpose(self, stage: Stage, tmp_path: Path) -> None:
+        """`make token` prints the token and `make link` the link; nothing else of any command holds a secret [41]."""
+        stage.tiktok.kind = "expiring"
+        stage.connected()
+        environment = stage.environment(1, PUBLIC_URL="http://localhost:8080", TOKENKEEPER_STATE=str(tmp_path))
+        purpose = {"token": ["token", "CONNECTION=acme"], "link": ["link", "CONNECTION=acme"]}
+        others = [["status"], ["status", "JSON=1"], ["refresh", "FORCE=1"], ["doctor"], ["token", "CONNECTION=none"]]
+        for words in [*purpose.values(), *others]:
+            done = subprocess.run(
+                ["make", "-o", ".venv/run-ready", *words],
+                env=environment,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            stage.canaries.hear(f"what make {words[0]} says", done.stderr)
+            if words == purpose["token"]:
+                assert done.stdout.strip() == stage.token()["access_token"]
+            elif words == purpose["link"]:
+                stage.canaries.keep("a connect link", done.stdout.strip().partition("link=")[2])
+            else:
+                stage.canaries.hear(f"what make {words[0]} prints", done.stdout)
+        assert stage.betrayals() == []
