@@ -94,7 +94,7 @@ class TestHere:
             stage.tiktok.release("busy")
             out, err = process.communicate(timeout=SECONDS)
         assert (process.returncode, out) == (130, "")
-        assert err.endswith("\nStopped.\n")
+        assert "\nStopped.\n" in err  # what was just being started may say its word after it
         assert "Traceback" not in err
         assert not [name for name in names if "lease" in stage.annotations(name)]
         assert all(stage.tiktok.is_alive(stage.token(name)["access_token"]) for name in names)

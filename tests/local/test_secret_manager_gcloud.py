@@ -10,7 +10,10 @@ import pytest
 
 from local.secret_manager import SecretManagerServer
 
-pytestmark = pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
+    pytest.mark.slow,  # each command takes a second to start
+]
 
 Gcloud = Callable[..., subprocess.CompletedProcess[str]]
 
