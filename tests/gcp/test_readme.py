@@ -1,4 +1,4 @@
-"""`infra/gcp/README.md`: its tables against the Terraform files, its commands run with a gcloud that records them."""
+"""The Terraform README against the files; the front page's gcloud commands, run with a gcloud that records them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gcp import documentation
 from gcp.configuration import INFRA, NUMBER, REQUIRED, Plan, local
 
 GCLOUD = shutil.which("gcloud")
+FRONT = Path(__file__).parents[2] / "README.md"
 REFRESH_URL = "https://tiktok-ads-refresh-abc.a.run.app"
 ANSWERS = [
     ["gcloud", "projects describe", 0, NUMBER],
@@ -47,7 +48,7 @@ class Recording:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """The published commands, run by sh with a gcloud that records how it is called."""
-    section = documentation.README.read_text().partition("\n## Without Terraform\n")[2]
+    section = FRONT.read_text().partition("\n## Without Terraform\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     directory = tmp_path_factory.mktemp("readme")
     programs = directory / "bin"
