@@ -26,6 +26,7 @@ class Pace:
         self._slowness = 1.0
         self._next = clock.monotonic()
         self._complaints = 0
+        self._paused_until = self._next
         self._state = threading.Condition()
         self._head = threading.Lock()  # held by the one whose turn is next
         self._in_line = 0
@@ -64,9 +65,9 @@ class Pace:
         """TikTok answered that there were too many calls: everybody pauses, longer each time, and goes on slower."""
         with self._state:
             now = clock.monotonic()
-            if self._complaints and now < self._next:
+            if self._complaints and now < self._paused_until:
                 return  # sent before the pause that the first complaint brought
-            self._next = now + 2.0**self._complaints
+            self._next = self._paused_until = now + 2.0**self._complaints
             self._complaints += 1
             self._slowness = min(self._slowness * 2, _SLOWEST)
 

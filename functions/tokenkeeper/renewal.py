@@ -278,6 +278,9 @@ class Renewal:
         if from_refresh is None:
             if from_token is None:
                 return self._mark_unreadable(held, "The token secret cannot be read.")
+            if task.refreshable:  # somebody died between making the refresh secret and writing to it
+                self._delete_replaced(held, stored.refresh)
+                task.refreshable = False
             self._bring_in_line(held, from_token)
             return self._stays_as_it_is(held)
         if from_token is not None and from_token.obtained_at > from_refresh.obtained_at:

@@ -1,0 +1,293 @@
+"""The stage with both functions inside the test's own process, where time passes at will and a death can be played.
+
+The stand-ins are the same servers on sockets. What is replaced is time (a wait is over at once, and everybody's clock
+has moved on by it), and, where a test asks for that, the moment of dying: from then on no call leaves the functions
+and nothing that they would still do happens. What really dies, under SIGKILL, is in `test_kills`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+import requests
+from flask import Request
+from requests.adapters import HTTPAdapter
+from werkzeug.test import Client
+
+from canaries import Canaries
+from stage import Browser, Stage
+from tokenkeeper import clock, log, settings
+from tokenkeeper.connect import Connect
+from tokenkeeper.refresh import Refresh
+
+BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
+_SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
+
+
+class Died(BaseException):
+    """The process is gone. Not an `Exception`, since no code of a dead process runs."""
+
+
+class Time:
+    """Everybody's time: it stands still but for what is waited for and what a test lets pass."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+        self._standing = False
+        self._lock = threading.Lock()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait: over at once, and all clocks have moved on; where time stands, over soon, and none has."""
+        if self._standing:
+            threading.Event().wait(min(seconds, 0.001))
+        else:
+            self.let_pass(seconds)
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Nobody's waiting makes time pass inside: all that happens, happens at the same moment."""
+        self._standing = True
+        try:
+            yield
+        finally:
+            self._standing = False
+
+    def let_pass(self, seconds: float) -> None:
+        """Move every clock and every stopwatch on."""
+        with self._lock:
+            self._passed += seconds
+
+    def true(self) -> datetime:
+        """What a clock that is right shows."""
+        return BEGINNING + timedelta(seconds=self._passed)
+
+    def shown(self) -> datetime:
+        """What the clock of whoever asks shows."""
+        return self.true() + timedelta(seconds=_SKEW.get())
+
+    def stopwatch(self) -> float:
+        return self._passed
+
+
+@contextmanager
+def clock_off_by(**span: float) -> Iterator[None]:
+    """Whatever runs inside has a clock that is so far ahead (`minutes=10`), or behind."""
+    token = _SKEW.set(timedelta(**span).total_seconds())
+    try:
+        yield
+    finally:
+        _SKEW.reset(token)
+
+
+@dataclass
+class Fate:
+    """When the process dies: at which call to a stand-in, and whether that call still takes place.
+
+    Attributes:
+        at: The number of the call, from 1; 0 for never.
+        after: Whether the call takes place first; its answer is not seen by anybody.
+        calls: The calls so far.
+        dead: Whether it has died.
+    """
+
+    at: int = 0
+    after: bool = False
+    calls: int = 0
+    dead: bool = False
+
+
+class Ears:
+    """Where the functions' log goes."""
+
+    def __init__(self, canaries: Canaries) -> None:
+        self.lines: list[str] = []
+        self._canaries = canaries
+
+    def write(self, text: str) -> int:
+        self._canaries.hear("the log", text)
+        self.lines.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+class QuickBrowser(Browser):
+    """A browser that knocks at a function inside this process."""
+
+    def __init__(self, function: Connect, canaries: Canaries) -> None:
+        super().__init__("", canaries)
+        self._client = Client(_served(function))
+
+    def request(self, method: str, path: str, **what: Any) -> requests.Response:
+        response = self._client.open(path, method=method, **what)
+        return cast("requests.Response", response)  # status_code, text and headers are the same there
+
+
+def _served(function: Connect | Refresh) -> Callable[..., Any]:
+    def application(environ: Any, start: Any) -> Any:
+        return function.answer(Request(environ))(environ, start)
+
+    return application
+
+
+@dataclass
+class QuickStage(Stage):
+    """Both stand-ins on sockets, both functions here."""
+
+    clocks: Time = field(default_factory=Time)
+    fate: Fate = field(default_factory=Fate)
+    changes: dict[str, str | None] = field(default_factory=dict)
+    _functions: dict[str, Connect | Refresh] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ears = Ears(self.canaries)
+        for server in (self.secrets, self.tiktok):
+            server.clock = lambda: self.clocks.true().timestamp()
+
+    # --- the functions ---
+
+    def new_instances(self, **changes: str | None) -> None:
+        """Both functions start anew and remember nothing; settings may be others from now on."""
+        self.changes |= changes
+        self._functions.clear()
+
+    def instance(self, target: str) -> Connect | Refresh:
+        """One more instance of a function, beside the usual one."""
+        usual = {"CALLBACK_BUDGET_SECONDS": "50", "RUN_BUDGET_SECONDS": "1500"}
+        environment = self.environment(8080, **{**usual, **self.changes})
+        if target == "connect":
+            return Connect(settings.read(settings.CONNECT, environment))
+        return Refresh(settings.read(settings.REFRESH, environment))
+
+    @property
+    def keeper(self) -> Refresh:
+        """The usual `refresh`."""
+        if "refresh" not in self._functions:
+            self._functions["refresh"] = self.instance("refresh")
+        return cast("Refresh", self._functions["refresh"])
+
+    def run(self, body: Mapping[str, Any] | None = None, *, function: Any = None) -> tuple[int, dict[str, Any]]:
+        client = Client(_served(function or self.keeper))
+        answer = client.post("/", data=b"" if body is None else json.dumps(body))
+        self.canaries.hear("refresh's answer", answer.text)
+        return answer.status_code, json.loads(answer.text)
+
+    def browser(self, function: Any = None) -> Browser:
+        if function is None and "connect" not in self._functions:
+            self._functions["connect"] = self.instance("connect")
+        return QuickBrowser(function or cast("Connect", self._functions["connect"]), self.canaries)
+
+    # --- time and death ---
+
+    def later(self, **span: float) -> None:
+        self.clocks.let_pass(timedelta(**span).total_seconds())
+
+    def set_clock(self, *, functions: float | None = None, stand_ins: float | None = None) -> None:
+        """Here every clock shows the same; see `later` and `clock_off_by`."""
+
+    @contextmanager
+    def dying(self, at: int, *, after: bool) -> Iterator[None]:
+        """Whatever runs inside dies at that call, and its instances with it."""
+        self.fate = Fate(at, after)
+        try:
+            yield
+        except Died:
+            pass
+        finally:
+            if self.fate.dead:
+                self._functions.clear()
+            self.fate = Fate()
+
+    @contextmanager
+    def meanwhile(self, *acts: Callable[[], Any]) -> Iterator[None]:
+        """These go on at the same time as what is inside; all of them are over afterwards."""
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(act,)) for act in acts]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            for thread in threads:
+                thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
+
+    # --- looking ---
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The log so far, as objects."""
+        return [json.loads(line) for line in list(self.ears.lines)]
+
+    def events(self, *severities: str) -> list[str]:
+        return [entry["event"] for entry in self.entries() if not severities or entry["severity"] in severities]
+
+    def news(self) -> list[str]:
+        """The names of what was logged since this was asked last, without what every run says."""
+        found = [name for name in self.events() if name not in {"run.finished", "connection.begun"}]
+        self.ears.lines.clear()
+        return found
+
+    def token_calls(self) -> int:
+        """How often TikTok was asked to make a token since this was asked last."""
+        number = len(self.tiktok.token_calls)
+        self.tiktok.forget_calls()
+        return number
+
+    def reset(self) -> None:
+        super().reset()
+        self.clocks._passed = 0.0
+        self.fate = Fate()
+        self.changes.clear()
+        self._functions.clear()
+        self.ears.lines.clear()
+        accounts = self.tiktok.accounts
+        accounts.rotation, accounts.punish_reuse, accounts.keep_old_access_token = "new", True, True
+        accounts.access_seconds, accounts.refresh_seconds, accounts.refresh_extends = 86_400, 31_536_000, False
+        self.tiktok._overrides.clear()
+        accounts.spent.clear()
+        accounts.reused.clear()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Time and death as they are here, and the log, while this lasts."""
+        real_send = HTTPAdapter.send
+        stand_ins = (self.secrets.url, self.tiktok.url)
+
+        def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+            fate = self.fate
+            if not (request.url or "").startswith(stand_ins):
+                return real_send(adapter, request, *args, **more)
+            if fate.dead:
+                raise Died
+            fate.calls += 1
+            if fate.calls == fate.at:
+                fate.dead = True
+                if fate.after:
+                    real_send(adapter, request, *args, **more).close()
+                raise Died
+            return real_send(adapter, request, *args, **more)
+
+        def event(severity: str, name: str, message: str, **fields: log.Field) -> None:
+            if not self.fate.dead:
+                real_event(severity, name, message, **fields)
+
+        real_event = log.event
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(HTTPAdapter, "send", send)
+            patch.setattr(log, "event", event)
+            patch.setattr(log, "_stream", self.ears)
+            patch.setattr(clock, "now", self.clocks.shown)
+            patch.setattr(clock, "monotonic", self.clocks.stopwatch)
+            patch.setattr(clock, "sleep", self.clocks.sleep)
+            yield

@@ -1,0 +1,210 @@
+"""One at a time: any number of processes, wrong clocks, a holder that is slow and one that is dead."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from local.serving import Fault
+from reliability.quick import BEGINNING, QuickStage, clock_off_by
+from stage import TOKEN, Stage
+from tokenkeeper import clock
+from tokenkeeper.lease import TERM
+
+
+def many_due(stage: Stage, number: int) -> list[str]:
+    names = [f"acme-{index:03}" for index in range(number)]
+    for name in names:
+        stage.plant(name, "expiring", age_hours=13)
+    return names
+
+
+def assert_each_spent_once(stage: Stage, names: list[str]) -> None:
+    """No refresh token was presented twice, and everybody's reader has a token that lives."""
+    assert stage.tiktok.reused == []
+    assert max(stage.tiktok.spent.values()) == 1
+    for name in names:
+        assert stage.tiktok.is_alive(stage.token(name)["access_token"])
+        assert stage.whole_grant(name)["access_token"] == stage.token(name)["access_token"]
+        assert stage.labels(name)["health"] == "ok"
+        assert "lease" not in stage.annotations(name)
+        assert len(stage.secrets.payloads(TOKEN + name)) == 2
+
+
+class TestManyAtOnce:
+    def test_five_instances_over_twenty_connections(self, quick: QuickStage) -> None:
+        """Five instances at once, with `latest` and lists two versions late: each refresh token is spent once."""
+        names = many_due(quick, 20)
+        quick.secrets.set_lag(latest=2, lists=2)
+        instances = [quick.instance("refresh") for _ in range(5)]
+        with quick.meanwhile(*[lambda one=one: quick.run(function=one) for one in instances]):
+            pass
+        assert_each_spent_once(quick, names)
+        assert quick.alerts() == []
+        assert len(quick.tiktok.spent) == 20
+
+    @pytest.mark.slow
+    def test_fifty_refreshers_over_two_hundred_connections(self, stage: Stage) -> None:
+        """Fifty runs at once in five processes, readings late: each of 200 refresh tokens is spent once."""
+        stage.tiktok.accounts.spent.clear()
+        stage.tiktok.accounts.reused.clear()
+        stage.tiktok.accounts.punish_reuse = True
+        names = many_due(stage, 200)
+        stage.secrets.set_lag(latest=2, lists=2)
+        processes = [stage.start("refresh") for _ in range(5)]
+        start = threading.Barrier(50)
+
+        def send(number: int) -> int:
+            start.wait()
+            return stage.run(function=processes[number % 5])[0]
+
+        with ThreadPoolExecutor(50) as pool:
+            statuses = list(pool.map(send, range(50)))
+        assert set(statuses) <= {200, 503}
+        assert stage.tiktok.count("refresh_token") == 200
+        assert_each_spent_once(stage, names)
+        assert stage.alerts() == []
+        stage.tiktok.accounts.punish_reuse = False
+
+
+class TestHolderThatLives:
+    @pytest.mark.parametrize("theirs", [-10, 0, 10])
+    @pytest.mark.parametrize("ours", [-10, 0, 10])
+    @pytest.mark.parametrize("call", ["refresh_token", "AddSecretVersion"])
+    def test_keeps_its_lease_whatever_the_clocks_show(
+        self, quick: QuickStage, call: str, ours: int, theirs: int
+    ) -> None:
+        """Who comes while a refresh is under way waits and sends nothing, with clocks twenty minutes apart, too."""
+        quick.plant("acme", "expiring", age_hours=14)
+        server = quick.tiktok if call == "refresh_token" else quick.secrets
+        server.add_fault(Fault(call, do="hold", hold="here", when="after"))
+        other = quick.instance("refresh")
+
+        def first() -> None:
+            with clock_off_by(minutes=ours):
+                quick.run()
+
+        def second() -> None:
+            with clock_off_by(minutes=theirs):
+                quick.run(function=other)
+
+        with quick.clocks.standing(), quick.meanwhile(first):
+            server.wait_held("here")
+            looked = quick.secrets.count("GetSecret")
+            with quick.meanwhile(second):
+                while quick.secrets.count("GetSecret") < looked + 10:
+                    threading.Event().wait(0.001)
+                server.release("here")
+        assert_each_spent_once(quick, ["acme"])
+        assert quick.tiktok.count("refresh_token") == 1
+        assert quick.alerts() == []
+
+    def test_renews_it_while_it_is_slow(self, quick: QuickStage) -> None:
+        """While storing takes a minute and more, the lease is renewed, and who comes meanwhile sends nothing."""
+        quick.plant("acme", "expiring", age_hours=13)
+        quick.secrets.add_fault(Fault("AddSecretVersion", times=20))
+        quick.tiktok.add_fault(Fault("refresh_token", do="hold", hold="here", when="after"))
+        other = quick.instance("refresh")
+        with quick.meanwhile(quick.run):
+            quick.tiktok.wait_held("here")
+            with quick.meanwhile(lambda: quick.run(function=other)):
+                quick.tiktok.release("here")
+        assert (quick.clocks.true() - BEGINNING).total_seconds() > 60
+        assert quick.tiktok.count("refresh_token") == 1
+        assert_each_spent_once(quick, ["acme"])
+        assert quick.alerts() == []
+
+    def test_is_waited_for_anew_after_secret_manager_was_away(self, quick: QuickStage) -> None:
+        """Time in which nobody could renew a lease does not count against its holder."""
+        quick.plant("acme", "expiring", age_hours=13)
+        lease = f"refresh-1 {clock.text(clock.now())}"
+        quick.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
+        quick.secrets.add_fault(Fault("UpdateSecret"))
+        assert quick.run()[0] == 503
+        assert quick.clocks.stopwatch() >= TERM
+        assert quick.annotations()["lease"] == lease
+        assert quick.tiktok.calls == []
+        assert quick.run()[0] == 200
+        assert quick.clocks.stopwatch() >= 2 * TERM
+        assert_each_spent_once(quick, ["acme"])
+
+
+class TestHolderThatDied:
+    @pytest.mark.parametrize("point", range(3, 12))
+    def test_is_followed_within_the_next_run(self, quick: QuickStage, point: int) -> None:
+        """A run that comes at once waits for a term, takes the lease over and does the work."""
+        quick.plant("acme", "expiring", age_hours=13)
+        with quick.dying(point, after=True):
+            quick.run()
+        before = quick.clocks.stopwatch()
+        status, _ = quick.run()
+        waited = quick.clocks.stopwatch() - before
+        assert "lease" not in quick.annotations()
+        assert waited <= TERM + 11
+        if quick.labels()["health"] == "ok":
+            assert status == 200
+            assert_each_spent_once(quick, ["acme"])
+            assert waited >= TERM - 1 or point == 11
+
+    @pytest.mark.parametrize("kind", ["expiring", "long-lived"])
+    def test_does_not_keep_anybody_from_connecting_again(self, quick: QuickStage, kind: str) -> None:
+        """Once the dead holder's lease has ended, a re-connection goes through at once."""
+        quick.plant("acme", "expiring", age_hours=13)
+        with quick.dying(7, after=True):
+            quick.run()
+        assert "lease" in quick.annotations()
+        quick.later(minutes=1)
+        quick.connected("acme", kind)
+        quick.later(minutes=5)
+        assert quick.run()[0] == 200
+        assert quick.labels() | {"kind": kind, "health": "ok"} == quick.labels()
+
+    def test_many_leave_many_leases_and_looking_keeps_to_the_quota(self, quick: QuickStage) -> None:
+        """Leases left behind on a hundred connections are waited for without asking six hundred times a minute."""
+        for index in range(100):
+            quick.plant(f"acme-{index:03}", "expiring", age_hours=13)
+            lease = f"refresh-{index} {clock.text(clock.now())}"
+            quick.secrets.edit(f"{TOKEN}acme-{index:03}", annotations={"lease": lease})
+        quick.secrets.forget_calls()
+        assert quick.run()[0] == 200
+        assert quick.secrets.count("GetSecret") < 600
+        assert quick.tiktok.count("refresh_token") == 100
+
+
+class TestConnect:
+    def test_waits_for_a_refresh_under_way_and_spends_nothing(self, quick: QuickStage) -> None:
+        """While a refresh holds the connection a callback waits its quarter of a minute, then asks for a reload."""
+        quick.connected("acme", "expiring")
+        quick.later(hours=13)
+        browser = quick.browser()
+        state = browser.begin(quick.link("acme"))
+        code = quick.code("expiring")
+        quick.tiktok.add_fault(Fault("refresh_token", do="hold", hold="here"))
+        quick.tiktok.forget_calls()
+        with quick.meanwhile(quick.run):
+            quick.tiktok.wait_held("here")
+            answer = browser.come_back(code, state)
+            assert answer.status_code == 503
+            assert quick.tiktok.count("access_token") == 0
+            quick.tiktok.release("here")
+        assert browser.come_back(code, state).status_code == 303
+        assert quick.token()["access_token"] == quick.tiktok.grants[-1].access_token
+        assert quick.tiktok.reused == []
+
+    def test_is_waited_for_by_a_run(self, quick: QuickStage) -> None:
+        """While a callback holds the connection a run sends no refresh token of it."""
+        quick.connected("acme", "expiring")
+        quick.later(hours=13)
+        quick.tiktok.add_fault(Fault("access_token", do="hold", hold="here"))
+        with quick.clocks.standing(), quick.meanwhile(lambda: quick.approve("acme", "expiring")):
+            quick.tiktok.wait_held("here")
+            looked = quick.secrets.count("GetSecret")
+            with quick.meanwhile(quick.run):
+                while quick.secrets.count("GetSecret") < looked + 5:
+                    threading.Event().wait(0.001)
+                quick.tiktok.release("here")
+        assert quick.tiktok.count("refresh_token") == 0
+        assert quick.token()["access_token"] == quick.tiktok.grants[-1].access_token
+        assert quick.labels()["health"] == "ok"

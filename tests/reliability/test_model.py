@@ -1,0 +1,305 @@
+"""Anything in any order: connect, refresh, die, fail, wait, cancel, re-connect, edit; against a model of the promises.
+
+The model knows for each connection what became of its grant at TikTok's side. After every step the promises are held
+against the stores' bytes; what may be wrong for a while is right after the next undisturbed run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from local.serving import Fault
+from reliability.quick import QuickStage, clock_off_by
+from stage import REFRESH, TOKEN
+
+NAMES = ("acme", "beta", "gamma")
+KINDS = ("expiring", "long-lived")
+CALLS = ("GetSecret", "UpdateSecret", "AccessSecretVersion", "AddSecretVersion", "DestroySecretVersion", "ListSecrets")
+DAY = 24.0
+
+names = st.sampled_from(NAMES)
+kinds = st.sampled_from(KINDS)
+points = st.integers(1, 16)
+
+
+@dataclass
+class Expected:
+    """What the model knows of a connection.
+
+    Attributes:
+        cancelled: Whether the advertiser took the access away.
+        may_be_lost: Whether a process died, or storing failed, between TikTok's answer and the first write.
+    """
+
+    cancelled: bool = False
+    may_be_lost: bool = False
+
+
+class Keeper(RuleBasedStateMachine):
+    """The product between two stand-ins, and what people and machines do to it."""
+
+    stage: QuickStage
+    seen: Counter[str]
+
+    @initialize()
+    def begin(self) -> None:
+        self.stage.reset()
+        self.stage.tiktok.accounts.punish_reuse = False
+        self.known: dict[str, Expected] = {}
+        self.disturbed = False
+
+    # --- what happens ---
+
+    @rule(name=names, kind=kinds)
+    def connect(self, name: str, kind: str) -> None:
+        self._fresh_links()
+        answer = self.stage.approve(name, kind, any_account=True)
+        if answer.status_code == 303:
+            self.known[name] = Expected()
+            assert self.stage.token(name)["access_token"] == self.stage.tiktok.grants[-1].access_token
+        else:
+            assert self.disturbed or "lease" in self._annotations(name), answer.text
+
+    @rule(name=names, kind=kinds, at=points, after=st.booleans())
+    def connect_and_die(self, name: str, kind: str, at: int, after: bool) -> None:
+        self._fresh_links()
+        browser = self.stage.browser()
+        link = self.stage.link(name, any_account=True)
+        if browser.get(link).status_code != 200:
+            return
+        state = browser.begin(link)
+        code = self.stage.code(kind)
+        grants = len(self.stage.tiktok.grants)
+        with self.stage.dying(at, after=after):
+            browser.come_back(code, state)
+        if len(self.stage.tiktok.grants) == grants:
+            return
+        newest = self._newest(TOKEN + name) or self._newest(REFRESH + name)
+        if newest:
+            self.known.setdefault(name, Expected())
+            given = self.stage.tiktok.grants[-1].access_token
+            if given in {(self._newest(TOKEN + name) or {}).get("access_token"), self._refresh_token_of(name)}:
+                self.known[name] = Expected()
+
+    @rule(force=st.booleans(), minutes=st.sampled_from([0, -10, 10]))
+    def run(self, force: bool, minutes: int) -> None:
+        with clock_off_by(minutes=minutes):
+            status, summary = self.stage.run({"force": True} if force else None)
+        numbers = [value for key, value in summary.items() if isinstance(value, int) and key != "connections"]
+        assert summary["connections"] == sum(numbers)
+        assert status in {200, 503}
+        if not self.disturbed and status == 200 and not minutes:
+            self._assert_all_is_well()
+
+    @rule(at=points, after=st.booleans(), force=st.booleans())
+    def run_and_die(self, at: int, after: bool, force: bool) -> None:
+        refreshed = self._refreshed()
+        with self.stage.dying(at, after=after):
+            self.stage.run({"force": True} if force else None)
+        self._look_for_losses(refreshed)
+
+    @rule(other=st.booleans())
+    def a_new_instance(self, other: bool) -> None:
+        """The cloud starts another instance; what only the old one remembered is gone."""
+        if other:
+            self.stage.new_instances()
+
+    @rule(hours=st.sampled_from([0.2, 1, 7, 13, 40]))
+    def wait(self, hours: float) -> None:
+        self.stage.later(hours=hours)
+
+    @rule(name=names)
+    @precondition(lambda self: self.known)
+    def cancel(self, name: str) -> None:
+        """The advertiser takes the access back."""
+        if name in self.known:
+            for given in self.stage.tiktok.grants:
+                if given.access_token in self._tokens_of(name):
+                    self.stage.tiktok.revoke(given.access_token)
+            self.known[name].cancelled = True
+
+    @rule(call=st.sampled_from(CALLS), status=st.sampled_from([503, 429]), times=st.integers(1, 4))
+    def secret_manager_stumbles(self, call: str, status: int, times: int) -> None:
+        self.stage.secrets.add_fault(Fault(call, status=status, times=times))
+        self.disturbed = True
+
+    @rule(call=st.sampled_from(CALLS))
+    def an_answer_of_secret_manager_is_lost(self, call: str) -> None:
+        self.stage.secrets.add_fault(Fault(call, do="drop", when="after"))
+        self.disturbed = True
+
+    @rule(call=st.sampled_from(["refresh_token", "advertiser_get"]), status=st.sampled_from([500, 200, 429]))
+    def tiktok_stumbles(self, call: str, status: int) -> None:
+        self.stage.tiktok.add_fault(Fault(call, status=status, body=b"<html>", times=2))
+        self.disturbed = True
+
+    @rule(latest=st.integers(0, 2), lists=st.integers(0, 2))
+    def readings_are_late(self, latest: int, lists: int) -> None:
+        self.stage.secrets.set_lag(latest=latest, lists=lists)
+        self.disturbed = self.disturbed or bool(latest or lists)
+
+    @rule(name=names)
+    @precondition(lambda self: self.known)
+    def edit_by_hand(self, name: str) -> None:
+        """Somebody breaks the token secret of an expiring grant."""
+        if name in self.known and self.stage.labels(name).get("kind") == "expiring" and self._newest(REFRESH + name):
+            self.stage.secrets.add_version(TOKEN + name, b"oops")
+            self.disturbed = True
+
+    @rule()
+    def all_is_quiet_again(self) -> None:
+        """Whatever was wrong is over; then two runs, as Cloud Scheduler sends them."""
+        self.stage.secrets.clear_faults()
+        self.stage.tiktok.clear_faults()
+        self.stage.secrets.set_lag()
+        self.stage.later(hours=1)
+        self.stage.run({"force": True})
+        self.stage.later(hours=1)
+        status, _ = self.stage.run()
+        self.disturbed = False
+        assert status == 200
+        self._assert_all_is_well()
+
+    # --- what has to hold ---
+
+    @invariant()
+    def no_spent_token_is_sent_that_was_known_to_be_spent(self) -> None:
+        self.seen["steps"] += 1
+        stored = [json.loads(p)["refresh_token"] for n in NAMES for p in self._payloads(REFRESH + n)[:-1] if p]
+        newest = {self._refresh_token(name) for name in NAMES}
+        for token in self.stage.tiktok.reused:
+            assert token in newest or token in self._unanswered or token not in stored
+
+    @invariant()
+    def the_newest_version_can_be_read_and_so_can_the_one_before(self) -> None:
+        for name in NAMES:
+            for secret_id in (TOKEN + name, REFRESH + name):
+                if secret_id in self.stage.secrets.secrets():
+                    states = list(self.stage.secrets.states(secret_id).values())
+                    assert set(states[-2:]) <= {"ENABLED"}
+
+    @invariant()
+    def no_alert_without_a_reason(self) -> None:
+        for entry in self.stage.entries():
+            self.seen[entry["event"]] += 1
+            if entry["severity"] not in {"ERROR", "CRITICAL"}:
+                continue
+            known = self.known.get(entry.get("connection", ""))
+            if entry["event"] == "reauthorization.required":
+                assert known is not None
+                assert known.cancelled or known.may_be_lost, entry
+            else:
+                assert self.disturbed, entry
+        self.stage.ears.lines.clear()
+
+    def _assert_all_is_well(self) -> None:
+        """Every reader has a token that lives, except where the advertiser or a death took it."""
+        for name, known in self.known.items():
+            labels, annotations = self.stage.labels(name), self._annotations(name)
+            if known.cancelled or (known.may_be_lost and labels["health"] == "reauthorize"):
+                continue
+            token = self.stage.token(name)
+            assert self.stage.tiktok.is_alive(token["access_token"]), name
+            assert labels["health"] == "ok", name
+            assert "lease" not in annotations
+            assert annotations["obtained-at"] == token["obtained_at"]
+            if labels["kind"] == "expiring":
+                assert self.stage.whole_grant(name)["access_token"] == token["access_token"]
+                known.may_be_lost = False
+            else:
+                assert REFRESH + name not in self.stage.secrets.secrets()
+
+    # --- looking ---
+
+    @property
+    def _unanswered(self) -> set[str]:
+        """Refresh tokens that were sent and whose answer nobody saw: those may be sent once more."""
+        return {token for token, times in self.stage.tiktok.spent.items() if times > 1}
+
+    def _fresh_links(self) -> None:
+        self.stage.later(seconds=1)
+
+    def _annotations(self, name: str) -> dict[str, str]:
+        return self.stage.annotations(name) if TOKEN + name in self.stage.secrets.secrets() else {}
+
+    def _payloads(self, secret_id: str) -> list[bytes]:
+        return self.stage.secrets.payloads(secret_id) if secret_id in self.stage.secrets.secrets() else []
+
+    def _newest(self, secret_id: str) -> dict[str, Any] | None:
+        payloads = self._payloads(secret_id)
+        try:
+            return dict(json.loads(payloads[-1])) if payloads else None
+        except ValueError:
+            return None
+
+    def _refresh_token(self, name: str) -> str | None:
+        return (self._newest(REFRESH + name) or {}).get("refresh_token")
+
+    def _refresh_token_of(self, name: str) -> str | None:
+        return (self._newest(REFRESH + name) or {}).get("access_token")
+
+    def _tokens_of(self, name: str) -> set[str]:
+        return {str(json.loads(p)["access_token"]) for p in self._payloads(TOKEN + name) if p.startswith(b"{")} | {
+            str(json.loads(p)["access_token"]) for p in self._payloads(REFRESH + name) if p
+        }
+
+    def _refreshed(self) -> int:
+        return sum(self.stage.tiktok.spent.values())
+
+    def _look_for_losses(self, before: int) -> None:
+        """A refresh that TikTok answered and no store holds died with the process."""
+        if self._refreshed() == before:
+            return
+        current = {given.refresh_token for given in self.stage.tiktok.grants}
+        for name, known in self.known.items():
+            token = self._refresh_token(name)
+            if token is not None and token not in current:
+                known.may_be_lost = True
+
+
+def check(stage: QuickStage, examples: int, steps: int) -> Counter[str]:
+    """Play so many stories of at most so many steps; returns how often what was seen."""
+    seen: Counter[str] = Counter()
+    run_state_machine_as_test(
+        type("KeeperOnStage", (Keeper,), {"stage": stage, "seen": seen}),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        ),
+    )
+    print(dict(seen))
+    return seen
+
+
+def test_the_promises_hold_in_any_order_of_events(quick: QuickStage) -> None:
+    """Whatever happens in whatever order, no token is lost, spent twice or silently dead."""
+    check(quick, 12, 25)
+
+
+@pytest.mark.slow
+def test_the_promises_hold_in_ten_thousand_steps(quick: QuickStage) -> None:
+    """The same over at least ten thousand steps; MODEL_EXAMPLES makes it more."""
+    seen = check(quick, int(os.environ.get("MODEL_EXAMPLES", "240")), 50)
+    assert seen["steps"] >= 10_000
+    assert min(seen[event] for event in ("connection.stored", "token.refreshed", "secret.rebuilt")) > 25

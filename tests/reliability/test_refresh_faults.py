@@ -1,0 +1,379 @@
+"""What TikTok can answer to a refresh, and what comes of it: stored bytes, state, token calls, events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from local.serving import Fault
+from local.tiktok.answers import refused
+from reliability.quick import QuickStage, clock_off_by
+from stage import REFRESH, TOKEN
+from tokenkeeper import clock
+
+Trouble = Callable[[QuickStage], None]
+OTHER_APP = "the app_id is inconsistent with the token's app information"
+ERROR_PAGE = b"<html><body>502 Bad Gateway</body></html>"
+
+
+def answers(body: bytes | dict[str, Any], status: int = 200, **more: Any) -> Trouble:
+    """Every refresh is answered so, and spends nothing."""
+    return lambda stage: stage.tiktok.add_fault(Fault("refresh_token", times=None, status=status, body=body, **more))
+
+
+def code(number: int, message: str = "") -> Trouble:
+    return answers(refused(number, message))
+
+
+def goes_wrong(do: str, *, when: str = "before", times: int | None = None) -> Trouble:
+    return lambda stage: stage.tiktok.add_fault(
+        Fault("refresh_token", times=times, do=do, when=when)  # type: ignore[arg-type]
+    )
+
+
+def says(data: Any) -> Trouble:
+    return answers({"code": 0, "message": "OK", "request_id": "R1", "data": data})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of trouble, and what comes of one run.
+
+    Attributes:
+        sentence: What happens.
+        trouble: Brings it about.
+        stored: Versions of each of the two secrets afterwards; 1 is the old one alone.
+        health: The connection's.
+        calls: Refreshes that were sent.
+        events: What was logged, with severity.
+        status: Of the run.
+    """
+
+    sentence: str
+    trouble: Trouble
+    calls: int
+    health: str
+    events: tuple[str, ...]
+    status: int
+    stored: int = 1
+
+
+def passing(sentence: str, trouble: Trouble, calls: int = 2) -> Case:
+    """The token stays, and the Scheduler is asked to call again."""
+    return Case(sentence, trouble, calls, "failing", ("WARNING connection.faltering",), 503)
+
+
+def person(sentence: str, trouble: Trouble, calls: int = 1) -> Case:
+    """Only a new authorization helps."""
+    return Case(sentence, trouble, calls, "reauthorize", ("ERROR reauthorization.required",), 200)
+
+
+def ours(sentence: str, trouble: Trouble) -> Case:
+    """Nobody is marked; the run stops."""
+    return Case(sentence, trouble, 1, "ok", ("CRITICAL run.stopped",), 500)
+
+
+def throttled(sentence: str, trouble: Trouble) -> Case:
+    """Nothing is counted against the connection; it is tried again, slower, until there is no hope in it."""
+    return Case(sentence, trouble, 5, "ok", (), 503)
+
+
+def done(sentence: str, trouble: Trouble, calls: int = 1) -> Case:
+    """A usable token came, and is stored."""
+    return Case(sentence, trouble, calls, "ok", ("INFO token.refreshed",), 200, stored=2)
+
+
+def dead_for_user_info(stage: QuickStage) -> None:
+    code(40001)(stage)
+    stage.tiktok.fail_next("user_info", 40105)
+
+
+def user_info_away(stage: QuickStage) -> None:
+    code(40001)(stage)
+    stage.tiktok.add_fault(Fault("user_info", times=None, status=502, body=ERROR_PAGE))
+
+
+def user_info_has_trouble(stage: QuickStage) -> None:
+    code(40001)(stage)
+    stage.tiktok.fail_next("user_info", 50002, times=None)
+
+
+def refused_at_the_door(stage: QuickStage) -> None:
+    stage.new_instances(TIKTOK_API_URL="http://127.0.0.1:9/open_api/v1.3")
+
+
+def no_such_host(stage: QuickStage) -> None:
+    stage.new_instances(TIKTOK_API_URL="https://no-such-host.invalid/open_api/v1.3")
+
+
+def no_tls(stage: QuickStage) -> None:
+    stage.new_instances(TIKTOK_API_URL=stage.tiktok.api_url.replace("http:", "https:"))
+
+
+def wrong_secret(stage: QuickStage) -> None:
+    stage.new_instances(TIKTOK_APP_SECRET="canary-another-app-secret-0123456789abcdef")
+
+
+def some_answer(**fields: Any) -> Trouble:
+    return lambda stage: stage.tiktok.override_answer("refresh_token", fields)
+
+
+def without(*names: str) -> Trouble:
+    return lambda stage: stage.tiktok.override_answer("refresh_token", omit=names)
+
+
+def same_refresh_token(stage: QuickStage) -> None:
+    stage.tiktok.accounts.rotation = "same"
+
+
+def no_refresh_token(stage: QuickStage) -> None:
+    stage.tiktok.accounts.rotation = "omitted"
+
+
+CASES = [
+    passing("TikTok answers with HTTP 500", answers(ERROR_PAGE, 500)),
+    passing("TikTok answers with HTTP 502", answers(ERROR_PAGE, 502)),
+    passing("TikTok answers with HTTP 503", answers(ERROR_PAGE, 503)),
+    passing("TikTok answers with HTTP 504", answers(ERROR_PAGE, 504)),
+    passing("TikTok answers with HTTP 500 and a code", answers(refused(40107), 500)),
+    throttled("TikTok answers with HTTP 429", answers(b"", 429)),
+    passing("TikTok refuses the connection", refused_at_the_door, calls=0),
+    passing("TikTok's name is not found", no_such_host, calls=0),
+    passing("TikTok's TLS is broken", no_tls, calls=0),
+    passing("TikTok closes the connection without an answer", goes_wrong("drop")),
+    passing("TikTok's answer is cut off", goes_wrong("truncate")),
+    passing("TikTok answers with a page", answers(ERROR_PAGE, content_type="text/html")),
+    passing("TikTok answers with nothing", answers(b"")),
+    passing("TikTok answers with plain text and HTTP 404", answers(b"404 page not found", 404)),
+    passing("TikTok answers with a list", answers(b"[]")),
+    passing("TikTok answers with JSON without a code", answers({"message": "OK"})),
+    passing("TikTok answers with a code that is none", answers({"code": "many", "data": {}})),
+    passing("TikTok answers with ten megabytes", answers(b'{"code": 0, "message": "' + b"x" * 10_000_000 + b'"}')),
+    passing("TikTok sends to another address", answers(b"", 302, headers={"Location": "https://example.com/"})),
+    passing("TikTok says yes with data null", says(None)),
+    passing("TikTok says yes with a list as data", says([])),
+    passing("TikTok says yes without a token", says({"advertiser_ids": []})),
+    passing("TikTok says yes with a number as token", says({"access_token": 5})),
+    passing("TikTok says yes with an empty token", says({"access_token": ""})),
+    passing("TikTok has a passing problem, 50000", code(50000)),
+    passing("TikTok has a passing problem, 50002", code(50002)),
+    passing("TikTok has a passing problem, 51010", code(51010)),
+    passing("TikTok is being maintained, 60001", code(60001)),
+    passing("TikTok sees a conflict, 40202", code(40202)),
+    passing("TikTok answers with a code that nobody knows", code(49999)),
+    passing("TikTok objects to a parameter, 40002", code(40002)),
+    passing("TikTok objects to something else with 40000", code(40000)),
+    passing("TikTok says to a refresh that the access token expired", code(40102)),
+    passing("TikTok refuses permission, and the token turns out to live", code(40001)),
+    passing("TikTok refuses permission, and nobody can tell whether the token lives", user_info_away),
+    passing("TikTok refuses permission, and has a problem when asked for the user", user_info_has_trouble),
+    *(
+        throttled(f"TikTok gets too many calls, {number}", code(number))
+        for number in (40100, 40016, 40132, 40133, 61000)
+    ),
+    *(
+        ours(f"TikTok refuses the app, {number}", code(number))
+        for number in (40101, 40113, 40108, 40118, 40119, 40124, 40125, -1, 41000)
+    ),
+    ours("the app secret is wrong", wrong_secret),
+    *(person(f"the refresh token has ended, {number}", code(number)) for number in (40103, 40107, 40105, 40106)),
+    person("the token belongs to another app", code(40000, OTHER_APP)),
+    person("TikTok refuses permission, and the token turns out to be dead", dead_for_user_info),
+    person("the answer to the first try is lost although it took effect", goes_wrong("drop", when="after", times=1), 2),
+    person("an empty answer comes although it took effect", lambda s: s.tiktok.add_fault(
+        Fault("refresh_token", when="after", body=b"")), 2),
+    done("the first try gets lost on its way", goes_wrong("drop", times=1), 2),
+    done("the first try is answered by a gateway", lambda s: s.tiktok.add_fault(Fault("refresh_token", status=502)), 2),
+    done("TikTok answers with fields that nobody knows", some_answer(new_field={"a": [1]}, access_token_type="x")),
+    done("TikTok answers without advertisers", without("advertiser_ids")),
+    done("TikTok answers with advertisers that are none", some_answer(advertiser_ids=[{"id": 1}])),
+    done("TikTok answers with a scope that is none", some_answer(scope={"a": 1})),
+    done("TikTok answers with a new refresh token", some_answer()),
+    done("TikTok answers with the same refresh token", same_refresh_token),
+    done("TikTok answers without a refresh token", no_refresh_token),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.sentence)
+def test_one_run_when(quick: QuickStage, case: Case) -> None:
+    """Whatever TikTok answers, the four things that matter are as the table of failures says."""
+    old = quick.plant("acme", "expiring", age_hours=13)
+    old_grant = quick.whole_grant()
+    case.trouble(quick)
+    status, summary = quick.run()
+    assert status == case.status
+    assert quick.tiktok.count("refresh_token") == case.calls
+    assert [
+        f"{entry['severity']} {entry['event']}" for entry in quick.entries() if entry["event"] != "run.finished"
+    ] == list(case.events)
+    assert len(quick.secrets.payloads(TOKEN + "acme")) == len(quick.secrets.payloads(REFRESH + "acme")) == case.stored
+    annotations = quick.annotations()
+    assert quick.labels()["health"] == case.health
+    assert "lease" not in annotations
+    assert ("failing-since" in annotations) == ("last-error" in annotations) == (case.health != "ok")
+    assert (summary["attention"] == ["acme"]) == (case.health == "reauthorize")
+    assert summary["connections"] == 1
+    if case.stored == 1:
+        assert quick.token() == old
+        assert quick.whole_grant() == old_grant
+    else:
+        given = quick.tiktok.grants[-1]
+        assert quick.token()["access_token"] == quick.whole_grant()["access_token"] == given.access_token
+        assert quick.whole_grant()["refresh_token"] == given.refresh_token
+        assert quick.token()["advertiser_ids"] == old["advertiser_ids"]
+        assert quick.token()["scope"] == old["scope"]
+        assert annotations["obtained-at"] == quick.token()["obtained_at"]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.health == "failing"], ids=lambda case: case.sentence)
+def test_when_it_passes_the_token_is_refreshed_and_one_notice_says_so(quick: QuickStage, case: Case) -> None:
+    """After any passing trouble the next run refreshes with the token that is stored, and says that it is over."""
+    quick.plant("acme", "expiring", age_hours=13)
+    case.trouble(quick)
+    quick.run()
+    quick.tiktok.clear_faults()
+    quick.new_instances(TIKTOK_API_URL=quick.tiktok.api_url)
+    quick.news()
+    assert quick.run()[0] == 200
+    assert quick.news() == ["token.refreshed", "connection.recovered"]
+    assert quick.tiktok.is_alive(quick.token()["access_token"])
+    assert quick.tiktok.reused == []
+    assert quick.labels()["health"] == "ok"
+    assert "failing-since" not in quick.annotations()
+
+
+LIFETIMES = [0, -5, "-1", "soon", "", None, True, 1e300, 10**30, float("inf"), [], 315_360_000_000]
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES, ids=repr)
+def test_a_lifetime_of_any_kind_makes_no_loop(quick: QuickStage, lifetime: Any) -> None:
+    """Whatever `expires_in` is, a refresh is followed by none for hours, and the next one works."""
+    quick.plant("acme", "expiring", age_hours=13)
+    body = {"expires_in": lifetime, "refresh_token_expires_in": lifetime}
+    quick.tiktok.override_answer("refresh_token", body, times=9)
+    for _ in range(4):
+        assert quick.run()[0] == 200
+        quick.later(minutes=20)
+    assert quick.tiktok.count("refresh_token") == 1
+    quick.later(hours=13)
+    assert quick.run()[0] == 200
+    assert quick.tiktok.count("refresh_token") == 2
+    assert quick.tiktok.is_alive(quick.token()["access_token"])
+    assert quick.events("WARNING", "ERROR", "CRITICAL") == []
+
+
+def test_a_lifetime_that_is_missing_counts_as_twelve_hours_until_the_next_refresh(quick: QuickStage) -> None:
+    """Without lifetimes nothing is refreshed after eleven hours, and everything after twelve."""
+    quick.plant("acme", "expiring", age_hours=13)
+    quick.tiktok.override_answer("refresh_token", omit=["expires_in", "refresh_token_expires_in"], times=9)
+    quick.run()
+    quick.later(hours=11, minutes=59)
+    quick.run()
+    assert quick.tiktok.count("refresh_token") == 1
+    quick.later(minutes=2)
+    quick.run()
+    assert quick.tiktok.count("refresh_token") == 2
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_ten_minutes_off_makes_no_loop_and_loses_nothing(quick: QuickStage, minutes: int) -> None:
+    """A clock that is wrong by ten minutes refreshes once, and so does one that is right, afterwards."""
+    quick.plant("acme", "expiring", age_hours=13)
+    with clock_off_by(minutes=minutes):
+        for _ in range(3):
+            assert quick.run()[0] == 200
+    assert quick.run()[0] == 200
+    assert quick.tiktok.count("refresh_token") == 1
+    quick.later(hours=13)
+    assert quick.run()[0] == 200
+    assert quick.tiktok.count("refresh_token") == 2
+    assert quick.events("WARNING", "ERROR", "CRITICAL") == []
+
+
+@pytest.mark.parametrize("rotation", ["new", "same", "omitted"])
+def test_refresh_tokens_are_followed_however_they_rotate(quick: QuickStage, rotation: Any) -> None:
+    """Over many refreshes no spent token is sent, and one that stays is kept."""
+    quick.plant("acme", "expiring", age_hours=13)
+    quick.tiktok.accounts.rotation = rotation
+    for number in range(1, 6):
+        assert quick.run()[0] == 200
+        assert quick.tiktok.count("refresh_token") == number
+        assert quick.tiktok.is_alive(quick.token()["access_token"])
+        quick.later(hours=13)
+    assert quick.tiktok.reused == []
+    assert quick.alerts() == []
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_an_invalid_refresh_token_is_not_believed_while_a_newer_version_is_stored(quick: QuickStage, lag: int) -> None:
+    """When somebody stored a newer grant while TikTok was being asked, that one is used and nobody is alerted."""
+    quick.plant("acme", "expiring", age_hours=13)
+    quick.secrets.set_lag(latest=lag, lists=lag)
+    quick.tiktok.add_fault(Fault("refresh_token", do="hold", hold="here"))
+    quick.tiktok.fail_next("refresh_token", 40107)
+    with quick.meanwhile(quick.run):
+        quick.tiktok.wait_held("here")
+        newer = quick.whole_grant() | {"obtained_at": clock.text(clock.now()), "expires_at": "2026-11-23T10:00:00Z"}
+        quick.secrets.add_version(REFRESH + "acme", json.dumps(newer).encode())
+        quick.tiktok.release("here")
+    assert quick.alerts() == []
+    assert quick.labels()["health"] == "ok"
+    assert quick.tiktok.count("refresh_token") == 1
+    quick.secrets.set_lag()
+    assert quick.run()[0] == 200
+    assert quick.token()["obtained_at"] == newer["obtained_at"]
+    assert quick.tiktok.count("refresh_token") == 1
+
+
+def test_a_version_added_by_hand_in_mid_refresh_does_not_cost_the_new_token(quick: QuickStage) -> None:
+    """What somebody stores by hand meanwhile, if it is no newer grant, does not keep TikTok's answer from storing."""
+    quick.plant("acme", "expiring", age_hours=13)
+    quick.tiktok.add_fault(Fault("refresh_token", do="hold", hold="here"))
+    with quick.meanwhile(quick.run):
+        quick.tiktok.wait_held("here")
+        quick.secrets.add_version(TOKEN + "acme", b"oops")
+        quick.secrets.add_version(REFRESH + "acme", quick.secrets.payloads(REFRESH + "acme")[0])
+        quick.tiktok.release("here")
+    assert quick.alerts() == []
+    assert quick.whole_grant()["refresh_token"] == quick.tiktok.grants[-1].refresh_token
+    assert quick.token()["access_token"] == quick.tiktok.grants[-1].access_token
+
+
+def test_a_wrong_app_secret_marks_nobody(quick: QuickStage) -> None:
+    """With a wrong secret the run stops with one alert, and no connection, of either kind, is written to."""
+    for number in range(20):
+        quick.plant(f"expiring-{number}", "expiring", age_hours=13)
+        quick.plant(f"lasting-{number}")
+    wrong_secret(quick)
+    before = {name: kept.labels for name, kept in quick.secrets.secrets().items()}
+    status, summary = quick.run()
+    assert status == 500
+    assert summary["remaining"] == 40
+    assert summary["attention"] == []
+    assert quick.alerts() == ["run.stopped"]
+    after = {name: kept.labels for name, kept in quick.secrets.secrets().items() if not name.endswith("keeper")}
+    assert after == before
+    assert all("lease" not in kept.annotations for kept in quick.secrets.secrets().values())
+    quick.new_instances(TIKTOK_APP_SECRET=quick.tiktok.app_secret)
+    quick.news()
+    assert quick.run()[0] == 200
+    assert set(quick.news()) == {"token.refreshed"}
+
+
+def test_a_connection_of_another_app_is_not_called_about(quick: QuickStage) -> None:
+    """Connections of another app are named in one alert a run, and TikTok is not asked about them."""
+    quick.plant("acme", "expiring", age_hours=13)
+    quick.plant("lasting")
+    quick.new_instances(TIKTOK_APP_ID="7000000000000000999")
+    for _ in range(3):
+        status, summary = quick.run()
+        assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "lasting"])
+        assert quick.news() == ["connection.other_app"]
+    assert quick.tiktok.calls == []
+    quick.new_instances(TIKTOK_APP_ID=quick.tiktok.app_id)
+    assert quick.run()[0] == 200
+    assert sorted(quick.news()) == ["connection.recovered", "connection.recovered", "token.refreshed"]

@@ -1,0 +1,477 @@
+"""What Secret Manager can do in a run, and what comes of it: nothing that TikTok handed out is lost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from local.serving import Fault
+from reliability.quick import QuickStage
+from stage import REFRESH, TOKEN
+
+CALLS_OF_A_REFRESH = [
+    "ListSecrets",
+    "GetSecret",
+    "UpdateSecret",
+    "AccessSecretVersion",
+    "TestIamPermissions",
+    "AddSecretVersion",
+    "ListSecretVersions",
+    "DestroySecretVersion",
+    "CreateSecret",
+]
+TROUBLES: dict[str, dict[str, Any]] = {
+    "503": {"status": 503},
+    "500": {"status": 500},
+    "429": {"status": 429},
+    "lost on its way": {"do": "drop"},
+    "answer lost": {"do": "drop", "when": "after"},
+    "answer cut off": {"do": "truncate", "when": "after"},
+    "a gateway's page": {"status": 502, "body": b"<html>", "content_type": "text/html"},
+}
+
+
+def due(stage: QuickStage, name: str = "acme", versions: int = 1) -> None:
+    """An expiring connection past half of its life."""
+    stage.plant(name, "expiring", age_hours=13)
+    for secret_id in (TOKEN + name, REFRESH + name):
+        for _ in range(versions - 1):
+            stage.secrets.add_version(secret_id, stage.secrets.payloads(secret_id)[-1])
+
+
+def assert_new(stage: QuickStage, name: str = "acme") -> None:
+    """What TikTok holds for good is stored, in both secrets, and the connection is as it should be."""
+    given = next(one for one in stage.tiktok.grants if one.refresh_token == stage.whole_grant(name)["refresh_token"])
+    assert stage.token(name)["access_token"] == stage.whole_grant(name)["access_token"] == given.access_token
+    assert stage.tiktok.is_alive(given.access_token)
+    assert stage.labels(name)["health"] == "ok"
+    assert stage.annotations(name)["obtained-at"] == stage.token(name)["obtained_at"]
+    assert "lease" not in stage.annotations(name)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=list(TROUBLES))
+@pytest.mark.parametrize("call", CALLS_OF_A_REFRESH)
+@pytest.mark.parametrize("times", [1, 3])
+def test_any_call_may_fail_in_passing(quick: QuickStage, call: str, trouble: dict[str, Any], times: int) -> None:
+    """Whichever call fails once or three times, the token is refreshed, once, and nobody is alerted."""
+    due(quick, versions=8)
+    quick.secrets.add_fault(Fault(call, times=times, **trouble))
+    assert quick.run()[0] == 200
+    assert quick.tiktok.count("refresh_token") == 1
+    assert_new(quick)
+    assert quick.events("ERROR", "CRITICAL") == []
+    assert quick.events().count("token.refreshed") == 1
+    assert [state for state in quick.secrets.states(TOKEN + "acme").values() if state == "ENABLED"] == ["ENABLED"] * 2
+    assert quick.secrets.states(TOKEN + "acme")[9] == "ENABLED"
+
+
+@pytest.mark.parametrize("secret_id", [REFRESH, TOKEN], ids=["the refresh secret's", "the token secret's"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_write_whose_answer_is_lost_is_found_and_not_made_again(
+    quick: QuickStage, secret_id: str, number: int
+) -> None:
+    """A version that was added is recognised by its number, so that there is no second one."""
+    due(quick)
+    quick.secrets.add_fault(Fault("AddSecretVersion", resource=secret_id, do="drop", when="after", times=number))
+    assert quick.run()[0] == 200
+    assert len(quick.secrets.payloads(REFRESH + "acme")) == len(quick.secrets.payloads(TOKEN + "acme")) == 2
+    assert_new(quick)
+    assert quick.alerts() == []
+
+
+@pytest.mark.parametrize("trouble", [TROUBLES["503"], TROUBLES["429"], {"status": 403}, TROUBLES["lost on its way"]])
+def test_the_first_write_fails_always(quick: QuickStage, trouble: dict[str, Any]) -> None:
+    """One critical alert; then this instance's next run stores it, without asking TikTok again, and says so."""
+    due(quick)
+    old, old_whole = quick.token(), quick.whole_grant()
+    quick.secrets.add_fault(Fault("AddSecretVersion", times=None, **trouble))
+    for _ in range(2):
+        assert quick.run()[0] == 503
+    assert quick.alerts() == ["token.unsaved"]
+    assert quick.tiktok.count("refresh_token") == 1
+    assert (quick.token(), quick.whole_grant()) == (old, old_whole)
+    assert quick.labels()["health"] == "ok"
+    quick.secrets.clear_faults()
+    quick.news()
+    quick.later(minutes=5)
+    assert quick.run()[0] == 200
+    assert quick.news() == ["token.saved"]
+    assert quick.tiktok.count("refresh_token") == 1
+    assert_new(quick)
+
+
+def test_the_first_write_fails_until_the_instance_is_gone(quick: QuickStage) -> None:
+    """What TikTok handed out goes with the instance; then TikTok's own word brings the alert to authorize anew."""
+    due(quick)
+    quick.secrets.add_fault(Fault("AddSecretVersion", times=None))
+    quick.run()
+    quick.secrets.clear_faults()
+    quick.new_instances()
+    quick.later(hours=1)
+    assert quick.run()[0] == 200
+    assert quick.alerts() == ["token.unsaved", "reauthorization.required"]
+    assert quick.labels()["health"] == "reauthorize"
+    quick.later(hours=1)
+    quick.run()
+    assert quick.tiktok.count("refresh_token") == 2
+
+
+def test_another_instance_tries_while_the_first_still_has_it(quick: QuickStage) -> None:
+    """Another instance finds the token spent and alerts; the first stores what it has and says so."""
+    quick.tiktok.accounts.punish_reuse = False
+    due(quick)
+    quick.secrets.add_fault(Fault("AddSecretVersion", times=None))
+    quick.run()
+    quick.secrets.clear_faults()
+    quick.later(hours=1)
+    quick.run(function=quick.instance("refresh"))
+    assert quick.labels()["health"] == "reauthorize"
+    assert quick.run()[0] == 200
+    assert_new(quick)
+    assert quick.news() == ["token.unsaved", "reauthorization.required", "token.saved", "connection.recovered"]
+
+
+@pytest.mark.parametrize("trouble", [TROUBLES["503"], {"status": 403}])
+def test_the_second_write_fails_always(quick: QuickStage, trouble: dict[str, Any]) -> None:
+    """The whole grant is kept already: any later run writes the token secret from it, without asking TikTok."""
+    due(quick)
+    quick.secrets.add_fault(Fault("AddSecretVersion", resource=TOKEN, times=None, **trouble))
+    quick.run()
+    assert quick.tiktok.count("refresh_token") == 1
+    quick.secrets.clear_faults()
+    quick.new_instances()
+    quick.later(minutes=30)
+    assert quick.run()[0] == 200
+    assert quick.tiktok.count("refresh_token") == 1
+    assert_new(quick)
+
+
+@pytest.mark.parametrize("lists", [0, 1, 2])
+@pytest.mark.parametrize("latest", [0, 1, 2])
+def test_late_readings_spend_no_token_twice(quick: QuickStage, latest: int, lists: int) -> None:
+    """With `latest` and lists behind, and every trigger doubled, each refresh token is spent once over many days."""
+    due(quick)
+    quick.secrets.set_lag(latest=latest, lists=lists)
+    for number in range(1, 7):
+        for _ in range(2):
+            assert quick.run()[0] == 200
+        assert quick.tiktok.count("refresh_token") == number
+        quick.later(hours=13)
+    assert quick.tiktok.reused == []
+    assert quick.alerts() == []
+    assert_new(quick)
+
+
+@pytest.mark.parametrize("call", ["ListSecrets", "GetSecret", "UpdateSecret", "AccessSecretVersion", "*"])
+def test_secret_manager_is_away(quick: QuickStage, call: str) -> None:
+    """While a call that comes before fails always, nothing is spent and the Scheduler is asked to call again."""
+    due(quick)
+    quick.plant("lasting")
+    quick.secrets.add_fault(Fault(call, times=None))
+    assert quick.run()[0] == 503
+    assert quick.tiktok.count("refresh_token") == 0
+    assert quick.alerts() == []
+    quick.secrets.clear_faults()
+    quick.later(hours=1)
+    assert quick.run()[0] == 200
+    assert_new(quick)
+
+
+def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
+    """Within Google's quotas a hundred connections are refreshed, at the pace that these allow."""
+    names = [f"acme-{number}" for number in range(100)]
+    for name in names:
+        due(quick, name)
+    quick.secrets.set_quota(per_secret=True, writes_per_minute=600, reads_per_minute=600, accesses_per_minute=90_000)
+    status = 503
+    for _ in range(20):
+        status = quick.run()[0]
+        if status == 200:
+            break
+        quick.later(minutes=1)
+    assert status == 200
+    assert quick.tiktok.reused == []
+    assert quick.alerts() == []
+    for name in names:
+        assert quick.tiktok.is_alive(quick.token(name)["access_token"])
+
+
+class TestForbidden:
+    def test_reading_one_secret(self, quick: QuickStage) -> None:
+        """A secret that answers 403 brings one alert of its own, however often the run comes; the others are done."""
+        for name in ("acme", "beta", "gamma"):
+            due(quick, name)
+        quick.secrets.deny("secretmanager.versions.access", "token-beta")
+        for _ in range(3):
+            status, summary = quick.run()
+            assert status == 200
+            assert summary["attention"] == ["beta"]
+            assert summary["failing"] == 1
+        assert quick.alerts() == ["secret.unreadable"]
+        assert quick.labels("beta")["health"] == "failing"
+        assert quick.tiktok.count("refresh_token") == 2
+        quick.secrets.allow_all()
+        quick.news()
+        assert quick.run()[0] == 200
+        assert quick.news() == ["token.refreshed", "connection.recovered"]
+
+    def test_reading_any_secret(self, quick: QuickStage) -> None:
+        """Where none can be read it is nobody's own trouble: the run stops with one alert and marks nobody."""
+        for name in ("acme", "beta", "gamma"):
+            due(quick, name)
+        quick.plant("lasting")
+        quick.secrets.deny("secretmanager.versions.access")
+        assert quick.run()[0] == 500
+        assert quick.alerts() == ["run.stopped"]
+        assert {quick.labels(name)["health"] for name in ("acme", "beta", "gamma", "lasting")} == {"ok"}
+
+    def test_adding_versions(self, quick: QuickStage) -> None:
+        """Without the permission to add versions no refresh token is spent: the run stops with one alert."""
+        for name in ("acme", "beta"):
+            due(quick, name)
+        quick.secrets.deny("secretmanager.versions.add")
+        assert quick.run()[0] == 500
+        assert quick.alerts() == ["run.stopped"]
+        assert quick.tiktok.count("refresh_token") == 0
+        assert {quick.labels(name)["health"] for name in ("acme", "beta")} == {"ok"}
+
+    def test_listing(self, quick: QuickStage) -> None:
+        """Without the permission to list the run stops with one alert."""
+        due(quick)
+        quick.secrets.deny("secretmanager.secrets.list")
+        assert quick.run()[0] == 500
+        assert quick.alerts() == ["run.stopped"]
+
+    def test_destroying(self, quick: QuickStage) -> None:
+        """Without the permission to destroy versions tokens are refreshed all the same; a warning says so."""
+        due(quick, versions=3)
+        quick.secrets.deny("secretmanager.versions.destroy")
+        assert quick.run()[0] == 200
+        assert_new(quick)
+        assert set(quick.events("WARNING")) == {"cleanup.failed"}
+        assert quick.alerts() == []
+
+
+class TestDestroying:
+    def test_never_the_newest_two(self, quick: QuickStage) -> None:
+        """Over many refreshes two versions of each secret are left, and these are the newest."""
+        due(quick)
+        for _ in range(6):
+            quick.run()
+            quick.later(hours=13)
+        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+            states = quick.secrets.states(secret_id)
+            assert [number for number, state in states.items() if state == "ENABLED"] == [6, 7]
+            assert len(states) == 7
+
+    @pytest.mark.parametrize("lists", [1, 2, 5])
+    def test_what_a_late_list_does_not_show_is_destroyed_all_the_same(self, quick: QuickStage, lists: int) -> None:
+        """Versions that the list lacks are not forgotten for ever."""
+        due(quick, versions=9)
+        quick.secrets.set_lag(lists=lists)
+        quick.run()
+        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+            assert quick.secrets.destroyed(secret_id) == list(range(1, 9))
+        assert quick.annotations()["destroyed-to"] == "8"
+
+    def test_what_somebody_destroyed_already_is_no_trouble(self, quick: QuickStage) -> None:
+        """Versions that are destroyed, or disabled, are passed over, or destroyed."""
+        due(quick, versions=4)
+        quick.secrets.set_state(TOKEN + "acme", 1, "DESTROYED")
+        quick.secrets.set_state(TOKEN + "acme", 2, "DISABLED")
+        assert quick.run()[0] == 200
+        assert quick.secrets.destroyed(TOKEN + "acme") == [1, 2, 3]
+        assert quick.events("WARNING", "ERROR") == []
+
+    def test_cut_off_half_way_it_goes_on_the_next_time(self, quick: QuickStage) -> None:
+        """What could not be destroyed now is destroyed behind the next refresh."""
+        due(quick, versions=8)
+        quick.secrets.add_fault(Fault("DestroySecretVersion", skip=2, times=None))
+        assert quick.run()[0] == 200
+        assert "destroyed-to" not in quick.annotations()
+        quick.secrets.clear_faults()
+        quick.later(hours=13)
+        assert quick.run()[0] == 200
+        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+            assert quick.secrets.destroyed(secret_id) == list(range(1, 9))
+
+    @pytest.mark.slow
+    def test_ten_thousand_of_them(self, quick: QuickStage) -> None:
+        """Ten thousand old versions are destroyed bit by bit, without keeping a run from its work."""
+        due(quick, versions=10_000)
+        for _ in range(2):
+            assert quick.run()[0] == 200
+            assert_new(quick)
+            quick.later(hours=13)
+        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+            assert set(list(quick.secrets.states(secret_id).values())[:-2]) == {"DESTROYED"}
+
+    def test_there_is_nothing_to_destroy(self, quick: QuickStage) -> None:
+        """Finding that there is nothing to clear up costs no call."""
+        quick.plant("lasting")
+        quick.secrets.forget_calls()
+        quick.run()
+        assert [call.name for call in quick.secrets.calls] == [
+            "ListSecrets", "AccessSecretVersion", "GetSecret", "CreateSecret",
+        ]  # fmt: skip
+
+
+def older_schema(stage: QuickStage, secret_id: str) -> None:
+    document = json.loads(stage.secrets.payloads(secret_id)[-1]) | {"schema": 0}
+    stage.secrets.add_version(secret_id, json.dumps(document).encode())
+
+
+def edited(stage: QuickStage, secret_id: str) -> None:
+    stage.secrets.add_version(secret_id, b'{"access_token": ')
+
+
+def disabled(stage: QuickStage, secret_id: str) -> None:
+    stage.secrets.set_state(secret_id, len(stage.secrets.payloads(secret_id)), "DISABLED")
+
+
+def destroyed(stage: QuickStage, secret_id: str) -> None:
+    stage.secrets.set_state(secret_id, len(stage.secrets.payloads(secret_id)), "DESTROYED")
+
+
+def without_refresh_token(stage: QuickStage, secret_id: str) -> None:
+    document = json.loads(stage.secrets.payloads(secret_id)[-1])
+    document.pop("refresh_token", None)
+    stage.secrets.add_version(secret_id, json.dumps(document).encode())
+
+
+BREAKING = [older_schema, edited, disabled, destroyed]
+
+
+class TestBroken:
+    @pytest.mark.parametrize("break_it", BREAKING)
+    def test_the_token_secret_of_an_expiring_grant(self, quick: QuickStage, break_it: Any) -> None:
+        """It is rebuilt from the refresh secret, with a notice, and the token is refreshed as usual."""
+        due(quick)
+        break_it(quick, TOKEN + "acme")
+        assert quick.run()[0] == 200
+        assert quick.news() == ["secret.rebuilt", "token.refreshed"]
+        assert_new(quick)
+
+    @pytest.mark.parametrize("break_it", [*BREAKING, without_refresh_token])
+    def test_the_refresh_secret(self, quick: QuickStage, break_it: Any) -> None:
+        """One alert, however often the run comes; no call; mended by hand it goes on, with a notice."""
+        due(quick)
+        whole = quick.secrets.payloads(REFRESH + "acme")[0]
+        break_it(quick, REFRESH + "acme")
+        for _ in range(3):
+            status, summary = quick.run()
+            assert (status, summary["attention"]) == (200, ["acme"])
+        assert quick.news() == ["secret.unreadable"]
+        assert quick.tiktok.calls == []
+        quick.secrets.add_version(REFRESH + "acme", whole)
+        assert quick.run()[0] == 200
+        assert quick.news() == ["token.refreshed", "connection.recovered"]
+        assert_new(quick)
+
+    @pytest.mark.parametrize("break_it", BREAKING)
+    def test_the_token_secret_of_a_long_lived_grant(self, quick: QuickStage, break_it: Any) -> None:
+        """One alert, however often the run comes, and one notice when somebody has mended it."""
+        quick.plant("acme")
+        good = quick.secrets.payloads(TOKEN + "acme")[0]
+        break_it(quick, TOKEN + "acme")
+        for _ in range(3):
+            status, summary = quick.run()
+            assert (status, summary["failing"], summary["attention"]) == (200, 1, ["acme"])
+        assert quick.news() == ["secret.unreadable"]
+        assert quick.tiktok.calls == []
+        writes = quick.writes()
+        assert writes.count("AddSecretVersion") == 0
+        assert writes.count("UpdateSecret") == 2 + 2  # the lease and the mark; the run's own note, twice
+        quick.secrets.add_version(TOKEN + "acme", good)
+        assert quick.run()[0] == 200
+        assert quick.news() == ["connection.recovered"]
+        assert quick.labels()["health"] == "ok"
+
+    def test_a_secret_that_takes_no_change(self, quick: QuickStage) -> None:
+        """One that refuses every update is its own trouble, alerted of and no defect; nothing is spent on it."""
+        due(quick)
+        due(quick, "other")
+        quick.secrets.add_fault(Fault("UpdateSecret", resource="token-acme", times=None, status=400))
+        status, summary = quick.run()
+        assert (status, summary["attention"], summary["refreshed"]) == (200, ["acme"], 1)
+        assert quick.alerts() == ["secret.unreadable"]
+        assert quick.tiktok.count("refresh_token") == 1
+        assert_new(quick, "other")
+
+    @pytest.mark.parametrize("break_it", [*BREAKING, None])
+    def test_a_refresh_secret_that_the_list_does_not_show_yet(self, quick: QuickStage, break_it: Any) -> None:
+        """A token is not given up because a late list hides what can renew it."""
+        due(quick)
+        for _ in range(2):
+            quick.secrets.edit(TOKEN + "acme", annotations={})
+        quick.secrets.set_lag(lists=2, hide_first=True)
+        if break_it:
+            break_it(quick, TOKEN + "acme")
+        else:
+            quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
+        assert quick.run()[0] == 200
+        assert_new(quick)
+        assert quick.alerts() == []
+
+    @pytest.mark.parametrize("which", [TOKEN, REFRESH])
+    @pytest.mark.parametrize("point", range(1, 10))
+    def test_deleted_in_mid_run(self, quick: QuickStage, which: str, point: int) -> None:
+        """Wherever a run is when somebody deletes a secret, nobody else's connection suffers."""
+        due(quick)
+        due(quick, "other")
+        quick.secrets.add_fault(Fault(do="hold", hold="here", resource="acme", skip=point - 1))
+        with quick.meanwhile(quick.run):
+            quick.secrets.wait_held("here")
+            quick.secrets.delete(which + "acme")
+            quick.secrets.release("here")
+        assert_new(quick, "other")
+        # Without its refresh secret the token cannot be refreshed, and ends within the day.
+        assert set(quick.alerts()) <= ({"refresh_token.ending"} if which == REFRESH else set())
+        assert quick.tiktok.reused == []
+
+
+def test_a_thousand_connections_with_trouble_among_them(quick: QuickStage) -> None:
+    """Of a thousand, 3 % dead, 2 % failing and 1 % broken by hand: the others are done, and the counts are exact."""
+    assert_counts(quick, 100)
+
+
+@pytest.mark.slow
+def test_a_full_thousand(quick: QuickStage) -> None:
+    """The same with a thousand of them."""
+    assert_counts(quick, 1000)
+
+
+def assert_counts(stage: QuickStage, number: int) -> None:
+    """Half of them expiring and due, half long-lived; of each a number are dead, failing or broken."""
+    for index in range(number):
+        kind = "expiring" if index % 2 else "long-lived"
+        name = f"c{index:04}"
+        given = stage.plant(name, kind, age_hours=13)
+        key = stage.whole_grant(name)["refresh_token"] if kind == "expiring" else given["access_token"]
+        match index % 100:
+            case 10 | 11 | 12:
+                stage.tiktok.revoke(given["access_token"])
+            case 20 | 21:
+                stage.tiktok.fail_token(key, 50002, times=None)
+            case 30:
+                edited(stage, TOKEN + name)
+    parts = number // 100
+    status, summary = stage.run()
+    assert status == 503, "expiring ones that are due failed in passing"
+    assert {key: value for key, value in summary.items() if isinstance(value, int)} == {
+        "connections": number,
+        "refreshed": parts * 48,
+        "verified": parts * 46,
+        "failing": parts * 3,
+        "reauthorize": parts * 3,
+        "skipped": 0,
+        "remaining": 0,
+    }
+    assert len(summary["attention"]) == parts * 4
+    assert sorted(stage.alerts()) == ["reauthorization.required"] * (parts * 3) + ["secret.unreadable"] * parts
+    assert stage.events("WARNING") == ["connection.faltering"] * (parts * 2) + ["run.finished"]
+    stage.news()
+    stage.run()
+    assert stage.alerts() == []
