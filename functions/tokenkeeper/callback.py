@@ -10,11 +10,13 @@ from tokenkeeper import clock, lease, log, pages
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
+    KeeperError,
     Kind,
     LeaseLost,
     LinkUsed,
     SecretExists,
     SecretMissing,
+    SettingsError,
     TikTokError,
     TikTokRefused,
     TikTokUnreachable,
@@ -144,7 +146,7 @@ class Callback:
         time = self._time_to_prepare
         try:
             held = self._lease(time)
-        except VaultError as error:
+        except (VaultError, SettingsError) as error:
             raise self._not_ready(error) from None
         try:
             if self._flow.link:
@@ -189,7 +191,7 @@ class Callback:
         except LinkUsed as error:
             raise Stop(pages.LINK_USED, "link_used", str(error), self._name) from None
 
-    def _not_ready(self, error: VaultError) -> Stop:
+    def _not_ready(self, error: KeeperError) -> Stop:
         return Stop(pages.NOT_READY, "store_unavailable", str(error), self._name, severity="ERROR")
 
     # --- step 4 ---
@@ -247,17 +249,14 @@ class Callback:
             ids = tuple(advertiser.id for advertiser in found)
         if not ids:
             raise Stop(pages.NO_ADVERTISER, "no_advertiser", "No advertiser was granted.", self._name)
-        only = self._flow.only
-        if only is not None:
-            if not only.issuperset(ids):
-                raise Stop(
-                    pages.PORTAL_OTHER_ADVERTISERS,
-                    "other_advertisers",
-                    "The portal's own link brought advertisers that are not in PORTAL_ADVERTISER_IDS.",
-                    self._name,
-                    severity="ERROR",
-                )
-            return ids
+        if self._flow.only is not None and not self._flow.only.issuperset(ids):
+            raise Stop(
+                pages.PORTAL_OTHER_ADVERTISERS,
+                "other_advertisers",
+                "The portal's own link brought advertisers that are not in PORTAL_ADVERTISER_IDS.",
+                self._name,
+                severity="ERROR",
+            )
         known = set(connection.advertisers)
         if known and known.isdisjoint(ids) and not (self._flow.link and self._flow.link.any_account):
             raise Stop(

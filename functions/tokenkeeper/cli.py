@@ -242,9 +242,14 @@ def disconnect(target: Target, connection: str, *, yes: bool, force: bool) -> in
         raise _no_connection(target, connection) from None
     click.echo(_what_goes(connection, found, vault.token_id(connection), vault.refresh_id(connection)), err=True)
     if not yes:
-        if not sys.stdin.isatty():
-            raise SettingsError("Nobody can be asked here: add YES=1 (--yes) to go ahead without a question.")
-        if not click.confirm("Go ahead?", err=True):
+        try:
+            agreed = click.confirm("Go ahead?", err=True)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            click.echo(err=True)
+            raise SettingsError("Nobody can be asked here: add YES=1 (--yes) to go ahead without a question.") from None
+        if not agreed:
             click.echo("Nothing was changed.", err=True)
             return COULD_NOT
     outcome = end(

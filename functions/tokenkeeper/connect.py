@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 from tokenkeeper import clock, log, pages
 from tokenkeeper.callback import Callback, Flow, Outcome, Stop
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import LinkError, LinkExpired, LinkInvalid, LinkUsed, SecretMissing, VaultError
+from tokenkeeper.errors import LinkError, LinkExpired, LinkInvalid, LinkUsed, SecretMissing, SettingsError, VaultError
 from tokenkeeper.links import STATE_LIFE, Link, Signer, bound_to
 from tokenkeeper.pages import Notice, Pages, Result
 from tokenkeeper.settings import Settings
@@ -39,6 +39,7 @@ _LOOK_SECONDS = 10.0
 
 _CODE = re.compile(r"[A-Za-z0-9._~+/=|-]{1,512}", re.ASCII)
 _STATE = re.compile(r"[A-Za-z0-9._~-]{1,1024}", re.ASCII)
+_ERROR = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,512}")
 _LINK = re.compile(r"[A-Za-z0-9._-]{1,1024}", re.ASCII)
 _FLOW = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
@@ -174,7 +175,7 @@ class Connect:
             return False
         except LinkUsed:
             raise _refused(pages.LINK_USED, "link_used", connection=link.connection) from None
-        except VaultError as error:
+        except (VaultError, SettingsError) as error:
             raise _refused(
                 pages.NOT_READY_TO_START, "store_unavailable", str(error), link.connection, severity="ERROR"
             ) from None
@@ -183,12 +184,18 @@ class Connect:
     # --- the way back from TikTok ---
 
     def _come_back(self, request: Request, arguments: dict[str, str]) -> Response:
-        if "error" in arguments:
-            raise _refused(pages.DECLINED, "declined", severity="INFO")
         codes = [code for key in ("auth_code", "code") if (code := arguments.get(key))]
         state = arguments.get("state", "")
-        if not codes or not all(map(_CODE.fullmatch, codes)) or (state and not _STATE.fullmatch(state)):
+        error = arguments.get("error")
+        if (
+            not all(map(_CODE.fullmatch, codes))
+            or (state and not _STATE.fullmatch(state))
+            or (error and not _ERROR.fullmatch(error))
+            or not (codes or error is not None)
+        ):
             raise _refused(pages.MALFORMED, "callback_malformed")
+        if error is not None:
+            raise _refused(pages.DECLINED, "declined", severity="INFO")
         if state in {"", self._settings.portal_state}:
             if not self._settings.portal_connection:
                 raise _refused(pages.PORTAL_REFUSED, "portal_link")

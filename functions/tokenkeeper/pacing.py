@@ -7,6 +7,7 @@ lost, however long TikTok takes to answer.
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 from tokenkeeper import clock
 
@@ -28,25 +29,26 @@ class Pace:
         self._complaints = 0
         self._paused_until = self._next
         self._state = threading.Condition()
-        self._head = threading.Lock()  # held by the one whose turn is next
-        self._in_line = 0
+        self._line: deque[object] = deque()  # the first has the next turn
 
     def wait(self) -> None:
-        """Return when the next call may be sent."""
+        """Return when the next call may be sent; who came first goes first."""
+        ticket = object()
         with self._state:
-            self._in_line += 1
+            self._line.append(ticket)
         try:
-            with self._head:
-                while (left := self._next - clock.monotonic()) > 0:
-                    clock.sleep(min(left, _LONGEST_NAP))
-                with self._state:
-                    interval = self._interval * self._slowness
-                    # Counted from the last turn, so that one who woke a little late costs nobody a turn; but turns
-                    # that nobody took are lost, not caught up with.
-                    self._next = max(self._next, clock.monotonic() - min(_LATENESS, interval / 4)) + interval
+            with self._state:
+                self._state.wait_for(lambda: self._line[0] is ticket)
+            while (left := self._next - clock.monotonic()) > 0:
+                clock.sleep(min(left, _LONGEST_NAP))
+            with self._state:
+                interval = self._interval * self._slowness
+                # Counted from the last turn, so that one who woke a little late costs nobody a turn; but turns that
+                # nobody took are lost, not caught up with.
+                self._next = max(self._next, clock.monotonic() - min(_LATENESS, interval / 4)) + interval
         finally:
             with self._state:
-                self._in_line -= 1
+                self._line.remove(ticket)
                 self._state.notify_all()
 
     def wait_for_gap(self, seconds: float) -> bool:
@@ -59,7 +61,7 @@ class Pace:
             Whether it is so short.
         """
         with self._state:
-            return self._state.wait_for(lambda: self._in_line < _LINE, seconds)
+            return self._state.wait_for(lambda: len(self._line) < _LINE, seconds)
 
     def complained(self) -> None:
         """TikTok answered that there were too many calls: everybody pauses, longer each time, and goes on slower."""

@@ -25,7 +25,7 @@ from tokenkeeper.tiktok import CALL_SECONDS, TikTok
 from tokenkeeper.vault import Inventory, Vault
 
 LARGEST_BODY = 1_000_000  # bytes
-_LIST_SECONDS = 60.0
+_LIST_SECONDS = 20.0
 _MOST_AT_ONCE = 512
 _TRIES_IN_PASSING = 2
 _TRIES_OF_THE_STORE = 3
@@ -224,8 +224,11 @@ class _Run:
                 try:
                     inventory.connections[name] = self._vault.connection(name, Deadline(_LIST_SECONDS))
                 except SecretMissing:
+                    if name in inventory.refreshable:  # somebody deleted its token secret
+                        self._summary.attention.add(name)
+                        continue
                     raise BadRequestError(f"There is no connection {name!r}.") from None
-        wanted = {name: inventory.connections[name] for name in names}
+        wanted = {name: inventory.connections[name] for name in names if name in inventory.connections}
         return Inventory(wanted, inventory.refreshable & wanted.keys())
 
     def _plan(self, inventory: Inventory, now: datetime) -> list[Task]:
@@ -300,7 +303,7 @@ class _Run:
                 again += self._collect(running, timeout=0)
             if self._over:
                 began_all = False
-                self._count(task.name, Result(Verdict.REMAINING))
+                self._leave(task)
                 continue
             if first and not task.refreshable:
                 self._resume_after = task.name
@@ -337,7 +340,7 @@ class _Run:
                 self._away = self._away + 1 if later.why is Later.STORE else 0
             except RunStoppedError as error:
                 self._stop(error)
-                self._count(task.name, Result(Verdict.REMAINING))
+                self._leave(task)
             except Exception as error:  # noqa: BLE001 - one connection's trouble is its own, a defect included
                 log.defect(error, connection=task.name)
                 self._count(task.name, Result(Verdict.FAILING, overdue=task.due, attention=True))
@@ -360,7 +363,7 @@ class _Run:
         if why is Later.BUSY:
             self._count(task.name, Result(Verdict.SKIPPED, overdue=task.due))
         else:
-            self._count(task.name, Result(Verdict.REMAINING))
+            self._leave(task)
         return False
 
     def _waits_for_holder(self, task: Task) -> bool:
@@ -375,6 +378,10 @@ class _Run:
         return self._budget.over or self._stopped is not None or self._pace.hopeless or self._away >= _STORE_AWAY
 
     # --- what came of it ---
+
+    def _leave(self, task: Task) -> None:
+        """Count what this run does not come to; what was cut off while connecting is no connection yet."""
+        self._count(task.name, Result(Verdict.REMAINING if task.connection.made else Verdict.NO_CONNECTION))
 
     def _count(self, name: str, result: Result) -> None:
         self._summary.counts[result.verdict] += 1
@@ -423,7 +430,7 @@ class _Run:
         if self._order.connections is None and self._resume_after is not None:
             facts["resume-after"] = self._resume_after
         try:
-            self._vault.note_run(facts, Deadline(15))
+            self._vault.note_run(facts, Deadline(15 if self._resume_after is not None else 3))
         except (VaultError, SettingsError) as error:
             log.event("WARNING", "run.not_noted", f"The last run could not be written down: {error}")
 

@@ -412,6 +412,8 @@ def _translated(what: str, error: Exception, precondition: type[VaultError]) -> 
     match error:
         case google_errors.NotFound():
             return SecretMissing(f"There is nothing in Secret Manager to {what}.")
+        case google_errors.Conflict() if precondition is SecretChanged:
+            return SecretChanged(f"Somebody else changed what was to be written: could not {what}.")
         case google_errors.Conflict():
             return SecretExists(f"Secret Manager could not {what}: it is there already.")
         case google_errors.Forbidden() | google_errors.Unauthorized() | auth_errors.RefreshError():

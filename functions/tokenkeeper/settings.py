@@ -158,8 +158,8 @@ def _read(source: _Source) -> Settings:
         ),
         secret_kms_key=source.text("SECRET_KMS_KEY", Needs.CALLBACK, _kms_key, ""),
         secret_topic=source.text("SECRET_TOPIC", Needs.CALLBACK, _topic, ""),
-        max_qps=source.number("TIKTOK_MAX_QPS", Needs.RUN, 8, 0.01, 1000),
-        run_budget=source.number("RUN_BUDGET_SECONDS", Needs.RUN, 1500, 1, 86_400),
+        max_qps=source.number("TIKTOK_MAX_QPS", Needs.RUN, 8, 0.01, 1_000_000),
+        run_budget=source.number("RUN_BUDGET_SECONDS", Needs.RUN, 1500, 0, 86_400),
         in_cloud=in_cloud(source.environment),
     )
 
@@ -349,7 +349,7 @@ def _web_address(value: str, example: str) -> SplitResult:
         port_is_fine = parts.port != 0
     except ValueError:
         raise _Wrong(f"is not a web address; {example}") from None
-    if parts.scheme not in {"https", "http"} or not parts.hostname or not port_is_fine:
+    if not value.startswith(("https://", "http://")) or not parts.hostname or not port_is_fine:
         raise _Wrong(f"is not an address that begins with https://; {example}")
     if parts.username is not None or parts.password is not None:
         raise _Wrong(f"has a user name or password in it; {example}")

@@ -36,6 +36,7 @@ def start() -> Function:
             log.event("CRITICAL", "settings.invalid", str(error))
             raise SystemExit(1) from None
         raise SystemExit(str(error)) from None
+    _keep_gunicorn_to_itself()
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=warm_up, name="warm-up", daemon=True).start())
     return function
 
@@ -44,6 +45,15 @@ def warm_up() -> None:
     """Import what is slow to import."""
     import tokenkeeper.secretmanager
     import tokenkeeper.transport  # noqa: F401
+
+
+def _keep_gunicorn_to_itself() -> None:
+    """Do without the web server's control socket, which is a file in the home directory."""
+    try:
+        from gunicorn.config import ControlSocketDisable
+    except ImportError:
+        return
+    ControlSocketDisable.default = True
 
 
 def _function(target: str) -> Function:

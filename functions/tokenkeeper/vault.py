@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokenkeeper.secretmanager import Secret, SecretManager
 
 ADD_VERSIONS = "secretmanager.versions.add"
+_LAST_TRY = 0.5  # seconds before the end, when what failed is tried for the last time
 _AT_ONCE = 3  # so many versions are destroyed one by one without asking first which of them still live
 
 
@@ -259,9 +260,10 @@ class Vault:
                 if landed:
                     return landed
             pause = random.uniform(wait / 2, wait)  # noqa: S311 - spreads retries, guards nothing
-            if pause >= time.remaining:
+            left = time.remaining - _LAST_TRY
+            if left <= 0:
                 raise failure
-            clock.sleep(pause)
+            clock.sleep(min(pause, left))
             wait = min(wait * 2, 5.0)
 
     def _landed(self, secret_id: str, payload: bytes, newest: int, time: Deadline) -> int:

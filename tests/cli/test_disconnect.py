@@ -45,12 +45,20 @@ class TestDisconnect:
         assert gone(stage)
 
     def test_nobody_to_ask(self, cli: Cli, stage: Stage) -> None:
-        """Where nobody can be asked, it wants --yes and does nothing."""
+        """Where nobody answers, it wants --yes and does nothing."""
         stage.plant("acme")
-        done = cli("disconnect", "acme", typed="y\n")
+        done = cli("disconnect", "acme", typed="")
         assert done.status == 2
         assert "--yes" in done.err
         assert not gone(stage)
+
+    def test_answer_through_a_pipe(self, cli: Cli, stage: Stage) -> None:
+        """A script may answer the question, either way."""
+        stage.plant("acme")
+        assert cli("disconnect", "acme", typed="n\n").status != 0
+        assert not gone(stage)
+        assert cli("disconnect", "acme", typed="y\n").status == 0
+        assert gone(stage)
 
     @pytest.mark.parametrize("code", [40105, 40102])
     def test_dead_already(self, cli: Cli, stage: Stage, code: int) -> None:

@@ -253,6 +253,14 @@ class TestNames:
 
 
 class TestStep1TheQuery:
+    @pytest.mark.parametrize(
+        "query", ["error=%00", "error=" + "x" * 600, "error=x&code=" + "a" * 600, "error=x&state=%0a"]
+    )
+    def test_odd_values_are_refused_beside_an_error_too(self, stage: Stage, query: str) -> None:
+        """The query is taken apart first."""
+        assert stage.browser().get(f"/?{query}").status_code == 400
+        assert refused(stage.connect)["reason"] == "callback_malformed"
+
     @pytest.mark.parametrize("query", ["error=access_denied", "error=&state=x", "error=x&code={code}&state={state}"])
     def test_declined_at_tiktok(self, stage: Stage, query: str) -> None:
         """A page that says so, with status 200; no call is made, even if there is a code as well."""
@@ -628,10 +636,17 @@ class TestThePortalsOwnLink:
         """A state that is exactly the fixed one, or absent, makes that one connection, again and again."""
         assert portal.get(f"/?code={stage.code(advertisers=[EUROPE])}&state=your_custom_params").status_code == 303
         assert stage.token("main")["advertiser_ids"] == [EUROPE]
-        assert portal.get(f"/?auth_code={stage.code(advertisers=[AMERICA])}").status_code == 303
-        assert stage.token("main")["advertiser_ids"] == [AMERICA]
+        both = stage.code(advertisers=[AMERICA, EUROPE])
+        assert portal.get(f"/?auth_code={both}").status_code == 303
+        assert stage.token("main")["advertiser_ids"] == [AMERICA, EUROPE]
         assert "last-link" not in stage.annotations("main")
         assert "TikTok Ads is connected to main" in text_of(portal.get("/done"))
+
+    def test_altogether_other_advertisers_do_not_replace_the_stored_ones(self, stage: Stage, portal: Browser) -> None:
+        """The list does not lift the guard of every re-connection."""
+        assert portal.get(f"/?code={stage.code(advertisers=[EUROPE])}").status_code == 303
+        assert portal.get(f"/?code={stage.code(advertisers=[AMERICA])}").status_code == 403
+        assert stage.token("main")["advertiser_ids"] == [EUROPE]
 
     def test_anybody_and_anything_else_is_refused(self, stage: Stage, portal: Browser) -> None:
         """One advertiser that is not on the list: 403, nothing stored; nearly the fixed state is not it: 400."""

@@ -148,7 +148,7 @@ class TestGap:
         threads = [threading.Thread(target=pace.wait) for _ in range(2)]
         for thread in threads:
             thread.start()
-        while pace._in_line < 2:
+        while len(pace._line) < 2:
             threading.Event().wait(0.001)
         assert not pace.wait_for_gap(0)
         go_on.set()

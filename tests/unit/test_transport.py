@@ -90,7 +90,7 @@ class TestTime:
         "fault",
         [
             Fault(do="hold", hold="slow"),
-            Fault(do="hold", hold="slow", when="after"),
+            Fault(do="hold", hold="slow too", when="after"),
             answers.drip(seconds=30),
         ],
         ids=["no answer", "no answer after it took effect", "an answer that comes byte by byte"],
