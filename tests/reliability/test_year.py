@@ -179,7 +179,7 @@ def assert_a_good_year(year: Year, connections: int, days: int) -> None:
     refreshed = year.events["INFO token.refreshed"]
     half = connections // 2
     assert refreshed <= half * days * 2.2
-    assert year.live_versions <= connections * 2 * 3
+    assert year.live_versions <= connections * 2 * 2
     # Two a refresh; those that a fault or a death cut off, and their repair, come on top.
     assert year.calls["AddSecretVersion"] <= 2.1 * refreshed + 3 * connections
     assert year.events["ERROR secret.unreadable"] == year.events["ERROR defect"] == 0
