@@ -26,6 +26,8 @@ TOKEN_LENGTH = 40
 
 READ_ACCOUNTS = frozenset({100, 10, 1})
 READ_CAMPAIGNS = frozenset({200, 20, 2})
+READ_AD_GROUPS = frozenset({210, 21, 2})
+READ_ADS = frozenset({220, 22, 2})
 READ_REPORTS = frozenset({4, 40, 41, 42, 43, 44})
 
 

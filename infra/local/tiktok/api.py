@@ -8,15 +8,26 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from local.serving import Request
-from local.tiktok import ads
-from local.tiktok.accounts import READ_ACCOUNTS, READ_CAMPAIGNS, READ_REPORTS, Accounts, Grant
+from local.tiktok import ads, report
+from local.tiktok.accounts import (
+    READ_ACCOUNTS,
+    READ_AD_GROUPS,
+    READ_ADS,
+    READ_CAMPAIGNS,
+    READ_REPORTS,
+    Accounts,
+    Grant,
+)
 from local.tiktok.answers import Refusal
 
 API_PATH = "/open_api/v1.3"
 MOST_ACCOUNTS_A_CALL = 100
+MOST_ACCOUNTS_A_REPORT = 5
+
+C = TypeVar("C", dict[str, Any], list[Any])
 
 
 class BusinessApi:
@@ -118,45 +129,62 @@ class BusinessApi:
             raise Refusal(40002, f"advertiser_ids: Length must be between 1 and {MOST_ACCOUNTS_A_CALL}.")
         for one in ids:
             _reaches(grant, one)
-        rows = [
-            {
-                "advertiser_id": one,
-                "name": self._accounts.name(one),
-                "currency": "EUR",
-                "timezone": "Europe/Berlin",
-                "status": "STATUS_ENABLE",
-                "company": "Acme",
-                "country": "DE",
-                "create_time": 1704067200,
-            }
-            for one in ids
-        ]
-        wanted = {*fields, "advertiser_id"} if fields else set(rows[0])
-        return {"list": [{key: value for key, value in row.items() if key in wanted} for row in rows]}
+        return {"list": _only([ads.account(one, self._accounts.name(one)) for one in ids], fields)}
 
     def campaign_get(self, request: Request) -> dict[str, Any]:
         """A page of an ad account's campaigns."""
-        return _page(request, ads.campaigns(self._account(request, READ_CAMPAIGNS)))
+        return self._listed(request, READ_CAMPAIGNS, ads.campaigns)
+
+    def adgroup_get(self, request: Request) -> dict[str, Any]:
+        """A page of its ad groups."""
+        return self._listed(request, READ_AD_GROUPS, ads.ad_groups)
+
+    def ad_get(self, request: Request) -> dict[str, Any]:
+        """A page of its ads."""
+        return self._listed(request, READ_ADS, ads.ads)
 
     def report(self, request: Request) -> dict[str, Any]:
-        """A page of a synchronous report."""
-        advertiser_id = self._account(request, READ_REPORTS)
+        """A page of a synchronous report, of one ad account or of several."""
+        several = _list_parameter(request, "advertiser_ids")
+        if len(several) > MOST_ACCOUNTS_A_REPORT:
+            raise Refusal(40002, f"advertiser_ids: Length must be between 1 and {MOST_ACCOUNTS_A_REPORT}.")
+        reached = self._reached(request, READ_REPORTS, several or [request.parameter("advertiser_id")])
         dimensions = _list_parameter(request, "dimensions")
         if not request.parameter("report_type") or not dimensions:
             raise Refusal(40002, "report_type, dimensions: Missing data for required field.")
-        metrics = _list_parameter(request, "metrics")
-        start, end = _date_parameter(request, "start_date"), _date_parameter(request, "end_date")
-        return _page(request, ads.report(advertiser_id, dimensions, metrics, start, end))
+        wanted = report.Wanted(
+            report_type=request.parameter("report_type"),
+            data_level=request.parameter("data_level"),
+            dimensions=tuple(dimensions),
+            metrics=tuple(_list_parameter(request, "metrics")),
+            start=_date_parameter(request, "start_date"),
+            end=_date_parameter(request, "end_date"),
+            lifetime=request.parameter("query_lifetime").lower() == "true",
+            filtering=tuple(_json_parameter(request, "filtering", list, dict)),
+        )
+        found = []
+        for one in reached:
+            rows, account = report.rows(one, wanted), ads.account(one, self._accounts.name(one))
+            of_whom = {name: account[name] for name in ("advertiser_id", "currency", "timezone") if several}
+            found += [row | {"metrics": row["metrics"] | of_whom} for row in rows]
+        return _page(request, found)
 
-    def _account(self, request: Request, permissions: frozenset[int]) -> str:
-        """The ad account that is read, which the token must reach."""
+    def _listed(
+        self, request: Request, permissions: frozenset[int], read: Callable[[str, dict[str, Any]], list[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        [reached] = self._reached(request, permissions, [request.parameter("advertiser_id")])
+        rows = read(reached, _json_parameter(request, "filtering", dict, object))
+        return _page(request, _only(rows, _list_parameter(request, "fields")))
+
+    def _reached(self, request: Request, permissions: frozenset[int], advertiser_ids: list[str]) -> list[str]:
+        """The ad accounts that are read, all of which the token must reach."""
         grant = self._accounts.authenticate(_token(request))
-        advertiser_id = request.parameter("advertiser_id")
-        if not advertiser_id:
+        if not all(advertiser_ids):
             raise Refusal(40002, "advertiser_id: Missing data for required field.")
         _allowed(grant, permissions)
-        _reaches(grant, advertiser_id)
-        return advertiser_id
+        for one in advertiser_ids:
+            _reaches(grant, one)
+        return advertiser_ids
 
     def _app_of(self, request: Request) -> str:
         """The app whose quota a call counts against."""
@@ -173,11 +201,15 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     f"{API_PATH}/oauth2/revoke_token/": ("POST", "revoke_token", BusinessApi.revoke_token),
     f"{API_PATH}/oauth2/advertiser/get/": ("GET", "advertiser_get", BusinessApi.advertiser_get),
     f"{API_PATH}/user/info/": ("GET", "user_info", BusinessApi.user_info),
+    f"{API_PATH}/user/info": ("GET", "user_info", BusinessApi.user_info),
     f"{API_PATH}/advertiser/info/": ("GET", "advertiser_info", BusinessApi.advertiser_info),
     f"{API_PATH}/campaign/get/": ("GET", "campaign_get", BusinessApi.campaign_get),
+    f"{API_PATH}/adgroup/get/": ("GET", "adgroup_get", BusinessApi.adgroup_get),
+    f"{API_PATH}/ad/get/": ("GET", "ad_get", BusinessApi.ad_get),
     f"{API_PATH}/report/integrated/get/": ("GET", "report", BusinessApi.report),
 }
-"""Method, the name that a call is recorded under, and what answers it, by path. The trailing slash is needed."""
+"""Method, the name that a call is recorded under, and what answers it, by path. The trailing slash is needed; only who
+approved can be asked for without it, as singer-io's tap does."""
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -242,15 +274,33 @@ def _reaches(grant: Grant, advertiser_id: str) -> None:
         raise Refusal(40001, f"No permission to operate advertiser {advertiser_id}.")
 
 
-def _list_parameter(request: Request, name: str) -> list[str]:
-    """A query parameter that is a JSON list of strings; empty where it is absent."""
+def _json_parameter(request: Request, name: str, kind: type[C], item: type) -> C:
+    """A query parameter that is a JSON list or object of so typed values; empty where it is absent."""
+    text = request.parameter(name)
     try:
-        value = json.loads(request.parameter(name) or "[]")
+        value = json.loads(text) if text else kind()
     except ValueError:
         value = None
-    if not isinstance(value, list) or not all(isinstance(one, str) and one.isascii() for one in value):
+    items = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, kind) or not all(isinstance(one, item) for one in items or ()):
+        raise Refusal(40002, f"{name}: Not a valid {'object' if kind is dict else 'list'}.")
+    return value
+
+
+def _list_parameter(request: Request, name: str) -> list[str]:
+    """A query parameter that is a JSON list of strings; empty where it is absent."""
+    value: list[str] = _json_parameter(request, name, list, str)
+    if not all(one.isascii() for one in value):
         raise Refusal(40002, f"{name}: Not a valid list.")
     return value
+
+
+def _only(rows: list[dict[str, Any]], fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows with these fields only, and with the account's id; with no fields, as they are."""
+    if not fields:
+        return rows
+    wanted = {*fields, "advertiser_id"}
+    return [{key: value for key, value in row.items() if key in wanted} for row in rows]
 
 
 def _date_parameter(request: Request, name: str) -> date | None:

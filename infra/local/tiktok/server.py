@@ -1,7 +1,7 @@
 """The simulated TikTok: its Business API as far as the keeper and its readers need it, and its consent page.
 
-`tiktok_api` has the endpoints, `tiktok_accounts` the state behind them, `tiktok_answers` the ways to go wrong,
-`tiktok_ads` what the ad accounts contain, `tiktok_consent` the pages.
+`api` has the endpoints, `accounts` the state behind them, `answers` the ways to go wrong, `ads` what the ad accounts
+contain, `report` the figures, `consent` the pages.
 
     python -m local.tiktok --port 8090 --kind expiring --log
 """
