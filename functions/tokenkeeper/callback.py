@@ -29,7 +29,7 @@ from tokenkeeper.links import Link
 from tokenkeeper.pages import Notice
 from tokenkeeper.secrecy import Secret
 from tokenkeeper.settings import Settings
-from tokenkeeper.tiktok import CALL_SECONDS, Advertiser, TikTok, missing_permissions
+from tokenkeeper.tiktok import CALL_SECONDS, Advertiser, TikTok, missing_permissions, names_of
 from tokenkeeper.vault import Vault
 
 LEASE_WAIT = 15.0  # seconds
@@ -138,7 +138,7 @@ class Callback:
             self._store(grant, held)
         finally:
             held.give_back(self._time.within(5))
-        return self._report(grant, before)
+        return self._report(grant, before, held.connection)
 
     # --- step 3 ---
 
@@ -314,7 +314,7 @@ class Callback:
 
     # --- step 7 ---
 
-    def _report(self, grant: Grant, before: Connection) -> Outcome:
+    def _report(self, grant: Grant, before: Connection, after: Connection) -> Outcome:
         missing = missing_permissions(grant.scope)
         log.event(
             "NOTICE",
@@ -333,21 +333,30 @@ class Callback:
                 f"{self._name} works again: it was re-connected.",
                 connection=self._name,
             )
-        ids = grant.advertiser_ids or ()
-        names: dict[str, str] = {}
-        seconds = min(NAMES_WAIT, self._time.remaining)
-        if seconds >= 0.5:
-            try:
-                names = {found.id: found.name for found in self._tiktok.advertisers(grant.access_token, seconds)}
-            except TikTokError:
-                names = {}  # the page shows ids then
+        names = self._names(grant, after)
         return Outcome(
             connection=self._name,
-            advertisers=tuple(Advertiser(id_, names.get(id_, "")) for id_ in ids),
+            advertisers=tuple(Advertiser(id_, names.get(id_, "")) for id_ in grant.advertiser_ids or ()),
             again=before.made,
             missing=missing,
             ends=grant.ends_at,
         )
+
+    def _names(self, grant: Grant, after: Connection) -> Mapping[str, str]:
+        """The advertisers' names, for the page and for whoever looks at the connection later."""
+        time = self._time.within(NAMES_WAIT)
+        if time.remaining < 0.5:
+            return {}
+        try:
+            found = self._tiktok.advertisers(grant.access_token, time.remaining)
+        except TikTokError:
+            return {}  # the page shows ids then
+        names = names_of(found, grant.advertiser_ids)
+        try:
+            self._vault.change(self._name, lambda connection: connection.named(names), time, after, again=False)
+        except VaultError:
+            return names  # a run that verifies the connection writes them down
+        return names
 
 
 _OTHER_REASON = ("TikTok refused to complete the connection.", _AGAIN, "ERROR")

@@ -37,6 +37,7 @@ WELL, NEEDS_PERSON, COULD_NOT, INTERRUPTED = 0, 1, 2, 130
 _PROGRAM = "python -m tokenkeeper"
 _LIST_SECONDS = 60.0
 _READ_SECONDS = 20.0
+_LONGEST_NAME = 30  # characters of an advertiser's name in a table
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _COLOURS = {"ok": "green", "failing": "yellow", "reauthorize": "red", "orphaned": "red", "unfinished": "yellow"}
 _COUNTS = ("refreshed", "verified", "skipped", "failing", "reauthorize", "remaining")
@@ -373,8 +374,8 @@ def _print_overview(found: Overview) -> None:
 
 
 def _row(line: Line) -> tuple[str, ...]:
-    shown, more = line.advertisers[:1], len(line.advertisers) - 1
-    advertisers = ", ".join(shown) + (f" +{more}" if more > 0 else "") + (" or more" if line.more_advertisers else "")
+    more = len(line.advertisers) - 1
+    advertisers = _advertiser(line) + (f" +{more}" if more > 0 else "") + (" or more" if line.more_advertisers else "")
     ends = f"{line.ends_at:%Y-%m-%d}" if line.ends_at else "when revoked" if line.kind == "long-lived" else ""
     if line.health == "reauthorize":
         ends = "ended"
@@ -386,6 +387,12 @@ def _row(line: Line) -> tuple[str, ...]:
         ends,
         line.todo,
     )
+
+
+def _advertiser(line: Line) -> str:
+    id_ = next(iter(line.advertisers), "")
+    name = line.names.get(id_, "")
+    return f"{name[:_LONGEST_NAME]} ({id_})" if name else id_
 
 
 def _run_here(target: Target, order: Order) -> tuple[int, dict[str, Any]]:
@@ -426,5 +433,9 @@ def _what_goes(name: str, found: Found, token_id: str, refresh_id: str) -> str:
     grant = found.grants[0] if found.grants else None
     number = grant.advertiser_count if grant else 0
     of_whom = f" for {number} advertiser{'' if number == 1 else 's'}" if number else ""
+    named = list(found.connection.names.values()) if found.connection else []
+    if named and number:
+        more = f" and {number - len(named[:3])} more" if number > len(named[:3]) else ""
+        of_whom += f" ({'; '.join(named[:3])}{more})"
     revoked = f"revokes the access of {name}{of_whom} at TikTok, then " if grant else ""
     return f"This {revoked}deletes {' and '.join(secrets)} with all versions; pipelines that read {name} stop working."

@@ -43,7 +43,6 @@ _ERROR = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,512}")
 _LINK = re.compile(r"[A-Za-z0-9._-]{1,1024}", re.ASCII)
 _FLOW = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # no page can show these
 _CALLBACK_KEYS = {"auth_code", "code", "state", "error"}
 
 
@@ -232,7 +231,7 @@ class Connect:
             text = self._signer.sign_result(
                 [
                     outcome.connection,
-                    [[advertiser.id, _CONTROL.sub("", advertiser.name)[:100]] for advertiser in advertisers],
+                    [[advertiser.id, advertiser.name] for advertiser in advertisers],
                     len(outcome.advertisers),
                     outcome.again,
                     list(outcome.missing),

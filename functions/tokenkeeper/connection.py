@@ -5,6 +5,7 @@ Labels and annotations that are not ours are kept as they are. No I/O.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from tokenkeeper.grant import Grant
 
 MANAGED_BY = ("managed-by", "tiktok-token-keeper")
 LARGEST_ADVERTISERS = 12 * 1024  # characters; keys and values of all annotations share Secret Manager's 16 KiB
+LARGEST_NAMES = 2 * 1024  # bytes
 WARNING_DAYS = (30, 14, 7, 3, 1)
 _SAME_END = timedelta(hours=1)  # a lifetime that counts down comes back a little off
 
@@ -104,6 +106,16 @@ class Connection:
         """The advertisers, as many as the annotation holds."""
         return tuple(filter(None, self.annotations.get("advertisers", "").split(",")))
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The advertisers' names by id, as many as the annotation holds, for people to read."""
+        try:
+            names = json.loads(self.annotations.get("advertiser-names", "{}"))
+        except (ValueError, RecursionError):  # edited by hand: as good as missing
+            return {}
+        found = names.items() if isinstance(names, dict) else ()
+        return {id_: name for id_, name in found if isinstance(name, str) and name.isprintable()}
+
     def ends_at(self, *, refreshable: bool) -> datetime | None:
         """When only a new authorization will help, as far as it is known: the end of what renews it, or its own."""
         return self.refresh_expires_at if refreshable else self.expires_at
@@ -140,12 +152,25 @@ class Connection:
     def connected(self, grant: Grant, at: datetime, link: str) -> Connection:
         """A new authorization was stored, made with the link of that id (empty: the portal's own)."""
         made = {"connected-at": clock.text(at, precise=True), "last-link": link or None, "warned": None}
-        return self._with(annotations=made).stored(grant)
+        known = self.names
+        names = {id_: known[id_] for id_ in grant.advertiser_ids or () if id_ in known}
+        return self._with(annotations=made).stored(grant).named(names)
 
     def completed(self, grant: Grant) -> Connection:
         """What was cut off while connecting is finished from the payload that had been stored."""
-        made = {} if self.made else {"connected-at": clock.text(grant.obtained_at, precise=True)}
-        return self._with(annotations=made).stored(grant)
+        if self.made:
+            return self.stored(grant)
+        made = {"connected-at": clock.text(grant.obtained_at, precise=True)}
+        return self._with(annotations=made).stored(grant).named(self.names)
+
+    def named(self, names: Mapping[str, str]) -> Connection:
+        """These are the advertisers' names by id; an empty one says that they are not known yet."""
+        return self._with(annotations={"advertiser-names": fitting_names(names)})
+
+    def knows_other_names(self, names: Mapping[str, str]) -> bool:
+        """Whether others are written down. Where none ever were, nothing is missed."""
+        known = self.annotations.get("advertiser-names")
+        return known is not None and known != fitting_names(names)
 
     def failed(self, error: str, at: datetime) -> Connection:
         """It is `failing`, since the first time that this was found."""
@@ -202,3 +227,14 @@ def fitting(ids: Iterable[str]) -> str:
     """The ids with commas between, as many as fit into the annotation."""
     text = ",".join(ids)
     return text if len(text) <= LARGEST_ADVERTISERS else text[: LARGEST_ADVERTISERS + 1].rpartition(",")[0]
+
+
+def fitting_names(names: Mapping[str, str]) -> str:
+    """The names by id as a JSON object, as many as fit into the annotation."""
+    text = "{"
+    for id_, name in names.items():
+        entry = f"{', ' if len(text) > 1 else ''}{json.dumps(id_)}: {json.dumps(name, ensure_ascii=False)}"
+        if len((text + entry).encode()) >= LARGEST_NAMES:
+            break
+        text += entry
+    return text + "}"

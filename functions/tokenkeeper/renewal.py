@@ -7,7 +7,7 @@ connection is marked: a crash between the two can double an alert but never swal
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,7 +38,7 @@ from tokenkeeper.lease import TERM, Lease, Sightings
 from tokenkeeper.pacing import Pace
 from tokenkeeper.secrecy import Secret
 from tokenkeeper.settings import Settings
-from tokenkeeper.tiktok import CALL_SECONDS, TikTok
+from tokenkeeper.tiktok import CALL_SECONDS, Advertiser, TikTok, names_of
 from tokenkeeper.vault import Newest, Vault
 
 STORE_SECONDS = 120.0  # how long storing what TikTok handed out is tried
@@ -559,7 +559,7 @@ class Renewal:
         self._write_what_is_new(task, newest, current, found)
         return Result(Verdict.VERIFIED)
 
-    def _ask(self, current: Grant) -> tuple[str, ...] | None:
+    def _ask(self, current: Grant) -> tuple[Advertiser, ...] | None:
         """The advertisers that the token reaches; None where it lives but may not list them."""
         self._pace.wait()
         try:
@@ -572,7 +572,7 @@ class Renewal:
                 raise
             return None
         self._pace.satisfied()
-        return tuple(advertiser.id for advertiser in found)
+        return found
 
     def _alive(self, current: Grant) -> bool:
         self._pace.wait()
@@ -618,33 +618,42 @@ class Renewal:
 
         return self._under_lease(task, mark)
 
-    def _write_what_is_new(self, task: Task, newest: Newest, current: Grant, found: tuple[str, ...] | None) -> None:
+    def _write_what_is_new(
+        self, task: Task, newest: Newest, current: Grant, found: tuple[Advertiser, ...] | None
+    ) -> None:
         known = task.connection
-        changed = found is not None and _differ(current, found)
+        now = current if found is None else _with_found(current, found)
+        names = None if found is None else names_of(found, now.advertiser_ids)
+        renamed = names is not None and known.knows_other_names(names)
         behind = known.obtained_at != current.obtained_at or not known.kind
         too_many = newest.number - self._settings.keep_versions > known.destroyed_to
-        if not (changed or behind or too_many or known.health != "ok"):
+        if not (now is not current or renamed or behind or too_many or known.health != "ok"):
             return
         try:
-            self._under_lease(task, lambda held: self._write(held, newest, current, found if changed else None))
+            self._under_lease(task, lambda held: self._write(held, newest, current, now, names))
         except TryLaterError:
             return  # somebody else holds it: the next run sees the same again
 
-    def _write(self, held: Lease, newest: Newest, current: Grant, found: tuple[str, ...] | None) -> Result:
+    def _write(
+        self, held: Lease, newest: Newest, current: Grant, now: Grant, names: Mapping[str, str] | None
+    ) -> Result:
         name = current.connection
         secret_id = self._vault.token_id(name)
         if self._vault.newest(secret_id, Deadline(LOOK_SECONDS), newest).number != newest.number:
             return Result(Verdict.SKIPPED)
-        number, now = newest.number, current
-        if found is not None:
-            kept = [id_ for id_ in current.advertiser_ids or () if id_ in set(found)]
-            now = current.with_advertisers(list(dict.fromkeys([*kept, *found])))
+        number = newest.number
+        if now is not current:
             number = self._store_token(held, now, current.obtained_at, _Numbers(number, 0))
-            self._log_changed(name, set(current.advertiser_ids or ()), set(found))
+            self._log_changed(name, set(current.advertiser_ids or ()), set(now.advertiser_ids or ()))
         cleared = self._clear_up(name, secret_id, number, held.connection.destroyed_to)
         if held.connection.health in {"failing", "reauthorize"}:
             self._log_recovered(name)
-        self._finish(held, lambda connection: connection.completed(now).cleared_to(cleared))
+
+        def verified(connection: Connection) -> Connection:
+            complete = connection.completed(now).cleared_to(cleared)
+            return complete if names is None else complete.named(names)
+
+        self._finish(held, verified)
         return Result(Verdict.VERIFIED)
 
     # --- marking ---
@@ -847,10 +856,15 @@ def _later(newest: Newest, name: str, before: datetime) -> bool:
     return found is not None and found.obtained_at > before
 
 
-def _differ(current: Grant, found: tuple[str, ...]) -> bool:
-    if current.advertiser_ids is None:
-        return current.advertiser_count != len(found)
-    return set(current.advertiser_ids) != set(found)
+def _with_found(current: Grant, found: tuple[Advertiser, ...]) -> Grant:
+    """The grant for the ad accounts that were found, which is itself if they are those that it knows."""
+    ids = [advertiser.id for advertiser in found]
+    known = current.advertiser_ids
+    reached = set(ids)
+    if current.advertiser_count == len(ids) if known is None else set(known) == reached:
+        return current
+    kept = [id_ for id_ in known or () if id_ in reached]
+    return current.with_advertisers(list(dict.fromkeys([*kept, *ids])))
 
 
 def _describe(error: TikTokError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ class Line:
             secret is left.
         kind: `long-lived` or `expiring`; empty where there is no grant.
         advertisers: Ids, as many as the listing tells.
+        names: Advertisers' names by id, as many as the listing tells.
         more_advertisers: Whether there may be more.
         connected_at: When it was last connected.
         expires_at: End of the stored access token.
@@ -42,6 +43,7 @@ class Line:
     health: str
     kind: str = ""
     advertisers: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
     more_advertisers: bool = False
     connected_at: datetime | None = None
     expires_at: datetime | None = None
@@ -58,6 +60,7 @@ class Line:
             "health": self.health,
             "kind": self.kind or None,
             "advertiser_ids": list(self.advertisers),
+            "advertiser_names": {id_: self.names[id_] for id_ in self.advertisers if id_ in self.names},
             "more_advertisers": self.more_advertisers,
             "connected_at": _stamp(self.connected_at),
             "expires_at": _stamp(self.expires_at),
@@ -170,6 +173,7 @@ def _line(connection: Connection, now: datetime, *, refreshable: bool) -> Line:
         health=connection.health if connection.made and connection.health else "unfinished",
         kind=connection.kind,
         advertisers=ids,
+        names=connection.names,
         more_advertisers=len(",".join(ids)) > LARGEST_ADVERTISERS - _LONGEST_ID,
         connected_at=connection.connected_at,
         expires_at=connection.expires_at,

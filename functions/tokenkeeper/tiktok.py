@@ -6,7 +6,7 @@ Manager.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tokenkeeper.transport import Answer, Transport
 
 CALL_SECONDS = 25.0  # the most that one call may take
+LONGEST_NAME = 100  # characters
 SUCCESSES = {0, 20001}  # 20001: done in part
 PERMISSIONS = {
     "Read Ad Account Information": (100, 10, 1),
@@ -45,7 +46,12 @@ _OTHER_APP = "app_id is inconsistent"
 
 @dataclass(frozen=True, slots=True)
 class Advertiser:
-    """An ad account."""
+    """An ad account.
+
+    Attributes:
+        id: Its id.
+        name: Its name, fit to be shown in a line; empty where TikTok tells none.
+    """
 
     id: str
     name: str
@@ -100,7 +106,7 @@ class TikTok:
         if ids is None:
             raise TikTokSilent("TikTok's list of advertisers holds something that is no id")
         names = {str(item["advertiser_id"]): item.get("advertiser_name") for item in found}
-        return tuple(Advertiser(id_, name if isinstance(name := names[id_], str) else "") for id_ in ids)
+        return tuple(Advertiser(id_, _name(names[id_])) for id_ in ids)
 
     def check_alive(self, access_token: Secret, seconds: float = CALL_SECONDS) -> None:
         """Ask for the user behind a token, which needs no permission: it is refused only if the token is dead."""
@@ -116,6 +122,17 @@ class TikTok:
     def _get(self, path: str, query: Mapping[str, str], access_token: Secret, seconds: float) -> Mapping[str, Any]:
         headers = {"Access-Token": access_token.reveal()}
         return _data(self._transport.get(self._api_url + path, query, headers, seconds))
+
+
+def names_of(found: Iterable[Advertiser], ids: Sequence[str] | None) -> Mapping[str, str]:
+    """The names by id of the ad accounts that have one.
+
+    Args:
+        found: What TikTok listed, in an order that may change from call to call.
+        ids: Those that count, in their order; None: all, by id.
+    """
+    named = {advertiser.id: advertiser.name for advertiser in found if advertiser.name}
+    return {id_: named[id_] for id_ in ids or sorted(named) if id_ in named}
 
 
 def consent_address(authorize_url: str, app_id: str, state: str, redirect_url: str) -> str:
@@ -168,6 +185,12 @@ def _handout(data: Mapping[str, Any]) -> Handout:
 def _token(value: object) -> Secret | None:
     usable = isinstance(value, str) and 0 < len(value) <= 4096 and value.isascii() and value.isprintable()
     return Secret(value) if usable and isinstance(value, str) and " " not in value else None
+
+
+def _name(value: object) -> str:
+    words = " ".join(value.split()) if isinstance(value, str) else ""
+    printable = words if words.isprintable() else "".join(filter(str.isprintable, words))
+    return printable[:LONGEST_NAME]
 
 
 def _integer(value: object) -> int | None:

@@ -33,6 +33,13 @@ class TestDisconnect:
         assert "revokes the access of acme for 3 advertisers at TikTok" in said
         assert "tiktok-ads-token-acme and tiktok-ads-refresh-acme" in said
 
+    def test_says_whose_access_goes(self, cli: Cli, stage: Stage) -> None:
+        """Ad accounts have names, as far as they are known."""
+        stage.connected(advertisers=[f"700000000000000000{number}" for number in range(1, 6)])
+        said = cli("disconnect", "acme", "--yes").err
+        first = "Acme Shoes, Europe; Acme Shoes, North America; Acme Outlet"
+        assert f"of acme for 5 advertisers ({first} and 2 more) at TikTok" in said
+
     def test_asks(self, cli: Cli, stage: Stage) -> None:
         """In a window it asks; after a no nothing was changed, after a yes it is done."""
         payload = stage.plant("acme")

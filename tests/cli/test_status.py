@@ -63,6 +63,14 @@ class TestStatus:
         assert document["attention"] == []
         assert document["last_run"]["counts"]["connections"] == 1
 
+    def test_ad_accounts_have_names(self, cli: Cli, stage: Stage) -> None:
+        """People see the name beside the id, scripts get all names."""
+        token = stage.connected()
+        assert "Acme Shoes, Europe (7000000000000000001) +2" in cli("status").out
+        (acme,) = json.loads(cli("status", "--json").out)["connections"]
+        assert list(acme["advertiser_names"]) == token["advertiser_ids"]
+        assert acme["advertiser_names"]["7000000000000000001"] == "Acme Shoes, Europe"
+
     def test_reads_only_the_list(self, cli: Cli, stage: Stage) -> None:
         """However many connections there are, the list is all that is asked for."""
         for name in ("acme", "beta"):

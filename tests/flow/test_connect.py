@@ -161,8 +161,22 @@ class TestTheWholeWay:
         assert stage.labels() == {**shared, "holds": "token", "kind": kind, "health": "ok"}
         annotations = stage.annotations()
         ends = {"expires-at", "refresh-expires-at"} if kind == "expiring" else set()
-        assert set(annotations) == {"connected-at", "obtained-at", "advertisers", "last-link"} | ends
+        assert (
+            set(annotations)
+            == {
+                "connected-at",
+                "obtained-at",
+                "advertisers",
+                "advertiser-names",
+                "last-link",
+            }
+            | ends
+        )
         assert annotations["advertisers"] == f"{EUROPE},{AMERICA}"
+        assert json.loads(annotations["advertiser-names"]) == {
+            EUROPE: "Acme Shoes, Europe",
+            AMERICA: "Acme Shoes, North America",
+        }
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", annotations["connected-at"])
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", annotations["obtained-at"])
         assert stage.time("acme", "connected-at") >= before - timedelta(milliseconds=1)
@@ -250,6 +264,21 @@ class TestNames:
         page = text_of(browser.get("/done"))
         assert EUROPE in page
         assert "Acme Shoes" not in page
+        assert stage.annotations()["advertiser-names"] == "{}"
+        stage.run()
+        assert json.loads(stage.annotations()["advertiser-names"]) == {EUROPE: "Acme Shoes, Europe"}
+        assert len(stage.secrets.payloads(TOKEN + "acme")) == 1
+
+    def test_names_that_cannot_be_written_down_are_shown_all_the_same(self, stage: Stage) -> None:
+        """Writing them is the last and the least of it: it may fail once and holds nobody up."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        stage.secrets.add_fault(Fault("UpdateSecret", skip=1, times=1))
+        answer = browser.come_back(stage.code(advertisers=[EUROPE]), state)
+        assert answer.status_code == 303
+        assert "Acme Shoes, Europe" in text_of(browser.get("/done"))
+        assert stage.annotations()["advertiser-names"] == "{}"
+        assert stage.alerts() == []
 
 
 class TestStep1TheQuery:

@@ -306,6 +306,20 @@ class TestVerifying:
         stage.run()
         assert len(stage.secrets.payloads(TOKEN + "acme")) == 1
 
+    def test_another_name_is_written_down_and_nothing_else(self, stage: Stage) -> None:
+        """Names are for people: no new version for the pipelines, no notice, and no write where all is the same."""
+        token = stage.connected(advertisers=[EUROPE])
+        listed = [{"advertiser_id": EUROPE, "advertiser_name": "Acme Boots\n"}]
+        stage.tiktok.override_answer("advertiser_get", {"list": listed}, times=2)
+        for writes in (2, 0):  # lease and name; then nothing is new
+            stage.secrets.forget_calls()
+            assert counted(stage.run()[1]) == {"verified": 1}
+            changes = [call for call in stage.secrets.calls if call.name in {"UpdateSecret", "AddSecretVersion"}]
+            assert sum(call.resource.endswith(TOKEN + "acme") for call in changes) == writes
+            assert json.loads(stage.annotations()["advertiser-names"]) == {EUROPE: "Acme Boots"}
+        assert stage.token() == token
+        assert "connection.changed" not in stage.events()
+
     def test_a_token_without_the_permission_to_list_lives(self, stage: Stage) -> None:
         """40001 is only believed after asking for the user as well."""
         stage.approve()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tokenkeeper import clock, grant
-from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection, fitting
+from tokenkeeper.connection import LARGEST_ADVERTISERS, LARGEST_NAMES, Connection, fitting
 from unit.parts import NOON, expiring, handout, long_lived
 
 EMPTY = Connection("acme", {"connection": "acme"}, {})
@@ -28,6 +28,7 @@ class TestConnected:
             "last-link": "link-1",
             "obtained-at": "2026-11-22T12:00:00Z",
             "advertisers": "7001,7002",
+            "advertiser-names": "{}",
         }
 
     def test_annotations_of_an_expiring_grant(self) -> None:
@@ -42,7 +43,13 @@ class TestConnected:
         before = made(warned="7").needs_person("person 40105 X", NOON)
         after = before.connected(long_lived(), NOON + timedelta(days=1), "link-2")
         assert after.health == "ok"
-        assert set(after.annotations) == {"connected-at", "last-link", "obtained-at", "advertisers"}
+        assert set(after.annotations) == {
+            "connected-at",
+            "last-link",
+            "obtained-at",
+            "advertisers",
+            "advertiser-names",
+        }
         assert after.last_link == "link-2"
 
     def test_the_portals_own_link_leaves_no_link_id(self) -> None:
@@ -83,6 +90,38 @@ class TestTrouble:
         """A connection that knows when it was made keeps that."""
         later = expiring(at=NOON + timedelta(days=1))
         assert made().completed(later).connected_at == NOON
+
+
+class TestNames:
+    def test_names_are_written_down_by_id(self) -> None:
+        """Whatever is in a name comes back as it was."""
+        names = {"7001": 'Käthe\'s "Shoes"', "7002": "靴 👟"}
+        assert made().named(names).names == names
+
+    def test_as_many_as_fit(self) -> None:
+        """The annotation stays a whole object within its bounds, however many and however long the names are."""
+        names = {str(number): "靴" * 100 for number in range(50)}
+        connection = made().named(names)
+        assert len(connection.annotations["advertiser-names"].encode()) <= LARGEST_NAMES
+        assert 1 < len(connection.names) < 50
+        assert connection.names.items() <= names.items()
+        assert not connection.knows_other_names(names)
+
+    @pytest.mark.parametrize("text", ["", "nonsense", "[]", "[" * 100_000, '{"7001": 1}', '{"7001": "a\\nb"}'])
+    def test_what_was_edited_by_hand_is_as_good_as_missing(self, text: str) -> None:
+        """Nothing that no line can show is taken for a name."""
+        assert made(**{"advertiser-names": text}).names == {}
+
+    def test_where_names_were_never_written_none_are_missed(self) -> None:
+        """A connection from before there were names causes no write."""
+        assert not EMPTY.knows_other_names({"7001": "Shoes"})
+        assert EMPTY.completed(long_lived()).knows_other_names({"7001": "Shoes"})
+        assert made().knows_other_names({"7001": "Shoes"})
+
+    def test_a_reconnection_keeps_the_names_of_accounts_that_stay(self) -> None:
+        """Those that went go, too."""
+        before = made().named({"7001": "Shoes", "7009": "Gone"})
+        assert before.connected(long_lived(), NOON, "link-2").names == {"7001": "Shoes"}
 
 
 class TestEndOfLife:

@@ -56,6 +56,27 @@ class TestCalls:
         assert handout.access_token.reveal() != given.access_token
         assert simulated.spent[given.refresh_token] == 1
 
+    @pytest.mark.parametrize(
+        ("told", "name"),
+        [
+            ("Acme  Shoes\n", "Acme Shoes"),
+            ("\u202eseohS", "seohS"),
+            ("a\0\x7fb", "ab"),
+            ("靴" * 200, "靴" * 100),
+            (7, ""),
+            (None, ""),
+        ],
+        ids=["white space", "turned round", "what no page can show", "too long", "a number", "null"],
+    )
+    def test_names_of_ad_accounts_fit_into_a_line(
+        self, tiktok: TikTok, simulated: TikTokServer, told: object, name: str
+    ) -> None:
+        """Whatever somebody called an ad account, it can be shown and written down."""
+        listed = [{"advertiser_id": "7000000000000000001", "advertiser_name": told}]
+        simulated.override_answer("advertiser_get", {"list": listed})
+        (found,) = tiktok.advertisers(Secret(simulated.grant("long-lived").access_token))
+        assert found.name == name
+
     def test_a_grant_is_revoked(self, tiktok: TikTok, simulated: TikTokServer) -> None:
         """The token is dead afterwards."""
         given = simulated.grant()
