@@ -4,7 +4,7 @@ SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help sound run link status token refresh disconnect doctor deploy plan destroy test test-all bench lint format pins clean
+.PHONY: help sound run link status token refresh disconnect doctor deploy plan destroy test test-all bench year lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -63,6 +63,9 @@ test-all: test  ## the same, then the tests that take long
 
 bench: $(VENV)/ready  ## measure speed and size
 	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
+
+year: $(VENV)/ready  ## simulate a bad year of 10,000 connections, which takes an hour, and draw it
+	@PYTHONPATH=functions:infra:tests $(PY) -m reliability.year
 
 lint: sound $(VENV)/ready  ## check style, format and types
 	@$(PY) -m ruff check .

@@ -238,9 +238,10 @@ class Form(HTMLParser):
 
 @dataclass
 class Stage:
-    """Everything together."""
+    """Everything together, in a project of Google's that is named like that."""
 
     folder: Path
+    project: str = PROJECT
     canaries: Canaries = field(default_factory=Canaries)
     secrets: SecretManagerServer = field(default_factory=lambda: SecretManagerServer().start())
     tiktok: TikTokServer = field(default_factory=lambda: TikTokServer(app_id=APP_ID, app_secret=APP_SECRET).start())
@@ -256,7 +257,7 @@ class Stage:
             "PORT": str(port),
             "PYTHONPATH": str(ROOT / "functions"),
             "PYTHONWARNINGS": "default",
-            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "GOOGLE_CLOUD_PROJECT": self.project,
             "SECRET_MANAGER_EMULATOR_HOST": self.secrets.address,
             "TIKTOK_APP_ID": APP_ID,
             "TIKTOK_APP_SECRET": APP_SECRET,
@@ -384,12 +385,12 @@ class Stage:
         labels = {"managed-by": "tiktok-token-keeper", "connection": connection}
         self.secrets.create(
             TOKEN + connection,
-            project=PROJECT,
+            project=self.project,
             labels={**labels, "holds": "token", "kind": whole.kind, "health": "ok"},
             annotations=annotations,
         )
         if whole.refresh_token:
-            self.secrets.create(REFRESH + connection, project=PROJECT, labels={**labels, "holds": "refresh"})
+            self.secrets.create(REFRESH + connection, project=self.project, labels={**labels, "holds": "refresh"})
             self.secrets.add_version(REFRESH + connection, whole.refresh_payload())
         self.secrets.add_version(TOKEN + connection, whole.token_payload())
         return self.token(connection)

@@ -20,6 +20,7 @@ SCHEMA = 1
 LARGEST_PAYLOAD = 64 * 1024  # Secret Manager's limit, in bytes
 AGE_WITHOUT_LIFETIME = timedelta(hours=12)
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
+_RUNS_COME_EARLY_BY = timedelta(seconds=45)  # of one that is due in a moment, the next run would be hours late
 
 KindOfGrant = Literal["long-lived", "expiring"]
 
@@ -216,9 +217,8 @@ def due(obtained_at: datetime, expires_at: datetime | None, now: datetime) -> bo
     """Whether a grant that can be refreshed should be: past half of its token's life, or 12 hours old without one."""
     if obtained_at > now + _CLOCKS_DIFFER_BY:  # written by a clock far ahead: its dates say nothing
         return True
-    if expires_at is None:
-        return now >= obtained_at + AGE_WITHOUT_LIFETIME
-    return now >= obtained_at + (expires_at - obtained_at) / 2
+    half = AGE_WITHOUT_LIFETIME if expires_at is None else (expires_at - obtained_at) / 2
+    return now + _RUNS_COME_EARLY_BY >= obtained_at + half
 
 
 def lifetime(value: object) -> float | None:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Request, Response
 
 from tokenkeeper import clock, grant, log
 from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
 from tokenkeeper.errors import SecretMissing, SettingsError, VaultError, VaultForbidden
 from tokenkeeper.lease import TERM, Sightings
 from tokenkeeper.pacing import Pace
@@ -235,6 +236,8 @@ class _Run:
         """All that there is to do, in order; what there is nothing to do for is counted at once."""
         expiring: list[tuple[float, str, Task]] = []
         long_lived: list[Task] = []
+        due_soon: list[Task] = []  # while this run lasts: the next one may be six hours late for them
+        end_of_run = now + timedelta(seconds=self._settings.run_budget)
         for name, connection in inventory.connections.items():
             refreshable = name in inventory.refreshable
             unsaved = name in self._unsaved.grants
@@ -244,17 +247,15 @@ class _Run:
             if connection.health == "reauthorize" and not (connection.lease or unsaved):
                 self._count(name, Result(Verdict.REAUTHORIZE, attention=True))
                 continue
-            due = refreshable and (
-                self._order.force
-                or connection.obtained_at is None
-                or grant.due(connection.obtained_at, connection.expires_at, now)
-            )
+            due = refreshable and self._due(connection, now)
             task = Task(connection, refreshable, look, due)
             if not refreshable:
                 long_lived.append(task)
             elif due or look or connection.warning_due(now, refreshable=True) is not None:
                 end = connection.expires_at
                 expiring.append((end.timestamp() if end else math.inf, name, task))
+            elif self._due(connection, end_of_run):
+                due_soon.append(task)
             else:
                 self._count(name, Result(Verdict.SKIPPED))
         for name in inventory.refreshable - inventory.connections.keys():
@@ -272,9 +273,13 @@ class _Run:
             long_lived = [task for task in long_lived if task.name > after] + [
                 task for task in long_lived if task.name <= after
             ]
-        tasks = [task for _, _, task in sorted(expiring, key=lambda item: item[:2])] + long_lived
+        tasks = [task for _, _, task in sorted(expiring, key=lambda item: item[:2])] + long_lived + due_soon
         self._total = len(tasks) + sum(self._summary.counts.values())
         return tasks
+
+    def _due(self, connection: Connection, now: datetime) -> bool:
+        obtained_at = connection.obtained_at
+        return self._order.force or obtained_at is None or grant.due(obtained_at, connection.expires_at, now)
 
     # --- doing it ---
 
@@ -324,6 +329,7 @@ class _Run:
 
     def _work(self, task: Task) -> Result:
         task.tries += 1
+        task.due = task.due or (task.refreshable and self._due(task.connection, clock.now()))
         return self._renewal.work(task, last=task.tries >= _TRIES_IN_PASSING)
 
     def _collect(self, running: dict[Future[Result], Task], timeout: float | None) -> Iterable[tuple[Task, Later]]:

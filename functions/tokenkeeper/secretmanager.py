@@ -385,7 +385,8 @@ class SecretManager:
             except _GOOGLE as error:
                 ours = _translated(what, error, precondition)
             if isinstance(ours, VaultThrottled):
-                self._throttled_until = clock.monotonic() + _LONGEST_WAIT
+                # A single secret's quota is free again within a second; the project's is complained of again and again.
+                self._throttled_until = max(self._throttled_until, clock.monotonic() + min(4 * wait, _LONGEST_WAIT))
             pause = random.uniform(wait / 2, wait)  # noqa: S311 - spreads retries, guards nothing
             if not again or not isinstance(ours, VaultUnavailable) or pause >= time.remaining:
                 raise ours

@@ -105,7 +105,7 @@ variable "labels" {
 # The run that keeps the tokens working.
 
 variable "schedule" {
-  description = "When `refresh` runs, as cron. Every six hours by default: an expiring token lives 24 hours and is refreshed past half of that, so two runs in a row may fail before a reader notices. At least twice a day, so that a run that did not happen is noticed."
+  description = "When `refresh` runs, as cron. Every six hours by default: an expiring token lives 24 hours and is refreshed past half of that, so a run may fail, and the next one with it but for a second, before a reader notices. At least twice a day, so that a run that did not happen is noticed."
   type        = string
   default     = "17 */6 * * *"
   nullable    = false

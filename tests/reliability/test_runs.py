@@ -184,19 +184,6 @@ class TestBudget:
         assert set(seen) == set(names)
         assert len(seen) < 24
 
-    def test_expiring_grants_come_first_and_the_nearest_end_before_the_others(self, quick: QuickStage) -> None:
-        """With a budget for a few, those are refreshed whose tokens end first."""
-        for hours in (14, 20, 16, 22):
-            quick.plant(f"aged-{hours}", "expiring", age_hours=hours)
-        for number in range(5):
-            quick.plant(f"a{number}")
-        tokens = {quick.whole_grant(f"aged-{hours}")["refresh_token"]: hours for hours in (14, 20, 16, 22)}
-        quick.new_instances(TIKTOK_MAX_QPS="1")
-        quick.run()
-        sent = [tokens[body["refresh_token"]] for body in quick.tiktok.requests_of("refresh_token")]
-        assert sorted(sent, reverse=True) == [22, 20, 16, 14]
-        assert sent[0] in {22, 20}
-
     def test_a_limited_run_neither_follows_nor_moves_the_place(self, quick: QuickStage) -> None:
         """The place to go on from belongs to the runs over everything."""
         quick.plant("acme")

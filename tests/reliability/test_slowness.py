@@ -1,0 +1,210 @@
+"""Services that are merely slow, or hang: in a whole run, with all its calls under way at once.
+
+Most of it takes place in simulated time (`year_clock`), where a call may take half a minute; what hangs and drips on a
+real socket, and waits of real processes for each other, are at the end.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.serving import Fault
+from reliability.quick import QuickStage
+from reliability.test_store_faults import assert_new
+from reliability.year_clock import Pool
+from reliability.year_world import YearStage
+from stage import REFRESH, TOKEN
+from tokenkeeper import transport
+from tokenkeeper.disconnect import disconnect
+from tokenkeeper.errors import SecretMissing
+from tokenkeeper.renewal import STORE_SECONDS
+from tokenkeeper.tiktok import CALL_SECONDS
+
+BUDGET = 1500.0
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[YearStage]:
+    """Everything in simulated time; how slow the services are, a test decides."""
+    stage = YearStage.without_sockets(tmp_path)
+    with stage.in_place():
+        yield stage
+
+
+def planted(stage: YearStage, expiring: int, long_lived: int = 0) -> None:
+    """So many connections that are due, and so many to verify."""
+    for number in range(expiring):
+        stage.planted(f"due{number}", "expiring", 13)
+    for number in range(long_lived):
+        stage.planted(f"old{number}", "long-lived", 13)
+
+
+def assert_renewed(stage: YearStage, expiring: int) -> None:
+    """Each was refreshed, no refresh token was presented twice, and nobody holds anything."""
+    assert sorted(stage.tiktok.spent.values()) == [1] * expiring
+    assert stage.tiktok.reused == []
+    for number in range(expiring):
+        assert_new(stage, f"due{number}")
+    assert stage.events("ERROR", "CRITICAL") == []
+
+
+class TestSlowStore:
+    def test_is_waited_for(self, slow: YearStage) -> None:
+        """A Secret Manager that takes seconds for each call makes a run longer and costs nothing else."""
+        planted(slow, 3, 3)
+        slow.road.google_takes = (1.0, 2.5)
+        status, summary = slow.run()
+        assert status == 200
+        assert (summary["refreshed"], summary["verified"]) == (3, 3)
+        assert_renewed(slow, 3)
+        assert slow.events("WARNING") == []
+
+    def test_whose_answers_come_too_late(self, slow: YearStage) -> None:
+        """Where every fifth answer comes after its caller has given up, nothing is spent or stored twice."""
+        planted(slow, 4, 4)
+        slow.road.google_takes = (3.0, 11.7)
+        for _ in range(3):
+            if slow.run()[0] == 200:
+                break
+        slow.road.google_takes = (0.1, 0.1)
+        assert slow.run()[0] == 200
+        assert_renewed(slow, 4)
+        assert slow.clocks.stopwatch() < 4 * (BUDGET + STORE_SECONDS)
+        assert all(slow.secrets.states(f"{TOKEN}due{number}") == {1: "ENABLED", 2: "ENABLED"} for number in range(4))
+
+    def test_two_runs_at_once(self, slow: YearStage) -> None:
+        """Two runs of which neither sees the other's writes for seconds spend each refresh token once."""
+        planted(slow, 4)
+        slow.road.google_takes = (1.0, 2.5)
+        assert [status for status, _ in slow.run_twice()] == [200, 200]
+        assert_renewed(slow, 4)
+
+
+class TestSlowTikTok:
+    def test_costs_no_turns(self, slow: YearStage) -> None:
+        """However long TikTok takes to answer, a run makes its calls as fast as it may."""
+        planted(slow, 0, 200)
+        slow.road.tiktok_takes = (20.0, 20.0)
+        status, summary = slow.run()
+        assert (status, summary["verified"]) == (200, 200)
+        assert summary["seconds"] < 200 / 8 * 1.1 + 20
+
+    def test_that_hangs_ends_the_run_in_time(self, slow: YearStage) -> None:
+        """Where no call is answered, a run of long-lived tokens marks them and ends; the next one finds all well."""
+        planted(slow, 0, 40)
+        slow.road.tiktok_takes = (CALL_SECONDS + 1, CALL_SECONDS + 1)
+        status, summary = slow.run()
+        assert (status, summary["failing"]) == (200, 40)
+        assert summary["seconds"] < 2 * (CALL_SECONDS + 40 / 8 * 1.1) + 20
+        assert slow.events("ERROR", "CRITICAL") == []
+        slow.road.tiktok_takes = (0.1, 0.1)
+        assert slow.run()[1]["verified"] == 40
+        assert slow.events().count("connection.recovered") == 40
+
+    def test_that_hangs_over_the_budget(self, slow: YearStage) -> None:
+        """No connection is started after the budget, and what was started ends within two minutes."""
+        planted(slow, 40, 40)
+        slow.new_instances(RUN_BUDGET_SECONDS="60", TIKTOK_MAX_QPS="1")
+        slow.road.tiktok_takes = (CALL_SECONDS + 1, CALL_SECONDS + 1)
+        status, summary = slow.run()
+        assert status == 503
+        assert summary["remaining"] > 0
+        assert summary["seconds"] < 60 + STORE_SECONDS
+
+
+class TestCommandLine:
+    """`make disconnect` beside a run; both know of the lease."""
+
+    @staticmethod
+    def disconnecting(stage: YearStage, after: float) -> Callable[[], str]:
+        keeper = stage.instance("refresh")
+
+        def act() -> str:
+            stage.clocks.sleep(after)
+            return disconnect(keeper._vault, keeper._tiktok, keeper._settings.app_id, "due0", force=False)
+
+        return act
+
+    @pytest.mark.parametrize("after", [0.0, 0.5, 1.0, 2.0, 5.0, 15.0])
+    def test_disconnecting_during_a_run(self, slow: YearStage, after: float) -> None:
+        """Whoever comes first, in the end the grant is revoked and nothing of the connection is left."""
+        planted(slow, 1)
+        slow.road.tiktok_takes = (8.0, 8.0)
+        slow.road.google_takes = (0.3, 0.3)
+        with Pool(slow.clocks) as pool:
+            run = pool.submit(slow.run)
+            done = pool.submit(self.disconnecting(slow, after))
+        assert done.result() == "It was revoked at TikTok."
+        assert run.result()[0] == 200
+        assert all(grant.revoked for grant in slow.tiktok.grants)
+        assert not {TOKEN + "due0", REFRESH + "due0"} & set(slow.secrets.secrets())
+        assert slow.tiktok.reused == []
+        assert slow.events("ERROR", "CRITICAL") == []
+
+    def test_nothing_to_disconnect(self, slow: YearStage) -> None:
+        """A second one finds nothing more to do."""
+        planted(slow, 1)
+        self.disconnecting(slow, 0)()
+        with pytest.raises(SecretMissing):
+            self.disconnecting(slow, 0)()
+
+
+@pytest.fixture
+def impatient(quick: QuickStage, monkeypatch: pytest.MonkeyPatch) -> QuickStage:
+    """On sockets; a call to TikTok may take half a second, which is what its time is cut down to."""
+    send = transport.Transport._send
+
+    def sent(session: Any, method: str, url: str, seconds: float, **what: Any) -> transport.Answer:
+        return send(session, method, url, min(seconds, 0.5), **what)
+
+    monkeypatch.setattr(transport.Transport, "_send", staticmethod(sent))
+    return quick
+
+
+class TestOnASocket:
+    @pytest.mark.parametrize("fault", [{"do": "hold", "hold": "for ever"}, {"do": "drip", "seconds": 30.0}])
+    def test_verifications_that_never_end_hold_up_nobody(self, impatient: QuickStage, fault: dict[str, Any]) -> None:
+        """Two verifications of five hang, or drip; they are tried again, and all is well."""
+        for number in range(5):
+            impatient.plant(f"acme-{number}")
+        impatient.tiktok.add_fault(Fault("advertiser_get", times=2, **fault))
+        status, summary = impatient.run()
+        assert (status, summary["verified"]) == (200, 5)
+        assert impatient.tiktok.count("advertiser_get") == 7
+        assert impatient.news() == []
+
+    def put_off(self, stage: QuickStage, before: dict[str, Any]) -> None:
+        """What comes of a run in which no refresh ends."""
+        assert stage.run()[0] == 503
+        assert stage.token() == before
+        assert stage.news() == ["connection.faltering"]
+
+    def made_up_for(self, stage: QuickStage) -> None:
+        """What comes of the next one, in which it does."""
+        assert stage.run()[0] == 200
+        assert stage.token_calls() == 1
+        assert_new(stage)
+        assert stage.news() == ["token.refreshed", "connection.recovered"]
+
+    def test_a_refresh_that_drips(self, impatient: QuickStage) -> None:
+        """It is sent twice and then left for later, the token in place; later it is made, once."""
+        before = impatient.plant("acme", "expiring", age_hours=13)
+        impatient.tiktok.add_fault(Fault("refresh_token", times=2, do="drip", seconds=30.0))
+        self.put_off(impatient, before)
+        assert impatient.token_calls() == 2
+        self.made_up_for(impatient)
+
+    def test_a_refresh_that_hangs(self, impatient: QuickStage) -> None:
+        """The same where TikTok takes the call and never says a word."""
+        before = impatient.plant("acme", "expiring", age_hours=13)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"http://127.0.0.1:{silent.getsockname()[1]}/open_api/v1.3"
+            impatient.new_instances(TIKTOK_API_URL=address)
+            self.put_off(impatient, before)
+        impatient.new_instances(TIKTOK_API_URL=impatient.tiktok.api_url)
+        self.made_up_for(impatient)
