@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "functions" / "tokenkeeper"
-MODULES = {file.stem: ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.glob("*.py"))}
+ALONE = "reader"  # is copied out of here into pipelines, so it brings along whatever it needs
+EVERY_MODULE = {file.stem: ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.glob("*.py"))}
+MODULES = {name: tree for name, tree in EVERY_MODULE.items() if name != ALONE}
 
 
 def users(*names: str) -> set[str]:
@@ -77,9 +80,17 @@ def test_what_a_module_does_not_know(module: str, strangers: set[str]) -> None:
     assert not known & strangers
 
 
+def test_one_module_stands_alone() -> None:
+    """It imports nothing of the others, only Google's client and what that brings; and none of the others uses it."""
+    mentioned = [name.split() for name in _mentioned(EVERY_MODULE[ALONE])]
+    imported = {words[1].partition(".")[0] for words in mentioned if words[0] in {"import", "from"}}
+    assert imported - sys.stdlib_module_names == {"google", "requests"}
+    assert users(f"from tokenkeeper import {ALONE}", f"from tokenkeeper.{ALONE}") == set()
+
+
 def test_every_module_says_what_it_is_for() -> None:
     """The first line of each is a sentence about it."""
-    for name, tree in MODULES.items():
+    for name, tree in EVERY_MODULE.items():
         said = ast.get_docstring(tree)
         assert said, name
         first = said.splitlines()[0]
