@@ -4,7 +4,7 @@ SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help sound run link status token refresh disconnect doctor deploy plan destroy test test-all bench year lint format pins clean
+.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy test test-all bench year lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -13,7 +13,7 @@ target = $(if $(TARGET),--target "$$TARGET")
 tokenkeeper = PYTHONPATH=functions $(PY) -m tokenkeeper $(target)
 connection = @if [ -z "$$CONNECTION" ]; then echo "Name the connection: make $@ CONNECTION=acme" >&2; exit 2; fi
 # Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
-export CONNECTION EXPIRES TARGET
+export CONNECTION EXPIRES FOR SINCE TARGET
 
 help:  ## show this
 	@echo "TikTok Token Keeper. Targets:"
@@ -34,6 +34,10 @@ status: sound  ## show how all connections are, and what to do
 token: sound  ## print the access token of a connection, alone, for a pipe: CONNECTION=acme
 	$(connection)
 	@$(tokenkeeper) token -- "$$CONNECTION"
+
+config: sound  ## print a ready configuration of a tool (without FOR: the tools): CONNECTION=acme FOR=dlt (SINCE=2026-01-01)
+	$(connection)
+	@$(tokenkeeper) config $(if $(FOR),--for "$$FOR") $(if $(SINCE),--since "$$SINCE") -- "$$CONNECTION"
 
 refresh: sound  ## make one run now (CONNECTION="acme beta" limits it, FORCE=1 refreshes what is not due)
 	@set --; for name in $$CONNECTION; do set -- "$$@" --connection "$$name"; done; \

@@ -1,4 +1,4 @@
-"""The commands for the operator: `python -m tokenkeeper link|status|token|refresh|disconnect|doctor`.
+"""The commands for the operator: `python -m tokenkeeper link|status|token|config|refresh|disconnect|doctor`.
 
 Results go to standard output and nothing else does; what is said about them, questions and the log go to standard
 error. Exit status: 0 all is well, 1 a person is needed, 2 it could not be done.
@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,9 +29,12 @@ from tokenkeeper.settings import CONNECTION, PLACES, REFRESH, Needs
 from tokenkeeper.target import Target
 
 if TYPE_CHECKING:
+    from tokenkeeper.connection import Connection
     from tokenkeeper.disconnect import Found
+    from tokenkeeper.grant import Grant
     from tokenkeeper.refresh import Order
     from tokenkeeper.status import Line, Overview
+    from tokenkeeper.vault import Vault
 
 WELL, NEEDS_PERSON, COULD_NOT, INTERRUPTED = 0, 1, 2, 130
 _PROGRAM = "python -m tokenkeeper"
@@ -164,34 +167,60 @@ def token(target: Target, connection: str) -> int:
 
     Exit status 1: the connection needs a new authorization; the token is printed all the same.
     """
-    from tokenkeeper import grant
-
     _say_where(target)
     vault = target.vault()
-    newest = vault.newest(vault.token_id(connection), Deadline(_READ_SECONDS))
-    if newest.number == 0:
-        raise _no_connection(target, connection)
-    if newest.payload is None:
+    click.echo(_newest_grant(target, vault, connection).access_token.reveal())
+    return _verdict(_state(vault, connection), connection)
+
+
+@commands.command()
+@click.argument("connection", type=_NAME)
+@click.option("--for", "tool", metavar="TOOL", default="", help="What it is for; without it, the tools are listed.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="First day to load, like 2026-01-01, for tools that have to be told. Without it: this year's first.",
+)
+@click.pass_obj
+def config(target: Target, connection: str, tool: str, since: datetime | None) -> int:
+    """Print a ready configuration of a tool that reads CONNECTION.
+
+    It goes to standard output and may hold the access token; what to do with it, to standard error.
+
+    Exit status 1: the connection needs a new authorization; the configuration is printed all the same.
+    """
+    from tokenkeeper.configurations import TOOLS, Material, notes
+
+    if tool not in TOOLS:
+        click.echo(f"{tool[:80]!r} is none of the tools." if tool else "Say with --for which tool it is for:", err=True)
+        rows = [(name, one.is_for) for name, one in TOOLS.items()]
+        for line in terminal.table(("--for", "what it prints"), rows, terminal.width(sys.stderr)):
+            click.echo(line, err=True)
+        return COULD_NOT
+    chosen = TOOLS[tool]
+    _say_where(target)
+    needs = Needs.STORE | Needs.APP if chosen.needs_app_secret else Needs.STORE
+    vault, found = target.vault(needs), target.settings(needs)
+    newest = _newest_grant(target, vault, connection)
+    if chosen.needs_app_secret and found.app_id != newest.app_id:
         raise SettingsError(
-            f"The newest version of {vault.token_id(connection)} is disabled or destroyed: enable it again, or connect "
-            f"anew with make link CONNECTION={connection}."
+            f"TIKTOK_APP_ID is {found.app_id}, and {connection} belongs to the app {newest.app_id}: set it, and "
+            "TIKTOK_APP_SECRET, to that one."
         )
-    try:
-        access_token = grant.parse(newest.payload, connection).access_token
-    except PayloadError as error:
-        raise PayloadError(
-            f"{vault.token_id(connection)}: {error}; restore an earlier version, or connect anew with "
-            f"make link CONNECTION={connection}."
-        ) from None
-    click.echo(access_token.reveal())
-    try:
-        health = vault.connection(connection, Deadline(_READ_SECONDS)).health
-    except VaultError:
-        return WELL  # who may read tokens need not be allowed to look at secrets
-    if health == "reauthorize":
-        click.echo(f"{connection} needs a new authorization: make link CONNECTION={connection}", err=True)
-        return NEEDS_PERSON
-    return WELL
+    state = _state(vault, connection)
+    material = Material(
+        grant=newest,
+        since=since.date() if since else clock.now().date().replace(month=1, day=1),
+        names=state.names if state else {},
+        app_secret=found.app_secret,
+        project=vault.secrets.project,
+        secret_id=vault.token_id(connection),
+    )
+    click.echo(chosen.write(material), nl=False)
+    for line in notes(chosen, material):
+        click.echo(line, err=True)
+    return _verdict(state, connection)
 
 
 @commands.command()
@@ -351,6 +380,41 @@ def _no_connection(target: Target, name: str) -> KeeperError:
     shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     there_are = f"There are: {shown}." if known else f"Make it with a connect link: make link CONNECTION={name}."
     return SettingsError(f"There is no connection {name}. {there_are}")
+
+
+def _newest_grant(target: Target, vault: Vault, name: str) -> Grant:
+    """What the newest version of a connection's token secret holds, or a sentence that says why that cannot be told."""
+    from tokenkeeper import grant
+
+    newest = vault.newest(vault.token_id(name), Deadline(_READ_SECONDS))
+    if newest.number == 0:
+        raise _no_connection(target, name)
+    if newest.payload is None:
+        raise SettingsError(
+            f"The newest version of {vault.token_id(name)} is disabled or destroyed: enable it again, or connect "
+            f"anew with make link CONNECTION={name}."
+        )
+    try:
+        return grant.parse(newest.payload, name)
+    except PayloadError as error:
+        raise PayloadError(
+            f"{vault.token_id(name)}: {error}; restore an earlier version, or connect anew with "
+            f"make link CONNECTION={name}."
+        ) from None
+
+
+def _state(vault: Vault, name: str) -> Connection | None:
+    try:
+        return vault.connection(name, Deadline(_READ_SECONDS))
+    except VaultError:
+        return None  # who may read tokens need not be allowed to look at secrets
+
+
+def _verdict(state: Connection | None, name: str) -> int:
+    if state and state.health == "reauthorize":
+        click.echo(f"{name} needs a new authorization: make link CONNECTION={name}", err=True)
+        return NEEDS_PERSON
+    return WELL
 
 
 def _print_overview(found: Overview) -> None:
