@@ -19,9 +19,12 @@ from pathlib import Path
 import requests
 
 from local.serving import Fault
-from stage import PROJECT, TOKEN, Function, Stage, free_port
+from stage import APP_ID, APP_SECRET, PROJECT, TOKEN, Function, Stage, free_port
 from tokenkeeper.clock import Deadline
+from tokenkeeper.secrecy import Secret
 from tokenkeeper.secretmanager import SecretManager
+from tokenkeeper.tiktok import TikTok
+from tokenkeeper.vault import ADD_VERSIONS
 
 EMPTY = """
 import functions_framework
@@ -82,25 +85,47 @@ def first_answer(stage: Stage, source: Path) -> float:
 
 def callback(stage: Stage) -> None:
     stage.reset()
-    took, secret_calls, tiktok_calls = [], 0, 0
+    own: list[float] = []
+    price = prices(stage)
     for number in range(30):
         browser = stage.browser()
         state, code = browser.begin(stage.link(f"c{number}")), stage.code()
         stage.secrets.forget_calls()
         stage.tiktok.forget_calls()
-        took.append(timed(lambda: browser.come_back(code, state)))  # noqa: B023 - called at once
-        secret_calls, tiktok_calls = len(stage.secrets.calls), len(stage.tiktok.calls)
-    secrets = SecretManager(PROJECT, stage.secrets.address)
-    one_secret = statistics.median(timed(lambda: secrets.get(TOKEN + "c1", Deadline(10))) for _ in range(50))
-    session = requests.Session()
-    one_tiktok = statistics.median(timed(lambda: session.get(stage.tiktok.api_url + "/user/info/")) for _ in range(50))
-    session.close()
-    own = statistics.median(took[5:]) - secret_calls * one_secret - tiktok_calls * one_tiktok
+        took = timed(lambda: browser.come_back(code, state))  # noqa: B023 - called at once
+        calls = [call.name for call in (*stage.secrets.calls, *stage.tiktok.calls)]
+        own.append(took - sum(price[name] for name in calls))
     row(
-        f"callback, beside its {secret_calls} + {tiktok_calls} calls to Secret Manager and TikTok",
-        f"{own * 1000:.1f} ms",
+        f"callback, beside its {len(calls)} calls to Secret Manager and TikTok",
+        f"{statistics.median(own[5:]) * 1000:.1f} ms",
         "at most 10 ms",
     )
+
+
+def prices(stage: Stage) -> dict[str, float]:
+    """What each kind of call costs the caller, Google's client included, against the same stand-ins."""
+    secrets, tiktok = (
+        SecretManager(PROJECT, stage.secrets.address),
+        TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET)),
+    )
+    token = Secret(stage.tiktok.grant("long-lived").access_token)
+    time_ = Deadline(600)
+    names = iter(range(1000))
+
+    def update() -> None:
+        secrets.update("price", {}, {"at": str(next(names))}, "", time_)
+
+    secrets.create("price", {}, {}, time_)
+    actions: dict[str, Callable[[], object]] = {
+        "CreateSecret": lambda: secrets.create(f"price-{next(names)}", {}, {}, time_),
+        "GetSecret": lambda: secrets.get("price", time_),
+        "UpdateSecret": update,
+        "TestIamPermissions": lambda: secrets.permitted("price", [ADD_VERSIONS], time_),
+        "AddSecretVersion": lambda: secrets.add("price", b"x" * 300, time_),
+        "access_token": lambda: tiktok.exchange(Secret(stage.code())),
+        "advertiser_get": lambda: tiktok.advertisers(token),
+    }
+    return {name: statistics.median(timed(action) for _ in range(30)) for name, action in actions.items()}
 
 
 def timed(action: Callable[[], object]) -> float:
