@@ -3,8 +3,11 @@
 SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
+UV := $(VENV)-pins/bin/uv
+ENVIRONMENTS := tests/readers/environments
+READERS := $(patsubst $(ENVIRONMENTS)/%.txt,$(VENV)-readers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
 .DEFAULT_GOAL := help
-.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy test test-all bench year lint format pins clean
+.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy test test-all test-readers readers bench year lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -17,7 +20,7 @@ export CONNECTION EXPIRES FOR SINCE TARGET
 
 help:  ## show this
 	@echo "TikTok Token Keeper. Targets:"
-	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 	@echo "With link, status, refresh and doctor: JSON=1. With all that act on connections: TARGET=local or TARGET=cloud."
 	@echo "make turns every exit status but 0 into 2; cd functions && ../$(PY) -m tokenkeeper COMMAND keeps them apart."
 
@@ -60,10 +63,15 @@ destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 
 	@$(PY) infra/gcp/deploy.py destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes)
 
 test: lint  ## check the code and run the tests
-	@$(PY) -m pytest -q -n 2 -m "not slow"
+	@$(PY) -m pytest -q -n 2 -m "not slow and not readers"
 
 test-all: test  ## the same, then the tests that take long
-	@$(PY) -m pytest -q -n 2 -m slow
+	@$(PY) -m pytest -q -n 2 -m "slow and not readers"
+
+test-readers: readers  ## run every recipe of infra/readers with the real tool (READER=dlt for one)
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m readers $(if $(READER),tests/readers/test_$(subst -,_,$(READER)).py,tests/readers)
+
+readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an environment of its own
 
 bench: $(VENV)/ready  ## measure speed and size
 	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
@@ -80,14 +88,16 @@ format: sound $(VENV)/ready  ## bring the code into its format
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-pins: sound  ## write both requirements.txt anew, with the newest versions and their hashes
-	@if ! [ -x $(VENV)-pins/bin/uv ]; then $(PY) -m venv $(VENV)-pins && $(VENV)-pins/bin/python -m pip install --quiet --disable-pip-version-check uv; fi
+pins: sound $(UV)  ## write every requirements.txt anew, with the newest versions; what is deployed has hashes
 	@for folder in functions tests; do \
-	  (cd $$folder && ../$(VENV)-pins/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11 --output-file requirements.txt requirements.in) || exit 1; \
+	  (cd $$folder && ../$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11 --output-file requirements.txt requirements.in) || exit 1; \
+	done
+	@for names in $(ENVIRONMENTS)/*.in; do \
+	  $(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header --python-version 3.11 --output-file "$${names%.in}.txt" "$$names" || exit 1; \
 	done
 
-clean:  ## remove .venv and caches; stored tokens (.tokenkeeper) stay
-	@rm -rf $(VENV) $(VENV)-pins .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, its like and caches; stored tokens (.tokenkeeper) stay
+	@rm -rf $(VENV) $(VENV)-pins $(VENV)-readers .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find functions infra tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 sound: $(VENV)/run-ready
@@ -107,4 +117,17 @@ $(VENV)/run-ready: functions/requirements.txt
 
 $(VENV)/ready: $(VENV)/run-ready tests/requirements.txt
 	@if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt >&2; then echo "The test tools could not be installed: see pip's message above and run make again." >&2; exit 1; fi; \
+	touch $@
+
+$(UV): | $(VENV)/run-ready
+	@if ! { $(PY) -m venv $(VENV)-pins && $(VENV)-pins/bin/python -m pip install --quiet --disable-pip-version-check uv; } >&2; then echo "uv could not be installed: see pip's message above and run make again." >&2; rm -rf $(VENV)-pins; exit 1; fi
+
+# Not every tool supports the newest Python, so 3.11 is taken where it is at hand.
+$(VENV)-readers/%/ready: $(ENVIRONMENTS)/%.txt | $(UV) $(VENV)/ready
+	@echo "Setting up $(@D) ..." >&2; \
+	rm -rf $(@D); \
+	$(UV) venv --quiet --no-python-downloads --python 3.11 $(@D) 2>/dev/null || $(UV) venv --quiet --python $(PY) $(@D); \
+	if ! $(UV) pip install --quiet --python $(@D) --requirement $< >&2; then \
+	  echo "What $< names could not be installed with $$($(@D)/bin/python --version): see uv's message above. If a tool does not support that Python, install 3.11 beside it and run make again." >&2; rm -rf $(@D); exit 1; \
+	fi; \
 	touch $@

@@ -1,8 +1,8 @@
 """A Terraform provider that makes nothing: real Terraform can validate, plan and apply `infra/gcp` against it, offline.
 
 It speaks version 5 of Terraform's plugin protocol (tfplugin5.proto of Terraform's sources) for every resource of
-`schema.json`, takes whatever it is given, and makes up what a cloud would answer. Terraform finds it by the environment
-variable that it has for debugging providers, TF_REATTACH_PROVIDERS.
+`schema.json`, or of another file like it, takes whatever it is given, and makes up what a cloud would answer.
+Terraform finds it by the environment variable that it has for debugging providers, TF_REATTACH_PROVIDERS.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class _Provider:
             answer.resource_schemas[name].block.CopyFrom(_block(block))
         for name, block in self._schema["data"].items():
             answer.data_source_schemas[name].block.CopyFrom(_block(block))
+        for name, block in self._schema.get("ephemeral", {}).items():
+            answer.ephemeral_resource_schemas[name].block.CopyFrom(_block(block))
         return answer
 
     def PrepareProviderConfig(self, request: Any) -> Any:  # noqa: N802
@@ -84,7 +86,8 @@ class _Provider:
     def ValidateResourceTypeConfig(self, _: Any) -> Any:  # noqa: N802
         return _message("Nothing")()
 
-    ValidateDataSourceConfig = Configure = Stop = ValidateResourceTypeConfig
+    ValidateDataSourceConfig = ValidateEphemeralResourceConfig = ValidateResourceTypeConfig
+    Configure = CloseEphemeralResource = Stop = ValidateResourceTypeConfig
 
     def UpgradeResourceState(self, request: Any) -> Any:  # noqa: N802
         answer = _message("Two")()
@@ -115,6 +118,13 @@ class _Provider:
         found = self._fill(request.type_name, self._schema["data"][request.type_name], found, known=True)
         answer = _message("Two")()
         answer.value.msgpack = pack(found)
+        return answer
+
+    def OpenEphemeralResource(self, request: Any) -> Any:  # noqa: N802
+        opened = unpack(request.config.msgpack)
+        opened = self._fill(request.type_name, self._schema["ephemeral"][request.type_name], opened, known=True)
+        answer = _message("Opened")()
+        answer.result.msgpack = pack(opened)
         return answer
 
     def _fill(self, resource: str, block: dict[str, Any], value: dict[str, Value], *, known: bool) -> dict[str, Value]:
@@ -168,7 +178,10 @@ _FIELDS: dict[str, list[tuple[int, str, str]]] = {
     ],
     "Block": [(1, "version", "int64"), (2, "attributes", "Attribute*"), (3, "block_types", "NestedBlock*")],
     "Schema": [(1, "version", "int64"), (2, "block", "Block")],
-    "Schemas": [(1, "provider", "Schema"), (2, "resource_schemas", "Schema{}"), (3, "data_source_schemas", "Schema{}")],
+    "Schemas": [
+        *((1, "provider", "Schema"), (2, "resource_schemas", "Schema{}"), (3, "data_source_schemas", "Schema{}")),
+        (8, "ephemeral_resource_schemas", "Schema{}"),
+    ],
     "Config": [(1, "config", "Dynamic")],
     "Typed": [(1, "type_name", "string"), (2, "config", "Dynamic")],
     "Raw": [(1, "json", "bytes")],
@@ -179,6 +192,7 @@ _FIELDS: dict[str, list[tuple[int, str, str]]] = {
     "Two": [(1, "value", "Dynamic")],
     "Planned": [(1, "value", "Dynamic"), (5, "legacy_type_system", "bool")],
     "Applied": [(1, "value", "Dynamic"), (4, "legacy_type_system", "bool")],
+    "Opened": [(3, "result", "Dynamic")],
 }
 _REQUESTS = {
     "GetSchema": "Nothing",
@@ -192,6 +206,9 @@ _REQUESTS = {
     "PlanResourceChange": "Plan",
     "ApplyResourceChange": "Apply",
     "ReadDataSource": "Typed",
+    "ValidateEphemeralResourceConfig": "Typed",
+    "OpenEphemeralResource": "Typed",
+    "CloseEphemeralResource": "Nothing",
 }
 
 
