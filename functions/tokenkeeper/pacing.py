@@ -1,7 +1,7 @@
-"""How fast a run goes: never faster than so many calls a second, and slower while TikTok complains.
+"""How fast a process calls TikTok: never more than so many calls a second, and fewer while TikTok complains.
 
-Also tells when another connection should be started: while nobody stands in line for the next call, turns are being
-lost, however long TikTok takes to answer.
+Runs that overlap, or follow each other closely, share one pace. It also tells when another connection should be
+started: while nobody stands in line for the next call, turns are being lost, however long TikTok takes to answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_NAP = 0.5  # seconds; a pause may be made longer while somebody sleeps 
 
 
 class Pace:
-    """Spaces calls evenly over all threads."""
+    """Spaces calls evenly over all threads, and over all runs."""
 
     def __init__(self, calls_per_second: float) -> None:
         self._interval = (1.0 + _MARGIN) / calls_per_second
@@ -30,6 +30,12 @@ class Pace:
         self._paused_until = self._next
         self._state = threading.Condition()
         self._line: deque[object] = deque()  # the first has the next turn
+
+    def begin_run(self) -> None:
+        """Have hope again, whatever TikTok complained of to an earlier run; a pause that it brought still lasts."""
+        with self._state:
+            self._complaints = 0
+            self._slowness = 1.0
 
     def wait(self) -> None:
         """Return when the next call may be sent; who came first goes first."""

@@ -96,6 +96,7 @@ class Refresh:
         self._settings = settings
         self._vault = Vault(settings)
         self._tiktok = TikTok(settings.api_url, settings.app_id, settings.app_secret)
+        self._pace = Pace(settings.max_qps)
         self._unsaved = Unsaved()
 
     def answer(self, request: Request) -> Response:
@@ -123,7 +124,8 @@ class Refresh:
         Raises:
             BadRequestError: the order names a connection that does not exist.
         """
-        return _Run(self._settings, self._vault, self._tiktok, self._unsaved, order, progress).go()
+        self._pace.begin_run()
+        return _Run(self._settings, self._vault, self._tiktok, self._pace, self._unsaved, order, progress).go()
 
 
 def read_order(body: bytes) -> Order:
@@ -167,6 +169,7 @@ class _Run:
         settings: Settings,
         vault: Vault,
         tiktok: TikTok,
+        pace: Pace,
         unsaved: Unsaved,
         order: Order,
         progress: Progress,
@@ -177,7 +180,7 @@ class _Run:
         self._order = order
         self._progress = progress
         self._budget = Deadline(settings.run_budget)
-        self._pace = Pace(settings.max_qps)
+        self._pace = pace
         self._sightings = Sightings()
         self._renewal = Renewal(settings, vault, tiktok, self._pace, self._sightings, unsaved, force=order.force)
         self._summary = Summary()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -620,4 +621,16 @@ class TestTheRun:
             stage.plant(f"acme-{number}")
         status, _ = stage.run(function=stage.start("refresh", TIKTOK_MAX_QPS="20"))
         assert status == 200
+        assert stage.tiktok.max_in_window(1.0) <= 21
+
+    def test_runs_at_once_share_the_pace(self, stage: Stage) -> None:
+        """Two runs in one process, a third right after them: together they stay below the pace, too."""
+        for number in range(20):
+            stage.plant(f"acme-{number}")
+        function = stage.start("refresh", TIKTOK_MAX_QPS="20")
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda _: stage.run(function=function), range(2)))
+        answers.append(stage.run(function=function))
+        assert [status for status, _ in answers] == [200, 200, 200]
+        assert stage.tiktok.count("advertiser_get") == 60
         assert stage.tiktok.max_in_window(1.0) <= 21

@@ -130,6 +130,30 @@ class TestComplaints:
         assert not pace.hopeless
 
 
+class TestRuns:
+    def test_another_one_keeps_the_distance_to_the_last_call(self, hand_clock: HandClock) -> None:
+        """A run that begins right after another does not send its first call any sooner."""
+        pace = Pace(2)
+        sent_at(pace, hand_clock, 2)
+        pace.begin_run()
+        (first,) = sent_at(pace, hand_clock, 1)
+        assert first == pytest.approx(1, rel=0.05)
+
+    def test_another_one_has_hope_and_keeps_the_pause(self, hand_clock: HandClock) -> None:
+        """What an earlier run gave up is tried again, at the usual pace, once the pause that TikTok needs is over."""
+        pace = Pace(10)
+        for _ in range(PATIENCE):
+            pace.wait()
+            pace.complained()
+        assert pace.hopeless
+        given_up = hand_clock.monotonic()
+        pace.begin_run()
+        assert not pace.hopeless
+        times = sent_at(pace, hand_clock, 3)
+        assert times[0] == pytest.approx(given_up + 16)
+        assert times[2] - times[1] == pytest.approx(0.1, rel=0.05)
+
+
 class TestGap:
     def test_while_nobody_stands_in_line_another_may_start(self) -> None:
         """An empty line is a gap, at once."""
