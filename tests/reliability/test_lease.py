@@ -21,8 +21,11 @@ def many_due(stage: Stage, number: int) -> list[str]:
     return names
 
 
-def assert_each_spent_once(stage: Stage, names: list[str]) -> None:
-    """No refresh token was presented twice, and everybody's reader has a token that lives."""
+def assert_each_spent_once(stage: Stage, names: list[str], *, answers_in_time: bool = True) -> None:
+    """No refresh token was presented twice, and everybody's reader has a token that lives.
+
+    Each is stored once; or again on top of itself, where an answer came too late for its caller to know of the first.
+    """
     assert stage.tiktok.reused == []
     assert max(stage.tiktok.spent.values()) == 1
     for name in names:
@@ -30,7 +33,9 @@ def assert_each_spent_once(stage: Stage, names: list[str]) -> None:
         assert stage.whole_grant(name)["access_token"] == stage.token(name)["access_token"]
         assert stage.labels(name)["health"] == "ok"
         assert "lease" not in stage.annotations(name)
-        assert len(stage.secrets.payloads(TOKEN + name)) == 2
+        _, *stored = stage.secrets.payloads(TOKEN + name)
+        assert len(set(stored)) == 1
+        assert len(stored) == 1 or not answers_in_time
 
 
 class TestManyAtOnce:
@@ -53,7 +58,8 @@ class TestManyAtOnce:
         stage.tiktok.accounts.punish_reuse = True
         names = many_due(stage, 200)
         stage.secrets.set_lag(latest=2, lists=2)
-        processes = [stage.start("refresh") for _ in range(5)]
+        # A few calls a second each, so that two cores can answer fifty runs before these lose patience.
+        processes = [stage.start("refresh", TIKTOK_MAX_QPS="2", RUN_BUDGET_SECONDS="40") for _ in range(5)]
         start = threading.Barrier(50)
 
         def send(number: int) -> int:
@@ -63,8 +69,9 @@ class TestManyAtOnce:
         with ThreadPoolExecutor(50) as pool:
             statuses = list(pool.map(send, range(50)))
         assert set(statuses) <= {200, 503}
+        assert stage.run()[0] == 200  # what they did not get to
         assert stage.tiktok.count("refresh_token") == 200
-        assert_each_spent_once(stage, names)
+        assert_each_spent_once(stage, names, answers_in_time=False)
         assert stage.alerts() == []
         stage.tiktok.accounts.punish_reuse = False
 
