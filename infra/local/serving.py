@@ -254,8 +254,8 @@ class LocalServer:
         """Records a request and carries it out: the answer, and the fault that spoils its sending, if any."""
         if request.path.startswith("/_control/"):
             return None, self._control(request)
-        call = self._record(request)
-        fault, answer = self._carry_out(request, call)
+        call, generation = self._record(request)
+        fault, answer = self._carry_out(request, call, generation)
         dropped = fault is not None and fault.do == "drop"
         # Recorded before it is sent, so that whoever has the answer also finds it recorded.
         self._answered(request, call, 0 if dropped else answer.status)
@@ -265,7 +265,7 @@ class LocalServer:
         """Waits; True at once where the server is being stopped."""
         return self._stopping.wait(seconds)
 
-    def _record(self, request: Request) -> Call:
+    def _record(self, request: Request) -> tuple[Call, int]:
         name, resource = self.identify(request)
         with self._changed:
             self._numbered += 1
@@ -280,7 +280,7 @@ class LocalServer:
             self._calls[call.number] = call
             if len(self._calls) > CALLS_KEPT:
                 del self._calls[next(iter(self._calls))]
-        return call
+            return call, self._fault_generation
 
     def _answered(self, request: Request, call: Call, status: int) -> None:
         with self._changed:
@@ -291,11 +291,16 @@ class LocalServer:
             path = request.path.encode("unicode_escape").decode()
             self._log(f"{request.method} {path} {status or 'dropped'}")
 
-    def _faulty(self, call: Call, when: When) -> Fault | None:
-        """Lets delays and holds pass; the first fault that ends the call, if any."""
+    def _faulty(self, call: Call, when: When, generation: int) -> Fault | None:
+        """Lets delays and holds pass; the first fault that ends the call, if any.
+
+        Faults that were added after those of the call's arrival had been cleared are none of its business.
+        """
         position = 0
         while True:
             with self._changed:
+                if self._fault_generation != generation:
+                    return None
                 fault = None
                 while position < len(self._faults) and fault is None:
                     armed = self._faults[position]
@@ -307,13 +312,12 @@ class LocalServer:
             if fault.do == "delay":
                 self.pause(fault.seconds)
             elif fault.do == "hold":
-                self._wait_for_release(fault.hold)
+                self._wait_for_release(fault.hold, generation)
             else:
                 return fault
 
-    def _wait_for_release(self, hold: str) -> None:
+    def _wait_for_release(self, hold: str, generation: int) -> None:
         with self._changed:
-            generation = self._fault_generation
             self._held[hold] = self._held.get(hold, 0) + 1
             self._changed.notify_all()
             self._changed.wait_for(
@@ -325,9 +329,9 @@ class LocalServer:
         body = self.fault_body(fault.status) if fault.body is None else fault.body
         return Answer(fault.status, body, fault.content_type, fault.headers)
 
-    def _carry_out(self, request: Request, call: Call) -> tuple[Fault | None, Answer]:
+    def _carry_out(self, request: Request, call: Call, generation: int) -> tuple[Fault | None, Answer]:
         """The fault that shapes the sending, if any, and the answer to send."""
-        fault = self._faulty(call, "before")
+        fault = self._faulty(call, "before", generation)
         if fault is not None:
             return fault, self._fault_answer(fault)
         try:
@@ -335,7 +339,7 @@ class LocalServer:
         except Exception as error:  # noqa: BLE001 - a stand-in's own mistake has to be seen, not to hang the caller
             traceback.print_exc()
             answer = Answer(500, f"The stand-in failed: {type(error).__name__}\n".encode(), "text/plain")
-        fault = self._faulty(call, "after")
+        fault = self._faulty(call, "after", generation)
         if fault is not None and (fault.do == "answer" or fault.body is not None):
             answer = self._fault_answer(fault)
         return fault, answer

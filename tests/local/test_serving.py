@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,13 +19,18 @@ class Counter(LocalServer):
 
     effects = 0
 
+    def __init__(self, *words: Any, **more: Any) -> None:
+        super().__init__(*words, **more)
+        self.standstill = threading.Lock()  # while a test holds it, no request takes effect
+
     def identify(self, request: Request) -> tuple[str, str]:
         return request.path.rpartition("/")[2], request.path
 
     def answer(self, request: Request, call: Call) -> Answer:
         if call.name == "broken":
             raise RuntimeError("a mistake")
-        self.effects += 1
+        with self.standstill:
+            self.effects += 1
         return Answer(body={"effects": self.effects, "body": request.body.decode()})
 
 
@@ -299,6 +305,18 @@ class TestFaults:
             server.wait_held("h")
             server.clear_faults()
             assert call.result().status_code == 200
+
+    def test_leave_alone_who_came_before_they_were_cleared(self, server: Counter, get: Get) -> None:
+        """A call that was under way when the faults were cleared is spared by those that are added afterwards."""
+        server.add_fault(Fault(do="hold", hold="h"))
+        with ThreadPoolExecutor() as pool:
+            call = pool.submit(requests.get, server.url + "/a", timeout=20)
+            server.wait_held("h")
+            with server.standstill:
+                server.clear_faults()
+                server.add_fault(Fault(when="after"))
+            assert call.result().status_code == 200
+        assert get("/a").status_code == 503
 
     def test_waiting_for_a_hold_ends(self, server: Counter) -> None:
         """Waiting for a call that never comes ends in TimeoutError."""
