@@ -37,8 +37,9 @@ def due(stage: QuickStage, name: str = "acme", versions: int = 1) -> None:
     """An expiring connection past half of its life."""
     stage.plant(name, "expiring", age_hours=13)
     for secret_id in (TOKEN + name, REFRESH + name):
+        payload = stage.secrets.payloads(secret_id)[-1]
         for _ in range(versions - 1):
-            stage.secrets.add_version(secret_id, stage.secrets.payloads(secret_id)[-1])
+            stage.secrets.add_version(secret_id, payload)
 
 
 def assert_new(stage: QuickStage, name: str = "acme") -> None:
