@@ -93,12 +93,14 @@ class Fate:
 
     Attributes:
         at: The number of the call, from 1; 0 for never.
+        of: Only calls are counted whose address has this in it.
         after: Whether the call takes place first; its answer is not seen by anybody.
         calls: The calls so far.
         dead: Whether it has died.
     """
 
     at: int = 0
+    of: str = ""
     after: bool = False
     calls: int = 0
     dead: bool = False
@@ -198,9 +200,9 @@ class QuickStage(Stage):
         """Here every clock shows the same; see `later` and `clock_off_by`."""
 
     @contextmanager
-    def dying(self, at: int, *, after: bool) -> Iterator[None]:
-        """Whatever runs inside dies at that call, and its instances with it."""
-        self.fate = Fate(at, after)
+    def dying(self, at: int, of: str = "", *, after: bool) -> Iterator[None]:
+        """Whatever runs inside dies at that call (`of` these), and its instances with it."""
+        self.fate = Fate(at, of, after)
         try:
             yield
         except Died:
@@ -270,8 +272,9 @@ class QuickStage(Stage):
                 return real_send(adapter, request, *args, **more)
             if fate.dead:
                 raise Died
-            fate.calls += 1
-            if fate.calls == fate.at:
+            counts = fate.of in (request.url or "")
+            fate.calls += counts
+            if counts and fate.calls == fate.at:
                 fate.dead = True
                 if fate.after:
                     real_send(adapter, request, *args, **more).close()
