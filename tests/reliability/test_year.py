@@ -118,15 +118,16 @@ class TestYear:
 class TestCommand:
     def test_writes_numbers_and_picture(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """`make year` leaves both files, and prints the table for the README."""
+        folder = tmp_path / "not" / "there"
         few = ["--connections", "4", "--days", "4", "--expiring-one-in", "2"]
-        assert year.main([*few, "--into", str(tmp_path)]) == 0
-        told = json.loads((tmp_path / "year.json").read_text())
+        assert year.main([*few, "--into", str(folder)]) == 0
+        told = json.loads((folder / "year.json").read_text())
         assert (told["connections"], told["expiring"]) == (4, 2)
         assert capsys.readouterr().out.strip() == table(told)
-        drawn = (tmp_path / "year.svg").read_text()
-        (tmp_path / "year.svg").unlink()
-        assert year.main(["--again", "--into", str(tmp_path)]) == 0
-        assert (tmp_path / "year.svg").read_text() == drawn == draw(told)
+        drawn = (folder / "year.svg").read_text()
+        (folder / "year.svg").unlink()
+        assert year.main(["--again", "--into", str(folder)]) == 0
+        assert (folder / "year.svg").read_text() == drawn == draw(told)
         assert ET.fromstring(drawn).tag.endswith("svg")
 
 

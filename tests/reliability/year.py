@@ -27,6 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, default=FOLDER, help="folder for year.json and year.svg")
     parser.add_argument("--again", action="store_true", help="only draw anew what is in year.json")
     given = parser.parse_args(words)
+    given.into.mkdir(parents=True, exist_ok=True)
     if not given.again:
         year = told(given.connections, given.days, given.expiring_one_in)
         (given.into / "year.json").write_text(written(year))
