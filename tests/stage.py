@@ -147,8 +147,9 @@ class Function:
 
     def kill(self) -> None:
         """SIGKILL, to the server and its worker alike."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
         self._listener.join(10)
 
     def stop(self) -> None:
@@ -466,7 +467,7 @@ class Stage:
     def reset(self) -> None:
         """Make everything as it was at the beginning."""
         for function in self._more:
-            function.stop()
+            function.kill()  # a server that ends politely takes seconds
         self._more.clear()
         for function in self._running.values():
             function.forget()
