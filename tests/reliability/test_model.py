@@ -239,7 +239,7 @@ class Keeper(RuleBasedStateMachine):
             assert annotations["obtained-at"] == token["obtained_at"]
             if labels["kind"] == "expiring":
                 assert self.stage.whole_grant(name)["access_token"] == token["access_token"]
-                known.may_be_lost = False
+                known.may_be_lost = self._refresh_token(name) in self.orphans  # found out when it is due
             else:
                 assert REFRESH + name not in self.stage.secrets.secrets()
 
