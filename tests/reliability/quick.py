@@ -200,11 +200,11 @@ class QuickStage(Stage):
         """Here every clock shows the same; see `later` and `clock_off_by`."""
 
     @contextmanager
-    def dying(self, at: int, of: str = "", *, after: bool) -> Iterator[None]:
+    def dying(self, at: int, of: str = "", *, after: bool) -> Iterator[Fate]:
         """Whatever runs inside dies at that call (`of` these), and its instances with it."""
         self.fate = Fate(at, of, after)
         try:
-            yield
+            yield self.fate
         except Died:
             pass
         finally:
@@ -267,18 +267,18 @@ class QuickStage(Stage):
         stand_ins = (self.secrets.url, self.tiktok.url)
 
         def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
-            fate = self.fate
-            if not (request.url or "").startswith(stand_ins):
+            fate, url = self.fate, request.url or ""
+            if not url.startswith(stand_ins):
                 return real_send(adapter, request, *args, **more)
             if fate.dead:
                 raise Died
-            counts = fate.of in (request.url or "")
-            fate.calls += counts
-            if counts and fate.calls == fate.at:
-                fate.dead = True
-                if fate.after:
-                    real_send(adapter, request, *args, **more).close()
-                raise Died
+            if fate.of in url:
+                fate.calls += 1
+                if fate.calls == fate.at:
+                    fate.dead = True
+                    if fate.after:
+                        real_send(adapter, request, *args, **more).close()
+                    raise Died
             return real_send(adapter, request, *args, **more)
 
         def event(severity: str, name: str, message: str, **fields: log.Field) -> None:

@@ -184,9 +184,9 @@ class Keeper(RuleBasedStateMachine):
 
     def _run_and_die(self, at: int, of: str = "", *, after: bool, force: bool) -> None:
         refreshed = self._refreshed()
-        with self.stage.dying(at, of, after=after):
+        with self.stage.dying(at, of, after=after) as fate:
             self.stage.run({"force": True} if force else None)
-        self.died = True
+        self.died = fate.dead
         self._look_for_losses(refreshed)
 
     # --- what has to hold ---
@@ -315,4 +315,4 @@ def test_the_promises_hold_in_ten_thousand_steps(quick: QuickStage, half: int) -
     """The same over at least ten thousand steps, in two halves; MODEL_EXAMPLES makes each more."""
     seen = check(quick, int(os.environ.get("MODEL_EXAMPLES", "120")), 50, chance=half)
     assert seen["steps"] >= 5_000
-    assert min(seen[event] for event in ("connection.stored", "token.refreshed", "secret.rebuilt", "orphans")) > 10
+    assert min(seen[event] for event in ("connection.stored", "token.refreshed", "secret.rebuilt", "orphans")) > 12
