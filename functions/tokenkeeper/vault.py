@@ -327,6 +327,15 @@ class Vault:
             VaultError: `SecretChanged` or `SecretExists` if another run wrote in the same moment, which is as good.
         """
         try:
+            self._note(facts, time)
+        except (SecretExists, SecretChanged):
+            found = self.secrets.get(self.keeper_id, time).annotations
+            if any(found.get(key, "") != value for key, value in facts.items()):
+                raise
+            # This very call took place, and its answer was lost.
+
+    def _note(self, facts: Mapping[str, str], time: Deadline) -> None:
+        try:
             secret = self.secrets.get(self.keeper_id, time)
         except SecretMissing:
             facts = {key: value for key, value in facts.items() if value}

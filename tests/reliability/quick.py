@@ -23,12 +23,13 @@ from requests.adapters import HTTPAdapter
 from werkzeug.test import Client
 
 from canaries import Canaries
-from stage import Browser, Stage
+from stage import REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock, log, settings
 from tokenkeeper.connect import Connect
 from tokenkeeper.refresh import Refresh
 
 BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
+_USUAL = {"run.finished", "connection.begun"}
 _SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
 
 
@@ -104,6 +105,24 @@ class Fate:
     after: bool = False
     calls: int = 0
     dead: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The four things that matter after any trouble.
+
+    Attributes:
+        stored: Which grant both secrets hold: `old`, the one that was there first; `new`, the one that TikTok holds for
+            good; `half` where the refresh secret has that and the token secret not yet; `broken` for anything else.
+        health: The connection's state.
+        token_calls: How often TikTok was asked to make a token since this was asked last.
+        events: What was logged since then, with severities, without what every run says.
+    """
+
+    stored: str
+    health: str
+    token_calls: int
+    events: tuple[str, ...]
 
 
 class Ears:
@@ -236,9 +255,37 @@ class QuickStage(Stage):
 
     def news(self) -> list[str]:
         """The names of what was logged since this was asked last, without what every run says."""
-        found = [name for name in self.events() if name not in {"run.finished", "connection.begun"}]
+        return [said.partition(" ")[2] for said in self.told()]
+
+    def told(self) -> list[str]:
+        """The same with severities."""
+        found = [f"{entry['severity']} {entry['event']}" for entry in self.entries() if entry["event"] not in _USUAL]
         self.ears.lines.clear()
         return found
+
+    def outcome(self, connection: str = "acme") -> Outcome:
+        """What came of whatever happened; no lease may be left behind."""
+        annotations = self.annotations(connection)
+        assert "lease" not in annotations
+        health = self.labels(connection)["health"]
+        assert ("failing-since" in annotations) == ("last-error" in annotations) == (health != "ok")
+        return Outcome(self._stored(connection), health, self.token_calls(), tuple(self.told()))
+
+    def _stored(self, connection: str) -> str:
+        tokens, grants = self.secrets.payloads(TOKEN + connection), self.secrets.payloads(REFRESH + connection)
+        if set(tokens) == {tokens[0]} and set(grants) == {grants[0]}:
+            return "old"
+        try:
+            token, whole = json.loads(tokens[-1]), json.loads(grants[-1])
+        except ValueError:
+            return "broken"
+        given = (whole["access_token"], whole["refresh_token"])
+        if given not in {(one.access_token, one.refresh_token) for one in self.tiktok.grants if not one.revoked}:
+            return "broken"
+        if token["access_token"] != whole["access_token"]:
+            return "half" if tokens[-1] == tokens[0] else "broken"
+        assert self.annotations(connection)["obtained-at"] == token["obtained_at"]
+        return "new"
 
     def token_calls(self) -> int:
         """How often TikTok was asked to make a token since this was asked last."""

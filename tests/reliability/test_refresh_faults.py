@@ -207,9 +207,7 @@ def test_one_run_when(quick: QuickStage, case: Case) -> None:
     status, summary = quick.run()
     assert status == case.status
     assert quick.tiktok.count("refresh_token") == case.calls
-    assert [
-        f"{entry['severity']} {entry['event']}" for entry in quick.entries() if entry["event"] != "run.finished"
-    ] == list(case.events)
+    assert quick.told() == list(case.events)
     assert len(quick.secrets.payloads(TOKEN + "acme")) == len(quick.secrets.payloads(REFRESH + "acme")) == case.stored
     annotations = quick.annotations()
     assert quick.labels()["health"] == case.health

@@ -109,8 +109,7 @@ def test_verifying_a_long_lived_grant_when(quick: QuickStage, case: Case) -> Non
     assert quick.secrets.payloads(TOKEN + "acme") == before
     assert quick.labels()["health"] == case.health
     assert "lease" not in quick.annotations()
-    told = [f"{entry['severity']} {entry['event']}" for entry in quick.entries() if entry["event"] != "run.finished"]
-    assert tuple(told) == case.events
+    assert tuple(quick.told()) == case.events
     writes = [name for name in quick.writes() if name != "CreateSecret"]
     assert writes == ([] if case.health == "ok" else ["UpdateSecret", "UpdateSecret"])
 
