@@ -9,8 +9,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from stage import ROOT, Stage
+from warm import Process
 
 SECONDS = 60
 
@@ -43,17 +45,14 @@ class Cli:
         (self.state / "current").write_text(place + "\n")
 
     def __call__(self, *words: str, typed: str | None = None, **changes: str | None) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "tokenkeeper", *words],
-            env=self.environment(**changes),
-            cwd=ROOT / "functions",
-            input=typed or "",
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        return self._heard(words, Done(done.returncode, done.stdout, done.stderr))
+        with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+            given.write((typed or "").encode())
+            given.seek(0)
+            process = self._begun(words, self.environment(**changes), (given.fileno(), out.fileno(), err.fileno()))
+            status = process.wait(SECONDS)
+            out.seek(0)
+            err.seek(0)
+            return self._heard(words, Done(status, out.read().decode(), err.read().decode()))
 
     def started(self, *words: str, **changes: str | None) -> subprocess.Popen[str]:
         """The same, and not waited for."""
@@ -70,31 +69,27 @@ class Cli:
         """The same in a window; what is typed is typed at the first question. All output is in `out`."""
         environment = self.environment(TERM="xterm", COLUMNS=str(columns), LINES="24", **changes)
         ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [sys.executable, "-m", "tokenkeeper", *words],
-            env=environment,
-            cwd=ROOT / "functions",
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        ) as process:
-            os.close(theirs)
-            said = b""
-            while select.select([ours], [], [], SECONDS)[0]:
-                try:
-                    piece = os.read(ours, 65_536)
-                except OSError:  # the other side is closed
-                    break
-                if not piece:
-                    break
-                said += piece
-                if typed and b"[y/N]" in said:
-                    os.write(ours, typed.encode())
-                    typed = ""
-            status = process.wait(SECONDS)
+        process = self._begun(words, environment, (theirs, theirs, theirs))
+        os.close(theirs)
+        said = b""
+        while select.select([ours], [], [], SECONDS)[0]:
+            try:
+                piece = os.read(ours, 65_536)
+            except OSError:  # the other side is closed
+                break
+            if not piece:
+                break
+            said += piece
+            if typed and b"[y/N]" in said:
+                os.write(ours, typed.encode())
+                typed = ""
+        status = process.wait(SECONDS)
         os.close(ours)
         return self._heard(words, Done(status, said.decode().replace("\r\n", "\n"), ""))
+
+    @staticmethod
+    def _begun(words: tuple[str, ...], environment: dict[str, str], streams: tuple[int, int, int]) -> Process:
+        return Process(["tokenkeeper", *words], environment, ROOT / "functions", streams)
 
     def _heard(self, words: tuple[str, ...], done: Done) -> Done:
         self.stage.canaries.hear(f"what {words[:1]} says", done.err)

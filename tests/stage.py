@@ -32,6 +32,7 @@ from local.tiktok import TikTokServer
 from tokenkeeper import clock, grant
 from tokenkeeper.links import Signer
 from tokenkeeper.secrecy import Secret
+from warm import Process
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "test-project"
@@ -48,7 +49,13 @@ class Function:
     """One of the two functions under the real functions-framework, in a process of its own."""
 
     def __init__(
-        self, target: str, environment: Mapping[str, str], canaries: Canaries, clock_file: Path | None
+        self,
+        target: str,
+        environment: Mapping[str, str],
+        canaries: Canaries,
+        clock_file: Path | None,
+        *,
+        warm: bool = False,
     ) -> None:
         self.target = target
         self.port = int(environment["PORT"])
@@ -58,25 +65,24 @@ class Function:
         self._heard = threading.Condition()
         self._canaries = canaries
         source = ROOT / ("functions/main.py" if clock_file is None else "tests/clocked_main.py")
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "functions_framework",
-                "--target",
-                target,
-                "--source",
-                str(source),
-                "--host",
-                "127.0.0.1",
-            ],
-            env={**environment, **({} if clock_file is None else {"TEST_CLOCK_FILE": str(clock_file)})},
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,  # so that a kill takes the server's worker along
-        )
+        words = ["functions_framework", "--target", target, "--source", str(source), "--host", "127.0.0.1"]
+        environment = {**environment, **({} if clock_file is None else {"TEST_CLOCK_FILE": str(clock_file)})}
+        ours, theirs = os.pipe()
+        self.process: subprocess.Popen[bytes] | Process
+        if warm:
+            with open(os.devnull) as nothing:  # noqa: PTH123
+                self.process = Process(words, environment, ROOT, (nothing.fileno(), theirs, theirs))
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                env=environment,
+                cwd=ROOT,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,  # so that a kill takes the server's worker along
+            )
+        os.close(theirs)
+        self._output = open(ours, encoding="utf-8")  # noqa: SIM115, PTH123
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -94,8 +100,7 @@ class Function:
         raise RuntimeError(f"{self.target} does not answer: {self.lines}")
 
     def _listen(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as lines:
+        with self._output as lines:
             for line in lines:
                 with self._heard:
                     self.lines.append(line.rstrip("\n"))
@@ -275,7 +280,8 @@ class Stage:
 
     def start(self, target: str, **changes: str | None) -> Function:
         """Start one more function, with other settings; it is stopped after the test."""
-        function = Function(target, self.environment(free_port(), **changes), self.canaries, self._clock_file)
+        environment = self.environment(free_port(), **changes)
+        function = Function(target, environment, self.canaries, self._clock_file, warm=True)
         self._more.append(function)
         return function.wait_ready()
 
