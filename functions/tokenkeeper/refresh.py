@@ -20,7 +20,17 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import SecretMissing, SettingsError, VaultError, VaultForbidden
 from tokenkeeper.lease import TERM, Sightings
 from tokenkeeper.pacing import Pace
-from tokenkeeper.renewal import Later, Renewal, Result, RunStoppedError, Task, TryLaterError, Unsaved, Verdict
+from tokenkeeper.renewal import (
+    TOKEN_NEARLY_OVER,
+    Later,
+    Renewal,
+    Result,
+    RunStoppedError,
+    Task,
+    TryLaterError,
+    Unsaved,
+    Verdict,
+)
 from tokenkeeper.settings import CONNECTION, Settings
 from tokenkeeper.tiktok import CALL_SECONDS, TikTok
 from tokenkeeper.vault import Inventory, Vault
@@ -98,6 +108,7 @@ class Refresh:
         self._tiktok = TikTok(settings.api_url, settings.app_id, settings.app_secret)
         self._pace = Pace(settings.max_qps)
         self._unsaved = Unsaved()
+        self._behind: set[str] = set()  # the connections that an alert of being behind named
 
     def answer(self, request: Request) -> Response:
         """Answer one request. Never raises: a defect ends in a 500 and a log entry."""
@@ -125,7 +136,8 @@ class Refresh:
             BadRequestError: the order names a connection that does not exist.
         """
         self._pace.begin_run()
-        return _Run(self._settings, self._vault, self._tiktok, self._pace, self._unsaved, order, progress).go()
+        run = _Run(self._settings, self._vault, self._tiktok, self._pace, self._unsaved, self._behind, order, progress)
+        return run.go()
 
 
 def read_order(body: bytes) -> Order:
@@ -171,12 +183,14 @@ class _Run:
         tiktok: TikTok,
         pace: Pace,
         unsaved: Unsaved,
+        behind: set[str],
         order: Order,
         progress: Progress,
     ) -> None:
         self._settings = settings
         self._vault = vault
         self._unsaved = unsaved
+        self._known_behind = behind
         self._order = order
         self._progress = progress
         self._budget = Deadline(settings.run_budget)
@@ -188,6 +202,7 @@ class _Run:
         self._overdue = False
         self._stopped: RunStoppedError | None = None
         self._away = 0
+        self._behind: dict[str, str] = {}  # connections whose token ends before long, and why they were not come to
         self._resume_after: str | None = None  # not known yet
         self._next_expiry: int | None = None
 
@@ -199,6 +214,7 @@ class _Run:
             self._resume_after = inventory.resume_after
             self._work_through(self._plan(inventory, started))
             self._tell_of_other_apps()
+            self._tell_of_being_behind(inventory.connections)
         except VaultForbidden as error:
             self._stop(RunStoppedError("may_not_list", f"{error} Grant this service account its roles again."))
         except SettingsError as error:
@@ -311,7 +327,7 @@ class _Run:
                 again += self._collect(running, timeout=0)
             if self._over:
                 began_all = False
-                self._leave(task)
+                self._leave(task, self._why_over())
                 continue
             if first and not task.refreshable:
                 self._resume_after = task.name
@@ -349,7 +365,7 @@ class _Run:
                 self._away = self._away + 1 if later.why is Later.STORE else 0
             except RunStoppedError as error:
                 self._stop(error)
-                self._leave(task)
+                self._leave(task, str(error))
             except Exception as error:  # noqa: BLE001 - one connection's trouble is its own, a defect included
                 log.defect(error, connection=task.name)
                 self._count(task.name, Result(Verdict.FAILING, overdue=task.due, attention=True))
@@ -370,9 +386,10 @@ class _Run:
         if worth and not self._over:
             return True
         if why is Later.BUSY:
+            self._note_if_behind(task, why.value)
             self._count(task.name, Result(Verdict.SKIPPED, overdue=task.due))
         else:
-            self._leave(task)
+            self._leave(task, why.value)
         return False
 
     def _waits_for_holder(self, task: Task) -> bool:
@@ -386,10 +403,16 @@ class _Run:
         """Whether no new connection may be started."""
         return self._budget.over or self._stopped is not None or self._pace.hopeless or self._away >= _STORE_AWAY
 
+    def _why_over(self) -> str:
+        if self._pace.hopeless:
+            return Later.THROTTLED.value
+        return Later.STORE.value if self._away >= _STORE_AWAY else "the run's budget was over"
+
     # --- what came of it ---
 
-    def _leave(self, task: Task) -> None:
+    def _leave(self, task: Task, why: str) -> None:
         """Count what this run does not come to; what was cut off while connecting is no connection yet."""
+        self._note_if_behind(task, why)
         self._count(task.name, Result(Verdict.REMAINING if task.connection.made else Verdict.NO_CONNECTION))
 
     def _count(self, name: str, result: Result) -> None:
@@ -412,6 +435,29 @@ class _Run:
                 "connection.other_app",
                 f"{len(names)} connections were made with another app than TIKTOK_APP_ID and are left alone. Set the "
                 "app they belong to, or connect them anew.",
+                connections=names,
+            )
+
+    def _note_if_behind(self, task: Task, why: str) -> None:
+        """Keep in mind a token that ends before long and was not refreshed, though its connection is not failing."""
+        end = task.connection.expires_at
+        if task.due and end is not None and end - clock.now() < TOKEN_NEARLY_OVER:
+            self._behind[task.name] = why
+
+    def _tell_of_being_behind(self, seen: Collection[str]) -> None:
+        """Alert of tokens that end because of what no connection is to blame for; once, as far as memory goes."""
+        if self._stopped:  # that alert is about all of them
+            return
+        names = sorted(self._behind.keys() - self._unsaved.alerted)
+        new = set(names) - self._known_behind
+        self._known_behind.difference_update(seen)
+        self._known_behind.update(names)
+        if new:
+            log.event(
+                "ERROR",
+                "run.behind",
+                f"{len(names)} expiring tokens have less than three hours left, and this run could not refresh them: "
+                f"{'; '.join(sorted({self._behind[name] for name in names}))}. Every run tries again.",
                 connections=names,
             )
 

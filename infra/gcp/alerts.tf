@@ -83,6 +83,21 @@ locals {
         If the app was changed by mistake, set `tiktok_app_id` back and run `make deploy`. If it was meant, connect each anew: `make link CONNECTION=…`.
       EOT
     }
+    behind = {
+      title    = "tokens are about to end"
+      severity = "ERROR"
+      filter   = "metric.type=\"${local.counter_type["behind"]}\" AND resource.type=\"cloud_run_revision\""
+      by       = []
+      minutes  = 5
+      above    = 0
+      text     = <<-EOT
+        Expiring tokens have less than three hours left, and a run could not refresh them, though nothing is wrong with them. The entry names them and says why: ${local.logs_address}, event `run.behind`.
+
+        - TikTok gets too many calls: pipelines use the app's quota up. Slow them down, or lower `tiktok_max_qps`, then `make refresh`.
+        - Secret Manager is away: https://status.cloud.google.com, and `make doctor` for quotas. Every run tries again.
+        - The run's budget was over: there are more connections than a run gets through. Raise `tiktok_max_qps`, if the app may call more often, or run more often (`schedule`).
+      EOT
+    }
     stopped = {
       title    = "the token keeper cannot work"
       severity = "CRITICAL"

@@ -38,6 +38,11 @@ locals {
       filter      = "${local.log_of.refresh} AND jsonPayload.event=\"connection.other_app\""
       labels      = {}
     }
+    behind = {
+      description = "Runs that could not refresh tokens with less than three hours left."
+      filter      = "${local.log_of.refresh} AND jsonPayload.event=\"run.behind\""
+      labels      = {}
+    }
     stopped = {
       description = "What stops a function for all connections alike: wrong settings, missing permissions, a defect."
       filter      = "${local.log_of.both} AND jsonPayload.event=(\"run.stopped\" OR \"settings.invalid\" OR \"defect\")"

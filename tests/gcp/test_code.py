@@ -113,6 +113,12 @@ def other_app(stage: Stage) -> None:
     stage.run(function=stage.start("refresh", TIKTOK_APP_ID="7000000000000000009"))
 
 
+def run_behind(stage: Stage) -> None:
+    stage.plant("acme", "expiring", age_hours=22)
+    stage.tiktok.fail_next("*", 40100, times=None)
+    stage.run()
+
+
 def run_stopped(stage: Stage) -> None:
     stage.plant("acme")
     stage.tiktok.fail_next("*", 40101, times=None)
@@ -129,6 +135,7 @@ EVENTS: dict[str, tuple[str, Callable[[Stage], None]]] = {
     "connection.failing": ("refresh", failing),
     "secret.unreadable": ("refresh", unreadable),
     "connection.other_app": ("refresh", other_app),
+    "run.behind": ("refresh", run_behind),
     "run.stopped": ("refresh", run_stopped),
 }
 

@@ -176,6 +176,67 @@ def test_an_expiring_token_that_cannot_be_refreshed_is_alerted_of_three_hours_be
     assert quick.news() == []
 
 
+def complains(stage: QuickStage) -> None:
+    refused_with(40100)(stage)
+
+
+def takes_no_lease(stage: QuickStage) -> None:
+    stage.secrets.add_fault(Fault("UpdateSecret", resource=TOKEN, times=None))
+
+
+def takes_no_token(stage: QuickStage) -> None:
+    """The refresh secret has the new grant; the secret that is read does not."""
+    stage.secrets.add_fault(Fault("AddSecretVersion", resource=TOKEN, times=None))
+
+
+BEHIND = {
+    "TikTok gets too many calls": complains,
+    "Secret Manager lets nobody hold the connection": takes_no_lease,
+    "Secret Manager does not take the token": takes_no_token,
+}
+
+
+@pytest.mark.parametrize("begin", BEHIND.values(), ids=list(BEHIND))
+def test_no_token_ends_unheard_of_because_of_what_its_connection_is_not_to_blame_for_as_when(
+    quick: QuickStage, begin: Act
+) -> None:
+    """One alert names it while three hours are left, however often the run comes; then the run goes through."""
+    quick.plant("acme", "expiring")
+    quick.later(hours=12, minutes=5)
+    begin(quick)
+    for _ in range(9):
+        assert quick.run()[0] == 503
+        assert quick.news() == []
+        quick.later(hours=1)
+    for events in (["run.behind"], [], []):
+        assert quick.run()[0] == 503
+        behind = [entry["connections"] for entry in quick.entries() if entry["event"] == "run.behind"]
+        assert behind == [["acme"] for _ in events]
+        assert quick.news() == events
+        assert quick.labels()["health"] == "ok"
+        quick.later(minutes=10)
+    quiet(quick)
+    assert quick.run()[0] == 200
+    assert set(quick.news()) <= {"token.refreshed"}
+    assert quick.tiktok.is_alive(quick.token()["access_token"])
+    assert quick.run()[0] == 200
+    assert quick.news() == []
+
+
+def test_what_a_run_has_no_time_for_is_alerted_of_before_it_ends(quick: QuickStage) -> None:
+    """Tokens for which the budget was too short are named together, and once; each run gets to some of them."""
+    for number in range(9):
+        quick.plant(f"acme-{number}", "expiring", age_hours=22)
+    quick.new_instances(TIKTOK_MAX_QPS="0.5", RUN_BUDGET_SECONDS="3")
+    named: list[str] = []
+    while quick.run()[0] == 503:
+        told = [entry for entry in quick.entries() if entry["event"] == "run.behind"]
+        named += [name for entry in told for name in entry["connections"]]
+        quick.ears.lines.clear()
+    assert len(named) > 2
+    assert len(set(named)) == len(named)
+
+
 def test_an_app_that_is_refused_stops_the_run_and_the_next_that_goes_through_says_so(quick: QuickStage) -> None:
     """One alert a run for all connections together; afterwards the run's own entry says that it went through."""
     quick.plant("acme", "expiring", age_hours=13)
