@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -36,7 +36,7 @@ DAY = 24.0
 names = st.sampled_from(NAMES)
 kinds = st.sampled_from(KINDS)
 points = st.integers(1, 16)
-positions = st.integers(0, len(NAMES) - 1)  # among those that a rule has a choice of
+positions = st.integers(0, len(NAMES) - 1)  # among those that there are
 
 
 @dataclass
@@ -116,7 +116,6 @@ class Keeper(RuleBasedStateMachine):
         self._run_and_die(at, after=after, force=force)
 
     @rule(at=st.integers(1, 3), after=st.booleans())
-    @precondition(lambda self: any(map(self._refresh_token, NAMES)))
     def die_where_a_token_is_spent(self, at: int, after: bool) -> None:
         """Chance alone hardly ever kills there."""
         self._run_and_die(at, "/refresh_token/", after=after, force=True)
@@ -132,14 +131,13 @@ class Keeper(RuleBasedStateMachine):
         self.stage.later(hours=hours)
 
     @rule(which=positions)
-    @precondition(lambda self: self.known)
     def cancel(self, which: int) -> None:
         """The advertiser takes the access back."""
-        name = sorted(self.known)[which % len(self.known)]
-        for given in self.stage.tiktok.grants:
-            if given.access_token in self._tokens_of(name):
-                self.stage.tiktok.revoke(given.access_token)
-        self.known[name].cancelled = True
+        for name in _chosen(self.known, which):
+            for given in self.stage.tiktok.grants:
+                if given.access_token in self._tokens_of(name):
+                    self.stage.tiktok.revoke(given.access_token)
+            self.known[name].cancelled = True
 
     @rule(call=st.sampled_from(CALLS), status=st.sampled_from([503, 429]), times=st.integers(1, 4))
     def secret_manager_stumbles(self, call: str, status: int, times: int) -> None:
@@ -162,12 +160,11 @@ class Keeper(RuleBasedStateMachine):
         self.disturbed = self.disturbed or bool(latest or lists)
 
     @rule(which=positions)
-    @precondition(lambda self: self._rebuildable())
     def edit_by_hand(self, which: int) -> None:
         """Somebody breaks the token secret of an expiring grant."""
-        names = self._rebuildable()
-        self.stage.secrets.add_version(TOKEN + names[which % len(names)], b"oops")
-        self.disturbed = True
+        for name in _chosen(self._rebuildable(), which):
+            self.stage.secrets.add_version(TOKEN + name, b"oops")
+            self.disturbed = True
 
     @rule()
     def all_is_quiet_again(self) -> None:
@@ -266,7 +263,7 @@ class Keeper(RuleBasedStateMachine):
         """Whose token secret can be made anew from the refresh secret."""
         return [
             name
-            for name in sorted(self.known)
+            for name in self.known
             if self.stage.labels(name).get("kind") == "expiring" and self._newest(REFRESH + name)
         ]
 
@@ -293,6 +290,15 @@ class Keeper(RuleBasedStateMachine):
             token = self._refresh_token(name)
             if token is not None and token not in current:
                 known.may_be_lost = True
+
+
+def _chosen(names: Iterable[str], which: int) -> list[str]:
+    """One of them, or none where there is none.
+
+    It is no precondition that there is one: what threads did decides that, and hypothesis wants to repeat a story.
+    """
+    there = sorted(names)
+    return [there[which % len(there)]] if there else []
 
 
 def check(stage: QuickStage, examples: int, steps: int, chance: int = 0) -> Counter[str]:
