@@ -12,27 +12,21 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import pytest
-
-_FOLDER = Path(__file__).parent
-_OURS = [str(_FOLDER.parent / name) for name in ("functions", "infra", "tests")]
+_ROOT = Path(__file__).parents[1]
+_OURS = [str(_ROOT / name) for name in ("functions", "infra", "tests")]
 _LOADED = [
+    "warm",
     "functions_framework._cli",
     "functions_framework._http.gunicorn",
     "gunicorn.arbiter",
-    "tokenkeeper.cli",
-    "tokenkeeper.connect",
-    "tokenkeeper.refresh",
-    "tokenkeeper.secretmanager",
-    "tokenkeeper.transport",
-    "warm",
+    *(f"tokenkeeper.{file.stem}" for file in (_ROOT / "functions" / "tokenkeeper").glob("[a-z]*.py")),
 ]
 _context = multiprocessing.get_context("forkserver")
 
@@ -51,11 +45,11 @@ class Process:
         self, words: Sequence[str], environment: Mapping[str, str], folder: Path, streams: tuple[int, int, int]
     ) -> None:
         self._words = words
-        with _loaded_once():
-            self._process = _context.Process(
-                target=_become, args=(list(words), dict(environment), str(folder), _Streams(streams)), daemon=True
-            )
-            self._process.start()
+        _load()
+        self._process = _context.Process(
+            target=_become, args=(list(words), dict(environment), str(folder), _Streams(streams)), daemon=True
+        )
+        self._process.start()
         assert self._process.pid
         self.pid = self._process.pid
 
@@ -87,15 +81,11 @@ class _Streams:
         self.numbers = [one.detach() for one in sent]
 
 
-@contextmanager
-def _loaded_once() -> Iterator[None]:
-    """The process that all others are forked from has been started, with the environment that functions have."""
+def _load() -> None:
+    """Start the process that all others are forked from, if it does not run yet, with what functions have around."""
     _context.set_forkserver_preload(_LOADED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(_OURS))
-        patch.setenv("PYTHONWARNINGS", "default")
+    with mock.patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(_OURS), "PYTHONWARNINGS": "default"}):
         forkserver.ensure_running()
-    yield
 
 
 def _become(words: list[str], environment: dict[str, str], folder: str, streams: _Streams) -> None:
