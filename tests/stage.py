@@ -55,7 +55,7 @@ class Function:
         canaries: Canaries,
         clock_file: Path | None,
         *,
-        warm: bool = False,
+        cold: bool = True,
     ) -> None:
         self.target = target
         self.port = int(environment["PORT"])
@@ -69,10 +69,7 @@ class Function:
         environment = {**environment, **({} if clock_file is None else {"TEST_CLOCK_FILE": str(clock_file)})}
         ours, theirs = os.pipe()
         self.process: subprocess.Popen[bytes] | Process
-        if warm:
-            with open(os.devnull) as nothing:  # noqa: PTH123
-                self.process = Process(words, environment, ROOT, (nothing.fileno(), theirs, theirs))
-        else:
+        if cold:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *words],
                 env=environment,
@@ -81,6 +78,9 @@ class Function:
                 stderr=theirs,
                 start_new_session=True,  # so that a kill takes the server's worker along
             )
+        else:
+            with open(os.devnull) as nothing:  # noqa: PTH123
+                self.process = Process(words, environment, ROOT, (nothing.fileno(), theirs, theirs))
         os.close(theirs)
         self._output = open(ours, encoding="utf-8")  # noqa: SIM115, PTH123
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -279,9 +279,16 @@ class Stage:
         return {name: value for name, value in values.items() if value is not None}
 
     def start(self, target: str, **changes: str | None) -> Function:
-        """Start one more function, with other settings; it is stopped after the test."""
+        """Start one more function, with other settings, forked as in `warm`; it is stopped after the test."""
+        return self._start(target, changes, cold=False)
+
+    def start_cold(self, target: str, **changes: str | None) -> Function:
+        """The same from nothing, as the cloud does."""
+        return self._start(target, changes, cold=True)
+
+    def _start(self, target: str, changes: Mapping[str, str | None], *, cold: bool) -> Function:
         environment = self.environment(free_port(), **changes)
-        function = Function(target, environment, self.canaries, self._clock_file, warm=True)
+        function = Function(target, environment, self.canaries, self._clock_file, cold=cold)
         self._more.append(function)
         return function.wait_ready()
 

@@ -1,12 +1,14 @@
-"""Processes of the product that begin with their libraries loaded: forked from one that has loaded them.
+"""Processes of the product that begin with other people's libraries loaded: forked from one that has loaded them.
 
-They differ from those that `python -m` starts in nothing but that: each has its own memory, settings, streams and
-session, runs the module from its beginning, and dies of a signal like any other. A test of how the product starts
-starts it cold.
+The product's own modules are imported in each of them, from the beginning, with its own settings, streams and session,
+and it dies of a signal like any other. What a fork does not show: `sitecustomize`, variables that the interpreter
+itself reads (`PYTHONWARNINGS` is the same for all), what runs at exit, and how long a start takes. The usual functions
+of a session start cold, as in the cloud; so does whatever a test of these things asks for.
 """
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import runpy
@@ -26,7 +28,9 @@ _LOADED = [
     "functions_framework._cli",
     "functions_framework._http.gunicorn",
     "gunicorn.arbiter",
-    *(f"tokenkeeper.{file.stem}" for file in (_ROOT / "functions" / "tokenkeeper").glob("[a-z]*.py")),
+    "google.auth.transport.requests",
+    "google.cloud.secretmanager_v1",
+    "google_crc32c",
 ]
 _context = multiprocessing.get_context("forkserver")
 
@@ -64,6 +68,7 @@ class Process:
         self._process.join(timeout)
         status = self._process.exitcode
         if status is None:
+            self._process.kill()
             raise subprocess.TimeoutExpired(list(self._words), timeout)
         return status
 
@@ -81,6 +86,7 @@ class _Streams:
         self.numbers = [one.detach() for one in sent]
 
 
+@functools.cache
 def _load() -> None:
     """Start the process that all others are forked from, if it does not run yet, with what functions have around."""
     _context.set_forkserver_preload(_LOADED)

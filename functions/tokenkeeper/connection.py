@@ -16,6 +16,7 @@ from tokenkeeper.grant import Grant
 MANAGED_BY = ("managed-by", "tiktok-token-keeper")
 LARGEST_ADVERTISERS = 12 * 1024  # characters; keys and values of all annotations share Secret Manager's 16 KiB
 LARGEST_NAMES = 2 * 1024  # bytes
+ALERTED = " alerted"  # at the end of `last-error`, where an alert told of it
 WARNING_DAYS = (30, 14, 7, 3, 1)
 _SAME_END = timedelta(hours=1)  # a lifetime that counts down comes back a little off
 
@@ -79,6 +80,11 @@ class Connection:
     def failing_since(self) -> datetime | None:
         """Since when it has been `failing` or `reauthorize`."""
         return self._time("failing-since")
+
+    @property
+    def alerted(self) -> bool:
+        """Whether an alert told of the state that it is in."""
+        return self.health == "reauthorize" or (self.health == "failing" and self.last_error.endswith(ALERTED))
 
     @property
     def last_error(self) -> str:

@@ -20,17 +20,7 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import SecretMissing, SettingsError, VaultError, VaultForbidden
 from tokenkeeper.lease import TERM, Sightings
 from tokenkeeper.pacing import Pace
-from tokenkeeper.renewal import (
-    TOKEN_NEARLY_OVER,
-    Later,
-    Renewal,
-    Result,
-    RunStoppedError,
-    Task,
-    TryLaterError,
-    Unsaved,
-    Verdict,
-)
+from tokenkeeper.renewal import Later, Renewal, Result, RunStoppedError, Task, TryLaterError, Unsaved, Verdict
 from tokenkeeper.settings import CONNECTION, Settings
 from tokenkeeper.tiktok import CALL_SECONDS, TikTok
 from tokenkeeper.vault import Inventory, Vault
@@ -41,6 +31,7 @@ _MOST_AT_ONCE = 512
 _TRIES_IN_PASSING = 2
 _TRIES_OF_THE_STORE = 3
 _BETWEEN_LOOKS = 0.2  # seconds
+_ENDS_BEFORE_LONG = timedelta(hours=6, minutes=30)  # by the next of four runs a day it would have ended
 _STORE_AWAY = 20  # connections in a row that found Secret Manager away, after which a run gives up
 _COUNTED = [verdict for verdict in Verdict if verdict is not Verdict.NO_CONNECTION]
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -67,6 +58,19 @@ class Order:
 
     connections: tuple[str, ...] | None = None
     force: bool = False
+
+
+@dataclass(slots=True)
+class Told:
+    """The connections that alerts named which no secret can be marked with; kept for as long as the process lives.
+
+    Attributes:
+        behind: Those whose token will have ended before a run comes to it.
+        deleted: Those whose token secret somebody deleted.
+    """
+
+    behind: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class Refresh:
         self._tiktok = TikTok(settings.api_url, settings.app_id, settings.app_secret)
         self._pace = Pace(settings.max_qps)
         self._unsaved = Unsaved()
-        self._behind: set[str] = set()  # the connections that an alert of being behind named
+        self._told = Told()
 
     def answer(self, request: Request) -> Response:
         """Answer one request. Never raises: a defect ends in a 500 and a log entry."""
@@ -136,7 +140,7 @@ class Refresh:
             BadRequestError: the order names a connection that does not exist.
         """
         self._pace.begin_run()
-        run = _Run(self._settings, self._vault, self._tiktok, self._pace, self._unsaved, self._behind, order, progress)
+        run = _Run(self._settings, self._vault, self._tiktok, self._pace, self._unsaved, self._told, order, progress)
         return run.go()
 
 
@@ -183,14 +187,14 @@ class _Run:
         tiktok: TikTok,
         pace: Pace,
         unsaved: Unsaved,
-        behind: set[str],
+        told: Told,
         order: Order,
         progress: Progress,
     ) -> None:
         self._settings = settings
         self._vault = vault
         self._unsaved = unsaved
-        self._known_behind = behind
+        self._told = told
         self._order = order
         self._progress = progress
         self._budget = Deadline(settings.run_budget)
@@ -202,7 +206,8 @@ class _Run:
         self._overdue = False
         self._stopped: RunStoppedError | None = None
         self._away = 0
-        self._behind: dict[str, str] = {}  # connections whose token ends before long, and why they were not come to
+        self._deleted: set[str] = set()  # connections whose token secret is gone, and the refresh secret is not
+        self._behind: dict[str, str] = {}  # connections whose token ends before long, and why they were not reached
         self._resume_after: str | None = None  # not known yet
         self._next_expiry: int | None = None
 
@@ -214,7 +219,8 @@ class _Run:
             self._resume_after = inventory.resume_after
             self._work_through(self._plan(inventory, started))
             self._tell_of_other_apps()
-            self._tell_of_being_behind(inventory.connections)
+            self._tell_of_deleted()
+            self._tell_of_being_behind()
         except VaultForbidden as error:
             self._stop(RunStoppedError("may_not_list", f"{error} Grant this service account its roles again."))
         except SettingsError as error:
@@ -237,17 +243,20 @@ class _Run:
             if connection.lease:
                 self._sightings.seen(connection)
         names = self._order.connections
-        if names is None:
-            return inventory
-        for name in names:
+        for name in sorted(inventory.refreshable) if names is None else names:
             if name not in inventory.connections:  # the list may be late
                 try:
                     inventory.connections[name] = self._vault.connection(name, Deadline(_LIST_SECONDS))
                 except SecretMissing:
-                    if name in inventory.refreshable:  # somebody deleted its token secret
-                        self._summary.attention.add(name)
-                        continue
-                    raise BadRequestError(f"There is no connection {name!r}.") from None
+                    if name not in inventory.refreshable:
+                        raise BadRequestError(f"There is no connection {name!r}.") from None
+                    self._deleted.add(name)
+                except VaultError:
+                    if names is not None:
+                        raise
+                    self._summary.attention.add(name)
+        if names is None:
+            return inventory
         wanted = {name: inventory.connections[name] for name in names if name in inventory.connections}
         return Inventory(wanted, inventory.refreshable & wanted.keys())
 
@@ -277,8 +286,6 @@ class _Run:
                 due_soon.append(task)
             else:
                 self._count(name, Result(Verdict.SKIPPED))
-        for name in inventory.refreshable - inventory.connections.keys():
-            self._summary.attention.add(name)  # a refresh secret whose token secret somebody deleted
         ends = [
             end
             for name, connection in inventory.connections.items()
@@ -327,7 +334,7 @@ class _Run:
                 again += self._collect(running, timeout=0)
             if self._over:
                 began_all = False
-                self._leave(task, self._why_over())
+                self._leave(task)
                 continue
             if first and not task.refreshable:
                 self._resume_after = task.name
@@ -365,7 +372,7 @@ class _Run:
                 self._away = self._away + 1 if later.why is Later.STORE else 0
             except RunStoppedError as error:
                 self._stop(error)
-                self._leave(task, str(error))
+                self._leave(task)
             except Exception as error:  # noqa: BLE001 - one connection's trouble is its own, a defect included
                 log.defect(error, connection=task.name)
                 self._count(task.name, Result(Verdict.FAILING, overdue=task.due, attention=True))
@@ -385,11 +392,12 @@ class _Run:
                 worth = task.tries < _TRIES_OF_THE_STORE
         if worth and not self._over:
             return True
-        if why is Later.BUSY:
-            self._note_if_behind(task, why.value)
-            self._count(task.name, Result(Verdict.SKIPPED, overdue=task.due))
-        else:
-            self._leave(task, why.value)
+        if why is not Later.BUSY:
+            self._leave(task, why)
+            return False
+        if self._over:
+            self._note_if_behind(task, None)  # else whoever holds it is at work, and tells of what comes of it
+        self._count(task.name, Result(Verdict.SKIPPED, overdue=task.due))
         return False
 
     def _waits_for_holder(self, task: Task) -> bool:
@@ -403,14 +411,9 @@ class _Run:
         """Whether no new connection may be started."""
         return self._budget.over or self._stopped is not None or self._pace.hopeless or self._away >= _STORE_AWAY
 
-    def _why_over(self) -> str:
-        if self._pace.hopeless:
-            return Later.THROTTLED.value
-        return Later.STORE.value if self._away >= _STORE_AWAY else "the run's budget was over"
-
     # --- what came of it ---
 
-    def _leave(self, task: Task, why: str) -> None:
+    def _leave(self, task: Task, why: Later | None = None) -> None:
         """Count what this run does not come to; what was cut off while connecting is no connection yet."""
         self._note_if_behind(task, why)
         self._count(task.name, Result(Verdict.REMAINING if task.connection.made else Verdict.NO_CONNECTION))
@@ -438,28 +441,47 @@ class _Run:
                 connections=names,
             )
 
-    def _note_if_behind(self, task: Task, why: str) -> None:
-        """Keep in mind a token that ends before long and was not refreshed, though its connection is not failing."""
-        end = task.connection.expires_at
-        if task.due and end is not None and end - clock.now() < TOKEN_NEARLY_OVER:
-            self._behind[task.name] = why
+    def _tell_of_deleted(self) -> None:
+        self._summary.attention |= self._deleted
+        for name in sorted(self._deleted - self._told.deleted):
+            log.event(
+                "ERROR",
+                "secret.deleted",
+                f"The token secret of {name} was deleted, so that pipelines find no token; its refresh secret is left "
+                f"alone. Connect it anew: make link CONNECTION={name}; or end it: make disconnect CONNECTION={name}",
+                connection=name,
+            )
+        if self._order.connections is None:
+            self._told.deleted.clear()
+        self._told.deleted.update(self._deleted)
 
-    def _tell_of_being_behind(self, seen: Collection[str]) -> None:
-        """Alert of tokens that end because of what no connection is to blame for; once, as far as memory goes."""
-        if self._stopped:  # that alert is about all of them
+    def _note_if_behind(self, task: Task, why: Later | None) -> None:
+        """Keep in mind a token that ends before long and was not reached, unless its connection was alerted of."""
+        known = task.connection
+        ends = known.expires_at or (known.obtained_at and known.obtained_at + 2 * grant.AGE_WITHOUT_LIFETIME)
+        if not task.due or ends is None or ends - clock.now() >= _ENDS_BEFORE_LONG or known.alerted:
             return
-        names = sorted(self._behind.keys() - self._unsaved.alerted)
-        new = set(names) - self._known_behind
-        self._known_behind.difference_update(seen)
-        self._known_behind.update(names)
-        if new:
+        if self._pace.hopeless:
+            why = Later.THROTTLED
+        elif self._away >= _STORE_AWAY:
+            why = Later.STORE
+        self._behind[task.name] = why.value if why in {Later.THROTTLED, Later.STORE} else "the run's budget was over"
+
+    def _tell_of_being_behind(self) -> None:
+        """Alert of tokens that end because of what no connection is to blame for; once, as far as memory goes."""
+        names = self._behind.keys() - self._unsaved.alerted
+        new = sorted(names - self._told.behind)
+        if new and not self._stopped:  # that alert is about all of them
             log.event(
                 "ERROR",
                 "run.behind",
-                f"{len(names)} expiring tokens have less than three hours left, and this run could not refresh them: "
-                f"{'; '.join(sorted({self._behind[name] for name in names}))}. Every run tries again.",
-                connections=names,
+                f"{len(new)} expiring token{'' if len(new) == 1 else 's'} will have ended before long, and this run "
+                f"could not refresh what is due: {'; '.join(sorted({self._behind[name] for name in new}))}.",
+                connections=new,
             )
+        if self._order.connections is None:
+            self._told.behind.clear()
+        self._told.behind.update(names)
 
     def _write_down(self, started: datetime) -> None:
         summary = self._summary

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tokenkeeper import clock, grant, lease, log
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection
+from tokenkeeper.connection import ALERTED, Connection
 from tokenkeeper.errors import (
     KeeperError,
     Kind,
@@ -46,7 +46,6 @@ LOOK_SECONDS = 15.0
 STORE_STEP_SECONDS = 35.0  # one more try to store, with making sure that the last one left nothing behind
 FAILING_BECOMES_ALERT = timedelta(days=1)
 TOKEN_NEARLY_OVER = timedelta(hours=3)
-_ALERTED = " alerted"
 _DEAD = {Kind.PERSON, Kind.EXPIRED, Kind.PERMISSION}
 
 
@@ -322,6 +321,10 @@ class Renewal:
             numbers = _Numbers(stored.token.number, stored.refresh.number)
             number = self._store_refresh(held, rescued, before, numbers)
             stored = _Stored(stored.token, Newest(number, None), stored.from_token, rescued)
+        self._drop_unsaved(name)
+        return stored
+
+    def _drop_unsaved(self, name: str) -> None:
         self._unsaved.grants.pop(name, None)
         if name in self._unsaved.alerted:
             self._unsaved.alerted.discard(name)
@@ -331,7 +334,6 @@ class Renewal:
                 f"The token of {name} that could not be stored is stored now, or a newer one is.",
                 connection=name,
             )
-        return stored
 
     def _rebuild(self, held: Lease, whole: Grant, stored: _Stored) -> int:
         name = held.connection.name
@@ -441,7 +443,7 @@ class Renewal:
                 held, self._vault.refresh_id(name), new.refresh_payload(), before, numbers, newest=numbers.refresh
             )
         except LeaseLost:
-            self._unsaved.grants.pop(name, None)  # a newer grant is stored: this one counts no more
+            self._drop_unsaved(name)  # a newer grant is stored: this one counts no more
             raise
         except VaultError as error:
             if name not in self._unsaved.alerted:
@@ -712,13 +714,13 @@ class Renewal:
                 problem=problem,
             )
         if alert or connection.health != "failing":
-            text = problem + (_ALERTED if alert else "")
+            text = problem + (ALERTED if alert else "")
             self._finish(held, lambda connection: connection.failed(text, clock.now()))
         return Result(Verdict.FAILING, overdue=overdue)
 
     @staticmethod
     def _alert_due(connection: Connection, *, refreshable: bool) -> bool:
-        if connection.health == "failing" and connection.last_error.endswith(_ALERTED):
+        if connection.alerted:
             return False
         now = clock.now()
         since = connection.failing_since if connection.health == "failing" else None
@@ -732,7 +734,7 @@ class Renewal:
             return Result(Verdict.REAUTHORIZE, attention=True)  # what helps is the same
         if connection.health != "failing" or not connection.last_error.startswith("broken"):
             self._log_unreadable(connection.name, problem)
-            self._finish(held, lambda connection: connection.failed(f"broken{_ALERTED}", clock.now()))
+            self._finish(held, lambda connection: connection.failed(f"broken{ALERTED}", clock.now()))
         return Result(Verdict.FAILING, attention=True)
 
     def _forbidden(self, task: Task, error: VaultForbidden | VaultRejected, *, last: bool) -> Result:
@@ -768,7 +770,7 @@ class Renewal:
     def _mark_other_app(self, held: Lease) -> Result:
         self.other_app.add(held.connection.name)
         if held.connection.health != "failing":
-            self._finish(held, lambda connection: connection.failed(f"other_app{_ALERTED}", clock.now()))
+            self._finish(held, lambda connection: connection.failed(f"other_app{ALERTED}", clock.now()))
         return Result(Verdict.FAILING, attention=True)
 
     def _known_other_app(self, task: Task) -> Result | None:

@@ -324,15 +324,16 @@ class Vault:
         """Write down what there is to know about a run, in one write; what is empty is taken away.
 
         Raises:
-            VaultError: `SecretChanged` or `SecretExists` if another run wrote in the same moment, which is as good.
+            VaultError: it could not be written, or is not known to be; `SecretChanged` or `SecretExists` if another run
+                wrote in the same moment, which is as good.
         """
         try:
             self._note(facts, time)
         except (SecretExists, SecretChanged):
+            # Perhaps it was this very call, and its answer was lost.
             found = self.secrets.get(self.keeper_id, time).annotations
             if any(found.get(key, "") != value for key, value in facts.items()):
                 raise
-            # This very call took place, and its answer was lost.
 
     def _note(self, facts: Mapping[str, str], time: Deadline) -> None:
         try:

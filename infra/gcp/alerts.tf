@@ -84,18 +84,18 @@ locals {
       EOT
     }
     behind = {
-      title    = "tokens are about to end"
+      title    = "tokens could not be refreshed in time"
       severity = "ERROR"
       filter   = "metric.type=\"${local.counter_type["behind"]}\" AND resource.type=\"cloud_run_revision\""
       by       = []
       minutes  = 5
       above    = 0
       text     = <<-EOT
-        Expiring tokens have less than three hours left, and a run could not refresh them, though nothing is wrong with them. The entry names them and says why: ${local.logs_address}, event `run.behind`.
+        Expiring tokens have less than six and a half hours left, and a run could not refresh them, though nothing is wrong with them. The entry names them and says why: ${local.logs_address}, event `run.behind`. Every run tries again.
 
-        - TikTok gets too many calls: pipelines use the app's quota up. Slow them down, or lower `tiktok_max_qps`, then `make refresh`.
-        - Secret Manager is away: https://status.cloud.google.com, and `make doctor` for quotas. Every run tries again.
-        - The run's budget was over: there are more connections than a run gets through. Raise `tiktok_max_qps`, if the app may call more often, or run more often (`schedule`).
+        - TikTok gets too many calls: pipelines use up what the app may do. Slow them down, or lower `tiktok_max_qps`; then `make refresh`.
+        - Secret Manager is away: https://status.cloud.google.com, and `make doctor` for permissions and quotas.
+        - The run's budget was over: there are more connections than a run gets through. Raise `tiktok_max_qps`, if the app may call more often, or `run_budget_seconds`, or run more often (`schedule`).
       EOT
     }
     stopped = {
@@ -123,9 +123,9 @@ locals {
       minutes  = 5
       above    = 0
       text     = <<-EOT
-        The secret of **$${metric.label.connection}** was changed by hand, disabled or closed to the token keeper's account, and could not be put right from its refresh secret.
+        The secret of **$${metric.label.connection}** was changed by hand, disabled, deleted or closed to the token keeper's account, and could not be put right from its refresh secret.
 
-        Give the account its access back, or enable the newest version; if the payload itself is broken, `make link CONNECTION=$${metric.label.connection}` and connect again.
+        Give the account its access back, or enable the newest version; if the payload itself is broken or the secret is gone, `make link CONNECTION=$${metric.label.connection}` and connect again.
       EOT
     }
     failing-runs = {

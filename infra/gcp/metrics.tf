@@ -29,8 +29,8 @@ locals {
       labels      = { connection = "jsonPayload.connection" }
     }
     unreadable = {
-      description = "Secrets that cannot be read and cannot be mended."
-      filter      = "${local.log_of.refresh} AND jsonPayload.event=\"secret.unreadable\""
+      description = "Secrets that cannot be read and cannot be mended, or were deleted."
+      filter      = "${local.log_of.refresh} AND jsonPayload.event=(\"secret.unreadable\" OR \"secret.deleted\")"
       labels      = { connection = "jsonPayload.connection" }
     }
     other-app = {
@@ -39,7 +39,7 @@ locals {
       labels      = {}
     }
     behind = {
-      description = "Runs that could not refresh tokens with less than three hours left."
+      description = "Runs that could not refresh tokens which end before long."
       filter      = "${local.log_of.refresh} AND jsonPayload.event=\"run.behind\""
       labels      = {}
     }

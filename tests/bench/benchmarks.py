@@ -156,7 +156,7 @@ def pace(stage: Stage, qps: int, latency: float) -> None:
         stage.plant(f"c{number:04}")
     if latency:
         stage.tiktok.add_fault(Fault(call="advertiser_get", times=None, do="delay", seconds=latency))
-    function = stage.start("refresh", TIKTOK_MAX_QPS=str(qps))
+    function = stage.start_cold("refresh", TIKTOK_MAX_QPS=str(qps))
     stage.run(function=function)
     arrivals = sorted(call.at for call in stage.tiktok.calls)
     filled = (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / qps
@@ -168,7 +168,7 @@ def memory(stage: Stage, count: int) -> None:
     stage.reset()
     for number in range(count):
         stage.plant(f"c{number:05}", "expiring" if number % 2 else "long-lived")
-    function = stage.start("refresh", TIKTOK_MAX_QPS="1000", RUN_BUDGET_SECONDS="600")
+    function = stage.start_cold("refresh", TIKTOK_MAX_QPS="1000", RUN_BUDGET_SECONDS="600")
     with watched(function) as sizes:
         stage.run(function=function)
     row(f"memory of all processes, run over {count} connections", f"{max(sizes) / 1024:.0f} MiB", "under 160 MiB")

@@ -108,6 +108,12 @@ def unreadable(stage: Stage) -> None:
     stage.run()
 
 
+def deleted(stage: Stage) -> None:
+    stage.plant("acme", "expiring")
+    stage.secrets.delete(TOKEN_SECRET + "acme")
+    stage.run()
+
+
 def other_app(stage: Stage) -> None:
     stage.plant("acme")
     stage.run(function=stage.start("refresh", TIKTOK_APP_ID="7000000000000000009"))
@@ -134,6 +140,7 @@ EVENTS: dict[str, tuple[str, Callable[[Stage], None]]] = {
     "refresh_token.ending": ("refresh", ending),
     "connection.failing": ("refresh", failing),
     "secret.unreadable": ("refresh", unreadable),
+    "secret.deleted": ("refresh", deleted),
     "connection.other_app": ("refresh", other_app),
     "run.behind": ("refresh", run_behind),
     "run.stopped": ("refresh", run_stopped),

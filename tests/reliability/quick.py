@@ -169,6 +169,7 @@ class QuickStage(Stage):
 
     clocks: Time = field(default_factory=Time)
     fate: Fate = field(default_factory=Fate)
+    call_takes: float = 0.0  # seconds, of everybody's time
     changes: dict[str, str | None] = field(default_factory=dict)
     _functions: dict[str, Connect | Refresh] = field(default_factory=dict)
 
@@ -282,7 +283,7 @@ class QuickStage(Stage):
         given = (whole["access_token"], whole["refresh_token"])
         if given not in {(one.access_token, one.refresh_token) for one in self.tiktok.grants if not one.revoked}:
             return "broken"
-        if token["access_token"] != whole["access_token"]:
+        if {key: whole[key] for key in token} != token or token["connection"] != connection:
             return "half" if tokens[-1] == tokens[0] else "broken"
         assert self.annotations(connection)["obtained-at"] == token["obtained_at"]
         return "new"
@@ -297,6 +298,7 @@ class QuickStage(Stage):
         super().reset()
         self.clocks._passed = 0.0
         self.fate = Fate()
+        self.call_takes = 0.0
         self.changes.clear()
         self._functions.clear()
         self.ears.lines.clear()
@@ -319,6 +321,7 @@ class QuickStage(Stage):
                 return real_send(adapter, request, *args, **more)
             if fate.dead:
                 raise Died
+            self.clocks.let_pass(self.call_takes)
             if fate.of in url:
                 fate.calls += 1
                 if fate.calls == fate.at:

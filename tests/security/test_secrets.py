@@ -99,7 +99,7 @@ class TestMechanism:
     def test_would_catch_a_function_that_talks(self, stage: Stage, tmp_path: Path) -> None:
         """A `connect` that says a secret in its log, a page, a header, a cookie or a traceback fails its test [41]."""
         (tmp_path / "sitecustomize.py").write_text(_TALKATIVE)
-        function = stage.start("connect", PYTHONPATH=f"{tmp_path}:{stage.environment(1)['PYTHONPATH']}")
+        function = stage.start_cold("connect", PYTHONPATH=f"{tmp_path}:{stage.environment(1)['PYTHONPATH']}")
         stage.tiktok.kind = "expiring"
         browser = stage.browser(function)
         assert browser.come_back(stage.code(), browser.begin(stage.link())).status_code == 303
