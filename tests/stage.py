@@ -180,6 +180,18 @@ def _settled(entry: dict[str, Any]) -> bool:
     return f"/traces/{_SETTLING}" in entry.get("logging.googleapis.com/trace", "")
 
 
+class NotShown(AssertionError):
+    """The start page, or its form, is answered otherwise than it should.
+
+    Attributes:
+        response: What came instead.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__(response.text)
+        self.response = response
+
+
 class Browser:
     """One browser's cookies, without what a browser does by itself. All that it is shown, the canaries hear."""
 
@@ -207,12 +219,18 @@ class Browser:
         return self.request("POST", path, **what)
 
     def begin(self, link: str) -> str:
-        """Open a connect link and continue to TikTok; returns the state that TikTok is given."""
+        """Open a connect link and continue to TikTok; returns the state that TikTok is given.
+
+        Raises:
+            NotShown: the link, or the form behind it, is refused.
+        """
         shown = self.get(link)
-        assert shown.status_code == 200, shown.text
+        if shown.status_code != 200:
+            raise NotShown(shown)
         form = Form(shown.text)
         sent = self.post("/start", data=form.fields)
-        assert sent.status_code == 303, sent.text
+        if sent.status_code != 303:
+            raise NotShown(sent)
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(sent.headers["Location"]).query)
         for cookie in self.session.cookies:
             if re.fullmatch(r".*tk-[0-9a-f]{8}", cookie.name):

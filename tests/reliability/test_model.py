@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import hypothesis.strategies as st
 import pytest
+import requests
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,7 +27,7 @@ from hypothesis.stateful import (
 
 from local.serving import Fault
 from reliability.quick import QuickStage, clock_off_by
-from stage import REFRESH, TOKEN
+from stage import REFRESH, TOKEN, NotShown
 
 NAMES = ("acme", "beta", "gamma")
 KINDS = ("expiring", "long-lived")
@@ -76,8 +77,7 @@ class Keeper(RuleBasedStateMachine):
 
     @rule(name=names, kind=kinds)
     def connect(self, name: str, kind: str) -> None:
-        self._fresh_links()
-        answer = self.stage.approve(name, kind, any_account=True)
+        answer = self._approve(name, kind)
         if answer.status_code == 303:
             self.known[name] = Expected()
             assert self.stage.token(name)["access_token"] == self.stage.tiktok.grants[-1].access_token
@@ -88,10 +88,11 @@ class Keeper(RuleBasedStateMachine):
     def connect_and_die(self, name: str, kind: str, at: int, after: bool) -> None:
         self._fresh_links()
         browser = self.stage.browser()
-        link = self.stage.link(name, any_account=True)
-        if browser.get(link).status_code != 200:
+        try:
+            state = browser.begin(self.stage.link(name, any_account=True))
+        except NotShown:
+            assert self.disturbed
             return
-        state = browser.begin(link)
         code = self.stage.code(kind)
         grants = len(self.stage.tiktok.grants)
         with self.stage.dying(at, after=after):
@@ -129,9 +130,8 @@ class Keeper(RuleBasedStateMachine):
 
     @rule(name=names, kind=kinds)
     def connect_during_a_run(self, name: str, kind: str) -> None:
-        self._fresh_links()
         with self.stage.meanwhile(self.stage.run):
-            answer = self.stage.approve(name, kind, any_account=True)
+            answer = self._approve(name, kind)
         if answer.status_code == 303:
             self.known[name] = Expected()
             assert self.stage.token(name)["access_token"] == self.stage.tiktok.grants[-1].access_token
@@ -219,6 +219,14 @@ class Keeper(RuleBasedStateMachine):
         self._assert_all_is_well()
         self._assert_nobody_is_silent()
         self.disturbed = self.troubled = self.lossy = False
+
+    def _approve(self, name: str, kind: str) -> requests.Response:
+        self._fresh_links()
+        try:
+            return self.stage.approve(name, kind, any_account=True)
+        except NotShown as error:
+            assert self.disturbed
+            return error.response
 
     def _run_and_die(self, at: int, of: str = "", *, after: bool, force: bool) -> None:
         refreshed = self._refreshed()
