@@ -30,6 +30,16 @@ from tokenkeeper.refresh import Refresh
 
 BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _USUAL = {"run.finished", "connection.begun"}
+# What can become of a call to Secret Manager, as the words of a fault.
+TROUBLES: dict[str, dict[str, Any]] = {
+    "503": {"status": 503},
+    "500": {"status": 500},
+    "429": {"status": 429},
+    "lost on its way": {"do": "drop"},
+    "answer lost": {"do": "drop", "when": "after"},
+    "answer cut off": {"do": "truncate", "when": "after"},
+    "a gateway's page": {"status": 502, "body": b"<html>", "content_type": "text/html"},
+}
 _SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
 
 
