@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from local.serving import Fault
 from local.tiktok.answers import refused
 from reliability.quick import QuickStage
 from stage import KEEPER, REFRESH, TOKEN
+from tokenkeeper import clock
+from tokenkeeper.lease import TERM
 
 Act = Callable[[QuickStage], object]
 ERROR_PAGE = b"<html><body>502 Bad Gateway</body></html>"
@@ -242,42 +245,70 @@ class TestTriggers:
         assert quick.token()["access_token"] == quick.whole_grant()["access_token"]
 
 
-def store_fails(stage: QuickStage) -> None:
-    stage.secrets.add_fault(Fault("AddSecretVersion", times=None))
+@dataclass(frozen=True)
+class Failure:
+    """How connecting again may fail: the page's status, what is logged, and what makes it fail."""
+
+    sentence: str
+    status: int
+    event: str
+    trouble: Act = lambda _: None
+    advertisers: tuple[str, ...] | None = None
+    declined: bool = False
 
 
+def exchange_fails(**how: Any) -> Act:
+    return lambda stage: stage.tiktok.add_fault(Fault("access_token", **how))
+
+
+def held_by_somebody(stage: QuickStage) -> None:
+    lease = f"refresh-1 {clock.text(clock.now() + timedelta(seconds=TERM))}"
+    stage.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
+
+
+NOT_KEPT, REFUSED, NOT_NOW = "CRITICAL token.unsaved", "ERROR connection.refused", "WARNING connection.refused"
+FAILURES = [
+    Failure("declined", 200, "INFO connection.refused", declined=True),
+    Failure("the code was used", 502, NOT_NOW, lambda stage: stage.tiktok.fail_next("access_token", 40110)),
+    Failure("the secret is wrong", 502, REFUSED, lambda stage: stage.tiktok.fail_next("access_token", 40101)),
+    Failure("the answer is lost", 502, REFUSED, exchange_fails(do="drop", when="after")),
+    Failure("a gateway answers", 502, REFUSED, exchange_fails(status=502, body=ERROR_PAGE)),
+    Failure("no advertiser is ticked", 422, NOT_NOW, advertisers=()),
+    Failure("others are ticked", 403, REFUSED, advertisers=("7000000000000000099",)),
+    Failure("it is busy", 503, NOT_NOW, held_by_somebody),
+    Failure("the store is away", 503, NOT_KEPT, lambda stage: stage.secrets.add_fault(
+        Fault("AddSecretVersion", times=None))),
+    Failure("it may not store", 503, REFUSED, lambda stage: stage.secrets.deny("secretmanager.versions.add")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("brings", ["expiring", "long-lived"])
 @pytest.mark.parametrize("kind", ["expiring", "long-lived"])
-@pytest.mark.parametrize(
-    ("status", "trouble", "advertisers"),
-    [
-        (502, lambda stage: stage.tiktok.fail_next("access_token", 40110), None),
-        (502, lambda stage: stage.tiktok.fail_next("access_token", 40101), None),
-        (502, lambda stage: stage.tiktok.add_fault(Fault("access_token", do="drop", when="after")), None),
-        (502, lambda stage: stage.tiktok.add_fault(Fault("access_token", status=502, body=ERROR_PAGE)), None),
-        (422, lambda _: None, []),
-        (403, lambda _: None, ["7000000000000000099"]),
-        (503, store_fails, None),
-        (503, lambda stage: stage.secrets.deny("secretmanager.versions.add"), None),
-    ],
-    ids=["used code", "wrong secret", "answer lost", "gateway", "no advertiser", "other advertisers", "store away",
-         "may not store"],
-)  # fmt: skip
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.sentence)
 def test_a_re_authorization_that_fails_leaves_what_is_stored(
-    quick: QuickStage, kind: str, status: int, trouble: Act, advertisers: list[str] | None
+    quick: QuickStage, failure: Failure, kind: str, brings: str
 ) -> None:
-    """However connecting again fails, stored bytes and state are as before, and the old token is kept working."""
+    """However connecting again fails, bytes and state stay as they were, and the old token is kept working."""
     quick.connected("acme", kind)
     quick.later(hours=1)
+    browser = quick.browser()
+    state, code_ = browser.begin(quick.link("acme")), quick.code(brings, failure.advertisers)
+    failure.trouble(quick)
     before = {name: quick.secrets.payloads(name) for name in quick.secrets.secrets()}
     labels, annotations = quick.labels(), quick.annotations()
-    trouble(quick)
-    assert quick.approve("acme", kind, advertisers).status_code == status
+    quick.told()
+    query = f"/?error=access_denied&state={state}"
+    page = browser.get(query) if failure.declined else browser.come_back(code_, state)
+    assert (page.status_code, quick.told()) == (failure.status, [failure.event])
     assert {name: quick.secrets.payloads(name) for name in quick.secrets.secrets()} == before
     assert (quick.labels(), quick.annotations()) == (labels, annotations)
     quick.secrets.clear_faults()
     quick.secrets.allow_all()
     quick.tiktok.clear_faults()
+    quick.tiktok.forget_calls()
     quick.later(hours=12)
     assert quick.run()[0] == 200
+    assert quick.told() == (["INFO token.refreshed"] if kind == "expiring" else [])
+    assert quick.token_calls() == (kind == "expiring")
     assert quick.tiktok.is_alive(quick.token()["access_token"])
     assert (REFRESH + "acme" in quick.secrets.secrets()) == (kind == "expiring")

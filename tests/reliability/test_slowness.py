@@ -12,20 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from local.serving import Fault
 from reliability.quick import QuickStage
 from reliability.test_store_faults import assert_new
 from reliability.year_clock import Pool
+from reliability.year_near import NearSecretManager
 from reliability.year_world import YearStage
 from stage import REFRESH, TOKEN
 from tokenkeeper import transport
+from tokenkeeper.clock import Deadline
 from tokenkeeper.disconnect import disconnect
-from tokenkeeper.errors import SecretMissing
+from tokenkeeper.errors import SecretMissing, VaultUnavailable
+from tokenkeeper.lease import TERM
 from tokenkeeper.renewal import STORE_SECONDS
 from tokenkeeper.tiktok import CALL_SECONDS
 
 BUDGET = 1500.0
+CALLBACK_BUDGET = 50.0
 
 
 @pytest.fixture
@@ -85,6 +90,83 @@ class TestSlowStore:
         assert_renewed(slow, 4)
 
 
+class TestSlowStoreOfACallback:
+    @pytest.mark.parametrize("seconds", [1.0, 2.5, 4.0])
+    @pytest.mark.parametrize("brings", ["expiring", "long-lived"])
+    @pytest.mark.parametrize("over", [None, "expiring", "long-lived"])
+    def test_is_waited_for(self, slow: YearStage, over: str | None, brings: str, seconds: float) -> None:
+        """Within its budget a callback stores what it exchanged, and all that is told of it with it."""
+        come_back = coming_back(slow, brings, over)
+        slow.road.google_takes = (seconds, seconds)
+        before = slow.clocks.stopwatch()
+        assert come_back().status_code == 303
+        assert slow.clocks.stopwatch() - before <= CALLBACK_BUDGET
+        assert slow.told() == ["NOTICE connection.stored"]
+        assert_holds_the_newest(slow, brings)
+        slow.road.google_takes = (0.1, 0.1)
+        assert slow.run()[0] == 200
+        assert slow.told() == []
+        assert_holds_the_newest(slow, brings)
+
+    @pytest.mark.parametrize("over", [None, "expiring", "long-lived"])
+    def test_that_is_too_slow_uses_nothing_up(self, slow: YearStage, over: str | None) -> None:
+        """Where looking takes half of the budget the code is not exchanged, and reloading the page later does it."""
+        come_back = coming_back(slow, "expiring", over)
+        grants = len(slow.tiktok.grants)
+        slow.road.google_takes = (9.0, 9.0)
+        assert come_back().status_code == 503
+        assert slow.told() == ["ERROR connection.refused"]
+        assert len(slow.tiktok.grants) == grants
+        slow.road.google_takes = (0.1, 0.1)
+        slow.later(minutes=1)
+        assert come_back().status_code == 303
+        assert_holds_the_newest(slow, "expiring")
+
+    def test_whose_answers_come_too_late(self, slow: YearStage) -> None:
+        """Where answers come after their caller has given up, what was exchanged is stored, or an alert says so."""
+        for number in range(40):
+            come_back = coming_back(slow, "expiring", None, f"acme-{number}")
+            grants = len(slow.tiktok.grants)
+            slow.road.google_takes = (0.5, 11.7)
+            answer = come_back()
+            slow.road.google_takes = (0.1, 0.1)
+            told = slow.told()
+            exchanged = len(slow.tiktok.grants) - grants
+            if answer.status_code == 303:
+                assert told[-1] == "NOTICE connection.stored"
+                assert exchanged == 1
+            else:
+                assert told == (["CRITICAL token.unsaved"] if exchanged else ["ERROR connection.refused"])
+            slow.later(minutes=1)
+            assert slow.run()[0] == 200
+            if answer.status_code == 303:
+                assert_holds_the_newest(slow, "expiring", f"acme-{number}")
+            assert slow.told() == []
+
+
+def coming_back(
+    stage: YearStage, brings: str, over: str | None, connection: str = "acme"
+) -> Callable[[], requests.Response]:
+    """Somebody who has confirmed at TikTok and is on the way back."""
+    if over:
+        stage.planted(connection, over, 1)
+    browser = stage.browser()
+    state, code = browser.begin(stage.link(connection)), stage.code(brings)
+    stage.told()
+    return lambda: browser.come_back(code, state)
+
+
+def assert_holds_the_newest(stage: YearStage, kind: str, connection: str = "acme") -> None:
+    """What TikTok gave last is stored, and the connection says so."""
+    given = stage.tiktok.grants[-1]
+    assert stage.token(connection)["access_token"] == given.access_token
+    if kind == "expiring":
+        assert stage.whole_grant(connection)["refresh_token"] == given.refresh_token
+    assert stage.labels(connection) | {"kind": kind, "health": "ok"} == stage.labels(connection)
+    assert stage.annotations(connection)["obtained-at"] == stage.token(connection)["obtained_at"]
+    assert "lease" not in stage.annotations(connection)
+
+
 class TestSlowTikTok:
     def test_costs_no_turns(self, slow: YearStage) -> None:
         """However long TikTok takes to answer, a run makes its calls as fast as it may."""
@@ -117,18 +199,81 @@ class TestSlowTikTok:
         assert summary["seconds"] < 60 + STORE_SECONDS
 
 
+def disconnecting(stage: YearStage, after: float) -> Callable[[], str]:
+    keeper = stage.instance("refresh")
+
+    def act() -> str:
+        stage.clocks.sleep(after)
+        return disconnect(keeper._vault, keeper._tiktok, keeper._settings.app_id, "due0", force=False)
+
+    return act
+
+
+class TestSlowHolder:
+    """Somebody whose step takes longer than a lease lasts, beside a run that would do without them."""
+
+    @pytest.mark.parametrize("seconds", [TERM + 1, TERM + 30, 2 * TERM + 20])
+    @pytest.mark.parametrize("after", [0.5, 5.0, 20.0])
+    @pytest.mark.parametrize("brings", ["expiring", "long-lived"])
+    def test_a_callback_that_cannot_store(
+        self, slow: YearStage, monkeypatch: pytest.MonkeyPatch, brings: str, after: float, seconds: float
+    ) -> None:
+        """A run spends nothing of the connection, and what the callback brought is what is stored."""
+        slow.new_instances(CALLBACK_BUDGET_SECONDS="120")
+        slow.planted("acme", "expiring", 13)
+        browser = slow.browser()
+        state, code = browser.begin(slow.link()), slow.code(brings)
+        add = NearSecretManager.add
+
+        def add_later(secrets: NearSecretManager, secret_id: str, payload: bytes, time: Deadline) -> int:
+            if slow.clocks.stopwatch() < seconds:
+                slow.clocks.sleep(0.1)
+                raise VaultUnavailable("away")
+            return add(secrets, secret_id, payload, time)
+
+        monkeypatch.setattr(NearSecretManager, "add", add_later)
+
+        with Pool(slow.clocks) as pool:
+            callback = pool.submit(browser.come_back, code, state)
+            run = pool.submit(run_after(slow, after))
+        assert callback.result().status_code == 303
+        assert run.result()[0] in {200, 503}
+        assert slow.tiktok.spent == {}
+        assert slow.clocks.stopwatch() >= seconds
+        assert_holds_the_newest(slow, brings)
+        assert slow.run()[0] == 200
+        assert slow.tiktok.spent == {}
+        assert_holds_the_newest(slow, brings)
+        assert slow.events("ERROR", "CRITICAL") == []
+
+    @pytest.mark.parametrize("after", [0.5, 2.0, 5.0, 15.0, 30.0, 50.0])
+    def test_a_disconnection_that_takes_long(self, slow: YearStage, after: float) -> None:
+        """A run spends nothing of what is being revoked and deleted, and finds it gone."""
+        planted(slow, 1)
+        slow.road.tiktok_takes, slow.road.google_takes = (24.9, 24.9), (3.3, 3.3)
+        with Pool(slow.clocks) as pool:
+            done = pool.submit(disconnecting(slow, 0.0))
+            run = pool.submit(run_after(slow, after))
+        assert done.result() == "It was revoked at TikTok."
+        assert run.result()[0] == 200
+        assert slow.clocks.stopwatch() > TERM
+        assert slow.tiktok.spent == {}
+        assert not {TOKEN + "due0", REFRESH + "due0"} & set(slow.secrets.secrets())
+        assert slow.told() == []
+
+
+def run_after(stage: YearStage, seconds: float) -> Callable[[], tuple[int, dict[str, Any]]]:
+    """A run that begins so much later."""
+
+    def act() -> tuple[int, dict[str, Any]]:
+        stage.clocks.sleep(seconds)
+        return stage.run()
+
+    return act
+
+
 class TestCommandLine:
     """`make disconnect` beside a run; both know of the lease."""
-
-    @staticmethod
-    def disconnecting(stage: YearStage, after: float) -> Callable[[], str]:
-        keeper = stage.instance("refresh")
-
-        def act() -> str:
-            stage.clocks.sleep(after)
-            return disconnect(keeper._vault, keeper._tiktok, keeper._settings.app_id, "due0", force=False)
-
-        return act
 
     @pytest.mark.parametrize("after", [0.0, 0.5, 1.0, 2.0, 5.0, 15.0])
     def test_disconnecting_during_a_run(self, slow: YearStage, after: float) -> None:
@@ -138,7 +283,7 @@ class TestCommandLine:
         slow.road.google_takes = (0.3, 0.3)
         with Pool(slow.clocks) as pool:
             run = pool.submit(slow.run)
-            done = pool.submit(self.disconnecting(slow, after))
+            done = pool.submit(disconnecting(slow, after))
         assert done.result() == "It was revoked at TikTok."
         assert run.result()[0] == 200
         assert all(grant.revoked for grant in slow.tiktok.grants)
@@ -149,9 +294,9 @@ class TestCommandLine:
     def test_nothing_to_disconnect(self, slow: YearStage) -> None:
         """A second one finds nothing more to do."""
         planted(slow, 1)
-        self.disconnecting(slow, 0)()
+        disconnecting(slow, 0)()
         with pytest.raises(SecretMissing):
-            self.disconnecting(slow, 0)()
+            disconnecting(slow, 0)()
 
 
 @pytest.fixture
