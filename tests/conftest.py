@@ -41,3 +41,13 @@ def pytest_runtest_makereport(
     if call.when == "call" and report.passed and isinstance(stage, Stage):
         stage.canaries.hear("what was printed", report.capstdout + report.capstderr + report.caplog)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables that tests recorded: what a test prints itself is hidden, with several workers always."""
+    for reports in list(terminalreporter.stats.values()):
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                for name, text in report.user_properties:
+                    if name == "table":
+                        terminalreporter.write_line(f"\n{text}")

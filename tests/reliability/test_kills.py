@@ -185,7 +185,7 @@ def _judge(stage: Stage, deed: Deed, before: dict[str, Any] | None, status: int,
     if deed.ends == "ended":
         assert stage.labels()["health"] == "reauthorize"
         assert set(stage.alerts()) == {"reauthorization.required"}
-        return f"alerted {len(stage.alerts())} times"
+        return "alerted once" if len(stage.alerts()) == 1 else f"alerted {len(stage.alerts())} times"
     assert stage.tiktok.is_alive(token["access_token"])
     assert stage.annotations()["obtained-at"] == token["obtained_at"]
     if stage.labels()["health"] == "reauthorize":
@@ -214,9 +214,12 @@ def lost(stage: Stage) -> None:
     assert stage.alerts() == ["reauthorization.required"]
 
 
-def table(stage: Stage, deed: Deed, points: list[Point], whens: list[str]) -> None:
-    """Kill at every point, and print what came of it."""
+def table(
+    stage: Stage, deed: Deed, points: list[Point], whens: list[str], record: Callable[[str, object], None]
+) -> None:
+    """Kill at every point, and record what came of it; all tables are printed after the tests."""
     rows = []
+    mark = max((number for number, point in enumerate(points, 1) if point.name == "UpdateSecret"), default=0)
     for number, point in enumerate(points, 1):
         row = [f"{number:2} {point.name}"]
         for when in whens:
@@ -226,29 +229,36 @@ def table(stage: Stage, deed: Deed, points: list[Point], whens: list[str]) -> No
             assert (outcome == "lost") == allowed, f"{outcome} where it was killed {when} call {number}, {point.name}"
             if allowed:
                 lost(stage)
+            if deed.ends == "ended":  # an alert is logged before the connection is marked: in between it may be doubled
+                between = number == mark and when == "before"
+                assert outcome == "alerted once" or (between and outcome == "alerted 2 times"), f"{when} {point}"
             row.append(outcome)
         rows.append(row)
-    print(f"\n{deed.name}: killed {' and '.join(whens)} each of {len(points)} calls")
-    for row in rows:
-        print("   " + "".join(f"{cell:<26}" for cell in row))
+    lines = [f"{deed.name}: killed {' and '.join(whens)} each of {len(points)} calls"]
+    lines += ["   " + "".join(f"{cell:<26}" for cell in row).rstrip() for row in rows]
+    record("table", "\n".join(lines))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deed", DEEDS, ids=str)
-def test_wherever_the_process_is_killed_the_next_run_makes_it_good(stage: Stage, deed: Deed) -> None:
+def test_wherever_the_process_is_killed_the_next_run_makes_it_good(
+    stage: Stage, deed: Deed, record_property: Callable[[str, object], None]
+) -> None:
     """Killed before or after any call, a connection is as good after the next run as if nothing had happened."""
     points = points_of(stage, deed)
     assert len(points) >= 4
-    table(stage, deed, points, ["before", "after"])
+    table(stage, deed, points, ["before", "after"], record_property)
 
 
-def test_killed_around_the_two_writes_of_a_refresh(stage: Stage) -> None:
+def test_killed_around_the_two_writes_of_a_refresh(
+    stage: Stage, record_property: Callable[[str, object], None]
+) -> None:
     """Killed after TikTok's answer the grant is lost and alerted of; after the first write it is kept."""
     deed = DEEDS[0]
     points = points_of(stage, deed)
     chosen = [point for point in points if point.name in {"refresh_token", "AddSecretVersion"}]
     assert [point.name for point in chosen] == ["refresh_token", "AddSecretVersion", "AddSecretVersion"]
-    table(stage, deed, chosen[:2], ["after"])
+    table(stage, deed, chosen[:2], ["after"], record_property)
 
 
 def test_killed_between_the_two_writes_of_a_connection(stage: Stage) -> None:

@@ -69,6 +69,9 @@ class TestManyAtOnce:
         with ThreadPoolExecutor(50) as pool:
             statuses = list(pool.map(send, range(50)))
         assert set(statuses) <= {200, 503}
+        refreshed = [sum(entry["event"] == "token.refreshed" for entry in one.events) for one in processes]
+        assert sum(number > 0 for number in refreshed) >= 2, "they worked side by side"
+        assert sum(len(stage.secrets.payloads(TOKEN + name)) == 1 for name in names) < 200
         assert stage.run()[0] == 200  # what they did not get to
         assert stage.tiktok.count("refresh_token") == 200
         assert_each_spent_once(stage, names, answers_in_time=False)
