@@ -20,7 +20,7 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import SecretMissing, SettingsError, VaultError, VaultForbidden
 from tokenkeeper.lease import TERM, Sightings
 from tokenkeeper.pacing import Pace
-from tokenkeeper.renewal import Later, Renewal, Result, RunStoppedError, Task, TryLaterError, Unsaved, Verdict
+from tokenkeeper.renewal import Later, Memory, Renewal, Result, RunStoppedError, Task, TryLaterError, Verdict
 from tokenkeeper.settings import CONNECTION, Settings
 from tokenkeeper.tiktok import CALL_SECONDS, TikTok
 from tokenkeeper.vault import Inventory, Vault
@@ -61,19 +61,6 @@ class Order:
 
 
 @dataclass(slots=True)
-class Told:
-    """The connections that alerts named which no secret can be marked with; kept for as long as the process lives.
-
-    Attributes:
-        behind: Those whose token will have ended before a run comes to it.
-        deleted: Those whose token secret somebody deleted.
-    """
-
-    behind: set[str] = field(default_factory=set)
-    deleted: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
 class Summary:
     """What came of a run.
 
@@ -111,8 +98,7 @@ class Refresh:
         self._vault = Vault(settings)
         self._tiktok = TikTok(settings.api_url, settings.app_id, settings.app_secret)
         self._pace = Pace(settings.max_qps)
-        self._unsaved = Unsaved()
-        self._told = Told()
+        self._memory = Memory()
 
     def answer(self, request: Request) -> Response:
         """Answer one request. Never raises: a defect ends in a 500 and a log entry."""
@@ -140,8 +126,7 @@ class Refresh:
             BadRequestError: the order names a connection that does not exist.
         """
         self._pace.begin_run()
-        run = _Run(self._settings, self._vault, self._tiktok, self._pace, self._unsaved, self._told, order, progress)
-        return run.go()
+        return _Run(self._settings, self._vault, self._tiktok, self._pace, self._memory, order, progress).go()
 
 
 def read_order(body: bytes) -> Order:
@@ -186,21 +171,19 @@ class _Run:
         vault: Vault,
         tiktok: TikTok,
         pace: Pace,
-        unsaved: Unsaved,
-        told: Told,
+        memory: Memory,
         order: Order,
         progress: Progress,
     ) -> None:
         self._settings = settings
         self._vault = vault
-        self._unsaved = unsaved
-        self._told = told
+        self._memory = memory
         self._order = order
         self._progress = progress
         self._budget = Deadline(settings.run_budget)
         self._pace = pace
         self._sightings = Sightings()
-        self._renewal = Renewal(settings, vault, tiktok, self._pace, self._sightings, unsaved, force=order.force)
+        self._renewal = Renewal(settings, vault, tiktok, self._pace, self._sightings, memory, force=order.force)
         self._summary = Summary()
         self._total = 0
         self._overdue = False
@@ -268,7 +251,7 @@ class _Run:
         end_of_run = now + timedelta(seconds=self._settings.run_budget)
         for name, connection in inventory.connections.items():
             refreshable = name in inventory.refreshable
-            unsaved = name in self._unsaved.grants
+            unsaved = name in self._memory.unsaved
             look = bool(connection.lease) or not connection.made or unsaved
             if refreshable:
                 look |= connection.kind != "expiring" or connection.health != "ok" or connection.obtained_at is None
@@ -443,7 +426,7 @@ class _Run:
 
     def _tell_of_deleted(self) -> None:
         self._summary.attention |= self._deleted
-        for name in sorted(self._deleted - self._told.deleted):
+        for name in sorted(self._deleted - self._memory.told_deleted):
             log.event(
                 "ERROR",
                 "secret.deleted",
@@ -452,8 +435,8 @@ class _Run:
                 connection=name,
             )
         if self._order.connections is None:
-            self._told.deleted.clear()
-        self._told.deleted.update(self._deleted)
+            self._memory.told_deleted.clear()
+        self._memory.told_deleted.update(self._deleted)
 
     def _note_if_behind(self, task: Task, why: Later | None) -> None:
         """Keep in mind a token that ends before long and was not reached, unless its connection was alerted of."""
@@ -469,8 +452,8 @@ class _Run:
 
     def _tell_of_being_behind(self) -> None:
         """Alert of tokens that end because of what no connection is to blame for; once, as far as memory goes."""
-        names = self._behind.keys() - self._unsaved.alerted
-        new = sorted(names - self._told.behind)
+        names = self._behind.keys() - self._memory.told_unsaved
+        new = sorted(names - self._memory.told_behind)
         if new and not self._stopped:  # that alert is about all of them
             log.event(
                 "ERROR",
@@ -480,8 +463,8 @@ class _Run:
                 connections=new,
             )
         if self._order.connections is None:
-            self._told.behind.clear()
-        self._told.behind.update(names)
+            self._memory.told_behind.clear()
+        self._memory.told_behind.update(names)
 
     def _write_down(self, started: datetime) -> None:
         summary = self._summary

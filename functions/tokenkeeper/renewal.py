@@ -46,6 +46,7 @@ LOOK_SECONDS = 15.0
 STORE_STEP_SECONDS = 35.0  # one more try to store, with making sure that the last one left nothing behind
 FAILING_BECOMES_ALERT = timedelta(days=1)
 TOKEN_NEARLY_OVER = timedelta(hours=3)
+_MOST_WITHOUT_PERMISSION = 20  # connections, after which nobody else is asked about
 _DEAD = {Kind.PERSON, Kind.EXPIRED, Kind.PERMISSION}
 
 
@@ -132,16 +133,23 @@ class Result:
 
 
 @dataclass(slots=True)
-class Unsaved:
-    """Grants that TikTok handed out and the store has not taken; kept for as long as the process lives.
+class Memory:
+    """What outlives a run, for as long as the process lives.
 
     Attributes:
-        grants: By connection, each with the time of the grant that it follows.
-        alerted: The connections that an alert told of.
+        unsaved: Grants that TikTok handed out and the store has not taken, by connection; each with the time of the
+            grant that it follows.
+        told_unsaved: The connections that an alert of that named.
+        told_unreadable: Those that an alert named as unreadable, and that could not be marked.
+        told_deleted: Those whose deleted token secret was alerted of.
+        told_behind: Those whose token was alerted of as ending before a run comes to it.
     """
 
-    grants: dict[str, tuple[Grant, datetime]] = field(default_factory=dict)
-    alerted: set[str] = field(default_factory=set)
+    unsaved: dict[str, tuple[Grant, datetime]] = field(default_factory=dict)
+    told_unsaved: set[str] = field(default_factory=set)
+    told_unreadable: set[str] = field(default_factory=set)
+    told_deleted: set[str] = field(default_factory=set)
+    told_behind: set[str] = field(default_factory=set)
 
 
 class _Numbers(NamedTuple):
@@ -183,7 +191,7 @@ class Renewal:
         tiktok: TikTok,
         pace: Pace,
         sightings: Sightings,
-        unsaved: Unsaved,
+        memory: Memory,
         *,
         force: bool,
     ) -> None:
@@ -192,10 +200,11 @@ class Renewal:
         self._tiktok = tiktok
         self._pace = pace
         self._sightings = sightings
-        self._unsaved = unsaved
+        self._memory = memory
         self._force = force
         self._permission = threading.Lock()
         self._permitted = False
+        self._not_permitted: set[str] = set()
         self._read_something = False
         self._forbidden_names: set[str] = set()
         self.other_app: set[str] = set()
@@ -216,6 +225,7 @@ class Renewal:
             result = self._work(task, last=last)
             if result.verdict not in {Verdict.REAUTHORIZE, Verdict.NO_CONNECTION}:
                 self._warn_of_end(task)
+            self._memory.told_unreadable.discard(task.name)
         except SecretMissing:
             return Result(Verdict.NO_CONNECTION)  # somebody deleted it meanwhile
         except LeaseLost:
@@ -313,7 +323,7 @@ class Renewal:
     def _rescue(self, held: Lease, stored: _Stored) -> _Stored:
         """Store what an earlier run of this process could not, unless something newer is stored by now."""
         name = held.connection.name
-        kept = self._unsaved.grants.get(name)
+        kept = self._memory.unsaved.get(name)
         if kept is None:
             return stored
         rescued, before = kept
@@ -325,9 +335,9 @@ class Renewal:
         return stored
 
     def _drop_unsaved(self, name: str) -> None:
-        self._unsaved.grants.pop(name, None)
-        if name in self._unsaved.alerted:
-            self._unsaved.alerted.discard(name)
+        self._memory.unsaved.pop(name, None)
+        if name in self._memory.told_unsaved:
+            self._memory.told_unsaved.discard(name)
             log.event(
                 "NOTICE",
                 "token.saved",
@@ -375,7 +385,8 @@ class Renewal:
 
     def _refresh(self, held: Lease, old: Grant, refresh_token: Secret, numbers: _Numbers, *, last: bool) -> Result:
         name = held.connection.name
-        self._check_permission(name)
+        if not self._may_store(held.connection, last=last):
+            return self._mark_unreadable(held, f"This service account may not add versions to {name}'s secrets.")
         silences = 0
         while True:
             self._pace.wait()
@@ -414,9 +425,9 @@ class Renewal:
 
     def _keep(self, held: Lease, old: Grant, new: Grant, numbers: _Numbers) -> Result:
         name = new.connection
-        self._unsaved.grants[name] = (new, old.obtained_at)
+        self._memory.unsaved[name] = (new, old.obtained_at)
         numbers = numbers._replace(refresh=self._store_refresh(held, new, old.obtained_at, numbers))
-        del self._unsaved.grants[name]
+        del self._memory.unsaved[name]
         numbers = numbers._replace(token=self._store_token(held, new, old.obtained_at, numbers))
         log.event(
             "INFO",
@@ -446,8 +457,8 @@ class Renewal:
             self._drop_unsaved(name)  # a newer grant is stored: this one counts no more
             raise
         except VaultError as error:
-            if name not in self._unsaved.alerted:
-                self._unsaved.alerted.add(name)
+            if name not in self._memory.told_unsaved:
+                self._memory.told_unsaved.add(name)
                 log.event(
                     "CRITICAL",
                     "token.unsaved",
@@ -518,18 +529,33 @@ class Renewal:
                 return True
         return False
 
-    def _check_permission(self, name: str) -> None:
+    def _may_store(self, connection: Connection, *, last: bool) -> bool:
+        """Whether versions may be added, which is asked about the first connection only, unless that one may not.
+
+        Raises:
+            TryLaterError: this one may not; by the next try it shows whether others may.
+            RunStoppedError: nobody may.
+        """
+        name = connection.name
         with self._permission:
-            if self._permitted:
-                return
-            if not self._vault.may_add(self._vault.refresh_id(name), Deadline(LOOK_SECONDS)):
-                self._vault.secrets.get(self._vault.refresh_id(name), Deadline(LOOK_SECONDS))  # or was it deleted?
-                raise RunStoppedError(
-                    "may_not_store",
-                    "This service account may not add versions to the secrets, so no refresh token is spent. Grant it "
-                    "secretmanager.versions.add (roles/secretmanager.secretVersionManager).",
-                )
-            self._permitted = True
+            if self._permitted and name not in self._not_permitted:
+                return True
+            if self._vault.may_add(self._vault.refresh_id(name), Deadline(LOOK_SECONDS)):
+                self._permitted = True
+                return True
+            self._vault.secrets.get(self._vault.refresh_id(name), Deadline(LOOK_SECONDS))  # or was it deleted?
+            self._not_permitted.add(name)
+            if self._permitted or connection.alerted:
+                return False
+            if self._vault.may_add(self._vault.token_id(name), Deadline(LOOK_SECONDS)):
+                return False  # so it is this one secret
+            if not last and len(self._not_permitted) < _MOST_WITHOUT_PERMISSION:
+                raise TryLaterError(Later.PASSING)
+            raise RunStoppedError(
+                "may_not_store",
+                "This service account may not add versions to the secrets, so no refresh token is spent. Grant it "
+                "secretmanager.versions.add (roles/secretmanager.secretVersionManager).",
+            )
 
     # --- verify ---
 
@@ -753,8 +779,9 @@ class Renewal:
         try:
             return self._under_lease(task, lambda held: self._mark_unreadable(held, problem))
         except (VaultError, LeaseLost):  # it cannot be marked, either
-            if not task.connection.last_error.startswith("broken"):
+            if not task.connection.last_error.startswith("broken") and task.name not in self._memory.told_unreadable:
                 self._log_unreadable(task.name, problem)
+                self._memory.told_unreadable.add(task.name)
             return Result(Verdict.FAILING, attention=True)
 
     @staticmethod

@@ -406,6 +406,41 @@ class TestForbidden:
             assert list(quick.secrets.states(TOKEN + name).values()).count("ENABLED") == 2
         assert quick.tiktok.reused == []
 
+    @pytest.mark.parametrize("denied", [REFRESH + "beta", "-beta"], ids=["its refresh secret", "both of its secrets"])
+    def test_adding_to_the_first_secret_of_all(self, quick: QuickStage, denied: str) -> None:
+        """It is the first that a run asks about, and the run goes on: one alert for that one, the others are done."""
+        quick.plant("beta", "expiring", age_hours=20)
+        names = ("acme", "gamma")
+        for name in names:
+            due(quick, name)
+        quick.secrets.deny("secretmanager.versions.add", denied)
+        for _ in range(3):
+            status, summary = quick.run()
+            assert (status, summary["attention"]) == (200, ["beta"])
+        assert sorted(quick.told()) == [UNREADABLE, REFRESHED, REFRESHED]
+        assert quick.outcome("beta") == Outcome("old", "failing", 2, ())  # the calls are the others'
+        for name in names:
+            assert quick.outcome(name) == Outcome("new", "ok", 0, ())
+        quick.secrets.allow_all()
+        assert quick.run()[0] == 200
+        assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
+
+    @pytest.mark.parametrize("permission", ["secrets.get", "secrets.update"])
+    def test_what_cannot_be_marked_is_alerted_of_once(self, quick: QuickStage, permission: str) -> None:
+        """An instance remembers what it has alerted of, and forgets it when that is over."""
+        for _ in range(2):
+            quick.secrets.deny(f"secretmanager.{permission}", TOKEN + "acme")
+            due(quick, "other")
+            due(quick)
+            for events in ([UNREADABLE], [], []):
+                assert quick.run()[1]["attention"] == ["acme"]
+                assert [event for event in quick.told() if event != REFRESHED] == events
+            quick.secrets.allow_all()
+            assert quick.run()[0] == 200
+            assert quick.told() == [REFRESHED]
+            for secret_id in list(quick.secrets.secrets()):
+                quick.secrets.delete(secret_id)
+
     def test_deleting_one_secret(self, quick: QuickStage) -> None:
         """A refresh secret that may not be deleted is warned of, and the long-lived grant in its place is verified."""
         for name in ("acme", "beta"):
