@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextvars
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import requests
@@ -23,6 +25,7 @@ from requests.adapters import HTTPAdapter
 from werkzeug.test import Client
 
 from canaries import Canaries
+from local.serving import Fault, LocalServer
 from stage import REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock, log, settings
 from tokenkeeper.connect import Connect
@@ -133,6 +136,28 @@ class Outcome:
     health: str
     token_calls: int
     events: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment in something that is under way.
+
+    Attributes:
+        server: The stand-in that is called.
+        call: The call's name.
+        resource: What it is about.
+        skip: How many such calls came before.
+        when: Whether it is about to take place, or has taken place and is not answered yet.
+    """
+
+    server: Literal["secrets", "tiktok"]
+    call: str
+    resource: str
+    skip: int
+    when: Literal["before", "after"] = "before"
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.call} {self.resource.rpartition('/secrets/')[2]} ({self.skip + 1})"
 
 
 class Ears:
@@ -254,6 +279,42 @@ class QuickStage(Stage):
             for thread in threads:
                 thread.join(60)
         assert not any(thread.is_alive() for thread in threads)
+
+    # --- holding up ---
+
+    def points(self, act: Callable[[], Any], about: str = "") -> list[Point]:
+        """Before each call that an action makes when it is left alone, and after the last one.
+
+        Only the calls that `about` is found in. What makes one call after the other is in the same place after a call
+        as before the next one.
+        """
+        self.secrets.forget_calls()
+        self.tiktok.forget_calls()
+        act()
+        servers: list[tuple[Literal["secrets", "tiktok"], LocalServer]]
+        servers = [("secrets", self.secrets), ("tiktok", self.tiktok)]
+        calls = [(call.at, name, call) for name, server in servers for call in server.calls]
+        seen: Counter[tuple[str, str]] = Counter()
+        found = []
+        for _, name, call in sorted(calls, key=lambda item: item[0]):
+            if re.search(about, f"{call.name} {call.resource}"):
+                found.append(Point(name, call.name, call.resource, seen[call.name, call.resource]))
+            seen[call.name, call.resource] += 1
+        return [*found, replace(found[-1], when="after")]
+
+    @contextmanager
+    def held_up(self, act: Callable[[], Any], point: Point) -> Iterator[None]:
+        """The action is under way and held up at that point, and goes on to its end afterwards."""
+        server: LocalServer = getattr(self, point.server)
+        resource = f"{re.escape(point.resource)}$"
+        server.add_fault(Fault(point.call, resource, point.skip, when=point.when, do="hold", hold="here"))
+        with self.meanwhile(act):
+            try:
+                server.wait_held("here")
+                yield
+            finally:
+                server.release("here")
+        server.clear_faults()
 
     # --- looking ---
 

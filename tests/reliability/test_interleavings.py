@@ -1,113 +1,114 @@
-"""A re-connection while a refresh is under way, and a refresh while a re-connection is, at every point of each.
+"""A re-connection while a run is at work on the connection, and a run while a re-connection is, at every point of each.
 
-The clock of the one that comes in is so wrong that it takes the other's lease for ended, although its holder lives:
-with right clocks it waits, and there would be nothing to see.
+The clock of the one that comes in is ten minutes ahead, so that it takes the other's lease for ended, although its
+holder lives: a callback at once; a run when the lease has stood unchanged for a term as well, since it spends what
+nobody else may. With right clocks a callback waits, and there would be nothing to see.
 """
 
 from __future__ import annotations
 
-import contextvars
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from local.serving import Fault, LocalServer
-from reliability.quick import QuickStage, clock_off_by
+from local.tiktok.accounts import Grant
+from reliability.quick import Point, QuickStage, clock_off_by
 from stage import REFRESH, TOKEN
-
-Act = Callable[[QuickStage], Any]
-
-
-def refresh(stage: QuickStage) -> None:
-    stage.run()
-
-
-def reconnect(kind: str) -> Act:
-    return lambda stage: stage.approve("acme", kind)
-
-
-def points(stage: QuickStage, act: Act) -> list[tuple[LocalServer, int, str]]:
-    """The calls that an action makes: the stand-in, how many it had had before, and the name."""
-    for server in (stage.secrets, stage.tiktok):
-        server.forget_calls()
-    act(stage)
-    return [
-        (server, number, call.name)
-        for server in (stage.secrets, stage.tiktok)
-        for number, call in enumerate(server.calls)
-    ]
-
-
-@contextmanager
-def held_up(stage: QuickStage, act: Act, server: LocalServer, skip: int, when: str) -> Iterator[None]:
-    """The action is under way and held up at one of its calls, and goes on to its end afterwards."""
-    server.add_fault(Fault(do="hold", hold="here", skip=skip, when=when))  # type: ignore[arg-type]
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(act, stage))
-    thread.start()
-    server.wait_held("here")
-    try:
-        yield
-    finally:
-        server.release("here")
-        thread.join(60)
-        server.clear_faults()
 
 
 def newest(stage: QuickStage, secret_id: str) -> dict[str, Any]:
     return dict(json.loads(stage.secrets.payloads(secret_id)[-1]))
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+def assert_stored(stage: QuickStage, given: Grant, point: Point) -> None:
+    """That grant is what both of the connection's secrets hold."""
+    assert newest(stage, TOKEN + "acme")["access_token"] == given.access_token, point
+    if given.refresh_token:
+        assert newest(stage, REFRESH + "acme")["refresh_token"] == given.refresh_token, point
+
+
+def assert_goes_on(stage: QuickStage, kind: str, point: Point) -> None:
+    """From now on every run keeps the re-connection working, and nobody is alerted."""
+    stage.later(minutes=20)
+    assert stage.run()[0] == 200, point
+    assert stage.labels("acme")["health"] == "ok", point
+    assert stage.labels("acme")["kind"] == kind, point
+    assert "lease" not in stage.annotations("acme"), point
+    assert_stored(stage, stage.tiktok.grants[-1], point)
+    assert (REFRESH + "acme" in stage.secrets.secrets()) == (kind == "expiring"), point
+    stage.later(hours=13)
+    assert stage.run()[0] == 200, point
+    assert_stored(stage, stage.tiktok.grants[-1], point)
+    assert stage.tiktok.is_alive(newest(stage, TOKEN + "acme")["access_token"]), point
+    assert all(times == 1 for times in stage.tiktok.spent.values()), point
+
+
+def due(stage: QuickStage) -> None:
+    stage.reset()
+    stage.connected("acme", "expiring")
+    stage.later(hours=13)
+
+
+def revoked(stage: QuickStage, lag: int) -> None:
+    """A long-lived grant, stored twice, that its advertiser has taken back."""
+    stage.reset()
+    given = stage.plant("acme")
+    stage.secrets.add_version(TOKEN + "acme", stage.secrets.payloads(TOKEN + "acme")[0])
+    stage.tiktok.revoke(given["access_token"])
+    stage.secrets.set_lag(latest=lag)
+    stage.tiktok.accounts.access_seconds = 60 * 86_400  # of the new one: its end is further off than any warning
+
+
 @pytest.mark.parametrize("kind", ["expiring", "long-lived"])
-def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kind: str, when: str) -> None:
+def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kind: str) -> None:
     """Wherever a refresh is when somebody re-connects, the re-connection is what is stored in the end."""
-    quick.connected("acme", "expiring")
-    quick.later(hours=13)
-    number = len(points(quick, refresh))
-    for point in range(number):
-        quick.reset()
-        quick.connected("acme", "expiring")
-        quick.later(hours=13)
-        server, skip, name = points_of_refresh(quick)[point]
-        with held_up(quick, refresh, server, skip, when), clock_off_by(minutes=10):
-            answer = quick.approve("acme", kind)
-        where = f"held up {when} {name}, call {point + 1}"
-        assert answer.status_code == 303, where
-        assert all(times == 1 for times in quick.tiktok.spent.values()), where
-        assert quick.events("ERROR", "CRITICAL") == [], where
-        new = quick.tiktok.grants[-1]
-        assert newest(quick, TOKEN + "acme")["access_token"] == new.access_token, where
-        if kind == "expiring":
-            assert newest(quick, REFRESH + "acme")["refresh_token"] == new.refresh_token, where
+    due(quick)
+    for point in quick.points(quick.run):
+        due(quick)
+        with quick.held_up(quick.run, point), clock_off_by(minutes=10):
+            assert quick.approve("acme", kind).status_code == 303, point
+        assert_stored(quick, quick.tiktok.grants[-1], point)
+        assert_goes_on(quick, kind, point)
+        assert quick.alerts() == [], point
+
+
+def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(quick: QuickStage) -> None:
+    """Wherever a re-connection that expires is when a run comes, it is what is stored in the end."""
+    due(quick)
+    for point in quick.points(lambda: quick.approve("acme", "expiring")):
+        due(quick)
+        quick.new_instances(CALLBACK_BUDGET_SECONDS="300")  # a run that waits for its turn moves everybody's time on
+        with quick.held_up(lambda: quick.approve("acme", "expiring"), point), clock_off_by(minutes=10):
+            assert quick.run()[0] == 200, point
+        assert_stored(quick, quick.tiktok.grants[-1], point)
+        assert_goes_on(quick, "expiring", point)
+        assert quick.alerts() == [], point
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["expiring", "long-lived"])
+def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage, kind: str, lag: int) -> None:
+    """Wherever a run is on its way to find the old grant dead, the re-connection ends up healthy and is kept working.
+
+    What was stored before the run's last look at the secrets, it sees: then it does not alert, either.
+    """
+    revoked(quick, lag)
+    points = quick.points(quick.run)
+    looked_at = REFRESH if kind == "expiring" else TOKEN
+    last_look = max(
+        n for n, one in enumerate(points) if one.call == "AccessSecretVersion" and looked_at in one.resource
+    )
+    for index, point in enumerate(points):
+        revoked(quick, lag)
+        with quick.held_up(quick.run, point), clock_off_by(minutes=10):
+            assert quick.approve("acme", kind).status_code == 303, point
+        assert quick.labels("acme")["health"] == "ok", point
+        assert_stored(quick, quick.tiktok.grants[-1], point)
+        assert quick.alerts() == ([] if index <= last_look else ["reauthorization.required"]), point
+        quick.ears.lines.clear()
         quick.later(minutes=20)
-        assert quick.run()[0] == 200, where
-        assert quick.labels("acme")["health"] == "ok"
-        assert quick.labels("acme")["kind"] == kind
-        assert "lease" not in quick.annotations("acme"), where
-        assert newest(quick, TOKEN + "acme")["access_token"] == quick.tiktok.grants[-1].access_token, where
-        assert (REFRESH + "acme" in quick.secrets.secrets()) == (kind == "expiring"), where
-        quick.later(hours=13)
-        assert quick.run()[0] == 200, where
-        assert newest(quick, TOKEN + "acme")["access_token"] == quick.tiktok.grants[-1].access_token, where
-        assert quick.tiktok.is_alive(newest(quick, TOKEN + "acme")["access_token"]), where
-        assert quick.events("ERROR", "CRITICAL") == [], where
-
-
-_REFRESH_POINTS: list[tuple[str, int, str]] = []
-
-
-def points_of_refresh(stage: QuickStage) -> list[tuple[LocalServer, int, str]]:
-    """The calls of the refresh that comes next, known from one that is thrown away."""
-    if not _REFRESH_POINTS:
-        found = points(stage, refresh)
-        _REFRESH_POINTS.extend(
-            ("secrets" if server is stage.secrets else "tiktok", skip, name) for server, skip, name in found
-        )
-        stage.reset()
-        stage.connected("acme", "expiring")
-        stage.later(hours=13)
-    return [(getattr(stage, server), skip, name) for server, skip, name in _REFRESH_POINTS]
+        summary = quick.run()[1]
+        assert summary["verified" if kind == "long-lived" else "skipped"] == 1, point
+        assert_goes_on(quick, kind, point)
+        assert quick.alerts() == [], point

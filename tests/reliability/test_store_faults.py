@@ -164,16 +164,33 @@ def test_the_second_write_fails_always(
     assert quick.outcome() == Outcome("new", "ok", 0, over)
 
 
+def one_after_the_other(stage: QuickStage) -> None:
+    for _ in range(2):
+        assert stage.run()[0] == 200
+
+
+def at_once(stage: QuickStage) -> None:
+    statuses: list[int] = []
+    other = stage.instance("refresh")
+    with stage.meanwhile(*[lambda one=one: statuses.append(stage.run(function=one)[0]) for one in (None, other)]):
+        pass
+    assert statuses == [200, 200]
+
+
+@pytest.mark.parametrize("twice", [one_after_the_other, at_once])
 @pytest.mark.parametrize("lists", [0, 1, 2])
 @pytest.mark.parametrize("latest", [0, 1, 2])
-def test_late_readings_spend_no_token_twice(quick: QuickStage, latest: int, lists: int) -> None:
+def test_late_readings_spend_no_token_twice(
+    quick: QuickStage, latest: int, lists: int, twice: Callable[[QuickStage], None]
+) -> None:
     """With `latest` and lists behind, and every trigger doubled, each refresh token is spent once over many days."""
     due(quick)
     quick.secrets.set_lag(latest=latest, lists=lists)
     for _ in range(6):
-        for _ in range(2):
-            assert quick.run()[0] == 200
-        assert quick.outcome() == NEW
+        twice(quick)
+        found = quick.outcome()
+        # Of two runs that end in the same moment, one writes down that it was.
+        assert replace(found, events=tuple(event for event in found.events if event != NOT_NOTED)) == NEW
         quick.later(hours=13)
     assert quick.tiktok.reused == []
 
@@ -645,22 +662,6 @@ class TestBroken:
             quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
         assert quick.run()[0] == 200
         assert quick.outcome() == Outcome("new", "ok", 1, (REBUILT, REFRESHED) if break_it else (REFRESHED,))
-
-    @pytest.mark.parametrize("which", [TOKEN, REFRESH])
-    @pytest.mark.parametrize("point", range(1, 10))
-    def test_deleted_in_mid_run(self, quick: QuickStage, which: str, point: int) -> None:
-        """Wherever a run is when somebody deletes a secret, nobody else's connection suffers."""
-        due(quick)
-        due(quick, "other")
-        quick.secrets.add_fault(Fault(do="hold", hold="here", resource="acme", skip=point - 1))
-        with quick.meanwhile(quick.run):
-            quick.secrets.wait_held("here")
-            quick.secrets.delete(which + "acme")
-            quick.secrets.release("here")
-        assert_new(quick, "other")
-        # Without its refresh secret the token cannot be refreshed, and ends within the day.
-        assert set(quick.alerts()) <= ({"refresh_token.ending"} if which == REFRESH else set())
-        assert quick.tiktok.reused == []
 
 
 def test_a_thousand_connections_with_trouble_among_them(quick: QuickStage) -> None:
