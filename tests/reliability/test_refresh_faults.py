@@ -12,7 +12,7 @@ import pytest
 from local.serving import Fault
 from local.tiktok.answers import refused
 from reliability.quick import QuickStage, clock_off_by
-from stage import REFRESH, TOKEN
+from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
 
 Trouble = Callable[[QuickStage], None]
@@ -341,21 +341,31 @@ def test_a_version_added_by_hand_in_mid_refresh_does_not_cost_the_new_token(quic
     assert quick.token()["access_token"] == quick.tiktok.grants[-1].access_token
 
 
+def all_that_is_stored(stage: QuickStage) -> dict[str, tuple[Any, ...]]:
+    """Labels, annotations and payloads of every secret but the run's own."""
+    return {
+        secret_id: (kept.labels, kept.annotations, stage.secrets.payloads(secret_id))
+        for secret_id, kept in stage.secrets.secrets().items()
+        if secret_id != KEEPER
+    }
+
+
 def test_a_wrong_app_secret_marks_nobody(quick: QuickStage) -> None:
-    """With a wrong secret the run stops with one alert, and no connection, of either kind, is written to."""
+    """With a wrong secret the run stops with one alert, and of no connection, of either kind, anything is changed."""
     for number in range(20):
         quick.plant(f"expiring-{number}", "expiring", age_hours=13)
         quick.plant(f"lasting-{number}")
     wrong_secret(quick)
-    before = {name: kept.labels for name, kept in quick.secrets.secrets().items()}
+    before = all_that_is_stored(quick)
     status, summary = quick.run()
     assert status == 500
     assert summary["remaining"] == 40
     assert summary["attention"] == []
     assert quick.alerts() == ["run.stopped"]
-    after = {name: kept.labels for name, kept in quick.secrets.secrets().items() if not name.endswith("keeper")}
-    assert after == before
-    assert all("lease" not in kept.annotations for kept in quick.secrets.secrets().values())
+    assert all_that_is_stored(quick) == before
+    sent = [request["refresh_token"] for request in quick.tiktok.requests_of("refresh_token")]
+    assert 1 <= len(sent) == len(set(sent))  # those under way when the first was refused, each once
+    assert not quick.tiktok.spent
     quick.new_instances(TIKTOK_APP_SECRET=quick.tiktok.app_secret)
     quick.news()
     assert quick.run()[0] == 200
