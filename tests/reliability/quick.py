@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import json
+import math
 import re
 import threading
 from collections import Counter
@@ -27,7 +28,7 @@ from werkzeug.test import Client
 from canaries import Canaries
 from local.serving import Fault, LocalServer
 from stage import REFRESH, TOKEN, Browser, Stage
-from tokenkeeper import clock, log, settings
+from tokenkeeper import clock, log, settings, transport
 from tokenkeeper.connect import Connect
 from tokenkeeper.refresh import Refresh
 
@@ -182,7 +183,7 @@ class Ears:
 class QuickBrowser(Browser):
     """A browser that knocks at a function inside this process."""
 
-    def __init__(self, function: Connect, canaries: Canaries) -> None:
+    def __init__(self, function: Callable[[], Connect], canaries: Canaries) -> None:
         super().__init__("", canaries)
         self._client = Client(_served(function))
 
@@ -191,17 +192,22 @@ class QuickBrowser(Browser):
         return cast("requests.Response", response)  # status_code, text and headers are the same there
 
 
-def _served(function: Connect | Refresh) -> Callable[..., Any]:
+def _served(function: Callable[[], Connect | Refresh]) -> Callable[..., Any]:
     def application(environ: Any, start: Any) -> Any:
-        return function.answer(Request(environ))(environ, start)
+        return function().answer(Request(environ))(environ, start)
 
     return application
 
 
 @dataclass
 class QuickStage(Stage):
-    """Both stand-ins on sockets, both functions here."""
+    """Both stand-ins on sockets, both functions here.
 
+    Attributes:
+        patience: The most real seconds that a call to TikTok may take, which is otherwise what the call allows.
+    """
+
+    patience: float = math.inf
     clocks: Time = field(default_factory=Time)
     fate: Fate = field(default_factory=Fate)
     call_takes: float = 0.0  # seconds, of everybody's time
@@ -236,15 +242,21 @@ class QuickStage(Stage):
         return cast("Refresh", self._functions["refresh"])
 
     def run(self, body: Mapping[str, Any] | None = None, *, function: Any = None) -> tuple[int, dict[str, Any]]:
-        client = Client(_served(function or self.keeper))
+        client = Client(_served(lambda: function or self.keeper))
         answer = client.post("/", data=b"" if body is None else json.dumps(body))
         self.canaries.hear("refresh's answer", answer.text)
         return answer.status_code, json.loads(answer.text)
 
-    def browser(self, function: Any = None) -> Browser:
-        if function is None and "connect" not in self._functions:
+    @property
+    def page(self) -> Connect:
+        """The usual `connect`."""
+        if "connect" not in self._functions:
             self._functions["connect"] = self.instance("connect")
-        return QuickBrowser(function or cast("Connect", self._functions["connect"]), self.canaries)
+        return cast("Connect", self._functions["connect"])
+
+    def browser(self, function: Any = None) -> Browser:
+        """A browser without cookies; instances come and go while it is open."""
+        return QuickBrowser(lambda: function or self.page, self.canaries)
 
     # --- time and death ---
 
@@ -368,6 +380,7 @@ class QuickStage(Stage):
     def reset(self) -> None:
         super().reset()
         self.clocks._passed = 0.0
+        self.patience = math.inf
         self.fate = Fate()
         self.call_takes = 0.0
         self.changes.clear()
@@ -402,13 +415,17 @@ class QuickStage(Stage):
                     raise Died
             return real_send(adapter, request, *args, **more)
 
+        def send_within(session: Any, method: str, url: str, seconds: float, **what: Any) -> transport.Answer:
+            return real_send_within(session, method, url, min(seconds, self.patience), **what)
+
         def event(severity: str, name: str, message: str, **fields: log.Field) -> None:
             if not self.fate.dead:
                 real_event(severity, name, message, **fields)
 
-        real_event = log.event
+        real_send_within, real_event = transport.Transport._send, log.event
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(HTTPAdapter, "send", send)
+            patch.setattr(transport.Transport, "_send", staticmethod(send_within))
             patch.setattr(log, "event", event)
             patch.setattr(log, "_stream", self.ears)
             patch.setattr(clock, "now", self.clocks.shown)

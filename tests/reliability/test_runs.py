@@ -5,46 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from local.serving import Fault
 from local.tiktok.answers import refused
+from reliability.answers import (
+    ANSWERS,
+    ERROR_PAGE,
+    Trouble,
+    answered,
+    code,
+    fault,
+    not_permitted,
+    over,
+    says,
+    without,
+)
 from reliability.quick import QuickStage
 from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
 from tokenkeeper.lease import TERM
 
 Act = Callable[[QuickStage], object]
-ERROR_PAGE = b"<html><body>502 Bad Gateway</body></html>"
-
-
-def answers(body: Any, status: int = 200, times: int | None = None) -> Act:
-    return lambda stage: stage.tiktok.add_fault(Fault("advertiser_get", times=times, status=status, body=body))
-
-
-def code(number: int, times: int | None = None) -> Act:
-    return answers(refused(number), times=times)
-
-
-def drops(stage: QuickStage) -> None:
-    stage.tiktok.add_fault(Fault("advertiser_get", times=None, do="drop"))
-
-
-def without_permission(stage: QuickStage) -> None:
-    """The token may not list advertisers, and lives."""
-    code(40001)(stage)
-
-
-def without_permission_and_dead(stage: QuickStage) -> None:
-    code(40001)(stage)
-    stage.tiktok.fail_next("user_info", 40105)
-
-
-def without_permission_and_unclear(stage: QuickStage) -> None:
-    code(40001)(stage)
-    stage.tiktok.add_fault(Fault("user_info", times=None, status=502, body=ERROR_PAGE))
 
 
 @dataclass(frozen=True)
@@ -52,7 +37,7 @@ class Case:
     """What TikTok says to a verification, and what comes of one run."""
 
     sentence: str
-    trouble: Act
+    trouble: Trouble
     calls: int
     health: str
     events: tuple[str, ...]
@@ -60,43 +45,54 @@ class Case:
     verdict: str
 
 
-FALTERING = ("WARNING connection.faltering",)
-REQUIRED = ("ERROR reauthorization.required",)
+def verified(sentence: str, trouble: Trouble, calls: int = 1) -> Case:
+    """The token lives, and nothing is new."""
+    return Case(sentence, trouble, calls, "ok", (), 200, "verified")
+
+
+def failing(sentence: str, trouble: Trouble, calls: int = 2) -> Case:
+    """The token stays; it was tried twice."""
+    return Case(sentence, trouble, calls, "failing", ("WARNING connection.faltering",), 200, "failing")
+
+
+def throttled(sentence: str, trouble: Trouble) -> Case:
+    """Nothing is counted against the connection; it is tried again, slower, until there is no hope in it."""
+    return Case(sentence, trouble, 5, "ok", (), 503, "remaining")
+
+
+def ours(sentence: str, trouble: Trouble) -> Case:
+    """Nobody is marked; the run stops."""
+    return Case(sentence, trouble, 1, "ok", ("CRITICAL run.stopped",), 500, "remaining")
+
+
+def person(sentence: str, trouble: Trouble) -> Case:
+    """Only a new authorization helps."""
+    return Case(sentence, trouble, 1, "reauthorize", ("ERROR reauthorization.required",), 200, "reauthorize")
+
+
+BY_KIND: dict[str, Callable[[str, Trouble], Case]] = {
+    "good": verified,
+    "unreachable": partial(failing, calls=0),
+    "silent": failing,
+    "lost": partial(verified, calls=2),  # asking again harms nobody
+    "throttled": throttled,
+    "passing": failing,
+    "ours": ours,
+    "person": person,
+}
 CASES = [
-    Case("all is well", lambda _: None, 1, "ok", (), 200, "verified"),
-    *(
-        Case(f"TikTok answers with HTTP {status}", answers(ERROR_PAGE, status), 2, "failing", FALTERING, 200, "failing")
-        for status in (500, 502, 503, 504)
-    ),
-    Case("TikTok does not answer", drops, 2, "failing", FALTERING, 200, "failing"),
-    Case("TikTok answers with nothing", answers(b""), 2, "failing", FALTERING, 200, "failing"),
-    Case("TikTok answers with a page", answers(ERROR_PAGE), 2, "failing", FALTERING, 200, "failing"),
-    Case("TikTok answers without data", answers({"code": 0}), 2, "failing", FALTERING, 200, "failing"),
-    Case("TikTok's list is none", answers({"code": 0, "data": {"list": 5}}), 2, "failing", FALTERING, 200, "failing"),
-    *(
-        Case(f"TikTok has a passing problem, {number}", code(number), 2, "failing", FALTERING, 200, "failing")
-        for number in (50000, 50002, 51010, 60001, 40202, 49999, 40002, 40104)
-    ),
-    Case("TikTok has a problem once", code(50000, 1), 2, "ok", (), 200, "verified"),
-    *(
-        Case(f"TikTok gets too many calls, {number}", code(number), 5, "ok", (), 503, "remaining")
-        for number in (40100, 40016, 40132, 40133, 61000)
-    ),
-    Case("TikTok gets too many calls once", code(40100, 1), 2, "ok", (), 200, "verified"),
-    *(
-        Case(f"TikTok refuses the app, {number}", code(number), 1, "ok", ("CRITICAL run.stopped",), 500, "remaining")
-        for number in (40101, 40113, 40108, 40118, 40119, 40124, 40125, -1, 41000)
-    ),
-    *(
-        Case(f"the token has ended, {number}", code(number), 1, "reauthorize", REQUIRED, 200, "reauthorize")
-        for number in (40102, 40103, 40105, 40106, 40107)
-    ),
-    Case("permission is lacking and the token lives", without_permission, 1, "ok", (), 200, "verified"),
-    Case("permission is lacking and the token is dead", without_permission_and_dead, 1, "reauthorize", REQUIRED, 200,
-         "reauthorize"),
-    Case("permission is lacking and nobody knows", without_permission_and_unclear, 2, "failing", FALTERING, 200,
-         "failing"),
-]  # fmt: skip
+    verified("all is well", without()),
+    *(BY_KIND[answer.kind](answer.sentence, answer.happens) for answer in ANSWERS),
+    failing("TikTok does not answer", fault(when="after", do="hold", hold="for ever")),
+    failing("TikTok's list is none", says({"list": 5})),
+    failing("TikTok's list holds something that is no advertiser", says({"list": [{"advertiser_id": {}}]})),
+    verified("TikTok has a problem once", fault(status=200, body=refused(50000), times=1), calls=2),
+    verified("TikTok gets too many calls once", fault(status=200, body=refused(40100), times=1), calls=2),
+    person("the token has expired", code(40102)),
+    verified("permission is lacking and the token lives", not_permitted()),
+    person("permission is lacking and the token is dead", not_permitted(code(40105))),
+    failing("permission is lacking and nobody knows", not_permitted(answered(ERROR_PAGE, 502))),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.sentence)
@@ -104,7 +100,7 @@ def test_verifying_a_long_lived_grant_when(quick: QuickStage, case: Case) -> Non
     """Whatever TikTok answers, nothing is refreshed, the token stays, and the table of failures decides the rest."""
     quick.plant("acme")
     before = quick.secrets.payloads(TOKEN + "acme")
-    case.trouble(quick)
+    case.trouble(quick, "advertiser_get")
     status, summary = quick.run()
     assert (status, summary[case.verdict], summary["connections"]) == (case.status, 1, 1)
     assert quick.tiktok.count("advertiser_get") == case.calls
@@ -130,6 +126,24 @@ def test_forcing_a_run_over_healthy_long_lived_grants_changes_nothing(quick: Qui
     assert quick.writes() == ["CreateSecret", "UpdateSecret"]  # the runs' own notes
     assert quick.secrets.count("CreateSecret", KEEPER) == quick.secrets.count("UpdateSecret", KEEPER) == 1
     assert quick.told() == []
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.health == "failing"], ids=lambda case: case.sentence)
+def test_when_it_passes_the_token_is_verified_and_one_notice_says_so(quick: QuickStage, case: Case) -> None:
+    """After any passing trouble the next run finds the token alive, and says that it is over."""
+    stored = quick.plant("acme")
+    case.trouble(quick, "advertiser_get")
+    quick.run()
+    over(quick)
+    quick.news()
+    quick.tiktok.forget_calls()
+    status, summary = quick.run()
+    assert (status, summary["verified"]) == (200, 1)
+    assert quick.told() == ["NOTICE connection.recovered"]
+    assert [call.name for call in quick.tiktok.calls] == ["advertiser_get"]
+    assert quick.token() == stored
+    assert quick.labels()["health"] == "ok"
+    assert not {"failing-since", "last-error", "lease"} & quick.annotations().keys()
 
 
 def test_nobody_calls_about_a_connection_that_needs_a_person(quick: QuickStage) -> None:
@@ -226,7 +240,7 @@ class TestThrottling:
         """At any pace a run gives up after a few complaints; nothing is counted against anybody."""
         for number in range(6):
             quick.plant(f"c{number}")
-        code(40100)(quick)
+        code(40100)(quick, "advertiser_get")
         quick.new_instances(TIKTOK_MAX_QPS=qps)
         status, summary = quick.run()
         assert (status, summary["remaining"]) == (503, 6)
@@ -273,10 +287,6 @@ class Failure:
     declined: bool = False
 
 
-def exchange_fails(**how: Any) -> Act:
-    return lambda stage: stage.tiktok.add_fault(Fault("access_token", **how))
-
-
 def held_by_somebody(stage: QuickStage) -> None:
     lease = f"refresh-1 {clock.text(clock.now() + timedelta(seconds=TERM))}"
     stage.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
@@ -285,10 +295,6 @@ def held_by_somebody(stage: QuickStage) -> None:
 NOT_KEPT, REFUSED, NOT_NOW = "CRITICAL token.unsaved", "ERROR connection.refused", "WARNING connection.refused"
 FAILURES = [
     Failure("declined", 200, "INFO connection.refused", declined=True),
-    Failure("the code was used", 502, NOT_NOW, lambda stage: stage.tiktok.fail_next("access_token", 40110)),
-    Failure("the secret is wrong", 502, REFUSED, lambda stage: stage.tiktok.fail_next("access_token", 40101)),
-    Failure("the answer is lost", 502, REFUSED, exchange_fails(do="drop", when="after")),
-    Failure("a gateway answers", 502, REFUSED, exchange_fails(status=502, body=ERROR_PAGE)),
     Failure("no advertiser is ticked", 422, NOT_NOW, advertisers=()),
     Failure("others are ticked", 403, REFUSED, advertisers=("7000000000000000099",)),
     Failure("it is busy", 503, NOT_NOW, held_by_somebody),

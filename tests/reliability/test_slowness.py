@@ -15,13 +15,13 @@ import pytest
 import requests
 
 from local.serving import Fault
+from reliability.answers import PATIENCE, over
 from reliability.quick import QuickStage
 from reliability.test_store_faults import assert_new
 from reliability.year_clock import Pool
 from reliability.year_near import NearSecretManager
 from reliability.year_world import YearStage
 from stage import REFRESH, TOKEN
-from tokenkeeper import transport
 from tokenkeeper.clock import Deadline
 from tokenkeeper.disconnect import disconnect
 from tokenkeeper.errors import SecretMissing, VaultUnavailable
@@ -299,57 +299,32 @@ class TestCommandLine:
             disconnecting(slow, 0)()
 
 
-@pytest.fixture
-def impatient(quick: QuickStage, monkeypatch: pytest.MonkeyPatch) -> QuickStage:
-    """On sockets; a call to TikTok may take half a second, which is what its time is cut down to."""
-    send = transport.Transport._send
-
-    def sent(session: Any, method: str, url: str, seconds: float, **what: Any) -> transport.Answer:
-        return send(session, method, url, min(seconds, 0.5), **what)
-
-    monkeypatch.setattr(transport.Transport, "_send", staticmethod(sent))
-    return quick
-
-
 class TestOnASocket:
+    """A call to TikTok may take half a second, which is what its time is cut down to."""
+
     @pytest.mark.parametrize("fault", [{"do": "hold", "hold": "for ever"}, {"do": "drip", "seconds": 30.0}])
-    def test_verifications_that_never_end_hold_up_nobody(self, impatient: QuickStage, fault: dict[str, Any]) -> None:
+    def test_verifications_that_never_end_hold_up_nobody(self, quick: QuickStage, fault: dict[str, Any]) -> None:
         """Two verifications of five hang, or drip; they are tried again, and all is well."""
         for number in range(5):
-            impatient.plant(f"acme-{number}")
-        impatient.tiktok.add_fault(Fault("advertiser_get", times=2, **fault))
-        status, summary = impatient.run()
+            quick.plant(f"acme-{number}")
+        quick.patience = PATIENCE
+        quick.tiktok.add_fault(Fault("advertiser_get", times=2, **fault))
+        status, summary = quick.run()
         assert (status, summary["verified"]) == (200, 5)
-        assert impatient.tiktok.count("advertiser_get") == 7
-        assert impatient.news() == []
+        assert quick.tiktok.count("advertiser_get") == 7
+        assert quick.news() == []
 
-    def put_off(self, stage: QuickStage, before: dict[str, Any]) -> None:
-        """What comes of a run in which no refresh ends."""
-        assert stage.run()[0] == 503
-        assert stage.token() == before
-        assert stage.news() == ["connection.faltering"]
-
-    def made_up_for(self, stage: QuickStage) -> None:
-        """What comes of the next one, in which it does."""
-        assert stage.run()[0] == 200
-        assert stage.token_calls() == 1
-        assert_new(stage)
-        assert stage.news() == ["token.refreshed", "connection.recovered"]
-
-    def test_a_refresh_that_drips(self, impatient: QuickStage) -> None:
-        """It is sent twice and then left for later, the token in place; later it is made, once."""
-        before = impatient.plant("acme", "expiring", age_hours=13)
-        impatient.tiktok.add_fault(Fault("refresh_token", times=2, do="drip", seconds=30.0))
-        self.put_off(impatient, before)
-        assert impatient.token_calls() == 2
-        self.made_up_for(impatient)
-
-    def test_a_refresh_that_hangs(self, impatient: QuickStage) -> None:
-        """The same where TikTok takes the call and never says a word."""
-        before = impatient.plant("acme", "expiring", age_hours=13)
+    def test_a_refresh_that_hangs(self, quick: QuickStage) -> None:
+        """Where TikTok takes the call and never says a word, the token stays, and a later run makes it."""
+        before = quick.plant("acme", "expiring", age_hours=13)
+        quick.patience = PATIENCE
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            address = f"http://127.0.0.1:{silent.getsockname()[1]}/open_api/v1.3"
-            impatient.new_instances(TIKTOK_API_URL=address)
-            self.put_off(impatient, before)
-        impatient.new_instances(TIKTOK_API_URL=impatient.tiktok.api_url)
-        self.made_up_for(impatient)
+            quick.new_instances(TIKTOK_API_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/open_api/v1.3")
+            assert quick.run()[0] == 503
+        assert quick.token() == before
+        assert quick.news() == ["connection.faltering"]
+        over(quick)
+        assert quick.run()[0] == 200
+        assert quick.token_calls() == 1
+        assert_new(quick)
+        assert quick.news() == ["token.refreshed", "connection.recovered"]
