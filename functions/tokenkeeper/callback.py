@@ -134,8 +134,7 @@ class Callback:
             ids = self._judge(handout, held.connection)
             before = held.connection
             grant = Grant.first(handout, self._name, self._settings.app_id, asked_at, before.obtained_at)
-            grant = grant.with_advertisers(ids)
-            self._store(grant, held)
+            grant = self._store(grant.with_advertisers(ids), held)
         finally:
             held.give_back(self._time.within(5))
         return self._report(grant, before, held.connection)
@@ -270,47 +269,42 @@ class Callback:
 
     # --- step 6 ---
 
-    def _store(self, grant: Grant, held: Lease) -> None:
-        def stay_in_possession() -> None:
-            try:
-                held.ensure(_STEP, self._time.within(5))
-            except (LeaseLost, VaultError):
-                return  # what TikTok handed out must be kept, whoever holds the connection by now
-
+    def _store(self, grant: Grant, held: Lease) -> Grant:
         try:
-            if grant.refresh_token:
-                self._vault.store(
-                    self._vault.refresh_id(self._name),
-                    grant.refresh_payload(),
-                    self._time,
-                    create=True,
-                    before_try=stay_in_possession,
-                )
-            self._vault.store(
-                self._vault.token_id(self._name),
-                grant.token_payload(),
-                self._time,
-                create=True,
-                before_try=stay_in_possession,
-            )
+            self._write(grant, held)
         except VaultError as error:
             raise Stop(
                 pages.NOT_KEPT, "store_failed", str(error), self._name, severity="CRITICAL", event="token.unsaved"
             ) from None
         at = clock.now()
         link = self._flow.link.id if self._flow.link else ""
-
-        def connected(connection: Connection) -> Connection:
-            return connection.connected(grant, at, link)
-
         try:
             try:
-                held.finish(connected, self._time)
+                held.finish(lambda connection: connection.connected(grant, at, link), self._time)
             except LeaseLost:
-                self._vault.change(self._name, connected, self._time)
+                # Who took it for a dead one's may have stored a grant that was asked for after this one. A
+                # re-connection counts all the same, and what counts is what was obtained last.
+                known = self._vault.connection(self._name, self._time)
+                again = grant = grant.dated(at, known.obtained_at)
+                self._write(again, held)
+                self._vault.change(self._name, lambda connection: connection.connected(again, at, link), self._time)
         except VaultError as error:
             # The token is stored, which is what counts; the next run completes labels and annotations from it.
             log.event("WARNING", "connection.incomplete", str(error), connection=self._name)
+        return grant
+
+    def _write(self, grant: Grant, held: Lease) -> None:
+        def stay_in_possession() -> None:
+            try:
+                held.ensure(_STEP, self._time.within(5))
+            except (LeaseLost, VaultError):
+                return  # what TikTok handed out must be kept, whoever holds the connection by now
+
+        payloads = {self._vault.token_id(self._name): grant.token_payload()}
+        if grant.refresh_token:
+            payloads = {self._vault.refresh_id(self._name): grant.refresh_payload(), **payloads}
+        for secret_id, payload in payloads.items():
+            self._vault.store(secret_id, payload, self._time, create=True, before_try=stay_in_possession)
 
     # --- step 7 ---
 

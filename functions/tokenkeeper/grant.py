@@ -118,6 +118,10 @@ class Grant:
             refresh_expires_at=refresh_end if rotated or refresh_end else self.refresh_expires_at,
         )
 
+    def dated(self, moment: datetime, after: datetime | None) -> Grant:
+        """The same grant, obtained at `moment`, or later where it has to be later than `after`. Its ends stay."""
+        return replace(self, obtained_at=_later_than(after, moment))
+
     def with_advertisers(self, ids: Sequence[str]) -> Grant:
         """The same grant, for other ad accounts."""
         return replace(self, advertiser_ids=tuple(ids), advertiser_count=len(ids))

@@ -816,10 +816,12 @@ class Renewal:
             return
 
         def warn(held: Lease) -> Result:
-            days = held.connection.warning_due(clock.now(), refreshable=task.refreshable)
-            end = held.connection.ends_at(refreshable=task.refreshable)
+            # It may have been re-connected since it was listed, with a refresh token.
+            refreshable = task.refreshable or self._has_refresh_token(task.name)
+            days = held.connection.warning_due(clock.now(), refreshable=refreshable)
+            end = held.connection.ends_at(refreshable=refreshable)
             if days is not None and end is not None:
-                what = "refresh token" if task.refreshable else "token, which cannot be refreshed,"
+                what = "refresh token" if refreshable else "token, which cannot be refreshed,"
                 log.event(
                     "ERROR",
                     "refresh_token.ending",
@@ -839,6 +841,9 @@ class Renewal:
             return  # the next run warns
 
     # --- small things ---
+
+    def _has_refresh_token(self, name: str) -> bool:
+        return self._vault.newest(self._vault.refresh_id(name), Deadline(LOOK_SECONDS)).number > 0
 
     def _change(self, held: Lease, transition: Callable[[Connection], Connection]) -> None:
         held.change(transition, Deadline(LOOK_SECONDS))
