@@ -154,7 +154,7 @@ def test_the_token_secret_of_a_grant_that_is_refreshed_is_deleted(quick: QuickSt
         assert whole in {(one.access_token, one.refresh_token) for one in quick.tiktok.grants}, course.where
         quick.connected("acme", "expiring")
         course.go_on(1)
-        course.assert_all_is_well([])
+        course.assert_all_is_well(["secret.deleted"])
 
 
 @pytest.mark.parametrize("scene", [verified, verified_and_written])
