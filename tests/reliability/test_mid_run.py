@@ -21,7 +21,7 @@ def deleted(stage: QuickStage, secret_id: str) -> None:
     stage.secrets.delete(secret_id)
 
 
-BREAKING: list[Break] = [disabled, destroyed, edited, older_schema]
+BREAKING = [edited, *(pytest.param(one, marks=pytest.mark.slow) for one in (disabled, destroyed, older_schema))]
 
 
 def refreshed(stage: QuickStage) -> None:
@@ -109,7 +109,7 @@ def kept(stage: QuickStage, secret_id: str) -> bool:
     return state == "ENABLED" and document["schema"] == 1
 
 
-@pytest.mark.parametrize("break_it", [deleted, *BREAKING])
+@pytest.mark.parametrize("break_it", [*BREAKING, pytest.param(deleted, marks=pytest.mark.slow)])
 def test_the_refresh_secret_of_a_grant_that_is_refreshed(quick: QuickStage, break_it: Break) -> None:
     """From when its token is sent until the new one is stored, the write makes it good; else one alert tells of it.
 
