@@ -41,6 +41,7 @@ class Simulation(Time):
         super().__init__()
         self._line: list[tuple[float, int, _Nap]] = []
         self._order = itertools.count()
+        self.numbers = itertools.count()  # of what this time's pools work on
         self._conductor = greenlet(self._conduct)
 
     @property
@@ -150,14 +151,18 @@ class Condition:
 
 
 class Future:
-    """`concurrent.futures.Future`, as far as it is used."""
+    """`concurrent.futures.Future`, as far as it is used. A set of them has the same order each time."""
 
     def __init__(self, time: Simulation) -> None:
+        self.number = next(time.numbers)
         self.time = time
         self.finished = False
         self.naps: list[_Nap] = []
         self._value: Any = None
         self._error: BaseException | None = None
+
+    def __hash__(self) -> int:
+        return self.number
 
     def work(self, act: Callable[..., Any], words: tuple[Any, ...]) -> None:
         try:
