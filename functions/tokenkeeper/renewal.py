@@ -545,12 +545,13 @@ class Renewal:
                 return True
             self._vault.secrets.get(self._vault.refresh_id(name), Deadline(LOOK_SECONDS))  # or was it deleted?
             self._not_permitted.add(name)
-            if self._permitted or connection.alerted:
+            if self._permitted or connection.last_error.startswith("broken"):
                 return False
-            if self._vault.may_add(self._vault.token_id(name), Deadline(LOOK_SECONDS)):
-                return False  # so it is this one secret
             if not last and len(self._not_permitted) < _MOST_WITHOUT_PERMISSION:
                 raise TryLaterError(Later.PASSING)
+            alone = len(self._not_permitted) == 1  # its other secret tells whether it is this one secret
+            if alone and self._vault.may_add(self._vault.token_id(name), Deadline(LOOK_SECONDS)):
+                return False
             raise RunStoppedError(
                 "may_not_store",
                 "This service account may not add versions to the secrets, so no refresh token is spent. Grant it "

@@ -435,6 +435,26 @@ class TestForbidden:
         assert quick.run()[0] == 200
         assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
 
+    @pytest.mark.parametrize(
+        ("denied", "names", "stops"),
+        [
+            (REFRESH + "acme", ["acme"], False),
+            ("-acme", ["acme"], True),
+            (REFRESH, ["acme", "beta"], True),
+        ],
+        ids=["the one refresh secret that is due", "both secrets of the only one", "all refresh secrets"],
+    )
+    def test_adding_where_nobody_else_may(self, quick: QuickStage, denied: str, names: list[str], stops: bool) -> None:
+        """Where nothing shows that it is one secret's own trouble, the run stops and marks nobody."""
+        for name in names:
+            due(quick, name)
+        quick.secrets.deny("secretmanager.versions.add", denied)
+        assert quick.run()[0] == (500 if stops else 200)
+        stopped = Outcome("old", "ok", 0, (STOPPED,))
+        assert quick.outcome() == (stopped if stops else Outcome("old", "failing", 0, (UNREADABLE,)))
+        for name in names[1:]:
+            assert quick.outcome(name) == UNTOUCHED
+
     @pytest.mark.parametrize("permission", ["secrets.get", "secrets.update"])
     def test_what_cannot_be_marked_is_alerted_of_once(self, quick: QuickStage, permission: str) -> None:
         """An instance remembers what it has alerted of, and forgets it when that is over."""
