@@ -164,7 +164,7 @@ class Callback:
         return held
 
     def _lease(self, time: Deadline) -> Lease:
-        holder = lease.new_holder("connect")
+        holder = lease.new_holder(lease.CALLBACK)
         waiting = time.within(LEASE_WAIT)
         while True:
             try:

@@ -162,12 +162,17 @@ class Connection:
         names = {id_: known[id_] for id_ in grant.advertiser_ids or () if id_ in known}
         return self._with(annotations=made).stored(grant).named(names)
 
-    def completed(self, grant: Grant) -> Connection:
-        """What was cut off while connecting is finished from the payload that had been stored."""
-        if self.made:
+    def completed(self, grant: Grant, *, reconnected: bool = False) -> Connection:
+        """What was cut off is finished from the payload that had been stored.
+
+        Args:
+            grant: The grant in it.
+            reconnected: Whether it was a re-connection that was cut off: its link is used then, as all before it.
+        """
+        if self.made and not reconnected:
             return self.stored(grant)
-        made = {"connected-at": clock.text(grant.obtained_at, precise=True)}
-        return self._with(annotations=made).stored(grant).named(self.names)
+        connected = self._with(annotations={"connected-at": clock.text(grant.obtained_at, precise=True)}).stored(grant)
+        return connected if self.made else connected.named(self.names)
 
     def named(self, names: Mapping[str, str]) -> Connection:
         """These are the advertisers' names by id; an empty one says that they are not known yet."""

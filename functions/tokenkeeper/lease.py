@@ -18,6 +18,7 @@ from tokenkeeper.connection import Connection, Transition
 from tokenkeeper.errors import LeaseLost, VaultError
 from tokenkeeper.vault import Vault
 
+CALLBACK = "connect"  # the role of a callback's holder
 TERM = 45.0  # seconds; the longest single step under a lease takes CALL_SECONDS of `tiktok`
 CLOCKS_DIFFER_BY = timedelta(minutes=21)  # one of them ten minutes behind, another ten ahead
 _FURTHEST_AHEAD = timedelta(minutes=5)
@@ -156,6 +157,11 @@ def create(vault: Vault, name: str, holder: str, time: Deadline) -> Lease:
     """Make the secret of a connection to be, and hold it; raises `SecretExists` where it is there already."""
     asked = clock.monotonic()
     return Lease(vault, vault.create(name, _text(holder), time), holder, asked + TERM)
+
+
+def left_by_callback(connection: Connection) -> bool:
+    """Whether the lease that a connection bears is a callback's."""
+    return _holder(connection.lease).startswith(f"{CALLBACK}-")
 
 
 def new_holder(role: str) -> str:

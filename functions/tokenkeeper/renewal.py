@@ -290,12 +290,12 @@ class Renewal:
             if task.refreshable:  # somebody died between making the refresh secret and writing to it
                 self._delete_replaced(held, stored.refresh)
                 task.refreshable = False
-            self._bring_in_line(held, from_token)
+            self._bring_in_line(task, held, from_token)
             return self._stays_as_it_is(held)
         if from_token is not None and from_token.obtained_at > from_refresh.obtained_at:
             self._delete_replaced(held, stored.refresh)
             task.refreshable = False
-            self._bring_in_line(held, from_token)
+            self._bring_in_line(task, held, from_token)
             return self._stays_as_it_is(held)
         refresh_token = from_refresh.refresh_token
         if refresh_token is None:
@@ -305,7 +305,7 @@ class Renewal:
             token_number = self._rebuild(held, from_refresh, stored)
         elif from_refresh.advertiser_ids is None:  # the larger payload had no room for them
             from_refresh = from_refresh.with_advertisers_of(from_token)
-        self._bring_in_line(held, from_refresh)
+        self._bring_in_line(task, held, from_refresh)
         if held.connection.health == "reauthorize":
             return Result(Verdict.REAUTHORIZE, attention=True)
         if from_refresh.app_id != self._settings.app_id:
@@ -372,12 +372,13 @@ class Renewal:
         except VaultError as error:
             log.event("WARNING", "cleanup.failed", f"{error} The next run tries again.", connection=name)
 
-    def _bring_in_line(self, held: Lease, current: Grant) -> None:
+    def _bring_in_line(self, task: Task, held: Lease, current: Grant) -> None:
         """Complete the annotations where whoever stored the grant could not."""
         before = held.connection
         if before.made and before.obtained_at == current.obtained_at and before.kind == current.kind:
             return
-        self._change(held, lambda connection: connection.completed(current))
+        reconnected = lease.left_by_callback(task.connection)  # what callbacks store is an authorization
+        self._change(held, lambda connection: connection.completed(current, reconnected=reconnected))
         if before.health in {"failing", "reauthorize"}:
             self._log_recovered(before.name)
 

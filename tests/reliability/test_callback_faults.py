@@ -77,7 +77,8 @@ class Approval:
             stage.plant(connection, way.over, age_hours=1)
         self.before = self.stored()
         self._browser = stage.browser()
-        self._state = self._browser.begin(stage.link(connection))
+        self.link = stage.link(connection)
+        self._state = self._browser.begin(self.link)
         self.confirm()
 
     def confirm(self) -> None:
@@ -265,6 +266,7 @@ class TestAlways:
         """The connection is made all the same, and the next run completes what could not be written down."""
         approvals: list[Approval] = []
         for point, approval in cases(quick, way, "afterwards"):
+            quick.later(seconds=1)  # nobody confirms in the second in which the link was made
             approval.confirm()
             quick.secrets.add_fault(point.fault(approval.connection, None, **trouble))
             assert approval.come_back().status_code == 303, point
@@ -277,6 +279,7 @@ class TestAlways:
         assert (quick.token_calls(), quick.told()) == (0, [])
         for approval in approvals:
             approval.assert_completed()
+            assert quick.browser().get(approval.link).status_code == 409, "its link works once"
 
 
 def assert_not_kept(approval: Approval) -> None:
