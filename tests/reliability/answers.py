@@ -31,7 +31,7 @@ class Answer:
 
     Attributes:
         sentence: It, in words.
-        kind: What it amounts to: `good`; `throttled`, `passing`, `ours` and `person` as in the design's table;
+        kind: What it amounts to: `good`; `throttled`, `passing`, `ours` and `person` are the kinds of failure;
             `unreachable` if nothing was sent; `silent` if nothing took effect and no answer of TikTok's came; `lost` if
             the first call took effect and no answer of TikTok's came.
         happens: Brings it about.
