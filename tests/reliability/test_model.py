@@ -132,6 +132,8 @@ class Keeper(RuleBasedStateMachine):
     def connect_during_a_run(self, name: str, kind: str) -> None:
         with self.stage.meanwhile(self.stage.run):
             answer = self._approve(name, kind)
+        self._follow_refresh_tokens()
+        self._hear()  # what the run found of the old grant, it may tell of
         if answer.status_code == 303:
             self.known[name] = Expected()
             assert self.stage.token(name)["access_token"] == self.stage.tiktok.grants[-1].access_token
