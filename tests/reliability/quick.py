@@ -328,6 +328,15 @@ class QuickStage(Stage):
                 server.release("here")
         server.clear_faults()
 
+    def run_beside_another(self) -> None:
+        """Two instances' runs at once: the other one comes when TikTok has answered the first one's refresh."""
+        self.tiktok.add_fault(Fault("refresh_token", do="hold", hold="here", when="after"))
+        other = self.instance("refresh")
+        with self.meanwhile(self.run):
+            self.tiktok.wait_held("here")
+            with self.meanwhile(lambda: self.run(function=other)):
+                self.tiktok.release("here")
+
     # --- looking ---
 
     def entries(self) -> list[dict[str, Any]]:

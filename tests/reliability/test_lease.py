@@ -115,12 +115,7 @@ class TestHolderThatLives:
         """While storing takes a minute and more, the lease is renewed, and who comes meanwhile sends nothing."""
         quick.plant("acme", "expiring", age_hours=13)
         quick.secrets.add_fault(Fault("AddSecretVersion", times=20))
-        quick.tiktok.add_fault(Fault("refresh_token", do="hold", hold="here", when="after"))
-        other = quick.instance("refresh")
-        with quick.meanwhile(quick.run):
-            quick.tiktok.wait_held("here")
-            with quick.meanwhile(lambda: quick.run(function=other)):
-                quick.tiktok.release("here")
+        quick.run_beside_another()
         assert (quick.clocks.true() - BEGINNING).total_seconds() > 60
         assert quick.tiktok.count("refresh_token") == 1
         assert_each_spent_once(quick, ["acme"])

@@ -262,12 +262,7 @@ def test_a_run_beside_one_that_is_slow_does_not_speak_for_it(quick: QuickStage) 
     """Who finds a connection held by somebody alive leaves it to them to say what comes of it."""
     quick.plant("acme", "expiring", age_hours=22)
     quick.secrets.add_fault(Fault("AddSecretVersion", times=18))
-    quick.tiktok.add_fault(Fault("refresh_token", do="hold", hold="here", when="after"))
-    other = quick.instance("refresh")
-    with quick.meanwhile(quick.run):
-        quick.tiktok.wait_held("here")
-        with quick.meanwhile(lambda: quick.run(function=other)):
-            quick.tiktok.release("here")
+    quick.run_beside_another()
     assert quick.news() == ["token.refreshed"]
 
 
