@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tokenkeeper import clock, lease, log, pages
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection
+from tokenkeeper.connection import Connection, Transition
 from tokenkeeper.errors import (
     KeeperError,
     Kind,
@@ -278,16 +278,20 @@ class Callback:
             ) from None
         at = clock.now()
         link = self._flow.link.id if self._flow.link else ""
+
+        def connected(grant: Grant) -> Transition:
+            return lambda connection: connection.connected(grant, at, link)
+
         try:
             try:
-                held.finish(lambda connection: connection.connected(grant, at, link), self._time)
+                held.finish(connected(grant), self._time)
             except LeaseLost:
                 # Who took it for a dead one's may have stored a grant that was asked for after this one. A
                 # re-connection counts all the same, and what counts is what was obtained last.
                 known = self._vault.connection(self._name, self._time)
-                again = grant = grant.dated(at, known.obtained_at)
-                self._write(again, held)
-                self._vault.change(self._name, lambda connection: connection.connected(again, at, link), self._time)
+                grant = grant.dated(at, known.obtained_at)
+                self._write(grant, held)
+                self._vault.change(self._name, connected(grant), self._time)
         except VaultError as error:
             # The token is stored, which is what counts; the next run completes labels and annotations from it.
             log.event("WARNING", "connection.incomplete", str(error), connection=self._name)
@@ -300,9 +304,10 @@ class Callback:
             except (LeaseLost, VaultError):
                 return  # what TikTok handed out must be kept, whoever holds the connection by now
 
-        payloads = {self._vault.token_id(self._name): grant.token_payload()}
+        payloads = {}
         if grant.refresh_token:
-            payloads = {self._vault.refresh_id(self._name): grant.refresh_payload(), **payloads}
+            payloads[self._vault.refresh_id(self._name)] = grant.refresh_payload()
+        payloads[self._vault.token_id(self._name)] = grant.token_payload()
         for secret_id, payload in payloads.items():
             self._vault.store(secret_id, payload, self._time, create=True, before_try=stay_in_possession)
 

@@ -426,7 +426,7 @@ class _Run:
 
     def _tell_of_deleted(self) -> None:
         self._summary.attention |= self._deleted
-        for name in sorted(self._deleted - self._memory.told_deleted):
+        for name in self._untold(self._deleted, self._memory.told_deleted):
             log.event(
                 "ERROR",
                 "secret.deleted",
@@ -434,9 +434,6 @@ class _Run:
                 f"alone. Connect it anew: make link CONNECTION={name}; or end it: make disconnect CONNECTION={name}",
                 connection=name,
             )
-        if self._order.connections is None:
-            self._memory.told_deleted.clear()
-        self._memory.told_deleted.update(self._deleted)
 
     def _note_if_behind(self, task: Task, why: Later | None) -> None:
         """Keep in mind a token that ends before long and was not reached, unless its connection was alerted of."""
@@ -452,8 +449,7 @@ class _Run:
 
     def _tell_of_being_behind(self) -> None:
         """Alert of tokens that end because of what no connection is to blame for; once, as far as memory goes."""
-        names = self._behind.keys() - self._memory.told_unsaved
-        new = sorted(names - self._memory.told_behind)
+        new = self._untold(self._behind.keys() - self._memory.told_unsaved, self._memory.told_behind)
         if new and not self._stopped:  # that alert is about all of them
             log.event(
                 "ERROR",
@@ -462,9 +458,14 @@ class _Run:
                 f"could not refresh what is due: {'; '.join(sorted({self._behind[name] for name in new}))}.",
                 connections=new,
             )
+
+    def _untold(self, names: set[str], told: set[str]) -> list[str]:
+        """Those that no alert has named yet; `told` holds them from now on, and, after a run over all, no others."""
+        new = sorted(names - told)
         if self._order.connections is None:
-            self._memory.told_behind.clear()
-        self._memory.told_behind.update(names)
+            told.clear()
+        told.update(names)
+        return new
 
     def _write_down(self, started: datetime) -> None:
         summary = self._summary
