@@ -241,11 +241,7 @@ class Callback:
     def _judge(self, handout: Handout, connection: Connection) -> tuple[str, ...]:
         ids = handout.advertiser_ids
         if ids is None:  # the answer did not say
-            try:
-                found = self._tiktok.advertisers(handout.access_token, min(10.0, max(1.0, self._time.remaining / 2)))
-            except TikTokError as error:
-                raise self._tiktok_said_no(error) from None
-            ids = tuple(advertiser.id for advertiser in found)
+            ids = self._ids_of(handout)
         if not ids:
             raise Stop(pages.NO_ADVERTISER, "no_advertiser", "No advertiser was granted.", self._name)
         if self._flow.only is not None and not self._flow.only.issuperset(ids):
@@ -266,6 +262,19 @@ class Callback:
                 severity="ERROR",
             )
         return ids
+
+    def _ids_of(self, handout: Handout) -> tuple[str, ...]:
+        tries = 2  # the code is spent: giving up over one hiccup would cost the approver another approval
+        while True:
+            try:
+                found = self._tiktok.advertisers(handout.access_token, min(10.0, max(1.0, self._time.remaining / 2)))
+                return tuple(advertiser.id for advertiser in found)
+            except TikTokError as error:
+                tries -= 1
+                passing = not isinstance(error, TikTokRefused) or error.kind in {Kind.PASSING, Kind.THROTTLED}
+                if not (tries and passing and self._time.remaining > self._time_kept_for_storing + 2.0):
+                    raise self._tiktok_said_no(error) from None
+                clock.sleep(1.0)
 
     # --- step 6 ---
 
