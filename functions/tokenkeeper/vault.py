@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -323,9 +324,21 @@ class Vault:
     def note_run(self, facts: Mapping[str, str], time: Deadline) -> None:
         """Write down what there is to know about a run, in one write; what is empty is taken away.
 
+        Where another run writes in the same moment, its note is as good and stays.
+
         Raises:
-            VaultError: `SecretChanged` or `SecretExists` if another run wrote in the same moment, which is as good.
+            VaultError: it could not be written.
         """
+        try:
+            self._note(facts, time)
+        except (SecretExists, SecretChanged):
+            # Another run wrote; or this very call took place and its answer was lost; or what was read was late.
+            found = self.secrets.get(self.keeper_id, time).annotations
+            if found.get("last-run-finished", "") < facts["last-run-finished"]:
+                with suppress(SecretChanged):
+                    self._note(facts, time)
+
+    def _note(self, facts: Mapping[str, str], time: Deadline) -> None:
         try:
             secret = self.secrets.get(self.keeper_id, time)
         except SecretMissing:
