@@ -9,6 +9,7 @@ import pytest
 
 from local.serving import Fault
 from local.tiktok.answers import refused
+from readme.page import quoted, table
 from reliability.quick import QuickStage
 from stage import REFRESH, TOKEN
 
@@ -22,16 +23,16 @@ class Way:
     Attributes:
         sentence: What happens.
         kind: The grant's kind.
-        begin: Brings it about, 13 hours after the connection was made.
-        alert: The one alert in all the runs of two days.
+        begin: Brings it about, 13 hours after the grant was stored.
+        told: All that is told of it in the runs of two days, the one alert last.
         mend: Puts it right.
-        over: What is logged when it is over.
+        over: All that is told when it is over, the one thing that says so last.
     """
 
     sentence: str
     kind: str
     begin: Act
-    alert: str
+    told: tuple[str, ...]
     mend: Act
     over: tuple[str, ...]
 
@@ -78,7 +79,7 @@ def broken(prefix: str) -> Act:
 
 
 def restored(prefix: str) -> Act:
-    return lambda stage: stage.secrets.add_version(prefix + "acme", stage.secrets.payloads(prefix + "acme")[0])
+    return lambda stage: stage.secrets.add_version(prefix + "acme", stage.secrets.payloads(prefix + "acme")[-2])
 
 
 def unreadable(prefix: str) -> Act:
@@ -89,71 +90,123 @@ def cannot_store(stage: QuickStage) -> None:
     stage.secrets.add_fault(Fault("AddSecretVersion", times=None))
 
 
-AGAIN = ("connection.stored", "connection.recovered")
+def deleted(stage: QuickStage) -> None:
+    stage.secrets.delete(TOKEN + "acme")
+
+
+def complains(stage: QuickStage) -> None:
+    refused_with(40100)(stage)
+
+
+def takes_no_lease(stage: QuickStage) -> None:
+    stage.secrets.add_fault(Fault("UpdateSecret", resource=TOKEN, times=None))
+
+
+def takes_no_token(stage: QuickStage) -> None:
+    """The refresh secret has the new grant; the secret that is read does not."""
+    stage.secrets.add_fault(Fault("AddSecretVersion", resource=TOKEN, times=None))
+
+
+EXPIRING, LONG_LIVED = "expiring", "long-lived"
+REFRESHED, STORED = "INFO token.refreshed", "NOTICE connection.stored"
+RECOVERED, SAVED = "NOTICE connection.recovered", "NOTICE token.saved"
+REQUIRED, UNREADABLE = ("ERROR reauthorization.required",), ("ERROR secret.unreadable",)
+FAILING = ("WARNING connection.faltering", "ERROR connection.failing")
+UNSAVED, BEHIND, DELETED = ("CRITICAL token.unsaved",), ("ERROR run.behind",), ("ERROR secret.deleted",)
+AGAIN = (STORED, RECOVERED)
+NO_APP = "the app_id is inconsistent with the token's app information"
 WAYS = [
-    Way("the advertiser cancels a long-lived grant", "long-lived", cancelled,
-        "reauthorization.required", connect_again, AGAIN),
-    Way("the advertiser cancels an expiring grant", "expiring", cancelled,
-        "reauthorization.required", connect_again, AGAIN),
+    Way("the advertiser cancels a long-lived grant", LONG_LIVED, cancelled, REQUIRED, connect_again, AGAIN),
+    Way("the advertiser cancels an expiring grant", EXPIRING, cancelled, REQUIRED, connect_again, AGAIN),
     *(
-        Way(f"TikTok says {number} of a long-lived grant", "long-lived", refused_with(number),
-            "reauthorization.required", mended_and_connected, AGAIN)
+        Way(f"TikTok says {number} of a long-lived grant", LONG_LIVED, refused_with(number), REQUIRED,
+            mended_and_connected, AGAIN)
         for number in (40105, 40106, 40102, 40103, 40107)
     ),
     *(
-        Way(f"TikTok says {number} of an expiring grant", "expiring", refused_with(number),
-            "reauthorization.required", mended_and_connected, AGAIN)
+        Way(f"TikTok says {number} of an expiring grant", EXPIRING, refused_with(number), REQUIRED,
+            mended_and_connected, AGAIN)
         for number in (40105, 40106, 40103, 40107)
     ),
     *(
-        Way(f"the account behind a grant that is {kind} is gone", kind, refused_with(40001, "", "user_info"),
-            "reauthorization.required", mended_and_connected, AGAIN)
-        for kind in ("expiring", "long-lived")
+        Way(f"the account behind a grant that is {kind} is gone", kind, refused_with(40001, "", "user_info"), REQUIRED,
+            mended_and_connected, AGAIN)
+        for kind in (EXPIRING, LONG_LIVED)
     ),
     *(
-        Way(f"a token that is {kind} turns out to be another app's", kind,
-            refused_with(40000, "the app_id is inconsistent with the token's app information"),
-            "reauthorization.required", mended_and_connected, AGAIN)
-        for kind in ("expiring", "long-lived")
+        Way(f"a token that is {kind} turns out to be another app's", kind, refused_with(40000, NO_APP), REQUIRED,
+            mended_and_connected, AGAIN)
+        for kind in (EXPIRING, LONG_LIVED)
     ),
-    Way("refreshing fails for long", "expiring", tiktok_away("refresh_token"), "connection.failing", quiet,
-        ("token.refreshed", "connection.recovered")),
-    Way("verifying fails for long", "long-lived", tiktok_away("advertiser_get"), "connection.failing", quiet,
-        ("connection.recovered",)),
-    Way("the token secret of a long-lived grant is broken", "long-lived", broken(TOKEN), "secret.unreadable",
-        restored(TOKEN), ("connection.recovered",)),
-    Way("the refresh secret is broken", "expiring", broken(REFRESH), "secret.unreadable", restored(REFRESH),
-        ("token.refreshed", "connection.recovered")),
-    Way("the refresh secret answers 403", "expiring", unreadable(REFRESH), "secret.unreadable", quiet,
-        ("token.refreshed", "connection.recovered")),
-    Way("the token secret answers 403", "long-lived", unreadable(TOKEN), "secret.unreadable", quiet,
-        ("connection.recovered",)),
-    Way("a new token cannot be stored", "expiring", cannot_store, "token.unsaved", quiet, ("token.saved",)),
+    Way("refreshing fails for long", EXPIRING, tiktok_away("refresh_token"), FAILING, quiet, (REFRESHED, RECOVERED)),
+    Way("verifying fails for long", LONG_LIVED, tiktok_away("advertiser_get"), FAILING, quiet, (RECOVERED,)),
+    Way("the token secret of a long-lived grant is broken", LONG_LIVED, broken(TOKEN), UNREADABLE, restored(TOKEN),
+        (RECOVERED,)),
+    Way("the refresh secret is broken", EXPIRING, broken(REFRESH), UNREADABLE, restored(REFRESH),
+        (REFRESHED, RECOVERED)),
+    Way("the refresh secret answers 403", EXPIRING, unreadable(REFRESH), UNREADABLE, quiet, (REFRESHED, RECOVERED)),
+    Way("the token secret answers 403", LONG_LIVED, unreadable(TOKEN), UNREADABLE, quiet, (RECOVERED,)),
+    Way("the token secret is deleted", EXPIRING, deleted, DELETED, connect_again, (STORED,)),
+    Way("a new token cannot be stored", EXPIRING, cannot_store, UNSAVED, quiet, (SAVED,)),
+    Way("TikTok gets too many calls", EXPIRING, complains, BEHIND, quiet, (REFRESHED,)),
+    Way("Secret Manager lets nobody hold the connection", EXPIRING, takes_no_lease, BEHIND, quiet, (REFRESHED,)),
+    Way("Secret Manager does not take the token", EXPIRING, takes_no_token, BEHIND, quiet, ()),
 ]  # fmt: skip
 
 
+SHOWN_BELOW = {
+    ("run.stopped", "run.finished"),
+    ("connection.other_app", "connection.recovered"),
+    ("token.unsaved", "connection.stored"),
+    ("refresh_token.ending", "connection.stored"),
+}
+
+
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.sentence)
-def test_one_alert_and_one_notice_that_it_is_over_when(quick: QuickStage, way: Way) -> None:
-    """However often the run comes, one alert; and one notice once it is mended."""
+def test_each_time_one_alert_and_one_word_that_it_is_over_when(quick: QuickStage, way: Way) -> None:
+    """However often the runs come one alert, and one notice once it is mended; and the same when it happens again."""
     quick.plant("acme", way.kind)
-    quick.later(hours=13)
-    way.begin(quick)
-    for _ in range(16):
-        quick.run()
-        quick.later(hours=3)
-    assert quick.alerts() == [way.alert]
-    entry = next(entry for entry in quick.entries() if entry["event"] == way.alert)
-    assert entry["connection"] == "acme"
-    quick.news()
-    way.mend(quick)
     for _ in range(2):
-        quick.run()
-    told = quick.news()
-    if way.alert == "token.unsaved":
-        told = [event for event in told if event != "token.refreshed"]  # two days later it is due again
-    assert tuple(told) == way.over
-    assert quick.labels()["health"] == "ok"
-    assert quick.tiktok.is_alive(quick.token()["access_token"])
+        quick.later(hours=13)
+        quick.told()
+        way.begin(quick)
+        assert told_in_runs(quick, 16) == [*way.told]
+        way.mend(quick)
+        over = told_in_runs(quick, 2, hours=0, status=200)
+        if way.told in {UNSAVED, BEHIND} and REFRESHED not in way.over:
+            over.remove(REFRESHED)  # what is there is two days old, so it is due again
+        assert over == [*way.over]
+        assert quick.labels()["health"] == "ok"
+        assert quick.tiktok.is_alive(quick.token()["access_token"])
+        assert told_in_runs(quick, 5, status=200) == ([REFRESHED] if way.kind == EXPIRING else [])
+
+
+def told_in_runs(stage: QuickStage, runs: int, hours: int = 3, status: int | None = None) -> list[str]:
+    """What is told from now on, with severities; what alerts names the connection. All runs end with that status."""
+    for _ in range(runs):
+        assert stage.run()[0] == status or status is None
+        stage.later(hours=hours)
+    for entry in stage.entries():
+        if entry["severity"] in {"ERROR", "CRITICAL"}:
+            assert entry["connections"] == ["acme"] if "connections" in entry else entry["connection"] == "acme"
+    return stage.told()
+
+
+def test_each_alert_about_tokens_is_shown_here_with_what_says_that_it_is_over() -> None:
+    """README.md names them all, and for each of them what these tests end with."""
+    shown = {
+        (_event(way.told[-1]), "run.finished" if way.told == BEHIND else _event(way.over[-1])) for way in WAYS
+    } | SHOWN_BELOW
+    named = {(alert, over) for alerts, overs in table("over") for alert in quoted(alerts) for over in quoted(overs)}
+    assert named == shown
+    alerting = {
+        quoted(event)[0] for event, severity, *_ in table("events") if {"ERROR", "CRITICAL"} & {*severity.split(", ")}
+    }
+    assert {alert for alert, _ in shown} == alerting - {"connection.refused", "settings.invalid", "defect"}
+
+
+def _event(told: str) -> str:
+    return told.partition(" ")[2]
 
 
 def test_an_expiring_token_that_cannot_be_refreshed_is_alerted_of_three_hours_before_its_end(quick: QuickStage) -> None:
@@ -175,27 +228,14 @@ def test_an_expiring_token_that_cannot_be_refreshed_is_alerted_of_three_hours_be
     assert quick.news() == []
 
 
-def complains(stage: QuickStage) -> None:
-    refused_with(40100)(stage)
-
-
-def takes_no_lease(stage: QuickStage) -> None:
-    stage.secrets.add_fault(Fault("UpdateSecret", resource=TOKEN, times=None))
-
-
-def takes_no_token(stage: QuickStage) -> None:
-    """The refresh secret has the new grant; the secret that is read does not."""
-    stage.secrets.add_fault(Fault("AddSecretVersion", resource=TOKEN, times=None))
-
-
-BEHIND = {
+LATE = {
     "TikTok gets too many calls": complains,
     "Secret Manager lets nobody hold the connection": takes_no_lease,
     "Secret Manager does not take the token": takes_no_token,
 }
 
 
-@pytest.mark.parametrize("begin", BEHIND.values(), ids=list(BEHIND))
+@pytest.mark.parametrize("begin", LATE.values(), ids=list(LATE))
 def test_no_token_ends_unheard_of_because_of_what_its_connection_is_not_to_blame_for_as_when(
     quick: QuickStage, begin: Act
 ) -> None:
@@ -268,28 +308,51 @@ def test_a_run_beside_one_that_is_slow_does_not_speak_for_it(quick: QuickStage) 
 
 def test_an_app_that_is_refused_stops_the_run_and_the_next_that_goes_through_says_so(quick: QuickStage) -> None:
     """One alert a run for all connections together; afterwards the run's own entry says that it went through."""
-    quick.plant("acme", "expiring", age_hours=13)
+    quick.plant("acme", "expiring")
     quick.plant("lasting")
-    refused_with(40101)(quick)
-    quick.run()
-    assert quick.events("ERROR", "CRITICAL") == ["run.stopped"]
-    quick.ears.lines.clear()
-    quick.tiktok.clear_faults()
-    quick.run()
-    assert quick.events() == ["token.refreshed", "run.finished"]
-    assert quick.entries()[-1]["severity"] == "INFO"
+    for _ in range(2):
+        quick.later(hours=13)
+        refused_with(40101)(quick)
+        for _ in range(3):
+            assert quick.run()[0] == 500
+            assert quick.told() == ["CRITICAL run.stopped"]
+        quick.tiktok.clear_faults()
+        assert quick.run()[0] == 200
+        assert [(entry["severity"], entry["event"]) for entry in quick.entries()] == [
+            ("INFO", "token.refreshed"),
+            ("INFO", "run.finished"),
+        ]
+        quick.told()
+
+
+def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once(quick: QuickStage) -> None:
+    """One alert a run for all of them together, and one notice for each when the app is set again."""
+    quick.plant("acme")
+    quick.plant("lasting")
+    for _ in range(2):
+        quick.new_instances(TIKTOK_APP_ID="7000000000000000999")
+        for _ in range(3):
+            assert quick.run()[0] == 200
+            [alert] = [entry for entry in quick.entries() if entry["severity"] == "ERROR"]
+            assert alert["connections"] == ["acme", "lasting"]
+            assert quick.told() == ["ERROR connection.other_app"]
+        quick.new_instances(TIKTOK_APP_ID=quick.tiktok.app_id)
+        for events in ([RECOVERED] * 2, []):
+            assert quick.run()[0] == 200
+            assert quick.told() == events
 
 
 def test_a_confirmation_that_could_not_be_kept(quick: QuickStage) -> None:
     """The callback alerts once; the next connection says that it is over."""
-    cannot_store(quick)
-    assert quick.approve("acme").status_code == 503
-    assert quick.alerts() == ["token.unsaved"]
-    quiet(quick)
-    quick.news()
-    quick.later(minutes=1)
-    quick.connected("acme")
-    assert quick.news() == ["connection.stored"]
+    for _ in range(2):
+        quick.later(minutes=1)
+        cannot_store(quick)
+        assert quick.approve("acme").status_code == 503
+        assert quick.told() == [*UNSAVED]
+        quiet(quick)
+        quick.later(minutes=1)
+        quick.connected("acme")
+        assert quick.told() == [STORED]
 
 
 class TestEnds:
@@ -341,12 +404,13 @@ class TestEnds:
             quick.run()
         assert quick.alerts() == ["reauthorization.required"]
 
-    def test_connecting_again_begins_anew(self, quick: QuickStage) -> None:
-        """After a re-connection the warnings start over with the new end."""
+    def test_connecting_again_is_the_end_of_it(self, quick: QuickStage) -> None:
+        """One notice says that the connection was made again; the warnings start over with the new end."""
         quick.tiktok.accounts.refresh_seconds = 10 * 86_400
         for _ in range(2):
             quick.later(hours=1)
             quick.connected("acme", "expiring")
+            assert quick.told() == [STORED]
             quick.run()
             quick.later(days=4)
             quick.run()
