@@ -11,18 +11,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import requests
 
 from local.serving import Call, Fault
-from reliability.quick import TROUBLES, QuickStage, clock_off_by
+from reliability.quick import AWAY, LOST, THROTTLED, TROUBLES, QuickStage, clock_off_by, each, later
 from stage import REFRESH, TOKEN
 
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
 STORED, REFUSED = "NOTICE connection.stored", "ERROR connection.refused"
 INCOMPLETE, UNSAVED = "WARNING connection.incomplete", "CRITICAL token.unsaved"
-ALWAYS = {"403": {"status": 403}, **{name: TROUBLES[name] for name in ("503", "429", "lost on its way")}}
-QUICKLY = ("403", "503")  # these, with the two ways that have all kinds of calls; the other combinations are slow ones
+ALWAYS: dict[str, dict[str, Any]] = {
+    "it is forbidden": {"status": 403},
+    "the answer is 503": AWAY,
+    "the answer is 429": THROTTLED,
+    "it is lost on its way": LOST,
+}
 
 
 @dataclass(frozen=True)
@@ -32,26 +35,23 @@ class Way:
     brings: str
     over: str | None
 
-    def __str__(self) -> str:
-        again = "again" if self.brings == self.over else f"in place of {self.over}"
-        return f"{self.brings} {again}" if self.over else f"new {self.brings}"
 
-
-NEW_EXPIRING, EXPIRING_AGAIN = Way("expiring", None), Way("expiring", "expiring")
-WAYS = [NEW_EXPIRING, EXPIRING_AGAIN, *(Way(*kinds) for kinds in (("long-lived", None), ("long-lived", "long-lived"),
-        ("long-lived", "expiring"), ("expiring", "long-lived")))]  # fmt: skip
-QUICK = {(NEW_EXPIRING, 3), (EXPIRING_AGAIN, 1)}
-every_way = pytest.mark.parametrize(
-    "way",
-    [pytest.param(way, id=str(way), marks=() if number < 2 else pytest.mark.slow) for number, way in enumerate(WAYS)],
-)
-every_trouble = pytest.mark.parametrize(
-    "trouble",
-    [
-        pytest.param(trouble, id=name, marks=() if name in QUICKLY else pytest.mark.slow)
-        for name, trouble in ALWAYS.items()
-    ],
-)
+WAYS = {
+    "a first expiring grant": Way("expiring", None),
+    "an expiring grant in place of its like": Way("expiring", "expiring"),
+    "a first long-lived grant": Way("long-lived", None),
+    "a long-lived grant in place of its like": Way("long-lived", "long-lived"),
+    "a long-lived grant in place of an expiring one": Way("long-lived", "expiring"),
+    "an expiring grant in place of a long-lived one": Way("expiring", "long-lived"),
+}
+OVER = {
+    "where nothing was stored": None,
+    "in place of a long-lived grant": "long-lived",
+    "in place of an expiring grant": "expiring",
+}
+# The first two ways have all kinds of calls; the other combinations are slow ones.
+every_way = each("way", later(WAYS, *list(WAYS)[:2]))
+every_trouble = each("trouble", later(ALWAYS, *list(ALWAYS)[:2]))
 
 
 @dataclass(frozen=True)
@@ -162,15 +162,9 @@ def cases(stage: QuickStage, way: Way, step: str) -> list[tuple[Point, Approval]
     return [(point, Approval(stage, way, f"acme-{number}")) for number, point in enumerate(points)]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=list(TROUBLES))
-@pytest.mark.parametrize(
-    ("way", "times"),
-    [
-        pytest.param(way, times, id=f"{way}-{times}", marks=() if (way, times) in QUICK else pytest.mark.slow)
-        for way in WAYS
-        for times in (1, 3)
-    ],
-)
+@each("trouble", TROUBLES)
+@each("times", later({"once": 1, "three times": 3}, "three times"))
+@every_way
 def test_any_call_may_fail_in_passing(quick: QuickStage, way: Way, times: int, trouble: dict[str, Any]) -> None:
     """Whichever call fails once or three times, the code is exchanged once, the grant stored, and nobody alerted."""
     approvals = []
@@ -239,7 +233,7 @@ class TestAlways:
             approval.assert_kept()
 
     @every_trouble
-    @pytest.mark.parametrize("over", [None, "long-lived", "expiring"])
+    @each("over", OVER)
     def test_only_the_token_secret(self, quick: QuickStage, over: str | None, trouble: dict[str, Any]) -> None:
         """The page says that it was not kept, since readers have nothing of it; a run gives them what is kept.
 
@@ -295,8 +289,8 @@ def assert_not_kept(approval: Approval) -> None:
 
 
 class TestClock:
-    @pytest.mark.parametrize("minutes", [-10, 10])
-    @pytest.mark.parametrize("way", WAYS, ids=str)
+    @each("minutes", {"behind": -10, "ahead": 10})
+    @each("way", WAYS)
     def test_of_the_callback_is_off(self, quick: QuickStage, way: Way, minutes: int) -> None:
         """Ten minutes either way: what was stored last counts, and runs refresh it once in its time."""
         if way.over:

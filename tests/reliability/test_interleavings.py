@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from local.tiktok.accounts import Grant
-from reliability.quick import Point, QuickStage, clock_off_by
+from reliability.quick import Point, QuickStage, clock_off_by, each, later
 from stage import REFRESH, TOKEN
 
 
@@ -59,7 +57,10 @@ def revoked(stage: QuickStage, lag: int) -> None:
     stage.secrets.set_lag(latest=lag)
 
 
-@pytest.mark.parametrize("kind", ["expiring", pytest.param("long-lived", marks=pytest.mark.slow)])
+BRINGS = {"that brings an expiring grant": "expiring", "that brings a long-lived grant": "long-lived"}
+
+
+@each("kind", later(BRINGS, "that brings an expiring grant"))
 def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kind: str) -> None:
     """Wherever a refresh is when somebody re-connects, the re-connection is what is stored in the end."""
     due(quick)
@@ -72,8 +73,8 @@ def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kin
         assert quick.alerts() == [], point
 
 
-@pytest.mark.parametrize("minutes", [0, pytest.param(10, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["long-lived", pytest.param("expiring", marks=pytest.mark.slow)])
+@each("minutes", later({"with right clocks": 0, "with the run's clock ten minutes ahead": 10}, "with right clocks"))
+@each("kind", later(BRINGS, "that brings a long-lived grant"))
 def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(quick: QuickStage, kind: str, minutes: int) -> None:
     """Wherever a re-connection is when a run comes that takes its lease over, it is what is stored in the end."""
     due(quick)
@@ -87,8 +88,8 @@ def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(quick: QuickSt
         assert quick.alerts() == [], point
 
 
-@pytest.mark.parametrize("lag", [1, *(pytest.param(lag, marks=pytest.mark.slow) for lag in (0, 2))])
-@pytest.mark.parametrize("kind", ["expiring", pytest.param("long-lived", marks=pytest.mark.slow)])
+@each("lag", later({"latest is right": 0, "latest is one late": 1, "latest is two late": 2}, "latest is one late"))
+@each("kind", later(BRINGS, "that brings an expiring grant"))
 def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage, kind: str, lag: int) -> None:
     """Wherever a run is on its way to find the old grant dead, the re-connection ends up healthy and is kept working.
 

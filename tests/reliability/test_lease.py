@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local.serving import Fault
-from reliability.quick import BEGINNING, QuickStage, clock_off_by
+from reliability.quick import AS_IT_IS, BEGINNING, NEW, Outcome, QuickStage, clock_off_by, each
 from stage import TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.lease import TERM
@@ -47,8 +47,9 @@ class TestManyAtOnce:
         with quick.meanwhile(*[lambda one=one: quick.run(function=one) for one in instances]):
             pass
         assert_each_spent_once(quick, names)
-        assert quick.alerts() == []
-        assert len(quick.tiktok.spent) == 20
+        assert (quick.told(), quick.token_calls()) == (["INFO token.refreshed"] * 20, 20)
+        for name in names:
+            assert quick.outcome(name) == AS_IT_IS
 
     @pytest.mark.slow
     def test_fifty_refreshers_over_two_hundred_connections(self, stage: Stage) -> None:
@@ -79,10 +80,13 @@ class TestManyAtOnce:
         stage.tiktok.accounts.punish_reuse = False
 
 
+CLOCKS = {"behind": -10, "right": 0, "ahead": 10}
+
+
 class TestHolderThatLives:
-    @pytest.mark.parametrize("theirs", [-10, 0, 10])
-    @pytest.mark.parametrize("ours", [-10, 0, 10])
-    @pytest.mark.parametrize("call", ["refresh_token", "AddSecretVersion"])
+    @each("theirs", {f"the other's clock is {how}": minutes for how, minutes in CLOCKS.items()})
+    @each("ours", {f"its clock is {how}": minutes for how, minutes in CLOCKS.items()})
+    @each("call", {"TikTok is slow": "refresh_token", "Secret Manager is slow": "AddSecretVersion"})
     def test_keeps_its_lease_whatever_the_clocks_show(
         self, quick: QuickStage, call: str, ours: int, theirs: int
     ) -> None:
@@ -107,9 +111,8 @@ class TestHolderThatLives:
                 while quick.secrets.count("GetSecret") < looked + 10:
                     threading.Event().wait(0.001)
                 server.release("here")
+        assert quick.outcome() == NEW
         assert_each_spent_once(quick, ["acme"])
-        assert quick.tiktok.count("refresh_token") == 1
-        assert quick.alerts() == []
 
     def test_renews_it_while_it_is_slow(self, quick: QuickStage) -> None:
         """While storing takes a minute and more, the lease is renewed, and who comes meanwhile sends nothing."""
@@ -117,9 +120,8 @@ class TestHolderThatLives:
         quick.secrets.add_fault(Fault("AddSecretVersion", times=20))
         quick.run_beside_another()
         assert (quick.clocks.true() - BEGINNING).total_seconds() > 60
-        assert quick.tiktok.count("refresh_token") == 1
+        assert quick.outcome() == NEW
         assert_each_spent_once(quick, ["acme"])
-        assert quick.alerts() == []
 
     def test_is_waited_for_anew_after_secret_manager_was_away(self, quick: QuickStage) -> None:
         """Time in which nobody could renew a lease does not count against its holder."""
@@ -133,27 +135,38 @@ class TestHolderThatLives:
         assert quick.tiktok.calls == []
         assert quick.run()[0] == 200
         assert quick.clocks.stopwatch() >= 2 * TERM
-        assert_each_spent_once(quick, ["acme"])
+        assert quick.outcome() == NEW
+
+
+LOST = Outcome("old", "reauthorize", 1, ("ERROR reauthorization.required",))
+DEATHS = {
+    "after it took the lease": (3, NEW),
+    "after it read the token": (4, NEW),
+    "after it looked for a newer token": (5, NEW),
+    "after it read the refresh token": (6, NEW),
+    "after it looked for a newer refresh token": (7, NEW),
+    "after it asked whether versions may be added": (8, NEW),
+    "after TikTok answered": (9, LOST),
+    "after it stored the whole grant": (10, AS_IT_IS),
+    "after it stored the token": (11, AS_IT_IS),
+}
 
 
 class TestHolderThatDied:
-    @pytest.mark.parametrize("point", range(3, 12))
-    def test_is_followed_within_the_next_run(self, quick: QuickStage, point: int) -> None:
-        """A run that comes at once waits for a term, takes the lease over and does the work."""
+    @each("death", DEATHS)
+    def test_is_followed_within_the_next_run(self, quick: QuickStage, death: tuple[int, Outcome]) -> None:
+        """A run that comes at once waits for a term, takes the lease over and does the work that is left."""
+        point, outcome = death
         quick.plant("acme", "expiring", age_hours=13)
         with quick.dying(point, after=True):
             quick.run()
+        quick.token_calls()
         before = quick.clocks.stopwatch()
-        status, _ = quick.run()
-        waited = quick.clocks.stopwatch() - before
-        assert "lease" not in quick.annotations()
-        assert waited <= TERM + 11
-        if quick.labels()["health"] == "ok":
-            assert status == 200
-            assert_each_spent_once(quick, ["acme"])
-            assert waited >= TERM - 1 or point == 11
+        assert quick.run()[0] == 200
+        assert TERM - 1 <= quick.clocks.stopwatch() - before <= TERM + 11
+        assert quick.outcome() == outcome
 
-    @pytest.mark.parametrize("kind", ["expiring", "long-lived"])
+    @each("kind", {"with an expiring grant": "expiring", "with a long-lived grant": "long-lived"})
     def test_does_not_keep_anybody_from_connecting_again(self, quick: QuickStage, kind: str) -> None:
         """Once the dead holder's lease has ended, a re-connection goes through at once."""
         quick.plant("acme", "expiring", age_hours=13)
@@ -165,6 +178,7 @@ class TestHolderThatDied:
         quick.later(minutes=5)
         assert quick.run()[0] == 200
         assert quick.labels() | {"kind": kind, "health": "ok"} == quick.labels()
+        assert quick.outcome() == Outcome("new", "ok", 1, ("NOTICE connection.stored",))
 
     def test_many_leave_many_leases_and_looking_keeps_to_the_quota(self, quick: QuickStage) -> None:
         """Leases left behind on a hundred connections are waited for without asking six hundred times a minute."""
@@ -175,7 +189,9 @@ class TestHolderThatDied:
         quick.secrets.forget_calls()
         assert quick.run()[0] == 200
         assert quick.secrets.count("GetSecret") < 600
-        assert quick.tiktok.count("refresh_token") == 100
+        assert (quick.told(), quick.token_calls()) == (["INFO token.refreshed"] * 100, 100)
+        for index in range(100):
+            assert quick.outcome(f"acme-{index:03}") == AS_IT_IS
 
 
 class TestConnect:

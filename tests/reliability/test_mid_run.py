@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
-from reliability.quick import Point, QuickStage
-from reliability.test_store_faults import assert_new, destroyed, disabled, due, edited, older_schema
+from reliability.quick import Point, QuickStage, each, later
+from reliability.test_store_faults import BREAKING, assert_new, due
 from stage import REFRESH, TOKEN
 
 Act = Callable[[QuickStage], None]
@@ -21,7 +19,8 @@ def deleted(stage: QuickStage, secret_id: str) -> None:
     stage.secrets.delete(secret_id)
 
 
-BREAKING = [edited, *(pytest.param(one, marks=pytest.mark.slow) for one in (disabled, destroyed, older_schema))]
+IS_DELETED = {"it is deleted": deleted}
+every_break = each("break_it", later(BREAKING, "it is edited by hand"))
 
 
 def refreshed(stage: QuickStage) -> None:
@@ -40,6 +39,9 @@ def verified_and_written(stage: QuickStage) -> None:
     """The same, and the advertisers have changed."""
     verified(stage)
     stage.tiktok.set_advertisers(stage.token()["access_token"], CHANGED)
+
+
+VERIFYING = {"nothing about it is new": verified, "its advertisers have changed": verified_and_written}
 
 
 class Course:
@@ -109,7 +111,7 @@ def kept(stage: QuickStage, secret_id: str) -> bool:
     return state == "ENABLED" and document["schema"] == 1
 
 
-@pytest.mark.parametrize("break_it", [*BREAKING, pytest.param(deleted, marks=pytest.mark.slow)])
+@each("break_it", later({**BREAKING, **IS_DELETED}, "it is edited by hand"))
 def test_the_refresh_secret_of_a_grant_that_is_refreshed(quick: QuickStage, break_it: Break) -> None:
     """From when its token is sent until the new one is stored, the write makes it good; else one alert tells of it.
 
@@ -131,7 +133,7 @@ def test_the_refresh_secret_of_a_grant_that_is_refreshed(quick: QuickStage, brea
         course.assert_all_is_well([] if good else [alert])
 
 
-@pytest.mark.parametrize("break_it", BREAKING)
+@every_break
 def test_the_token_secret_of_a_grant_that_is_refreshed(quick: QuickStage, break_it: Break) -> None:
     """Until the new token is stored this run makes it good, afterwards the next refresh; nobody is alerted."""
     course = Course(quick, refreshed, "refresh_token")
@@ -157,8 +159,8 @@ def test_the_token_secret_of_a_grant_that_is_refreshed_is_deleted(quick: QuickSt
         course.assert_all_is_well(["secret.deleted"])
 
 
-@pytest.mark.parametrize("scene", [verified, verified_and_written])
-@pytest.mark.parametrize("break_it", BREAKING)
+@each("scene", VERIFYING)
+@every_break
 def test_the_token_secret_of_a_grant_that_is_verified(quick: QuickStage, break_it: Break, scene: Act) -> None:
     """What the run writes over is good again; else one alert tells of it, and it stays as it is until it is mended."""
     course = Course(quick, scene, "advertiser_get")
@@ -177,7 +179,7 @@ def test_the_token_secret_of_a_grant_that_is_verified(quick: QuickStage, break_i
         assert quick.token()["advertiser_ids"] == list(reached.advertiser_ids), course.where
 
 
-@pytest.mark.parametrize("scene", [verified, verified_and_written])
+@each("scene", VERIFYING)
 def test_the_token_secret_of_a_grant_that_is_verified_is_deleted(quick: QuickStage, scene: Act) -> None:
     """It is no connection any more: nothing of it comes back, nobody is alerted, and connecting makes it anew."""
     course = Course(quick, scene, "advertiser_get")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from reliability.answers import (
     over,
     with_fields,
 )
-from reliability.quick import QuickStage, clock_off_by
+from reliability.quick import AS_IT_IS, NEW, UNTOUCHED, Outcome, QuickStage, clock_off_by, each
 from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
 
@@ -150,94 +150,98 @@ def test_when_it_passes_the_token_is_refreshed_and_one_notice_says_so(quick: Qui
     case.trouble(quick, "refresh_token")
     quick.run()
     over(quick)
-    quick.news()
+    quick.told()
+    quick.token_calls()
     assert quick.run()[0] == 200
-    assert quick.news() == ["token.refreshed", "connection.recovered"]
-    assert quick.tiktok.is_alive(quick.token()["access_token"])
+    assert quick.outcome() == replace(NEW, events=(*NEW.events, "NOTICE connection.recovered"))
     assert quick.tiktok.reused == []
-    assert quick.labels()["health"] == "ok"
-    assert "failing-since" not in quick.annotations()
 
 
 def test_two_silences_after_it_took_effect_are_no_alert_yet(quick: QuickStage) -> None:
     """Only TikTok's own answer counts: it comes in the next run, which alerts, once."""
-    old = quick.plant("acme", "expiring", age_hours=13)
+    quick.plant("acme", "expiring", age_hours=13)
     fault(do="drop", when="after")(quick, "refresh_token")
     assert quick.run()[0] == 503
-    assert quick.token_calls() == 2
-    assert quick.told() == ["WARNING connection.faltering"]
+    assert quick.outcome() == Outcome("old", "failing", 2, ("WARNING connection.faltering",))
     over(quick)
-    for calls, events in ((1, ["ERROR reauthorization.required"]), (0, [])):
-        assert quick.run()[0] == 200
-        assert quick.token_calls() == calls
-        assert quick.told() == events
-    assert quick.token() == old
-    assert quick.labels()["health"] == "reauthorize"
+    assert quick.run()[0] == 200
+    assert quick.outcome() == Outcome("old", "reauthorize", 1, ("ERROR reauthorization.required",))
+    assert quick.run()[0] == 200
+    assert quick.outcome() == Outcome("old", "reauthorize", 0, ())
 
 
-LIFETIMES = [0, -5, "-1", "soon", "", None, True, 1e300, 10**30, float("inf"), [], 315_360_000_000]
+LIFETIMES = {
+    "it is no time at all": 0,
+    "it is negative": -5,
+    "it is negative, and a string": "-1",
+    "it is a word": "soon",
+    "it is empty": "",
+    "it is null": None,
+    "it is true": True,
+    "it is a list": [],
+    "it is ten thousand years": 315_360_000_000,
+    "it is longer than any calendar": 10**30,
+    "it is a huge floating point number": 1e300,
+    "it is infinite": float("inf"),
+}
 
 
-@pytest.mark.parametrize("lifetime", LIFETIMES, ids=repr)
+@each("lifetime", LIFETIMES)
 def test_a_lifetime_of_any_kind_makes_no_loop(quick: QuickStage, lifetime: Any) -> None:
     """Whatever `expires_in` is, a refresh is followed by none for hours, and the next one works."""
     quick.plant("acme", "expiring", age_hours=13)
     body = {"expires_in": lifetime, "refresh_token_expires_in": lifetime}
     quick.tiktok.override_answer("refresh_token", body, times=9)
-    for _ in range(4):
+    for outcome in (NEW, AS_IT_IS, AS_IT_IS, AS_IT_IS):
         assert quick.run()[0] == 200
+        assert quick.outcome() == outcome
         quick.later(minutes=20)
-    assert quick.tiktok.count("refresh_token") == 1
     quick.later(hours=13)
     assert quick.run()[0] == 200
-    assert quick.tiktok.count("refresh_token") == 2
-    assert quick.tiktok.is_alive(quick.token()["access_token"])
-    assert quick.events("WARNING", "ERROR", "CRITICAL") == []
+    assert quick.outcome() == NEW
 
 
 def test_a_lifetime_that_is_missing_counts_as_twelve_hours_until_the_next_refresh(quick: QuickStage) -> None:
     """Without lifetimes nothing is refreshed after eleven hours, and everything after twelve."""
     quick.plant("acme", "expiring", age_hours=13)
     quick.tiktok.override_answer("refresh_token", omit=["expires_in", "refresh_token_expires_in"], times=9)
-    quick.run()
-    quick.later(hours=11, minutes=59)
-    quick.run()
-    assert quick.tiktok.count("refresh_token") == 1
-    quick.later(minutes=2)
-    quick.run()
-    assert quick.tiktok.count("refresh_token") == 2
+    for outcome, span in ((NEW, {"hours": 11, "minutes": 59}), (AS_IT_IS, {"minutes": 2}), (NEW, {})):
+        assert quick.run()[0] == 200
+        assert quick.outcome() == outcome
+        quick.later(**span)
 
 
-@pytest.mark.parametrize("minutes", [-10, 10])
+@each("minutes", {"the clock is behind": -10, "the clock is ahead": 10})
 def test_a_clock_ten_minutes_off_makes_no_loop_and_loses_nothing(quick: QuickStage, minutes: int) -> None:
     """A clock that is wrong by ten minutes refreshes once, and so does one that is right, afterwards."""
     quick.plant("acme", "expiring", age_hours=13)
     with clock_off_by(minutes=minutes):
-        for _ in range(3):
+        for outcome in (NEW, AS_IT_IS, AS_IT_IS):
             assert quick.run()[0] == 200
-    assert quick.run()[0] == 200
-    assert quick.tiktok.count("refresh_token") == 1
-    quick.later(hours=13)
-    assert quick.run()[0] == 200
-    assert quick.tiktok.count("refresh_token") == 2
-    assert quick.events("WARNING", "ERROR", "CRITICAL") == []
+            assert quick.outcome() == outcome
+    for outcome in (AS_IT_IS, NEW, AS_IT_IS):
+        assert quick.run()[0] == 200
+        assert quick.outcome() == outcome
+        if outcome is AS_IT_IS:
+            quick.later(hours=13)
 
 
-@pytest.mark.parametrize("rotation", ["new", "same", "omitted"])
+ROTATIONS = {"each answer brings a new one": "new", "each brings the same": "same", "none brings one": "omitted"}
+
+
+@each("rotation", ROTATIONS)
 def test_refresh_tokens_are_followed_however_they_rotate(quick: QuickStage, rotation: Any) -> None:
     """Over many refreshes no spent token is sent, and one that stays is kept."""
     quick.plant("acme", "expiring", age_hours=13)
     quick.tiktok.accounts.rotation = rotation
-    for number in range(1, 6):
+    for _ in range(5):
         assert quick.run()[0] == 200
-        assert quick.tiktok.count("refresh_token") == number
-        assert quick.tiktok.is_alive(quick.token()["access_token"])
+        assert quick.outcome() == NEW
         quick.later(hours=13)
     assert quick.tiktok.reused == []
-    assert quick.alerts() == []
 
 
-@pytest.mark.parametrize("lag", [0, 1, 2])
+@each("lag", {"it is seen at once": 0, "readings are one version late": 1, "readings are two versions late": 2})
 def test_an_invalid_refresh_token_is_not_believed_while_a_newer_version_is_stored(quick: QuickStage, lag: int) -> None:
     """When somebody stored a newer grant while TikTok was being asked, that one is used and nobody is alerted."""
     quick.plant("acme", "expiring", age_hours=13)
@@ -249,13 +253,11 @@ def test_an_invalid_refresh_token_is_not_believed_while_a_newer_version_is_store
         newer = quick.whole_grant() | {"obtained_at": clock.text(clock.now()), "expires_at": "2026-11-23T10:00:00Z"}
         quick.secrets.add_version(REFRESH + "acme", json.dumps(newer).encode())
         quick.tiktok.release("here")
-    assert quick.alerts() == []
-    assert quick.labels()["health"] == "ok"
-    assert quick.tiktok.count("refresh_token") == 1
+    assert quick.outcome() == Outcome("half", "ok", 1, ())
     quick.secrets.set_lag()
     assert quick.run()[0] == 200
     assert quick.token()["obtained_at"] == newer["obtained_at"]
-    assert quick.tiktok.count("refresh_token") == 1
+    assert quick.outcome() == AS_IT_IS
 
 
 def test_a_version_added_by_hand_in_mid_refresh_does_not_cost_the_new_token(quick: QuickStage) -> None:
@@ -267,9 +269,7 @@ def test_a_version_added_by_hand_in_mid_refresh_does_not_cost_the_new_token(quic
         quick.secrets.add_version(TOKEN + "acme", b"oops")
         quick.secrets.add_version(REFRESH + "acme", quick.secrets.payloads(REFRESH + "acme")[0])
         quick.tiktok.release("here")
-    assert quick.alerts() == []
-    assert quick.whole_grant()["refresh_token"] == quick.tiktok.grants[-1].refresh_token
-    assert quick.token()["access_token"] == quick.tiktok.grants[-1].access_token
+    assert quick.outcome() == NEW
 
 
 def all_that_is_stored(stage: QuickStage) -> dict[str, tuple[Any, ...]]:
@@ -298,9 +298,13 @@ def test_a_wrong_app_secret_marks_nobody(quick: QuickStage) -> None:
     assert 1 <= len(sent) == len(set(sent))  # those under way when the first was refused, each once
     assert not quick.tiktok.spent
     quick.new_instances(TIKTOK_APP_SECRET=quick.tiktok.app_secret)
-    quick.news()
+    quick.told()
+    quick.token_calls()
     assert quick.run()[0] == 200
-    assert set(quick.news()) == {"token.refreshed"}
+    assert (quick.told(), quick.token_calls()) == (["INFO token.refreshed"] * 20, 20)
+    for number in range(20):
+        assert quick.outcome(f"expiring-{number}") == AS_IT_IS
+        assert quick.outcome(f"lasting-{number}") == UNTOUCHED
 
 
 def test_a_connection_of_another_app_is_not_called_about(quick: QuickStage) -> None:
@@ -311,8 +315,12 @@ def test_a_connection_of_another_app_is_not_called_about(quick: QuickStage) -> N
     for _ in range(3):
         status, summary = quick.run()
         assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "lasting"])
-        assert quick.news() == ["connection.other_app"]
-    assert quick.tiktok.calls == []
+        assert quick.tiktok.calls == []
+        assert quick.outcome() == Outcome("old", "failing", 0, ("ERROR connection.other_app",))
+        assert quick.outcome("lasting") == Outcome("old", "failing", 0, ())
     quick.new_instances(TIKTOK_APP_ID=quick.tiktok.app_id)
     assert quick.run()[0] == 200
-    assert sorted(quick.news()) == ["connection.recovered", "connection.recovered", "token.refreshed"]
+    recovered = "NOTICE connection.recovered"
+    assert sorted(quick.told()) == ["INFO token.refreshed", recovered, recovered]
+    assert quick.outcome() == replace(NEW, events=())
+    assert quick.outcome("lasting") == UNTOUCHED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from reliability.answers import (
     says,
     without,
 )
-from reliability.quick import QuickStage
+from reliability.quick import AS_IT_IS, NEW, UNTOUCHED, Outcome, QuickStage, each
 from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
 from tokenkeeper.lease import TERM
@@ -122,28 +122,25 @@ def test_forcing_a_run_over_healthy_long_lived_grants_changes_nothing(quick: Qui
     for body in bodies:
         status, summary = quick.run(body)
         assert (status, summary["verified"], summary["connections"]) == (200, 3, 3)
-    assert quick.tiktok.token_calls == []
     assert quick.writes() == ["CreateSecret", "UpdateSecret"]  # the runs' own notes
     assert quick.secrets.count("CreateSecret", KEEPER) == quick.secrets.count("UpdateSecret", KEEPER) == 1
-    assert quick.told() == []
+    for name in names:
+        assert quick.outcome(name) == UNTOUCHED
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.health == "failing"], ids=lambda case: case.sentence)
 def test_when_it_passes_the_token_is_verified_and_one_notice_says_so(quick: QuickStage, case: Case) -> None:
     """After any passing trouble the next run finds the token alive, and says that it is over."""
-    stored = quick.plant("acme")
+    quick.plant("acme")
     case.trouble(quick, "advertiser_get")
     quick.run()
     over(quick)
-    quick.news()
+    quick.told()
     quick.tiktok.forget_calls()
     status, summary = quick.run()
     assert (status, summary["verified"]) == (200, 1)
-    assert quick.told() == ["NOTICE connection.recovered"]
     assert [call.name for call in quick.tiktok.calls] == ["advertiser_get"]
-    assert quick.token() == stored
-    assert quick.labels()["health"] == "ok"
-    assert not {"failing-since", "last-error", "lease"} & quick.annotations().keys()
+    assert quick.outcome() == replace(UNTOUCHED, events=("NOTICE connection.recovered",))
 
 
 def test_nobody_calls_about_a_connection_that_needs_a_person(quick: QuickStage) -> None:
@@ -154,23 +151,24 @@ def test_nobody_calls_about_a_connection_that_needs_a_person(quick: QuickStage) 
         quick.tiktok.revoke(quick.token(name)["access_token"])
     quick.run()
     assert sorted(quick.news()) == ["reauthorization.required"] * 2
-    quick.tiktok.forget_calls()
+    assert quick.token_calls() == 1
     for body in (None, {"force": True}, {"connections": ["acme"], "force": True}):
         quick.later(hours=6)
         status, summary = quick.run(body)
         assert status == 200
         assert summary["attention"] == (["acme"] if body and "connections" in body else ["acme", "lasting"])
-    assert quick.tiktok.calls == []
-    assert quick.news() == []
+        assert quick.tiktok.calls == []
+        for name in ("acme", "lasting"):
+            assert quick.outcome(name) == Outcome("old", "reauthorize", 0, ())
 
 
 def test_other_advertisers_are_stored_with_one_notice(quick: QuickStage) -> None:
     """When a grant reaches other accounts than stored, there is a new version and a notice, once."""
     given = quick.plant("acme")
     quick.tiktok.set_advertisers(given["access_token"], ["7000000000000000001", "7000000000000000077"])
-    for _ in range(2):
+    for events in (("NOTICE connection.changed",), ()):
         assert quick.run()[0] == 200
-    assert quick.news() == ["connection.changed"]
+        assert quick.outcome() == Outcome("new", "ok", 0, events)
     assert quick.token()["advertiser_ids"] == ["7000000000000000001", "7000000000000000077"]
     assert len(quick.secrets.payloads(TOKEN + "acme")) == 2
     assert quick.annotations()["advertisers"] == "7000000000000000001,7000000000000000077"
@@ -189,12 +187,11 @@ def test_annotations_that_a_callback_could_not_write_are_made_good(quick: QuickS
     quick.secrets.add_fault(Fault("UpdateSecret", skip=1, times=None))
     assert browser.come_back(code_, state).status_code == 303
     quick.secrets.clear_faults()
+    quick.told()
+    quick.token_calls()
     quick.later(hours=1)
     assert quick.run()[0] == 200
-    assert quick.labels()["health"] == "ok"
-    assert quick.annotations()["obtained-at"] == quick.token()["obtained_at"]
-    assert quick.news().count("connection.recovered") <= 2
-    assert quick.tiktok.is_alive(quick.token()["access_token"])
+    assert quick.outcome() == Outcome("new", "ok", 0, ("NOTICE connection.recovered",))
 
 
 class TestBudget:
@@ -215,14 +212,35 @@ class TestBudget:
             assert asked
             begun += len(asked)
         assert begun < 24
+        for name in names:
+            assert quick.outcome(name) == UNTOUCHED
+
+    def test_expiring_ones_are_refreshed_by_the_next_run(self, quick: QuickStage) -> None:
+        """What a run has no time for is left as it is, and the next one goes on with it; none is refreshed twice."""
+        names = [f"c{number:02}" for number in range(12)]
+        for name in names:
+            quick.plant(name, "expiring", age_hours=13)
+        quick.new_instances(TIKTOK_MAX_QPS="1", RUN_BUDGET_SECONDS="2")
+        done, statuses = 0, []
+        while done < len(names):
+            status, summary = quick.run()
+            statuses.append(status)
+            assert 0 < summary["refreshed"] == quick.token_calls()
+            assert quick.told() == ["INFO token.refreshed"] * summary["refreshed"]
+            done += summary["refreshed"]
+            found = [quick.outcome(name) for name in names]
+            assert (found.count(AS_IT_IS), found.count(UNTOUCHED)) == (done, len(names) - done)
+        assert statuses == [503] * (len(statuses) - 1) + [200]
+        assert len(statuses) > 1
 
     def test_a_limited_run_neither_follows_nor_moves_the_place(self, quick: QuickStage) -> None:
         """The place to go on from belongs to the runs over everything."""
         quick.plant("acme")
         quick.secrets.create(KEEPER, project="test-project", labels={"managed-by": "tiktok-token-keeper"},
                              annotations={"resume-after": "kept"})  # fmt: skip
-        quick.run({"connections": ["acme"]})
+        assert quick.run({"connections": ["acme"]})[0] == 200
         assert quick.secrets.annotations(KEEPER)["resume-after"] == "kept"
+        assert quick.outcome() == UNTOUCHED
 
     def test_a_run_that_cannot_list_does_not_forget_the_place(self, quick: QuickStage) -> None:
         """When even the list fails, the place to go on from stays."""
@@ -232,47 +250,75 @@ class TestBudget:
         quick.secrets.add_fault(Fault("ListSecrets", times=None))
         assert quick.run()[0] == 503
         assert quick.secrets.annotations(KEEPER)["resume-after"] == "kept"
+        assert quick.outcome() == UNTOUCHED
+
+
+PACES = {"one call in two seconds": "0.5", "eight calls a second": "8", "five hundred calls a second": "500"}
 
 
 class TestThrottling:
-    @pytest.mark.parametrize("qps", ["0.5", "8", "500"])
-    def test_a_tiktok_that_always_complains_is_left_alone_soon(self, quick: QuickStage, qps: str) -> None:
-        """At any pace a run gives up after a few complaints; nothing is counted against anybody."""
-        for number in range(6):
-            quick.plant(f"c{number}")
-        code(40100)(quick, "advertiser_get")
+    @each("qps", PACES)
+    @each("kind", {"long-lived grants": "long-lived", "expiring grants": "expiring"})
+    def test_a_tiktok_that_always_complains_is_left_alone_soon(self, quick: QuickStage, kind: str, qps: str) -> None:
+        """At any pace a run gives up after a few complaints; nothing is counted against anybody, and nothing spent."""
+        names = [f"c{number}" for number in range(6)]
+        for name in names:
+            quick.plant(name, kind, age_hours=13)
+        for call in ("advertiser_get", "refresh_token"):
+            code(40100)(quick, call)
         quick.new_instances(TIKTOK_MAX_QPS=qps)
         status, summary = quick.run()
         assert (status, summary["remaining"]) == (503, 6)
-        assert quick.tiktok.count("advertiser_get") <= 5 * 6
-        assert {quick.labels(f"c{number}")["health"] for number in range(6)} == {"ok"}
-        assert quick.alerts() == []
+        assert len(quick.tiktok.calls) <= 5 * 6
+        quick.token_calls()  # how many are under way when the first complaint comes, threads decide
+        for name in names:
+            assert quick.outcome(name) == UNTOUCHED
+        over(quick)
+        assert quick.run()[0] == 200
+        expiring = kind == "expiring"
+        assert (quick.told(), quick.token_calls()) == (["INFO token.refreshed"] * 6 * expiring, 6 * expiring)
+        for name in names:
+            assert quick.outcome(name) == (AS_IT_IS if expiring else UNTOUCHED)
 
 
 class TestTriggers:
-    def test_doubled_late_and_by_hand(self, quick: QuickStage) -> None:
-        """Two at once, one more, one for a single connection, one a day late: one refresh for each half life."""
+    """Line by line what Cloud Scheduler and people may do: one refresh for each half of a token's life."""
+
+    def test_doubled(self, quick: QuickStage) -> None:
+        """Two runs at once refresh once, and one more run does nothing."""
         quick.plant("acme", "expiring", age_hours=13)
         with quick.meanwhile(quick.run, quick.run):
             pass
-        quick.run()
-        quick.run({"connections": ["acme"]})
-        assert quick.tiktok.count("refresh_token") == 1
-        quick.later(hours=36)
+        assert quick.outcome() == NEW
+        assert quick.run()[0] == 200
+        assert quick.outcome() == AS_IT_IS
+
+    def test_by_hand(self, quick: QuickStage) -> None:
+        """A run of this connection alone beside the usual one, and after it, refreshes no second time."""
+        quick.plant("acme", "expiring", age_hours=13)
         with quick.meanwhile(quick.run, lambda: quick.run({"connections": ["acme"]})):
             pass
-        assert quick.tiktok.count("refresh_token") == 2
-        assert quick.tiktok.reused == []
-        assert quick.alerts() == []
+        assert quick.outcome() == NEW
+        assert quick.run({"connections": ["acme"]})[0] == 200
+        assert quick.outcome() == AS_IT_IS
+
+    @each("hours", {"six hours": 6, "a day": 24, "a week": 168, "three hundred days": 7200})
+    def test_late(self, quick: QuickStage, hours: int) -> None:
+        """A run that comes so much later than it should refreshes once, though the access token has ended."""
+        quick.plant("acme", "expiring", age_hours=13)
+        quick.later(hours=hours)
+        assert quick.run()[0] == 200
+        assert quick.outcome() == NEW
+        assert quick.run()[0] == 200
+        assert quick.outcome() == AS_IT_IS
 
     def test_forced_twice_at_once(self, quick: QuickStage) -> None:
         """Two forced runs spend two different tokens, one after the other."""
         quick.plant("acme", "expiring")
         with quick.meanwhile(lambda: quick.run({"force": True}), lambda: quick.run({"force": True})):
             pass
-        assert quick.tiktok.count("refresh_token") == 2
+        assert quick.outcome() == Outcome("new", "ok", 2, NEW.events * 2)
         assert quick.tiktok.reused == []
-        assert quick.token()["access_token"] == quick.whole_grant()["access_token"]
 
 
 @dataclass(frozen=True)
@@ -304,8 +350,8 @@ FAILURES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("brings", ["expiring", "long-lived"])
-@pytest.mark.parametrize("kind", ["expiring", "long-lived"])
+@each("brings", {"and would bring an expiring grant": "expiring", "and would bring a long-lived grant": "long-lived"})
+@each("kind", {"over an expiring grant": "expiring", "over a long-lived grant": "long-lived"})
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.sentence)
 def test_a_re_authorization_that_fails_leaves_what_is_stored(
     quick: QuickStage, failure: Failure, kind: str, brings: str

@@ -16,7 +16,7 @@ import requests
 
 from local.serving import Fault
 from reliability.answers import PATIENCE, over
-from reliability.quick import QuickStage
+from reliability.quick import QuickStage, each
 from reliability.test_store_faults import assert_new
 from reliability.year_clock import Pool
 from reliability.year_near import NearSecretManager
@@ -29,6 +29,8 @@ from tokenkeeper.lease import TERM
 from tokenkeeper.renewal import STORE_SECONDS
 from tokenkeeper.tiktok import CALL_SECONDS
 
+BRINGS = {"an expiring grant": "expiring", "a long-lived grant": "long-lived"}
+OVER = {"where nothing was stored": None, "over an expiring grant": "expiring", "over a long-lived grant": "long-lived"}
 BUDGET = 1500.0
 CALLBACK_BUDGET = 50.0
 
@@ -91,9 +93,9 @@ class TestSlowStore:
 
 
 class TestSlowStoreOfACallback:
-    @pytest.mark.parametrize("seconds", [1.0, 2.5, 4.0])
-    @pytest.mark.parametrize("brings", ["expiring", "long-lived"])
-    @pytest.mark.parametrize("over", [None, "expiring", "long-lived"])
+    @each("seconds", {f"when calls take {seconds} seconds": seconds for seconds in (1.0, 2.5, 4.0)})
+    @each("brings", BRINGS)
+    @each("over", OVER)
     def test_is_waited_for(self, slow: YearStage, over: str | None, brings: str, seconds: float) -> None:
         """Within its budget a callback stores what it exchanged, and all that is told of it with it."""
         come_back = coming_back(slow, brings, over)
@@ -108,7 +110,7 @@ class TestSlowStoreOfACallback:
         assert slow.told() == []
         assert_holds_the_newest(slow, brings)
 
-    @pytest.mark.parametrize("over", [None, "expiring", "long-lived"])
+    @each("over", OVER)
     def test_that_is_too_slow_uses_nothing_up(self, slow: YearStage, over: str | None) -> None:
         """Where looking takes half of the budget the code is not exchanged, and reloading the page later does it."""
         come_back = coming_back(slow, "expiring", over)
@@ -212,9 +214,9 @@ def disconnecting(stage: YearStage, after: float) -> Callable[[], str]:
 class TestSlowHolder:
     """Somebody whose step takes longer than a lease lasts, beside a run that would do without them."""
 
-    @pytest.mark.parametrize("seconds", [TERM + 1, TERM + 30, 2 * TERM + 20])
-    @pytest.mark.parametrize("after", [0.5, 5.0, 20.0])
-    @pytest.mark.parametrize("brings", ["expiring", "long-lived"])
+    @each("seconds", {f"until {seconds:.0f} seconds": seconds for seconds in (TERM + 1, TERM + 30, 2 * TERM + 20)})
+    @each("after", {f"a run comes after {seconds} seconds": seconds for seconds in (0.5, 5.0, 20.0)})
+    @each("brings", BRINGS)
     def test_a_callback_that_cannot_store(
         self, slow: YearStage, monkeypatch: pytest.MonkeyPatch, brings: str, after: float, seconds: float
     ) -> None:
@@ -246,7 +248,7 @@ class TestSlowHolder:
         assert_holds_the_newest(slow, brings)
         assert slow.events("ERROR", "CRITICAL") == []
 
-    @pytest.mark.parametrize("after", [0.5, 2.0, 5.0, 15.0, 30.0, 50.0])
+    @each("after", {f"a run comes after {seconds} seconds": seconds for seconds in (0.5, 2.0, 5.0, 15.0, 30.0, 50.0)})
     def test_a_disconnection_that_takes_long(self, slow: YearStage, after: float) -> None:
         """A run spends nothing of what is being revoked and deleted, and finds it gone."""
         planted(slow, 1)
@@ -275,7 +277,7 @@ def run_after(stage: YearStage, seconds: float) -> Callable[[], tuple[int, dict[
 class TestCommandLine:
     """`make disconnect` beside a run; both know of the lease."""
 
-    @pytest.mark.parametrize("after", [0.0, 0.5, 1.0, 2.0, 5.0, 15.0])
+    @each("after", {f"after {seconds} seconds": seconds for seconds in (0.0, 0.5, 1.0, 2.0, 5.0, 15.0)})
     def test_disconnecting_during_a_run(self, slow: YearStage, after: float) -> None:
         """Whoever comes first, in the end the grant is revoked and nothing of the connection is left."""
         planted(slow, 1)
@@ -302,7 +304,7 @@ class TestCommandLine:
 class TestOnASocket:
     """A call to TikTok may take half a second, which is what its time is cut down to."""
 
-    @pytest.mark.parametrize("fault", [{"do": "hold", "hold": "for ever"}, {"do": "drip", "seconds": 30.0}])
+    @each("fault", {"they hang": {"do": "hold", "hold": "for ever"}, "they drip": {"do": "drip", "seconds": 30.0}})
     def test_verifications_that_never_end_hold_up_nobody(self, quick: QuickStage, fault: dict[str, Any]) -> None:
         """Two verifications of five hang, or drip; they are tried again, and all is well."""
         for number in range(5):

@@ -12,21 +12,34 @@ from typing import Any
 import pytest
 
 from local.serving import Fault
-from reliability.quick import TROUBLES, Outcome, QuickStage
+from reliability.quick import (
+    AS_IT_IS,
+    AWAY,
+    LOST,
+    NEW,
+    THROTTLED,
+    TROUBLES,
+    UNTOUCHED,
+    Outcome,
+    QuickStage,
+    each,
+    later,
+)
 from stage import REFRESH, TOKEN
 from tokenkeeper import clock
 
-CALLS_OF_A_REFRESH = [
-    "ListSecrets",
-    "GetSecret",
-    "UpdateSecret",
-    "AccessSecretVersion",
-    "TestIamPermissions",
-    "AddSecretVersion",
-    "ListSecretVersions",
-    "DestroySecretVersion",
-    "CreateSecret",
-]
+CALLS_OF_A_REFRESH = {
+    "listing the secrets": "ListSecrets",
+    "reading a connection": "GetSecret",
+    "marking a connection": "UpdateSecret",
+    "reading a version": "AccessSecretVersion",
+    "asking whether versions may be added": "TestIamPermissions",
+    "adding a version": "AddSecretVersion",
+    "listing old versions": "ListSecretVersions",
+    "destroying an old version": "DestroySecretVersion",
+    "making the secret for the run's note": "CreateSecret",
+}
+FORBIDDEN: dict[str, Any] = {"status": 403}
 
 
 def due(stage: QuickStage, name: str = "acme", versions: int = 1) -> None:
@@ -44,8 +57,6 @@ UNSAVED, SAVED = "CRITICAL token.unsaved", "NOTICE token.saved"
 UNREADABLE, REBUILT = "ERROR secret.unreadable", "NOTICE secret.rebuilt"
 REQUIRED, STOPPED = "ERROR reauthorization.required", "CRITICAL run.stopped"
 UNCLEARED, NOT_NOTED = "WARNING cleanup.failed", "WARNING run.not_noted"
-NEW = Outcome("new", "ok", 1, (REFRESHED,))
-UNTOUCHED = Outcome("old", "ok", 0, ())
 
 
 def assert_new(stage: QuickStage, name: str = "acme") -> None:
@@ -58,9 +69,9 @@ def assert_new(stage: QuickStage, name: str = "acme") -> None:
     assert "lease" not in stage.annotations(name)
 
 
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=list(TROUBLES))
-@pytest.mark.parametrize("call", CALLS_OF_A_REFRESH)
-@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
+@each("trouble", TROUBLES)
+@each("times", later({"fails once": 1, "fails three times": 3}, "fails once"))
+@each("call", CALLS_OF_A_REFRESH)
 def test_any_call_may_fail_in_passing(quick: QuickStage, call: str, trouble: dict[str, Any], times: int) -> None:
     """Whichever call fails once or three times, the token is refreshed, once, and nobody is alerted."""
     due(quick, versions=8)
@@ -71,8 +82,8 @@ def test_any_call_may_fail_in_passing(quick: QuickStage, call: str, trouble: dic
     assert quick.secrets.states(TOKEN + "acme")[9] == "ENABLED"
 
 
-@pytest.mark.parametrize("secret_id", [REFRESH, TOKEN], ids=["the refresh secret's", "the token secret's"])
-@pytest.mark.parametrize("number", [1, 2])
+@each("number", {"is lost once": 1, "is lost twice": 2})
+@each("secret_id", {"the answer about the refresh secret's": REFRESH, "the answer about the token secret's": TOKEN})
 def test_a_write_whose_answer_is_lost_is_found_and_not_made_again(
     quick: QuickStage, secret_id: str, number: int
 ) -> None:
@@ -84,7 +95,7 @@ def test_a_write_whose_answer_is_lost_is_found_and_not_made_again(
     assert len(quick.secrets.payloads(REFRESH + "acme")) == len(quick.secrets.payloads(TOKEN + "acme")) == 2
 
 
-@pytest.mark.parametrize("trouble", [{"status": 403}, TROUBLES["lost on its way"]])
+@each("trouble", {"it is forbidden": FORBIDDEN, "it is lost on its way": LOST})
 def test_the_first_write_fails_always(quick: QuickStage, trouble: dict[str, Any]) -> None:
     """One critical alert; then this instance's next run stores it, without asking TikTok again, and says so."""
     due(quick)
@@ -130,15 +141,18 @@ def test_another_instance_tries_while_the_first_still_has_it(quick: QuickStage) 
     assert quick.outcome() == Outcome("new", "ok", 0, (SAVED, RECOVERED))
 
 
-@pytest.mark.parametrize(
-    ("trouble", "health", "alert", "over"),
-    [(TROUBLES["503"], "ok", (), ()), ({"status": 403}, "failing", (UNREADABLE,), (RECOVERED,))],
-    ids=["Secret Manager away", "not permitted"],
+@each(
+    "case",
+    {
+        "Secret Manager is away": (AWAY, "ok", (), ()),
+        "it is forbidden": (FORBIDDEN, "failing", (UNREADABLE,), (RECOVERED,)),
+    },
 )
 def test_the_second_write_fails_always(
-    quick: QuickStage, trouble: dict[str, Any], health: str, alert: tuple[str, ...], over: tuple[str, ...]
+    quick: QuickStage, case: tuple[dict[str, Any], str, tuple[str, ...], tuple[str, ...]]
 ) -> None:
     """The whole grant is kept already: any later run writes the token secret from it, without asking TikTok."""
+    trouble, health, alert, over = case
     due(quick)
     quick.secrets.add_fault(Fault("AddSecretVersion", resource=TOKEN, times=None, **trouble))
     quick.run()
@@ -163,9 +177,12 @@ def at_once(stage: QuickStage) -> None:
     assert statuses == [200, 200]
 
 
-@pytest.mark.parametrize("twice", [one_after_the_other, pytest.param(at_once, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("lists", [0, 1, 2])
-@pytest.mark.parametrize("latest", [0, 1, 2])
+TWICE = {"one run comes after the other": one_after_the_other, "both runs come at once": at_once}
+
+
+@each("twice", later(TWICE, "one run comes after the other"))
+@each("lists", {"lists are up to date": 0, "lists are one change late": 1, "lists are two changes late": 2})
+@each("latest", {"latest is right": 0, "latest is one version late": 1, "latest is two versions late": 2})
 def test_late_readings_spend_no_token_twice(
     quick: QuickStage, latest: int, lists: int, twice: Callable[[QuickStage], None]
 ) -> None:
@@ -220,12 +237,6 @@ class Always:
     mended: Outcome = NEW
     prepare: Callable[[QuickStage], None] = due
 
-    def __str__(self) -> str:
-        return " ".join(filter(None, [self.call, self.on, f"after {self.skip}" if self.skip else ""]))
-
-
-AS_IT_IS = replace(NEW, token_calls=0, events=())
-
 
 def left_undone(
     call: str, on: str, *events: str, more: tuple[str, ...] = (), prepare: Callable[[QuickStage], None] = due
@@ -235,35 +246,43 @@ def left_undone(
     return Always(call, on, status=200, first=first, more=more, mended=AS_IT_IS, prepare=prepare)
 
 
-FAILING_ALWAYS = [
-    Always("ListSecrets"),
-    Always("GetSecret", TOKEN),
-    Always("UpdateSecret", TOKEN),
-    *(Always("AccessSecretVersion", on, skip) for on in (TOKEN, REFRESH) for skip in (0, 1)),
-    Always("GetSecretVersion", prepare=token_unreadable, mended=replace(NEW, events=(REBUILT, REFRESHED))),
-    Always("TestIamPermissions"),
-    Always("AddSecretVersion", REFRESH, first=Outcome("old", "ok", 1, (UNSAVED,)),
-           mended=replace(AS_IT_IS, events=(SAVED,))),
-    Always("AddSecretVersion", TOKEN, first=Outcome("half", "ok", 1, ()), mended=AS_IT_IS),
-    *(left_undone("ListSecretVersions", on, UNCLEARED, prepare=too_many) for on in (TOKEN, REFRESH)),
-    *(left_undone("DestroySecretVersion", on, prepare=a_few_too_many) for on in (TOKEN, REFRESH)),
-    *(left_undone(call, "keeper", NOT_NOTED, more=(NOT_NOTED,)) for call in ("GetSecret", "CreateSecret")),
-]  # fmt: skip
+FAILING_ALWAYS = {
+    "listing the secrets": Always("ListSecrets"),
+    "reading the connection": Always("GetSecret", TOKEN),
+    "taking the lease": Always("UpdateSecret", TOKEN),
+    "reading the token": Always("AccessSecretVersion", TOKEN),
+    "looking for a newer token": Always("AccessSecretVersion", TOKEN, 1),
+    "reading the refresh token": Always("AccessSecretVersion", REFRESH),
+    "looking for a newer refresh token": Always("AccessSecretVersion", REFRESH, 1),
+    "asking for the number of a disabled version":
+        Always("GetSecretVersion", prepare=token_unreadable, mended=replace(NEW, events=(REBUILT, REFRESHED))),
+    "asking whether versions may be added": Always("TestIamPermissions"),
+    "storing the whole grant": Always("AddSecretVersion", REFRESH, first=Outcome("old", "ok", 1, (UNSAVED,)),
+                                      mended=replace(AS_IT_IS, events=(SAVED,))),
+    "storing the token": Always("AddSecretVersion", TOKEN, first=Outcome("half", "ok", 1, ()), mended=AS_IT_IS),
+    "listing the token secret's old versions": left_undone("ListSecretVersions", TOKEN, UNCLEARED, prepare=too_many),
+    "listing the refresh secret's old versions":
+        left_undone("ListSecretVersions", REFRESH, UNCLEARED, prepare=too_many),
+    "destroying the token secret's old versions":
+        left_undone("DestroySecretVersion", TOKEN, prepare=a_few_too_many),
+    "destroying the refresh secret's old versions":
+        left_undone("DestroySecretVersion", REFRESH, prepare=a_few_too_many),
+    "reading the note of the last run": left_undone("GetSecret", "keeper", NOT_NOTED, more=(NOT_NOTED,)),
+    "writing the first note of a run": left_undone("CreateSecret", "keeper", NOT_NOTED, more=(NOT_NOTED,)),
+}  # fmt: skip
+MARKED = {"the answer is 429": (THROTTLED, False), "the answer is 503, and it was failing": (AWAY, True)}
 
 
-@pytest.mark.parametrize(
-    ("trouble", "marked"),
-    [("429", False), pytest.param("503", True, marks=pytest.mark.slow)],
-    ids=["429", "503, and it was failing"],
-)
-@pytest.mark.parametrize("case", FAILING_ALWAYS, ids=str)
-def test_a_call_fails_always(quick: QuickStage, case: Always, trouble: str, marked: bool) -> None:
+@each("trouble", later(MARKED, "the answer is 429"))
+@each("case", FAILING_ALWAYS)
+def test_a_call_fails_always(quick: QuickStage, case: Always, trouble: tuple[dict[str, Any], bool]) -> None:
     """Nothing is spent twice and nothing lost, at most one alert; mended, the new grant is stored, with one notice."""
+    answer, marked = trouble
     case.prepare(quick)
     if marked:
         mark_failing(quick)
     notices = 0
-    quick.secrets.add_fault(Fault(case.call, case.on, skip=case.skip, times=None, **TROUBLES[trouble]))
+    quick.secrets.add_fault(Fault(case.call, case.on, skip=case.skip, times=None, **answer))
     more = replace(case.first, token_calls=0, events=case.more)
     for status, outcome in ((case.status, case.first), (case.status, more), (200, case.mended)):
         if outcome is case.mended:
@@ -288,12 +307,15 @@ def mark_failing(stage: QuickStage) -> None:
     stage.secrets.edit(TOKEN + "acme", labels={"health": "failing"}, annotations=since)
 
 
-@pytest.mark.parametrize("trouble", ["503", "429"])
-def test_what_comes_last_in_a_refresh_fails_always(quick: QuickStage, trouble: str) -> None:
+OUT_OF_ORDER = {"the answer is 503": AWAY, "the answer is 429": THROTTLED}
+
+
+@each("trouble", OUT_OF_ORDER)
+def test_what_comes_last_in_a_refresh_fails_always(quick: QuickStage, trouble: dict[str, Any]) -> None:
     """Both secrets are written and the connection is not: it stays held, so that later runs look, and complete it."""
     due(quick)
     mark_failing(quick)
-    quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, skip=1, times=None, **TROUBLES[trouble]))
+    quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, skip=1, times=None, **trouble))
     # A notice is logged before the mark is taken away, as an alert is before it is set.
     for events, calls in (([REFRESHED, RECOVERED], 1), ([], 0)):
         assert quick.run()[0] == 503
@@ -306,25 +328,26 @@ def test_what_comes_last_in_a_refresh_fails_always(quick: QuickStage, trouble: s
     assert quick.outcome() == replace(AS_IT_IS, events=(RECOVERED,))
 
 
-@pytest.mark.parametrize("trouble", ["503", "429"])
-@pytest.mark.parametrize("call", ["GetSecret", "DeleteSecret"])
-def test_a_replaced_refresh_secret_cannot_be_deleted(quick: QuickStage, call: str, trouble: str) -> None:
+@each("trouble", OUT_OF_ORDER)
+@each("call", {"looking at it": "GetSecret", "deleting it": "DeleteSecret"})
+def test_a_replaced_refresh_secret_cannot_be_deleted(quick: QuickStage, call: str, trouble: dict[str, Any]) -> None:
     """A run warns of it, keeps the new grant, spends nothing of the old, and deletes it later."""
     quick.plant("acme", "expiring", age_hours=5)
     quick.connected("acme", "long-lived")
     stored = quick.secrets.payloads(TOKEN + "acme")
     quick.token_calls()
     quick.told()
-    quick.secrets.add_fault(Fault(call, REFRESH, times=None, **TROUBLES[trouble]))
+    quick.secrets.add_fault(Fault(call, REFRESH, times=None, **trouble))
     for events in ([UNCLEARED], [UNCLEARED], []):
         if not events:
             quick.secrets.clear_faults()
         quick.later(hours=13)
         assert quick.run()[0] == 200
-        assert (quick.told(), quick.token_calls()) == (events, 0)
         assert (REFRESH + "acme" in quick.secrets.secrets()) == bool(events)
+        assert (quick.told(), quick.token_calls()) == (events, 0)
         assert quick.secrets.payloads(TOKEN + "acme") == stored
         assert quick.labels() | {"kind": "long-lived", "health": "ok"} == quick.labels()
+        assert "lease" not in quick.annotations()
 
 
 def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
@@ -333,17 +356,13 @@ def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
     for name in names:
         due(quick, name)
     quick.secrets.set_quota(per_secret=True, writes_per_minute=600, reads_per_minute=600, accesses_per_minute=90_000)
-    status = 503
     for _ in range(20):
-        status = quick.run()[0]
-        if status == 200:
+        if quick.run()[0] == 200:
             break
         quick.later(minutes=1)
-    assert status == 200
-    assert quick.tiktok.reused == []
-    assert quick.alerts() == []
+    assert (quick.told(), quick.token_calls()) == ([REFRESHED] * 100, 100)
     for name in names:
-        assert quick.tiktok.is_alive(quick.token(name)["access_token"])
+        assert quick.outcome(name) == AS_IT_IS
 
 
 class TestForbidden:
@@ -364,22 +383,26 @@ class TestForbidden:
         assert quick.run()[0] == 200
         assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
 
-    @pytest.mark.parametrize(
-        ("permission", "on", "status", "first", "mended"),
-        [
-            ("versions.add", REFRESH, 503, Outcome("old", "ok", 1, (UNSAVED,)), replace(AS_IT_IS, events=(SAVED,))),
-            ("versions.add", TOKEN, 200, Outcome("half", "failing", 1, (UNREADABLE,)),
-             replace(AS_IT_IS, events=(RECOVERED,))),
-            ("secrets.update", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
-            ("secrets.get", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
-            ("versions.destroy", TOKEN, 200, replace(NEW, events=(REFRESHED, UNCLEARED)), AS_IT_IS),
-            ("versions.destroy", REFRESH, 200, replace(NEW, events=(REFRESHED, UNCLEARED)), AS_IT_IS),
-        ],
+    @each(
+        "case",
+        {
+            "adding to its refresh secret":
+                ("versions.add", REFRESH, 503, Outcome("old", "ok", 1, (UNSAVED,)), replace(AS_IT_IS, events=(SAVED,))),
+            "adding to its token secret": ("versions.add", TOKEN, 200, Outcome("half", "failing", 1, (UNREADABLE,)),
+                                           replace(AS_IT_IS, events=(RECOVERED,))),
+            "marking it": ("secrets.update", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
+            "looking at it": ("secrets.get", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
+            "destroying versions of its token secret":
+                ("versions.destroy", TOKEN, 200, replace(NEW, events=(REFRESHED, UNCLEARED)), AS_IT_IS),
+            "destroying versions of its refresh secret":
+                ("versions.destroy", REFRESH, 200, replace(NEW, events=(REFRESHED, UNCLEARED)), AS_IT_IS),
+        },
     )  # fmt: skip
     def test_something_else_on_one_secret(
-        self, quick: QuickStage, permission: str, on: str, status: int, first: Outcome, mended: Outcome
+        self, quick: QuickStage, case: tuple[str, str, int, Outcome, Outcome]
     ) -> None:
         """One alert at most, the others are done; mended, nothing was lost or spent twice."""
+        permission, on, status, first, mended = case
         others = ("acme", "gamma")
         for name in ("beta", *others):
             due(quick, name, versions=3)
@@ -411,7 +434,7 @@ class TestForbidden:
             assert list(quick.secrets.states(TOKEN + name).values()).count("ENABLED") == 2
         assert quick.tiktok.reused == []
 
-    @pytest.mark.parametrize("denied", [REFRESH + "beta", "-beta"], ids=["its refresh secret", "both of its secrets"])
+    @each("denied", {"its refresh secret": REFRESH + "beta", "both of its secrets": "-beta"})
     def test_adding_to_the_first_secret_of_all(self, quick: QuickStage, denied: str) -> None:
         """It is the first that a run asks about, and the run goes on: one alert for that one, the others are done."""
         quick.plant("beta", "expiring", age_hours=20)
@@ -437,17 +460,17 @@ class TestForbidden:
         assert quick.run()[0] == 200
         assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
 
-    @pytest.mark.parametrize(
-        ("denied", "names", "stops"),
-        [
-            (REFRESH + "acme", ["acme"], False),
-            ("-acme", ["acme"], True),
-            (REFRESH, ["acme", "beta"], True),
-        ],
-        ids=["the one refresh secret that is due", "both secrets of the only one", "all refresh secrets"],
+    @each(
+        "case",
+        {
+            "the one refresh secret that is due": (REFRESH + "acme", ["acme"], False),
+            "both secrets of the only one": ("-acme", ["acme"], True),
+            "all refresh secrets": (REFRESH, ["acme", "beta"], True),
+        },
     )
-    def test_adding_where_nobody_else_may(self, quick: QuickStage, denied: str, names: list[str], stops: bool) -> None:
+    def test_adding_where_nobody_else_may(self, quick: QuickStage, case: tuple[str, list[str], bool]) -> None:
         """Where nothing shows that it is one secret's own trouble, the run stops and marks nobody."""
+        denied, names, stops = case
         for name in names:
             due(quick, name)
         quick.secrets.deny("secretmanager.versions.add", denied)
@@ -457,7 +480,7 @@ class TestForbidden:
         for name in names[1:]:
             assert quick.outcome(name) == UNTOUCHED
 
-    @pytest.mark.parametrize("permission", ["secrets.get", "secrets.update"])
+    @each("permission", {"looking at it is forbidden": "secrets.get", "changing it is forbidden": "secrets.update"})
     def test_what_cannot_be_marked_is_alerted_of_once(self, quick: QuickStage, permission: str) -> None:
         """An instance remembers what it has alerted of, and forgets it when that is over."""
         for _ in range(2):
@@ -467,9 +490,10 @@ class TestForbidden:
             for events in ([UNREADABLE], [], []):
                 assert quick.run()[1]["attention"] == ["acme"]
                 assert [event for event in quick.told() if event != REFRESHED] == events
+                assert quick.outcome() == replace(UNTOUCHED, token_calls=len(events))  # the calls are the other's
             quick.secrets.allow_all()
             assert quick.run()[0] == 200
-            assert quick.told() == [REFRESHED]
+            assert quick.outcome() == NEW
             for secret_id in list(quick.secrets.secrets()):
                 quick.secrets.delete(secret_id)
 
@@ -477,20 +501,26 @@ class TestForbidden:
         """A refresh secret that may not be deleted is warned of, and the long-lived grant in its place is verified."""
         for name in ("acme", "beta"):
             due(quick, name)
-        quick.connected("beta", "long-lived")
+        given = quick.connected("beta", "long-lived")
         quick.told()
         quick.token_calls()
         quick.secrets.deny("secretmanager.secrets.delete", REFRESH + "beta")
         status, summary = quick.run()
         assert (status, summary["refreshed"], summary["verified"]) == (200, 1, 1)
         assert sorted(quick.told()) == [REFRESHED, UNCLEARED]
+        assert quick.outcome() == replace(NEW, events=())
+        assert quick.token("beta") == given
         assert quick.labels("beta") | {"kind": "long-lived", "health": "ok"} == quick.labels("beta")
         quick.secrets.allow_all()
         assert quick.run()[0] == 200
-        assert quick.told() == []
         assert REFRESH + "beta" not in quick.secrets.secrets()
+        assert quick.outcome("beta") == AS_IT_IS
 
-    @pytest.mark.parametrize("permission", ["versions.access", "versions.add", "secrets.list"])
+    @each(
+        "permission",
+        {"reading is forbidden": "versions.access", "adding is forbidden": "versions.add",
+         "listing is forbidden": "secrets.list"},
+    )  # fmt: skip
     def test_everywhere(self, quick: QuickStage, permission: str) -> None:
         """What it may do for nobody is nobody's own trouble: one alert, nothing spent, nobody marked."""
         names = ["acme", "beta", "gamma"]
@@ -502,7 +532,7 @@ class TestForbidden:
         assert quick.outcome() == Outcome("old", "ok", 0, (STOPPED,))
         for name in ("beta", "gamma"):
             assert quick.outcome(name) == UNTOUCHED
-        assert quick.labels("lasting")["health"] == "ok"
+        assert quick.outcome("lasting") == UNTOUCHED
         quick.secrets.allow_all()
         assert quick.run()[0] == 200
         assert quick.outcome() == Outcome("new", "ok", 3, (REFRESHED,) * 3)
@@ -520,31 +550,36 @@ class TestDestroying:
         """Over many refreshes two versions of each secret are left, and these are the newest."""
         due(quick)
         for _ in range(6):
-            quick.run()
+            assert quick.run()[0] == 200
+            assert quick.outcome() == NEW
             quick.later(hours=13)
         for secret_id in (TOKEN + "acme", REFRESH + "acme"):
             states = quick.secrets.states(secret_id)
             assert [number for number, state in states.items() if state == "ENABLED"] == [6, 7]
             assert len(states) == 7
 
-    @pytest.mark.parametrize("lists", [1, 2, 5])
+    @each("lists", {"the list lacks one": 1, "the list lacks two": 2, "the list lacks five": 5})
     def test_what_a_late_list_does_not_show_is_destroyed_all_the_same(self, quick: QuickStage, lists: int) -> None:
         """Versions that the list lacks are not forgotten for ever."""
         due(quick, versions=9)
         quick.secrets.set_lag(lists=lists)
-        quick.run()
+        assert quick.run()[0] == 200
         for secret_id in (TOKEN + "acme", REFRESH + "acme"):
             assert quick.secrets.destroyed(secret_id) == list(range(1, 9))
         assert quick.annotations()["destroyed-to"] == "8"
+        assert quick.outcome() == NEW
 
-    def test_what_somebody_destroyed_already_is_no_trouble(self, quick: QuickStage) -> None:
+    @each("state", {"they are destroyed": "DESTROYED", "they are disabled": "DISABLED"})
+    def test_what_somebody_did_away_with_already_is_no_trouble(self, quick: QuickStage, state: str) -> None:
         """Versions that are destroyed, or disabled, are passed over, or destroyed."""
         due(quick, versions=4)
-        quick.secrets.set_state(TOKEN + "acme", 1, "DESTROYED")
-        quick.secrets.set_state(TOKEN + "acme", 2, "DISABLED")
+        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+            for number in (1, 2):
+                quick.secrets.set_state(secret_id, number, state)
         assert quick.run()[0] == 200
-        assert quick.secrets.destroyed(TOKEN + "acme") == [1, 2, 3]
-        assert quick.events("WARNING", "ERROR") == []
+        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+            assert quick.secrets.destroyed(secret_id) == [1, 2, 3]
+        assert quick.outcome() == NEW
 
     def test_cut_off_half_way_it_goes_on_the_next_time(self, quick: QuickStage) -> None:
         """What could not be destroyed now is destroyed behind the next refresh."""
@@ -552,11 +587,13 @@ class TestDestroying:
         quick.secrets.add_fault(Fault("DestroySecretVersion", skip=2, times=None))
         assert quick.run()[0] == 200
         assert "destroyed-to" not in quick.annotations()
+        assert quick.outcome() == NEW
         quick.secrets.clear_faults()
         quick.later(hours=13)
         assert quick.run()[0] == 200
         for secret_id in (TOKEN + "acme", REFRESH + "acme"):
             assert quick.secrets.destroyed(secret_id) == list(range(1, 9))
+        assert quick.outcome() == NEW
 
     @pytest.mark.slow
     def test_ten_thousand_of_them(self, quick: QuickStage) -> None:
@@ -579,6 +616,7 @@ class TestDestroying:
         assert [call.name for call in quick.secrets.calls] == [
             "ListSecrets", "AccessSecretVersion", "GetSecret", "CreateSecret",
         ]  # fmt: skip
+        assert quick.outcome("lasting") == UNTOUCHED
 
 
 def older_schema(stage: QuickStage, secret_id: str) -> None:
@@ -604,11 +642,12 @@ def without_refresh_token(stage: QuickStage, secret_id: str) -> None:
     stage.secrets.add_version(secret_id, json.dumps(document).encode())
 
 
-BREAKING = [older_schema, edited, disabled, destroyed]
+BREAKING = {"it is edited by hand": edited, "it is disabled": disabled, "its newest version is destroyed": destroyed,
+            "it is of an older schema": older_schema}  # fmt: skip
 
 
 class TestBroken:
-    @pytest.mark.parametrize("break_it", BREAKING)
+    @each("break_it", BREAKING)
     def test_the_token_secret_of_an_expiring_grant(self, quick: QuickStage, break_it: Any) -> None:
         """It is rebuilt from the refresh secret, with a notice, and the token is refreshed as usual."""
         due(quick)
@@ -616,7 +655,7 @@ class TestBroken:
         assert quick.run()[0] == 200
         assert quick.outcome() == Outcome("new", "ok", 1, (REBUILT, REFRESHED))
 
-    @pytest.mark.parametrize("break_it", [*BREAKING, without_refresh_token])
+    @each("break_it", {**BREAKING, "its refresh token is missing": without_refresh_token})
     def test_the_refresh_secret(self, quick: QuickStage, break_it: Any) -> None:
         """One alert, however often the run comes; no call; mended by hand it goes on, with a notice."""
         due(quick)
@@ -633,7 +672,7 @@ class TestBroken:
         assert quick.run()[0] == 200
         assert quick.outcome() == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
 
-    @pytest.mark.parametrize("break_it", BREAKING)
+    @each("break_it", BREAKING)
     def test_the_token_secret_of_a_long_lived_grant(self, quick: QuickStage, break_it: Any) -> None:
         """One alert, however often the run comes, and one notice when somebody has mended it."""
         quick.plant("acme")
@@ -666,7 +705,7 @@ class TestBroken:
         assert quick.outcome() == Outcome("old", "ok", 1, ())  # the one call is the other's
         assert quick.outcome("other") == Outcome("new", "ok", 0, ())
 
-    @pytest.mark.parametrize("break_it", [*BREAKING, None])
+    @each("break_it", {**BREAKING, "TikTok says that the token has ended": None})
     def test_a_refresh_secret_that_the_list_does_not_show_yet(self, quick: QuickStage, break_it: Any) -> None:
         """A token is not given up because a late list hides what can renew it."""
         due(quick)
