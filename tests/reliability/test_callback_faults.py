@@ -19,6 +19,7 @@ from stage import REFRESH, TOKEN
 
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
 STORED, REFUSED = "NOTICE connection.stored", "ERROR connection.refused"
+REFRESHED = "INFO token.refreshed"
 INCOMPLETE, UNSAVED = "WARNING connection.incomplete", "CRITICAL token.unsaved"
 ALWAYS: dict[str, dict[str, Any]] = {
     "it is forbidden": {"status": 403},
@@ -312,4 +313,6 @@ class TestClock:
                 assert quick.run()[0] == 200
             assert quick.tiktok.count("refresh_token") == (days if way.brings == "expiring" else 0)
         assert quick.tiktok.is_alive(quick.token()["access_token"])
-        assert (quick.tiktok.reused, quick.alerts()) == ([], [])
+        assert quick.tiktok.reused == []
+        assert quick.told() == [STORED] * (2 if way.over else 1) + [REFRESHED] * 2 * (way.brings == "expiring")
+        assert (quick.labels()["kind"], quick.labels()["health"]) == (way.brings, "ok")

@@ -22,7 +22,7 @@ from reliability.answers import (
     not_permitted,
     over,
 )
-from reliability.quick import QuickStage
+from reliability.quick import QuickStage, each
 from stage import REFRESH
 
 WARNING, ERROR = "WARNING connection.refused", "ERROR connection.refused"
@@ -46,7 +46,12 @@ HICCUPS = {
     "TikTok gets too many calls": answered(refused(40100), times=1),
 }
 
-over_what = pytest.mark.parametrize("stored", ["nothing", "long-lived", "expiring"])
+STORED_BEFORE = {
+    "nothing is stored": "nothing",
+    "a long-lived grant is stored": "long-lived",
+    "an expiring grant is stored": "expiring",
+}
+over_what = each("stored", STORED_BEFORE)
 
 
 @pytest.fixture(autouse=True)
@@ -203,7 +208,7 @@ class TestAskingForTheAdvertisers:
         assert browser.come_back(quick.code(kind), state).status_code == 303
         assert_connected(quick)
 
-    @pytest.mark.parametrize("hiccup", HICCUPS.values(), ids=list(HICCUPS))
+    @each("hiccup", HICCUPS)
     def test_one_hiccup_costs_nobody_an_approval(self, quick: QuickStage, hiccup: Trouble) -> None:
         """Asking is safe to repeat, so it is asked once more, and the connection is made."""
         quick.tiktok.override_answer("access_token", omit=["advertiser_ids"])
