@@ -244,7 +244,7 @@ def _status(connection: socket.socket) -> int:
 
 class TestFlood:
     @pytest.mark.parametrize(
-        ("seconds", "connections"), [(2, 16), pytest.param(30, 64, marks=pytest.mark.slow)], ids=["short", "long"]
+        ("seconds", "connections"), [(2, 16), pytest.param(15, 64, marks=pytest.mark.slow)], ids=["short", "long"]
     )
     def test_leaves_a_good_callback_working(self, stage: Stage, seconds: float, connections: int) -> None:
         """Bad states and long queries at full speed cost neither memory nor the next good callback [51]."""
