@@ -134,6 +134,8 @@ class Keeper(RuleBasedStateMachine):
         with self.stage.meanwhile(self.stage.run):
             answer = self._approve(name, kind)
         self._follow_refresh_tokens(before)
+        if self.lossy and before and self.stage.tiktok.spent[before] and name in self.known:
+            self.known[name].may_be_lost = True
         self._hear()  # what the run found of the old grant, it may tell of
         if answer.status_code == 303:
             self.known[name] = Expected()

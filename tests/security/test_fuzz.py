@@ -397,7 +397,7 @@ class TestTikToksAnswers:
     def test_arbitrary_ones_end_in_a_page(self, case: Case) -> None:
         """Whatever TikTok answers, the callback stores a readable token or says that it did not; never a defect."""
 
-        @settings(quick, max_examples=2000 if SECONDS else 60)
+        @settings(quick, max_examples=2000 if SECONDS else 30)
         @given(DOCUMENT, DOCUMENT)
         def answered(exchanged: object, listed: object) -> None:
             case.begin()
