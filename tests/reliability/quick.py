@@ -155,7 +155,7 @@ def each(name: str, cases: Mapping[str, Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(name, cases.values(), ids=cases.keys())
 
 
-def later(cases: Mapping[str, Any], *quickly: str) -> dict[str, Any]:
+def mostly_slow(cases: Mapping[str, Any], *quickly: str) -> dict[str, Any]:
     """The same cases, all slow ones but those named."""
     return {
         name: value if name in quickly else pytest.param(value, marks=pytest.mark.slow) for name, value in cases.items()
@@ -392,6 +392,8 @@ class QuickStage(Stage):
             self.secrets.payloads(kept + connection) if kept + connection in self.secrets.secrets() else []
             for kept in (TOKEN, REFRESH)
         )
+        if not grants and self.labels(connection)["kind"] == "expiring":
+            return "broken"
         if len({*tokens}) == 1 and len({*grants}) <= 1:
             return "old"
         try:

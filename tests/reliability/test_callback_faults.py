@@ -14,7 +14,7 @@ from typing import Any
 import requests
 
 from local.serving import Call, Fault
-from reliability.quick import AWAY, LOST, THROTTLED, TROUBLES, QuickStage, clock_off_by, each, later
+from reliability.quick import AWAY, LOST, THROTTLED, TROUBLES, QuickStage, clock_off_by, each, mostly_slow
 from stage import REFRESH, TOKEN
 
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
@@ -51,8 +51,8 @@ OVER = {
     "in place of an expiring grant": "expiring",
 }
 # The first two ways have all kinds of calls; the other combinations are slow ones.
-every_way = each("way", later(WAYS, *list(WAYS)[:2]))
-every_trouble = each("trouble", later(ALWAYS, *list(ALWAYS)[:2]))
+every_way = each("way", mostly_slow(WAYS, *list(WAYS)[:2]))
+every_trouble = each("trouble", mostly_slow(ALWAYS, *list(ALWAYS)[:2]))
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def cases(stage: QuickStage, way: Way, step: str) -> list[tuple[Point, Approval]
 
 
 @each("trouble", TROUBLES)
-@each("times", later({"once": 1, "three times": 3}, "three times"))
+@each("times", mostly_slow({"once": 1, "three times": 3}, "three times"))
 @every_way
 def test_any_call_may_fail_in_passing(quick: QuickStage, way: Way, times: int, trouble: dict[str, Any]) -> None:
     """Whichever call fails once or three times, the code is exchanged once, the grant stored, and nobody alerted."""

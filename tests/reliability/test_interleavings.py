@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from local.tiktok.accounts import Grant
-from reliability.quick import Point, QuickStage, clock_off_by, each, later
+from reliability.quick import Point, QuickStage, clock_off_by, each, mostly_slow
 from stage import REFRESH, TOKEN
 
 
@@ -60,7 +60,7 @@ def revoked(stage: QuickStage, lag: int) -> None:
 BRINGS = {"that brings an expiring grant": "expiring", "that brings a long-lived grant": "long-lived"}
 
 
-@each("kind", later(BRINGS, "that brings an expiring grant"))
+@each("kind", mostly_slow(BRINGS, "that brings an expiring grant"))
 def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kind: str) -> None:
     """Wherever a refresh is when somebody re-connects, the re-connection is what is stored in the end."""
     due(quick)
@@ -73,8 +73,10 @@ def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kin
         assert quick.alerts() == [], point
 
 
-@each("minutes", later({"with right clocks": 0, "with the run's clock ten minutes ahead": 10}, "with right clocks"))
-@each("kind", later(BRINGS, "that brings a long-lived grant"))
+@each(
+    "minutes", mostly_slow({"with right clocks": 0, "with the run's clock ten minutes ahead": 10}, "with right clocks")
+)
+@each("kind", mostly_slow(BRINGS, "that brings a long-lived grant"))
 def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(quick: QuickStage, kind: str, minutes: int) -> None:
     """Wherever a re-connection is when a run comes that takes its lease over, it is what is stored in the end."""
     due(quick)
@@ -88,8 +90,10 @@ def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(quick: QuickSt
         assert quick.alerts() == [], point
 
 
-@each("lag", later({"latest is right": 0, "latest is one late": 1, "latest is two late": 2}, "latest is one late"))
-@each("kind", later(BRINGS, "that brings an expiring grant"))
+@each(
+    "lag", mostly_slow({"latest is right": 0, "latest is one late": 1, "latest is two late": 2}, "latest is one late")
+)
+@each("kind", mostly_slow(BRINGS, "that brings an expiring grant"))
 def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage, kind: str, lag: int) -> None:
     """Wherever a run is on its way to find the old grant dead, the re-connection ends up healthy and is kept working.
 

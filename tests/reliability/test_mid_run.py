@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from reliability.quick import Point, QuickStage, each, later
+from reliability.quick import Point, QuickStage, each, mostly_slow
 from reliability.test_store_faults import BREAKING, assert_new, due
 from stage import REFRESH, TOKEN
 
@@ -20,7 +20,7 @@ def deleted(stage: QuickStage, secret_id: str) -> None:
 
 
 IS_DELETED = {"it is deleted": deleted}
-every_break = each("break_it", later(BREAKING, "it is edited by hand"))
+every_break = each("break_it", mostly_slow(BREAKING, "it is edited by hand"))
 
 
 def refreshed(stage: QuickStage) -> None:
@@ -111,7 +111,7 @@ def kept(stage: QuickStage, secret_id: str) -> bool:
     return state == "ENABLED" and document["schema"] == 1
 
 
-@each("break_it", later({**BREAKING, **IS_DELETED}, "it is edited by hand"))
+@each("break_it", mostly_slow({**BREAKING, **IS_DELETED}, "it is edited by hand"))
 def test_the_refresh_secret_of_a_grant_that_is_refreshed(quick: QuickStage, break_it: Break) -> None:
     """From when its token is sent until the new one is stored, the write makes it good; else one alert tells of it.
 

@@ -23,7 +23,7 @@ from reliability.quick import (
     Outcome,
     QuickStage,
     each,
-    later,
+    mostly_slow,
 )
 from stage import REFRESH, TOKEN
 from tokenkeeper import clock
@@ -70,7 +70,7 @@ def assert_new(stage: QuickStage, name: str = "acme") -> None:
 
 
 @each("trouble", TROUBLES)
-@each("times", later({"fails once": 1, "fails three times": 3}, "fails once"))
+@each("times", mostly_slow({"fails once": 1, "fails three times": 3}, "fails once"))
 @each("call", CALLS_OF_A_REFRESH)
 def test_any_call_may_fail_in_passing(quick: QuickStage, call: str, trouble: dict[str, Any], times: int) -> None:
     """Whichever call fails once or three times, the token is refreshed, once, and nobody is alerted."""
@@ -180,7 +180,7 @@ def at_once(stage: QuickStage) -> None:
 TWICE = {"one run comes after the other": one_after_the_other, "both runs come at once": at_once}
 
 
-@each("twice", later(TWICE, "one run comes after the other"))
+@each("twice", mostly_slow(TWICE, "one run comes after the other"))
 @each("lists", {"lists are up to date": 0, "lists are one change late": 1, "lists are two changes late": 2})
 @each("latest", {"latest is right": 0, "latest is one version late": 1, "latest is two versions late": 2})
 def test_late_readings_spend_no_token_twice(
@@ -273,7 +273,7 @@ FAILING_ALWAYS = {
 MARKED = {"the answer is 429": (THROTTLED, False), "the answer is 503, and it was failing": (AWAY, True)}
 
 
-@each("trouble", later(MARKED, "the answer is 429"))
+@each("trouble", mostly_slow(MARKED, "the answer is 429"))
 @each("case", FAILING_ALWAYS)
 def test_a_call_fails_always(quick: QuickStage, case: Always, trouble: tuple[dict[str, Any], bool]) -> None:
     """Nothing is spent twice and nothing lost, at most one alert; mended, the new grant is stored, with one notice."""
