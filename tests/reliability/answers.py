@@ -58,8 +58,8 @@ def answered(body: bytes | dict[str, Any], status: int = 200, **more: Any) -> Tr
     return fault(status=status, body=body, **more)
 
 
-def code(number: int, message: str = "") -> Trouble:
-    return answered(refused(number, message))
+def code(number: int, message: str = "", **more: Any) -> Trouble:
+    return answered(refused(number, message), **more)
 
 
 def says(data: Any) -> Trouble:

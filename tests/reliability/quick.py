@@ -36,6 +36,7 @@ BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _USUAL = {"run.finished", "connection.begun"}
 # What can become of a call to Secret Manager, as the words of a fault.
 AWAY: dict[str, Any] = {"status": 503}
+FORBIDDEN: dict[str, Any] = {"status": 403}
 THROTTLED: dict[str, Any] = {"status": 429}
 LOST: dict[str, Any] = {"do": "drop"}
 TROUBLES: dict[str, dict[str, Any]] = {
@@ -148,6 +149,15 @@ AS_IT_IS = replace(NEW, token_calls=0, events=())
 """After one that found it so."""
 UNTOUCHED = Outcome("old", "ok", 0, ())
 """After one that had nothing to do, or could do nothing."""
+
+
+# What a callback may find, and how late readings of `latest` may be, under the sentences of `each`.
+OVER = {
+    "where nothing was stored": None,
+    "in place of a long-lived grant": "long-lived",
+    "in place of an expiring grant": "expiring",
+}
+LATEST = {"latest is right": 0, "latest is one version late": 1, "latest is two versions late": 2}
 
 
 def each(name: str, cases: Mapping[str, Any]) -> pytest.MarkDecorator:

@@ -14,7 +14,18 @@ from typing import Any
 import requests
 
 from local.serving import Call, Fault
-from reliability.quick import AWAY, LOST, THROTTLED, TROUBLES, QuickStage, clock_off_by, each, mostly_slow
+from reliability.quick import (
+    AWAY,
+    FORBIDDEN,
+    LOST,
+    OVER,
+    THROTTLED,
+    TROUBLES,
+    QuickStage,
+    clock_off_by,
+    each,
+    mostly_slow,
+)
 from stage import REFRESH, TOKEN
 
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
@@ -22,7 +33,7 @@ STORED, REFUSED = "NOTICE connection.stored", "ERROR connection.refused"
 REFRESHED = "INFO token.refreshed"
 INCOMPLETE, UNSAVED = "WARNING connection.incomplete", "CRITICAL token.unsaved"
 ALWAYS: dict[str, dict[str, Any]] = {
-    "it is forbidden": {"status": 403},
+    "it is forbidden": FORBIDDEN,
     "the answer is 503": AWAY,
     "the answer is 429": THROTTLED,
     "it is lost on its way": LOST,
@@ -44,11 +55,6 @@ WAYS = {
     "a long-lived grant in place of its like": Way("long-lived", "long-lived"),
     "a long-lived grant in place of an expiring one": Way("long-lived", "expiring"),
     "an expiring grant in place of a long-lived one": Way("expiring", "long-lived"),
-}
-OVER = {
-    "where nothing was stored": None,
-    "in place of a long-lived grant": "long-lived",
-    "in place of an expiring grant": "expiring",
 }
 # The first two ways have all kinds of calls; the other combinations are slow ones.
 every_way = each("way", mostly_slow(WAYS, *list(WAYS)[:2]))

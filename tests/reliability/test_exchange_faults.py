@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from local.tiktok.answers import refused
 from reliability.answers import (
     ANSWERS,
     ERROR_PAGE,
@@ -42,8 +41,8 @@ HICCUPS = {
     "a gateway answers with HTTP 502": answered(ERROR_PAGE, 502, times=1),
     "the connection is closed without an answer": fault(do="drop", times=1),
     "the answer is cut off": fault(do="truncate", when="after", times=1),
-    "TikTok has a passing problem": answered(refused(50000), times=1),
-    "TikTok gets too many calls": answered(refused(40100), times=1),
+    "TikTok has a passing problem": code(50000, times=1),
+    "TikTok gets too many calls": code(40100, times=1),
 }
 
 STORED_BEFORE = {

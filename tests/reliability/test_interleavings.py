@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from local.tiktok.accounts import Grant
-from reliability.quick import Point, QuickStage, clock_off_by, each, mostly_slow
+from reliability.quick import LATEST, Point, QuickStage, clock_off_by, each, mostly_slow
 from stage import REFRESH, TOKEN
 
 
@@ -90,9 +90,7 @@ def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(quick: QuickSt
         assert quick.alerts() == [], point
 
 
-@each(
-    "lag", mostly_slow({"latest is right": 0, "latest is one late": 1, "latest is two late": 2}, "latest is one late")
-)
+@each("lag", mostly_slow(LATEST, "latest is one version late"))
 @each("kind", mostly_slow(BRINGS, "that brings an expiring grant"))
 def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage, kind: str, lag: int) -> None:
     """Wherever a run is on its way to find the old grant dead, the re-connection ends up healthy and is kept working.

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from local.serving import Fault
-from local.tiktok.answers import refused
 from reliability.answers import (
     ANSWERS,
     ERROR_PAGE,
@@ -86,8 +85,8 @@ CASES = [
     failing("TikTok does not answer", fault(when="after", do="hold", hold="for ever")),
     failing("TikTok's list is none", says({"list": 5})),
     failing("TikTok's list holds something that is no advertiser", says({"list": [{"advertiser_id": {}}]})),
-    verified("TikTok has a problem once", fault(status=200, body=refused(50000), times=1), calls=2),
-    verified("TikTok gets too many calls once", fault(status=200, body=refused(40100), times=1), calls=2),
+    verified("TikTok has a problem once", code(50000, times=1), calls=2),
+    verified("TikTok gets too many calls once", code(40100, times=1), calls=2),
     person("the token has expired", code(40102)),
     verified("permission is lacking and the token lives", not_permitted()),
     person("permission is lacking and the token is dead", not_permitted(code(40105))),

@@ -16,7 +16,7 @@ import requests
 
 from local.serving import Fault
 from reliability.answers import PATIENCE, over
-from reliability.quick import QuickStage, each
+from reliability.quick import OVER, QuickStage, each
 from reliability.test_store_faults import assert_new
 from reliability.year_clock import Pool
 from reliability.year_near import NearSecretManager
@@ -30,7 +30,6 @@ from tokenkeeper.renewal import STORE_SECONDS
 from tokenkeeper.tiktok import CALL_SECONDS
 
 BRINGS = {"an expiring grant": "expiring", "a long-lived grant": "long-lived"}
-OVER = {"where nothing was stored": None, "over an expiring grant": "expiring", "over a long-lived grant": "long-lived"}
 BUDGET = 1500.0
 CALLBACK_BUDGET = 50.0
 

@@ -15,6 +15,8 @@ from local.serving import Fault
 from reliability.quick import (
     AS_IT_IS,
     AWAY,
+    FORBIDDEN,
+    LATEST,
     LOST,
     NEW,
     THROTTLED,
@@ -39,7 +41,6 @@ CALLS_OF_A_REFRESH = {
     "destroying an old version": "DestroySecretVersion",
     "making the secret for the run's note": "CreateSecret",
 }
-FORBIDDEN: dict[str, Any] = {"status": 403}
 
 
 def due(stage: QuickStage, name: str = "acme", versions: int = 1) -> None:
@@ -182,7 +183,7 @@ TWICE = {"one run comes after the other": one_after_the_other, "both runs come a
 
 @each("twice", mostly_slow(TWICE, "one run comes after the other"))
 @each("lists", {"lists are up to date": 0, "lists are one change late": 1, "lists are two changes late": 2})
-@each("latest", {"latest is right": 0, "latest is one version late": 1, "latest is two versions late": 2})
+@each("latest", LATEST)
 def test_late_readings_spend_no_token_twice(
     quick: QuickStage, latest: int, lists: int, twice: Callable[[QuickStage], None]
 ) -> None:
