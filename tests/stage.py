@@ -29,9 +29,11 @@ import requests
 from canaries import Canaries
 from local.secret_manager import SecretManagerServer
 from local.tiktok import TikTokServer
-from tokenkeeper import clock, grant
-from tokenkeeper.links import Signer
-from tokenkeeper.secrecy import Secret
+from tokenkeeper import clock, grant, payload, transitions
+from tokenkeeper.connect.links import Signer
+from tokenkeeper.connection import Connection, base_labels
+from tokenkeeper.grant import RefreshableGrant, TokenResponse
+from tokenkeeper.secret import Secret
 from warm import Process
 
 ROOT = Path(__file__).parents[1]
@@ -396,7 +398,7 @@ class Stage:
         """Put a connection straight into the store, made so many hours ago; returns its token payload."""
         given = self.tiktok.grant(kind)  # type: ignore[arg-type]
         at = clock.now() - timedelta(hours=age_hours)
-        handout = grant.Handout(
+        response = TokenResponse(
             Secret(given.access_token),
             Secret(given.refresh_token) if given.refresh_token else None,
             86_400.0 if given.refresh_token else None,
@@ -404,27 +406,17 @@ class Stage:
             tuple(given.advertiser_ids),
             tuple(given.scope),
         )
-        whole = grant.Grant.first(handout, connection, APP_ID, at)
-        annotations = {
-            "connected-at": clock.text(at, precise=True),
-            "obtained-at": clock.text(whole.obtained_at),
-            "advertisers": ",".join(given.advertiser_ids),
-        }
-        if whole.expires_at:
-            annotations["expires-at"] = clock.text(whole.expires_at)
-        if whole.refresh_expires_at:
-            annotations["refresh-expires-at"] = clock.text(whole.refresh_expires_at)
-        labels = {"managed-by": "tiktok-token-keeper", "connection": connection}
+        made = grant.first(response, connection=connection, app_id=APP_ID, family="advertiser", asked_at=at)
+        empty = Connection(connection, {}, {})
+        state = transitions.connected(empty, made, at, "", {}).connection.with_(annotations={"advertiser-names": None})
         self.secrets.create(
-            TOKEN + connection,
-            project=self.project,
-            labels={**labels, "holds": "token", "kind": whole.kind, "health": "ok"},
-            annotations=annotations,
+            TOKEN + connection, project=self.project, labels=dict(state.labels), annotations=dict(state.annotations)
         )
-        if whole.refresh_token:
-            self.secrets.create(REFRESH + connection, project=self.project, labels={**labels, "holds": "refresh"})
-            self.secrets.add_version(REFRESH + connection, whole.refresh_payload())
-        self.secrets.add_version(TOKEN + connection, whole.token_payload())
+        if isinstance(made, RefreshableGrant):
+            labels = base_labels("refresh", connection)
+            self.secrets.create(REFRESH + connection, project=self.project, labels=labels)
+            self.secrets.add_version(REFRESH + connection, payload.of_refresh(made))
+        self.secrets.add_version(TOKEN + connection, payload.of_token(made))
         return self.token(connection)
 
     def run(

@@ -1,26 +1,80 @@
-"""A connection as the labels and annotations of its token secret tell it, and the changes that can happen to it.
+"""One connection's state, as the labels and annotations of its token secret hold it. No I/O.
 
-Labels and annotations that are not ours are kept as they are. No I/O.
+What can happen to it is in `transitions`. Labels and annotations that are not ours are kept as they are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tokenkeeper import clock
-from tokenkeeper.grant import Grant
+from tokenkeeper.grant import Family
 
 MANAGED_BY = ("managed-by", "tiktok-token-keeper")
 LARGEST_ADVERTISERS = 12 * 1024  # characters; keys and values of all annotations share Secret Manager's 16 KiB
-LARGEST_NAMES = 2 * 1024  # bytes
-ALERTED = " alerted"  # at the end of `last-error`, where an alert told of it
 WARNING_DAYS = (30, 14, 7, 3, 1)
-_SAME_END = timedelta(hours=1)  # a lifetime that counts down comes back a little off
+ANNOTATIONS = frozenset(
+    (
+        "connected-at",
+        "obtained-at",
+        "expires-at",
+        "refresh-expires-at",
+        "failing-since",
+        "last-error",
+        "last-link",
+        "warned",
+        "advertisers",
+        "advertiser-names",
+        "approved",
+        "open-id",
+        "username",
+        "destroyed-to",
+        "lease",
+    )
+)
+_HEALTHS = ("ok", "failing", "reauthorize")
+_ALERTED = "alerted"
 
-Transition = Callable[["Connection"], "Connection"]
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a connection: the annotation `last-error`.
+
+    Attributes:
+        kind: `reauthorize`, `transient`, `silent`, `unreachable`, `suspect`, `empty`, `broken` or `other_app`.
+        code: TikTok's code, where there is one.
+        request_id: TikTok's id of the call, or empty.
+        alerted: Whether an alert was logged for the state that the connection is in.
+    """
+
+    kind: str
+    code: int | None = None
+    request_id: str = ""
+    alerted: bool = False
+
+    def __str__(self) -> str:
+        """The annotation's text, which `parse` reads."""
+        words = [self.kind, "" if self.code is None else str(self.code), self.request_id]
+        return " ".join(filter(None, [*words, _ALERTED if self.alerted else ""]))
+
+    @property
+    def short(self) -> str:
+        """The same for a person, without what only concerns us."""
+        return str(replace(self, alerted=False))
+
+    @classmethod
+    def parse(cls, text: str) -> Problem | None:
+        """Read the annotation; None where there is none."""
+        kind, *rest = text.split() or [""]
+        if not kind:
+            return None
+        alerted = _ALERTED in rest
+        rest = [word for word in rest if word != _ALERTED]
+        code = int(rest.pop(0)) if rest and _is_code(rest[0]) else None
+        return cls(kind, code, rest[0] if rest else "", alerted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +93,10 @@ class Connection:
     annotations: Mapping[str, str]
     etag: str = field(default="", compare=False)
 
-    # --- what is known ---
+    @property
+    def ours(self) -> bool:
+        """Whether the secret carries our label or one of our annotations; its name alone does not make it ours."""
+        return self.labels.get(MANAGED_BY[0]) == MANAGED_BY[1] or not ANNOTATIONS.isdisjoint(self.annotations)
 
     @property
     def made(self) -> bool:
@@ -47,14 +104,41 @@ class Connection:
         return self.connected_at is not None
 
     @property
+    def family(self) -> Family:
+        """What was authorized."""
+        return "account" if self.labels.get("family") == "account" or self.open_id else "advertiser"
+
+    @property
     def kind(self) -> str:
         """`long-lived`, `expiring`, or empty before there is a grant."""
-        return self.labels.get("kind", "")
+        known = self.labels.get("kind", "")
+        if known in {"long-lived", "expiring"} or not self.obtained_at:
+            return known
+        return "expiring" if self.expires_at or self.refresh_expires_at else "long-lived"
 
     @property
     def health(self) -> str:
         """`ok`, `failing` or `reauthorize`; empty before there is a grant."""
-        return self.labels.get("health", "")
+        known = self.labels.get("health", "")
+        if known in _HEALTHS or not self.made:
+            return known if known in _HEALTHS else ""
+        if self.problem is None:
+            return "ok"
+        return "reauthorize" if self.problem.kind == "reauthorize" else "failing"
+
+    @property
+    def labels_missing(self) -> bool:
+        """Whether labels of ours are missing or wrong, so that the next run has to put them back."""
+        return self.made and {**self.labels, **self.own_labels} != dict(self.labels)
+
+    @property
+    def own_labels(self) -> dict[str, str]:
+        """The labels that it should carry, as far as they are known."""
+        known = {"kind": self.kind, "health": self.health, "family": self.family if self.made else ""}
+        return {
+            **base_labels("token", self.name),
+            **{key: value for key, value in known.items() if value},
+        }
 
     @property
     def connected_at(self) -> datetime | None:
@@ -63,7 +147,7 @@ class Connection:
 
     @property
     def obtained_at(self) -> datetime | None:
-        """When the stored token was handed out."""
+        """When the stored token was issued."""
         return self._time("obtained-at")
 
     @property
@@ -82,14 +166,24 @@ class Connection:
         return self._time("failing-since")
 
     @property
-    def alerted(self) -> bool:
-        """Whether an alert told of the state that it is in."""
-        return self.health == "reauthorize" or (self.health == "failing" and self.last_error.endswith(ALERTED))
+    def problem(self) -> Problem | None:
+        """What is wrong with it; None: nothing."""
+        return Problem.parse(self.annotations.get("last-error", ""))
 
     @property
-    def last_error(self) -> str:
-        """Kind, code and request id of what is wrong."""
-        return self.annotations.get("last-error", "")
+    def bad(self) -> bool:
+        """Whether it is `failing` or `reauthorize`."""
+        return self.health in {"failing", "reauthorize"}
+
+    @property
+    def alerted(self) -> bool:
+        """Whether an alert was logged for the state that it is in."""
+        problem = self.problem
+        return self.health == "reauthorize" or (self.health == "failing" and problem is not None and problem.alerted)
+
+    def failing_of(self, kind: str) -> bool:
+        """Whether it is `failing` with a problem of this kind."""
+        return self.health == "failing" and self.problem is not None and self.problem.kind == kind
 
     @property
     def last_link(self) -> str:
@@ -109,8 +203,13 @@ class Connection:
 
     @property
     def advertisers(self) -> tuple[str, ...]:
-        """The advertisers, as many as the annotation holds."""
-        return tuple(filter(None, self.annotations.get("advertisers", "").split(",")))
+        """The advertisers that the token reaches, as many as the annotation holds."""
+        return _split(self.annotations.get("advertisers", ""))
+
+    @property
+    def approved(self) -> tuple[str, ...]:
+        """The advertisers that were approved, which the guard of re-connections compares with."""
+        return _split(self.annotations.get("approved", "")) or self.advertisers
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -122,8 +221,19 @@ class Connection:
         found = names.items() if isinstance(names, dict) else ()
         return {id_: name for id_, name in found if isinstance(name, str) and name.isprintable()}
 
+    @property
+    def open_id(self) -> str:
+        """The TikTok account, for the family `account`; else empty."""
+        return self.annotations.get("open-id", "")
+
+    @property
+    def username(self) -> str:
+        """The TikTok account's name, where it is known."""
+        name = self.annotations.get("username", "")
+        return name if name.isprintable() else ""
+
     def ends_at(self, *, refreshable: bool) -> datetime | None:
-        """When only a new authorization will help, as far as it is known: the end of what renews it, or its own."""
+        """When only a new authorization will help, as far as it is known: the refresh token's end, or the token's."""
         return self.refresh_expires_at if refreshable else self.expires_at
 
     def warning_due(self, now: datetime, *, refreshable: bool) -> int | None:
@@ -134,87 +244,23 @@ class Connection:
         already = int(given) if given in map(str, WARNING_DAYS) else WARNING_DAYS[0] + 1
         return min(reached) if reached and min(reached) < already else None
 
-    # --- what can happen to it ---
-
-    def stored(self, grant: Grant) -> Connection:
-        """A grant of this connection was stored: all is well."""
-        old_end = self.refresh_expires_at or self.expires_at
-        new_end = grant.ends_at
-        moved = old_end is None or new_end is None or new_end - old_end > _SAME_END
-        ids = grant.advertiser_ids
-        return self._with(
-            labels={"kind": grant.kind, "health": "ok"},
-            annotations={
-                "obtained-at": clock.text(grant.obtained_at),
-                "expires-at": clock.text(grant.expires_at) if grant.expires_at else None,
-                "refresh-expires-at": clock.text(grant.refresh_expires_at) if grant.refresh_expires_at else None,
-                "failing-since": None,
-                "last-error": None,
-                "warned": None if moved else self.annotations.get("warned"),
-                "advertisers": self.annotations.get("advertisers") if ids is None else fitting(ids),
-            },
-        )
-
-    def connected(self, grant: Grant, at: datetime, link: str) -> Connection:
-        """A new authorization was stored, made with the link of that id (empty: the portal's own)."""
-        made = {"connected-at": clock.text(at, precise=True), "last-link": link or None, "warned": None}
-        known = self.names
-        names = {id_: known[id_] for id_ in grant.advertiser_ids or () if id_ in known}
-        return self._with(annotations=made).stored(grant).named(names)
-
-    def completed(self, grant: Grant, *, reconnected: bool = False) -> Connection:
-        """What was cut off is finished from the payload that had been stored.
-
-        Args:
-            grant: The grant in it.
-            reconnected: Whether it was a re-connection that was cut off: its link is used then, as all before it.
-        """
-        if self.made and not reconnected:
-            return self.stored(grant)
-        connected = self._with(annotations={"connected-at": clock.text(grant.obtained_at, precise=True)}).stored(grant)
-        return connected if self.made else connected.named(self.names)
-
-    def named(self, names: Mapping[str, str]) -> Connection:
-        """These are the advertisers' names by id; an empty one says that they are not known yet."""
-        return self._with(annotations={"advertiser-names": fitting_names(names)})
-
-    def knows_other_names(self, names: Mapping[str, str]) -> bool:
-        """Whether others are written down. Where none ever were, nothing is missed."""
-        known = self.annotations.get("advertiser-names")
-        return known is not None and known != fitting_names(names)
-
-    def failed(self, error: str, at: datetime) -> Connection:
-        """It is `failing`, since the first time that this was found."""
-        return self._bad("failing", error, at)
-
-    def needs_person(self, error: str, at: datetime) -> Connection:
-        """Only a new authorization helps."""
-        return self._bad("reauthorize", error, at)
-
-    def recovered(self) -> Connection:
-        """All is well again."""
-        return self._with(labels={"health": "ok"}, annotations={"failing-since": None, "last-error": None})
-
-    def warned_of_end(self, days: int) -> Connection:
-        """The warning for so many days ahead was given."""
-        return self._with(annotations={"warned": str(days)})
-
-    def cleared_to(self, version: int) -> Connection:
-        """Versions of the token secret up to this number are destroyed."""
-        return self._with(annotations={"destroyed-to": str(version)}) if version > self.destroyed_to else self
-
-    def leased(self, lease: str) -> Connection:
-        """Somebody holds it; empty: nobody."""
-        return self._with(annotations={"lease": lease or None})
-
     def same_state(self, other: Connection) -> bool:
         """Whether nothing differs but the etag."""
         return dict(self.labels) == dict(other.labels) and dict(self.annotations) == dict(other.annotations)
 
-    def _bad(self, health: str, error: str, at: datetime) -> Connection:
-        since = self.failing_since or at
-        return self._with(
-            labels={"health": health}, annotations={"failing-since": clock.text(since), "last-error": error}
+    def leased(self, lease: str) -> Connection:
+        """Somebody holds it; empty: nobody."""
+        return self.with_(annotations={"lease": lease or None})
+
+    def with_(
+        self, *, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str | None] | None = None
+    ) -> Connection:
+        """The same connection with other labels and annotations; an annotation that is None is removed."""
+        merged = {**self.annotations, **(annotations or {})}
+        return replace(
+            self,
+            labels={**self.labels, **(labels or {})},
+            annotations={key: value for key, value in merged.items() if value is not None},
         )
 
     def _time(self, key: str) -> datetime | None:
@@ -223,29 +269,15 @@ class Connection:
         except (ValueError, OverflowError):  # edited by hand: as good as missing
             return None
 
-    def _with(
-        self, *, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str | None] | None = None
-    ) -> Connection:
-        merged = {**self.annotations, **(annotations or {})}
-        return replace(
-            self,
-            labels={**self.labels, **(labels or {})},
-            annotations={key: value for key, value in merged.items() if value is not None},
-        )
+
+def base_labels(holds: str, connection: str = "") -> dict[str, str]:
+    """The labels that every secret of ours carries, whatever its state."""
+    return dict([MANAGED_BY, ("holds", holds)]) | ({"connection": connection} if connection else {})
 
 
-def fitting(ids: Iterable[str]) -> str:
-    """The ids with commas between, as many as fit into the annotation."""
-    text = ",".join(ids)
-    return text if len(text) <= LARGEST_ADVERTISERS else text[: LARGEST_ADVERTISERS + 1].rpartition(",")[0]
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
-def fitting_names(names: Mapping[str, str]) -> str:
-    """The names by id as a JSON object, as many as fit into the annotation."""
-    text = "{"
-    for id_, name in names.items():
-        entry = f"{', ' if len(text) > 1 else ''}{json.dumps(id_)}: {json.dumps(name, ensure_ascii=False)}"
-        if len((text + entry).encode()) >= LARGEST_NAMES:
-            break
-        text += entry
-    return text + "}"
+def _is_code(word: str) -> bool:
+    return len(word) < 20 and word.isascii() and word.removeprefix("-").isdigit()

@@ -2,34 +2,39 @@
 
 ```
 KeeperError
-├── SettingsError             a setting is missing or wrong
-├── LinkError                 a connect link or a state
-│   ├── LinkInvalid           not ours, changed, another kind, from the future
-│   ├── LinkExpired           ours once, too old now
-│   └── LinkUsed              has done its work, or is older than the connection
+├── SettingsError             a setting is missing or invalid
+├── LinkError                 a connect link or a state that cannot be used
+│   ├── LinkInvalid           not signed by us, changed, of another kind, or dated in the future
+│   ├── LinkExpired           signed by us, but too old
+│   └── LinkUsed              it made the connection, or is older than the connection
 ├── PayloadError              a stored payload that cannot be read
-├── LeaseLost                 somebody else holds the connection now
-├── VaultError                Secret Manager
+├── LeaseHeld                 somebody else holds the connection's lease
+├── LeaseLost                 somebody else took the lease over, or the connection was deleted
+├── Superseded                somebody else stored a newer grant of the connection
+├── StoreError                Secret Manager: carries `secret_id` and Google's `reason`
 │   ├── SecretMissing         no such secret or version
-│   ├── SecretUnreadable      the version is disabled or destroyed
-│   ├── SecretExists          created by somebody else meanwhile
+│   ├── VersionUnreadable     the version is disabled or destroyed
+│   ├── SecretExists          somebody else created the secret meanwhile
 │   ├── SecretChanged         the etag is stale: somebody else wrote first
-│   ├── VaultForbidden        permission is lacking
-│   ├── VaultRejected         Secret Manager does not accept what was sent
-│   └── VaultUnavailable      away, slow, out of order: later it may work; what was sent may have taken place
-│       └── VaultThrottled    too many calls: nothing took place
-└── TikTokError               the TikTok Business API
-    ├── TikTokRefused         answered with a code that is not 0
-    ├── TikTokUnreachable     never got there: certain not to have arrived
-    └── TikTokSilent          sent, but no answer of TikTok's came back: nobody knows whether it took place
+│   ├── StoreForbidden        refused, and it will not pass by itself: a role, a policy, a disabled API or key
+│   ├── StoreRejected         the request is not accepted as it is
+│   └── StoreUnavailable      away, slow or broken: it may work later, and what was sent may have been done
+│       └── StoreThrottled    too many calls: nothing was done
+└── TikTokError               the TikTok Business API: carries `request_id`
+    ├── TikTokRefused         answered with a code other than 0: carries `code` and `kind`
+    ├── TikTokUnreachable     no connection: the request has certainly not arrived
+    └── TikTokSilent          sent, but no usable answer came back: nobody knows whether it was done
 ```
 
-The text of each is fit for a log as it stands: it never holds what was sent or received.
+The text of each is fit for a log as it stands: it never holds what was sent or received, except Google's own sentence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 
 
 class KeeperError(Exception):
@@ -37,7 +42,7 @@ class KeeperError(Exception):
 
 
 class SettingsError(KeeperError):
-    """A setting is missing or wrong. The text names the variable, what is wrong and what a right one looks like."""
+    """A setting is missing or invalid. The text names the variable, the problem and a valid example."""
 
 
 class LinkError(KeeperError):
@@ -60,96 +65,155 @@ class PayloadError(KeeperError):
     """A stored payload that cannot be read."""
 
 
+class LeaseHeld(KeeperError):
+    """Somebody else holds the connection's lease."""
+
+
 class LeaseLost(KeeperError):
-    """The connection is held by somebody else."""
+    """Somebody else took the lease over, or the connection was deleted."""
 
 
-class VaultError(KeeperError):
-    """Secret Manager said no, or nothing."""
+class Cause(Enum):
+    """Why Google refused a call, as far as its answer tells; the value is the remedy, a sentence for the operator."""
+
+    ROLE = "Grant the missing role."
+    API_DISABLED = "Enable the API: gcloud services enable secretmanager.googleapis.com."
+    QUOTA_PROJECT = (
+        "The credentials' quota project is the problem, not the project with the secrets: "
+        "gcloud auth application-default set-quota-project PROJECT."
+    )
+    PERIMETER = "VPC Service Controls refuse the call: give the unique id in Google's sentence to the administrator."
+    BILLING = "Enable billing for the project."
+    POLICY = "An organization policy refuses it: see Google's sentence; for locations, set SECRET_LOCATIONS."
+    KEY = "The encryption key is disabled or may not be used: see SECRET_KMS_KEY."
+    LOGIN = "The login is over: gcloud auth application-default login."
+    OTHER = "See Google's sentence."
 
 
-class SecretMissing(VaultError):
+@dataclass(frozen=True, slots=True)
+class GoogleReason:
+    """What Google said about a call that it did not carry out.
+
+    Attributes:
+        status: Google's status, such as `PERMISSION_DENIED`; empty where there was no answer.
+        reason: `reason` of the answer's ErrorInfo, such as `SERVICE_DISABLED`; empty where there is none.
+        sentence: Google's own message, in one line.
+        metadata: `metadata` of the ErrorInfo.
+        cause: What that amounts to.
+    """
+
+    status: str = ""
+    reason: str = ""
+    sentence: str = ""
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    cause: Cause = Cause.OTHER
+
+    def __str__(self) -> str:
+        """Google's words, for the end of a sentence of ours; empty where Google said nothing."""
+        named = ", ".join(filter(None, (self.status, self.reason)))
+        return f"Google: {self.sentence} ({named})" if self.sentence and named else self.sentence or named
+
+
+class Superseded(KeeperError):
+    """Somebody else stored a newer grant of the connection: the one at hand counts no more."""
+
+
+class StoreError(KeeperError):
+    """Secret Manager refused, failed, or did not answer.
+
+    Attributes:
+        secret_id: The secret that the call was about; empty for a list.
+        reason: What Google said.
+    """
+
+    def __init__(self, text: str, secret_id: str = "", reason: GoogleReason | None = None) -> None:
+        super().__init__(text)
+        self.secret_id = secret_id
+        self.reason = reason or GoogleReason()
+
+
+class SecretMissing(StoreError):
     """No such secret or version."""
 
 
-class SecretUnreadable(VaultError):
-    """The version is there, but disabled or destroyed."""
+class VersionUnreadable(StoreError):
+    """The version exists, but is disabled or destroyed."""
 
 
-class SecretExists(VaultError):
-    """A secret of that name was created by somebody else meanwhile."""
+class SecretExists(StoreError):
+    """Somebody else created a secret of that name meanwhile."""
 
 
-class SecretChanged(VaultError):
-    """Somebody else wrote first: the etag is stale."""
+class SecretChanged(StoreError):
+    """The etag is stale: somebody else wrote first."""
 
 
-class VaultForbidden(VaultError):
-    """The caller lacks a permission."""
+class StoreForbidden(StoreError):
+    """Refused for a reason that will not pass by itself: a role, a policy, a disabled API or key, a login."""
 
 
-class VaultRejected(VaultError):
-    """Secret Manager does not accept what was sent."""
+class StoreRejected(StoreError):
+    """Secret Manager does not accept the request as it is."""
 
 
-class VaultUnavailable(VaultError):
-    """Away, slow or out of order. Later it may work, and what was sent may have taken place all the same."""
+class StoreUnavailable(StoreError):
+    """Away, slow or broken. It may work later, and what was sent may have been done all the same."""
 
 
-class VaultThrottled(VaultUnavailable):
-    """Too many calls: nothing took place."""
+class StoreThrottled(StoreUnavailable):
+    """Too many calls: nothing was done."""
 
 
 class Kind(Enum):
-    """What a failure at TikTok asks for."""
+    """What a failure at TikTok asks for; see "Kinds of failure" in the documentation."""
 
     THROTTLED = "throttled"
     """Too many calls: slower, later."""
-    PASSING = "passing"
+    TRANSIENT = "transient"
     """Wrong for a moment: again later."""
-    OURS = "ours"
-    """All connections would fail alike: stop and tell the operator."""
-    PERSON = "person"
+    OPERATOR = "operator"
+    """All connections would fail alike: stop and alert the operator."""
+    SUSPECT = "suspect"
+    """The app's trouble or one advertiser's: as OPERATOR once a second connection gets it."""
+    REAUTHORIZE = "reauthorize"
     """Only a new authorization helps."""
     PERMISSION = "permission"
-    """A person, if the token turns out to be dead; else only a permission is lacking."""
+    """REAUTHORIZE if the token turns out to be dead; else only a permission is missing."""
     EXPIRED = "expired"
-    """The access token's time is over: refresh it, or, without a refresh token, a person."""
+    """The access token is no longer accepted: refresh it, or REAUTHORIZE where there is no refresh token."""
     RESTART = "restart"
     """The authorization code cannot be used (any more): begin the connection again."""
 
 
 class TikTokError(KeeperError):
-    """The TikTok Business API did not do what it was asked."""
+    """The TikTok Business API did not do what it was asked.
+
+    Attributes:
+        request_id: TikTok's id of the call, for its support; empty where there was none.
+    """
+
+    def __init__(self, text: str, request_id: str = "") -> None:
+        super().__init__(f"{text} (request {request_id})" if request_id else text)
+        self.request_id = request_id
 
 
 class TikTokRefused(TikTokError):
-    """TikTok answered with a code that is not 0.
+    """TikTok answered with a code other than 0.
 
     Attributes:
         kind: What the code asks for.
         code: TikTok's return code.
-        request_id: TikTok's id of the call, for its support; empty where there was none.
     """
 
     def __init__(self, kind: Kind, code: int, request_id: str) -> None:
-        super().__init__(f"TikTok answered with code {code}" + (f" (request {request_id})" if request_id else ""))
+        super().__init__(f"TikTok answered with code {code}", request_id)
         self.kind = kind
         self.code = code
-        self.request_id = request_id
 
 
 class TikTokUnreachable(TikTokError):
-    """No connection to TikTok came about: the call has certainly not arrived."""
+    """No connection to TikTok came about: the request has certainly not arrived."""
 
 
 class TikTokSilent(TikTokError):
-    """The call was sent, but no answer of TikTok's came back.
-
-    Attributes:
-        request_id: TikTok's id of the call, where an unusable answer had one; else empty.
-    """
-
-    def __init__(self, reason: str, request_id: str = "") -> None:
-        super().__init__(f"{reason} (request {request_id})" if request_id else reason)
-        self.request_id = request_id
+    """The request was sent, but no usable answer of TikTok's came back."""

@@ -1,32 +1,29 @@
-"""What TikTok gave for an authorization, how it is written down, and what follows from its times. No I/O.
+"""What TikTok granted for an authorization, when it is due for a refresh, and when it ends. No I/O.
 
-The response decides what kind of grant it is, never an assumption: refresh token and lifetimes are optional.
+The token response decides what kind of grant it is, never an assumption: refresh token and lifetimes are optional.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from tokenkeeper import clock
-from tokenkeeper.errors import PayloadError
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.secret import Secret
 
-SCHEMA = 1
-LARGEST_PAYLOAD = 64 * 1024  # Secret Manager's limit, in bytes
-AGE_WITHOUT_LIFETIME = timedelta(hours=12)
-_CLOCKS_DIFFER_BY = timedelta(hours=1)
-_RUNS_COME_EARLY_BY = timedelta(seconds=45)  # of one that is due in a moment, the next run would be hours late
-
+Family = Literal["advertiser", "account"]
 KindOfGrant = Literal["long-lived", "expiring"]
+Scope = tuple[int, ...] | tuple[str, ...]
+
+AGE_WITHOUT_LIFETIME = timedelta(hours=12)
+_FROM_THE_FUTURE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Handout:
+class TokenResponse:
     """What one answer of TikTok's token endpoints held, already checked for its types.
 
     Attributes:
@@ -35,88 +32,48 @@ class Handout:
         expires_in: Life of the access token in seconds, or None.
         refresh_expires_in: Life of the refresh token in seconds, or None.
         advertiser_ids: None where the answer did not say.
-        scope: Ids of permissions; None where the answer did not say.
+        scope: Ids of permissions (advertiser) or names of scopes (account); None where the answer did not say.
+        open_id: The TikTok account, for the family `account`; else empty.
     """
 
     access_token: Secret
-    refresh_token: Secret | None
-    expires_in: float | None
-    refresh_expires_in: float | None
-    advertiser_ids: tuple[str, ...] | None
-    scope: tuple[int, ...] | None
+    refresh_token: Secret | None = None
+    expires_in: float | None = None
+    refresh_expires_in: float | None = None
+    advertiser_ids: tuple[str, ...] | None = None
+    scope: Scope | None = None
+    open_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """A grant as it is stored.
 
     Attributes:
         connection: Name of the connection.
         app_id: The app that it was given to.
+        family: What was authorized.
         access_token: What readers send to TikTok.
         expires_at: End of the access token; None: it lives until it is revoked, or TikTok did not say.
         advertiser_ids: The ad accounts; None where the payload could not hold them all.
         advertiser_count: How many ad accounts.
-        scope: Ids of permissions.
-        obtained_at: When TikTok handed it out, to the second. Of two grants of a connection the later one counts.
-        refresh_token: None for a grant that cannot be refreshed.
-        refresh_expires_at: End of the refresh token, where it is known.
+        scope: Ids of permissions (advertiser), or names of scopes (account).
+        obtained_at: When TikTok issued it, to the second. Of two grants of a connection the later one counts.
+        open_id: The TikTok account, for the family `account`; else empty.
+        username: That account's name; empty where TikTok did not tell it (yet).
     """
 
     connection: str
     app_id: str
+    family: Family
     access_token: Secret
     expires_at: datetime | None
     advertiser_ids: tuple[str, ...] | None
     advertiser_count: int
-    scope: tuple[int, ...]
+    scope: Scope
     obtained_at: datetime
-    refresh_token: Secret | None = None
-    refresh_expires_at: datetime | None = None
-
-    @classmethod
-    def first(
-        cls, handout: Handout, connection: str, app_id: str, asked_at: datetime, after: datetime | None = None
-    ) -> Grant:
-        """The grant of a new authorization.
-
-        Args:
-            handout: TikTok's answer.
-            connection: Name of the connection.
-            app_id: The app.
-            asked_at: When the call was sent: lifetimes are counted from here, so that they never come out too long.
-            after: `obtained_at` of the grant that this one replaces. The new one is later, whatever the clock says.
-        """
-        ids = handout.advertiser_ids or ()
-        return cls(
-            connection=connection,
-            app_id=app_id,
-            access_token=handout.access_token,
-            expires_at=_end(asked_at, handout.expires_in),
-            advertiser_ids=ids,
-            advertiser_count=len(ids),
-            scope=handout.scope or (),
-            obtained_at=_later_than(after, asked_at),
-            refresh_token=handout.refresh_token,
-            refresh_expires_at=_end(asked_at, handout.refresh_expires_in) if handout.refresh_token else None,
-        )
-
-    def refreshed(self, handout: Handout, asked_at: datetime) -> Grant:
-        """The grant after a refresh that TikTok answered with `handout`; what the answer leaves out stays as it was."""
-        rotated = handout.refresh_token is not None and handout.refresh_token != self.refresh_token
-        refresh_end = _end(asked_at, handout.refresh_expires_in)
-        ids = self.advertiser_ids if handout.advertiser_ids is None else handout.advertiser_ids
-        return replace(
-            self,
-            access_token=handout.access_token,
-            expires_at=_end(asked_at, handout.expires_in),
-            advertiser_ids=ids,
-            advertiser_count=self.advertiser_count if handout.advertiser_ids is None else len(handout.advertiser_ids),
-            scope=self.scope if handout.scope is None else handout.scope,
-            obtained_at=_later_than(self.obtained_at, asked_at),
-            refresh_token=handout.refresh_token or self.refresh_token,
-            refresh_expires_at=refresh_end if rotated or refresh_end else self.refresh_expires_at,
-        )
+    open_id: str = ""
+    username: str = ""
 
     def dated(self, moment: datetime, after: datetime | None) -> Grant:
         """The same grant, obtained at `moment`, or later where it has to be later than `after`. Its ends stay."""
@@ -126,103 +83,134 @@ class Grant:
         """The same grant, for other ad accounts."""
         return replace(self, advertiser_ids=tuple(ids), advertiser_count=len(ids))
 
-    def with_advertisers_of(self, other: Grant) -> Grant:
-        """The same grant, for the ad accounts of another."""
-        return replace(self, advertiser_ids=other.advertiser_ids, advertiser_count=other.advertiser_count)
+    def with_username(self, username: str) -> Grant:
+        """The same grant, with the account's name."""
+        return replace(self, username=username or self.username)
 
     def same_token(self, other: Grant) -> bool:
-        """Whether both hold the same access token, handed out at the same time."""
+        """Whether both hold the same access token, issued at the same time."""
         return self.access_token == other.access_token and self.obtained_at == other.obtained_at
 
     @property
     def kind(self) -> KindOfGrant:
         """`expiring` if the grant can be refreshed or its token ends, else `long-lived`."""
-        return "expiring" if self.refresh_token or self.expires_at else "long-lived"
+        return "expiring" if self.expires_at else "long-lived"
 
     @property
     def ends_at(self) -> datetime | None:
-        """When only a new authorization will help: the refresh token's end, or the token's own where there is none."""
-        return self.refresh_expires_at if self.refresh_token else self.expires_at
+        """When only a new authorization will help, as far as it is known."""
+        return self.expires_at
 
-    def token_payload(self) -> bytes:
-        """What pipelines read."""
-        return self._payload({})
 
-    def refresh_payload(self) -> bytes:
-        """The whole grant, refresh token included.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshableGrant(Grant):
+    """A grant with a refresh token.
 
-        Raises:
-            ValueError: the grant has no refresh token.
+    Attributes:
+        refresh_token: What `refresh` sends to TikTok, once.
+        refresh_expires_at: End of the refresh token, where it is known.
+    """
+
+    refresh_token: Secret
+    refresh_expires_at: datetime | None = None
+
+    def refreshed(self, response: TokenResponse, asked_at: datetime) -> RefreshableGrant:
+        """The grant after a refresh that TikTok answered with `response`; what the answer leaves out stays.
+
+        The ad accounts stay as they were: what a token reaches now is for a verification to say.
         """
-        if self.refresh_token is None:
-            raise ValueError("this grant has no refresh token")
-        return self._payload(
-            {
-                "refresh_token": self.refresh_token.reveal(),
-                "refresh_expires_at": clock.text(self.refresh_expires_at) if self.refresh_expires_at else None,
-            }
+        rotated = response.refresh_token is not None and response.refresh_token != self.refresh_token
+        refresh_end = _end(asked_at, response.refresh_expires_in)
+        return replace(
+            self,
+            access_token=response.access_token,
+            expires_at=_end(asked_at, response.expires_in),
+            scope=self.scope if response.scope is None else response.scope,
+            obtained_at=_later_than(self.obtained_at, asked_at),
+            refresh_token=response.refresh_token or self.refresh_token,
+            refresh_expires_at=refresh_end if rotated or refresh_end else self.refresh_expires_at,
         )
 
-    def _payload(self, more: Mapping[str, object]) -> bytes:
-        ids = None if self.advertiser_ids is None else list(self.advertiser_ids)
-        full = self._document(ids, more)
-        return full if len(full) <= LARGEST_PAYLOAD else self._document(None, more)
+    def with_advertisers_of(self, other: Grant) -> RefreshableGrant:
+        """The same grant, for the ad accounts of another."""
+        return replace(self, advertiser_ids=other.advertiser_ids, advertiser_count=other.advertiser_count)
 
-    def _document(self, ids: list[str] | None, more: Mapping[str, object]) -> bytes:
-        count = {"advertiser_count": self.advertiser_count} if ids is None else {}
-        document = {
-            "schema": SCHEMA,
-            "connection": self.connection,
-            "app_id": self.app_id,
-            "access_token": self.access_token.reveal(),
-            "expires_at": clock.text(self.expires_at) if self.expires_at else None,
-            "advertiser_ids": ids,
-            **count,
-            "scope": list(self.scope),
-            "obtained_at": clock.text(self.obtained_at),
-            **more,
-        }
-        return json.dumps(document, ensure_ascii=False).encode()
+    @property
+    def kind(self) -> KindOfGrant:
+        """See `Grant.kind`."""
+        return "expiring"
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """See `Grant.ends_at`: the end of the refresh token."""
+        return self.refresh_expires_at
 
 
-def parse(payload: bytes, connection: str) -> Grant:
-    """Read what `Grant.token_payload` or `Grant.refresh_payload` wrote.
+def first(
+    response: TokenResponse,
+    *,
+    connection: str,
+    app_id: str,
+    family: Family,
+    asked_at: datetime,
+    after: datetime | None = None,
+) -> Grant:
+    """The grant of a new authorization: a `RefreshableGrant` where the response has a refresh token.
 
-    Raises:
-        PayloadError: it cannot be read; the text says why without quoting any of it.
+    Args:
+        response: TikTok's answer.
+        connection: Name of the connection.
+        app_id: The app.
+        family: What was authorized.
+        asked_at: When the call was sent: lifetimes are counted from here, so that they never come out too long.
+        after: `obtained_at` of the grant that this one replaces. The new one is later, whatever the clock says.
     """
-    try:
-        document = json.loads(payload.decode())
-    except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise PayloadError("the stored payload is not UTF-8 JSON") from None
-    if not isinstance(document, dict):
-        raise PayloadError("the stored payload is not a JSON object")
-    if document.get("schema") != SCHEMA:
-        raise PayloadError(f"the stored payload is not of schema {SCHEMA}")
-    if document.get("connection") != connection:
-        raise PayloadError("the stored payload belongs to another connection")
-    ids = _ids(document)
-    refresh_token = document.get("refresh_token")
-    return Grant(
+    ids = response.advertiser_ids or ()
+    grant = Grant(
         connection=connection,
-        app_id=_text(document, "app_id"),
-        access_token=Secret(_text(document, "access_token")),
-        expires_at=_time(document, "expires_at"),
+        app_id=app_id,
+        family=family,
+        access_token=response.access_token,
+        expires_at=_end(asked_at, response.expires_in),
         advertiser_ids=ids,
-        advertiser_count=_count(document) if ids is None else len(ids),
-        scope=permission_ids(document.get("scope")) or (),
-        obtained_at=_time(document, "obtained_at", required=True) or clock.now(),
-        refresh_token=None if refresh_token is None else Secret(_text(document, "refresh_token")),
-        refresh_expires_at=_time(document, "refresh_expires_at"),
+        advertiser_count=len(ids),
+        scope=response.scope or (),
+        obtained_at=_later_than(after, asked_at),
+        open_id=response.open_id,
+    )
+    if response.refresh_token is None:
+        return grant
+    return with_refresh_token(grant, response.refresh_token, _end(asked_at, response.refresh_expires_in))
+
+
+def with_refresh_token(grant: Grant, refresh_token: Secret, refresh_expires_at: datetime | None) -> RefreshableGrant:
+    """The same grant, with a refresh token."""
+    return RefreshableGrant(
+        connection=grant.connection,
+        app_id=grant.app_id,
+        family=grant.family,
+        access_token=grant.access_token,
+        expires_at=grant.expires_at,
+        advertiser_ids=grant.advertiser_ids,
+        advertiser_count=grant.advertiser_count,
+        scope=grant.scope,
+        obtained_at=grant.obtained_at,
+        open_id=grant.open_id,
+        username=grant.username,
+        refresh_token=refresh_token,
+        refresh_expires_at=refresh_expires_at,
     )
 
 
-def due(obtained_at: datetime, expires_at: datetime | None, now: datetime) -> bool:
-    """Whether a grant that can be refreshed should be: past half of its token's life, or 12 hours old without one."""
-    if obtained_at > now + _CLOCKS_DIFFER_BY:  # written by a clock far ahead: its dates say nothing
+def due(obtained_at: datetime, expires_at: datetime | None, by: datetime) -> bool:
+    """Whether a grant that can be refreshed is past half of its token's life at `by`; without a life, 12 hours old."""
+    if obtained_at > by + _FROM_THE_FUTURE:  # written by a clock far ahead: its dates say nothing
         return True
     half = AGE_WITHOUT_LIFETIME if expires_at is None else (expires_at - obtained_at) / 2
-    return now + _RUNS_COME_EARLY_BY >= obtained_at + half
+    return by >= obtained_at + half
+
+
+# --- reading what TikTok and stored payloads hold ---
 
 
 def lifetime(value: object) -> float | None:
@@ -256,6 +244,16 @@ def permission_ids(value: object) -> tuple[int, ...] | None:
     return tuple(found)
 
 
+def scope_names(value: object) -> tuple[str, ...] | None:
+    """Names of scopes from a list, or a comma-separated text; what is no name is left out."""
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list):
+        return None
+    names = [item.strip() for item in value if isinstance(item, str)]
+    return tuple(name for name in names if name and name.isascii() and name.isprintable() and len(name) <= 100)
+
+
 def advertiser_ids(value: object) -> tuple[str, ...] | None:
     """Advertiser ids from a list of digits or numbers, each once, in TikTok's order.
 
@@ -278,35 +276,3 @@ def _end(start: datetime, seconds: float | None) -> datetime | None:
 def _later_than(previous: datetime | None, moment: datetime) -> datetime:
     moment = moment.replace(microsecond=0)
     return moment if previous is None else max(moment, previous + timedelta(seconds=1))
-
-
-def _text(document: Mapping[str, object], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-        raise PayloadError(f"the stored payload has no usable {key}")
-    return value
-
-
-def _time(document: Mapping[str, object], key: str, *, required: bool = False) -> datetime | None:
-    value = document.get(key)
-    if value is None and not required:
-        return None
-    try:
-        return clock.parse(value if isinstance(value, str) else "")
-    except (ValueError, OverflowError):
-        raise PayloadError(f"the stored payload has no usable {key}") from None
-
-
-def _ids(document: Mapping[str, object]) -> tuple[str, ...] | None:
-    value = document.get("advertiser_ids")
-    if value is None:
-        return None
-    ids = advertiser_ids(value)
-    if ids is None:
-        raise PayloadError("the stored payload has no usable advertiser_ids")
-    return ids
-
-
-def _count(document: Mapping[str, object]) -> int:
-    count = document.get("advertiser_count")
-    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else 0

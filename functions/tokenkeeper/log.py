@@ -1,7 +1,7 @@
 """The only place that writes logs: one JSON object a line for Cloud Logging, readable lines on a terminal.
 
 Fields as in "Structured logging" of Google Cloud's documentation: `severity`, `message`, the trace; and ours: `event`,
-`connection`, `reference` and what else a caller adds.
+`connection`, `reference` and what else an entry has.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TextIO
 
-from tokenkeeper import clock
-from tokenkeeper.secrecy import Secret
-
-Field = str | int | float | bool | None | list[str] | dict[str, int]
+from tokenkeeper import clock, events
+from tokenkeeper.events import Entry, Value
+from tokenkeeper.secret import Secret
 
 _LONGEST_TEXT = 1000
 _MOST_ITEMS = 100
@@ -41,25 +40,18 @@ def write_to(stream: TextIO) -> None:
     _stream = stream
 
 
-def event(severity: str, name: str, message: str, **fields: Field) -> None:
-    """Write one entry.
-
-    Args:
-        severity: Cloud Logging's: `INFO`, `NOTICE`, `WARNING`, `ERROR` or `CRITICAL`.
-        name: What happened, for filters and metrics: `connection.stored`.
-        message: One sentence for a person.
-        fields: What else there is to say; None is left out. Never anything secret.
-    """
-    entry: dict[str, object] = {"severity": severity, "message": _clean(message), "event": name}
-    entry |= {key: _clean(value) for key, value in fields.items() if value is not None}
-    entry |= _CONTEXT.get()
+def write(entry: Entry) -> None:
+    """Write one entry, with one write, so that lines of several threads do not mix."""
+    line: dict[str, object] = {"severity": entry.severity, "message": _clean(entry.message), "event": entry.event}
+    line |= {key: _clean(value) for key, value in entry.fields.items() if value is not None and key != "detail"}
+    line |= _CONTEXT.get()
     stream = _stream or sys.stdout
-    line = readable(entry, clock.now()) if stream.isatty() else json.dumps(entry, ensure_ascii=False)
-    stream.write(line + "\n")  # one write for each entry: lines of several threads do not mix
+    text = readable(line, clock.now()) if stream.isatty() else json.dumps(line, ensure_ascii=False)
+    stream.write(text + "\n")
     stream.flush()
 
 
-def defect(error: BaseException, **fields: Field) -> None:
+def defect(error: BaseException, **fields: Value) -> None:
     """Write an error that nobody expected.
 
     Its type and where it came from are kept, its text is not: a library's exception may hold an address with a
@@ -68,12 +60,7 @@ def defect(error: BaseException, **fields: Field) -> None:
     places = " < ".join(
         f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(_frames(error.__traceback__))
     )
-    event(
-        "ERROR",
-        "defect",
-        f"Unexpected {type(error).__name__} at {places or 'an unknown place'}. This is a defect of the token keeper.",
-        **fields,
-    )
+    write(events.DEFECT.entry(error=type(error).__name__, places=places or "an unknown place", **fields))
 
 
 def readable(entry: Mapping[str, object], at: datetime) -> str:

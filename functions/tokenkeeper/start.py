@@ -1,4 +1,4 @@
-"""Starts the function that the framework asks for: settings first, then what belongs to it.
+"""Starts the function that the framework asks for: settings first, then the class that serves it.
 
 Libraries that are slow to import are loaded in the background once the server process has forked: the start does not
 wait for them, and the first request that needs them seldom does.
@@ -6,14 +6,17 @@ wait for them, and the first request that needs them seldom does.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
-from typing import Protocol
+from typing import Protocol, cast
 
 from flask import Request, Response, current_app, has_app_context
 
-from tokenkeeper import log, settings
+from tokenkeeper import events, log, settings
 from tokenkeeper.errors import SettingsError
+
+_SLOW = ("tokenkeeper.store.secretmanager", "tokenkeeper.tiktok.transport")
 
 
 class Function(Protocol):
@@ -23,47 +26,43 @@ class Function(Protocol):
         """Answer one request; never raises."""
 
 
-def start() -> Function:
+def start(**classes: str) -> Function:
     """Make the function that `FUNCTION_TARGET` names.
 
+    Args:
+        classes: By target, the class that serves it, as `module:Class`; only one of them is imported. It is made with
+            the settings that its `needs` name, and may have an `attach` for the Flask application.
+
     Raises:
-        SystemExit: a setting is missing or wrong; one sentence about it has been written.
+        SystemExit: a setting is missing or invalid; one sentence about it has been written.
     """
+    settings.share_ca_file()
+    module, _, name = classes.get(settings.target(), classes["connect"]).partition(":")
+    served = getattr(importlib.import_module(module), name)
     try:
-        function = _function(settings.target())
+        function = served(settings.read(served.needs))
     except SettingsError as error:
         if settings.in_cloud():
-            log.event("CRITICAL", "settings.invalid", str(error))
+            log.write(events.SETTINGS_INVALID.entry(detail=str(error)))
             raise SystemExit(1) from None
         raise SystemExit(str(error)) from None
-    _keep_gunicorn_to_itself()
+    if has_app_context() and hasattr(function, "attach"):
+        function.attach(current_app)
+    _disable_control_socket()
     os.register_at_fork(after_in_child=lambda: threading.Thread(target=warm_up, name="warm-up", daemon=True).start())
-    return function
+    return cast("Function", function)
 
 
 def warm_up() -> None:
     """Import what is slow to import."""
-    import tokenkeeper.secretmanager
-    import tokenkeeper.transport  # noqa: F401
+    for module in _SLOW:
+        importlib.import_module(module)
 
 
-def _keep_gunicorn_to_itself() -> None:
-    """Do without the web server's control socket, which is a file in the home directory."""
+def _disable_control_socket() -> None:
+    """Do without gunicorn's control socket, which is a file in the home directory."""
     try:
         from gunicorn.config import ControlSocketDisable
     except ImportError:
         return
     ControlSocketDisable.default = True
-
-
-def _function(target: str) -> Function:
-    if target == "refresh":
-        from tokenkeeper.refresh import Refresh
-
-        return Refresh(settings.read(settings.REFRESH))
-    from tokenkeeper.connect import Connect
-
-    connect = Connect(settings.read(settings.CONNECT))
-    if has_app_context():
-        connect.attach(current_app)
-    return connect

@@ -1,7 +1,7 @@
 """Connect links and states: signed, dated texts that carry what the flow has to remember, since nothing else does.
 
-A link is sent to a person; a state goes to TikTok and comes back, and counts only together with the cookie of the
-browser that it was made for. Each kind is signed for itself, so that one is never taken for the other.
+A link is sent to an approver; a state goes to TikTok and comes back, and counts only together with the cookie of the
+browser that it was made for. Each kind is signed with a salt of its own, so that one is never accepted as the other.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,17 +19,19 @@ from itsdangerous import BadData, BadSignature, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from tokenkeeper import clock
+from tokenkeeper.checks import CONNECTION, LABEL_KEY, LABEL_VALUE, MOST_LABELS
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import LinkExpired, LinkInvalid, LinkUsed
-from tokenkeeper.secrecy import Secret
-from tokenkeeper.settings import CONNECTION
+from tokenkeeper.grant import Family
+from tokenkeeper.secret import Secret
 
 USUAL_LIFE = timedelta(hours=72)
 SHORTEST_LIFE = timedelta(minutes=5)
 LONGEST_LIFE = timedelta(days=30)
 STATE_LIFE = timedelta(hours=1)  # as long as TikTok's authorization code lives
 _CLOCKS_DIFFER_BY = timedelta(minutes=15)  # a link is made on the operator's own machine
-_INSTANCES_DIFFER_BY = timedelta(seconds=10)  # a state is made and read by the function
+_INSTANCES_DIFFER_BY = timedelta(seconds=30)  # a state is made and read by the function, as Google's clocks differ
+_FAMILIES: tuple[Family, ...] = ("advertiser", "account")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +43,21 @@ class Link:
         id: Its own id.
         issued_at: When it was made, to the millisecond.
         expires_at: Until when it is good.
-        any_account: Whether it may replace a connection's advertisers by altogether different ones.
+        any_account: Whether it may replace a connection's advertisers, or its account, by entirely different ones.
+        family: What it authorizes.
+        labels: The operator's own labels, which the connection's secret gets.
     """
 
     connection: str
     id: str
     issued_at: datetime
     expires_at: datetime
-    any_account: bool
+    any_account: bool = False
+    family: Family = "advertiser"
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def check_unused(self, connection: Connection) -> None:
-        """See whether the link is still good for the connection as it stands.
+        """Check that the link is still good for the connection as it stands.
 
         Raises:
             LinkUsed: it made the connection, or was issued before the connection was made.
@@ -97,7 +103,13 @@ class Signer:
         self._results = serializer("result")
 
     def new_link(
-        self, connection: str, life: timedelta = USUAL_LIFE, *, any_account: bool = False
+        self,
+        connection: str,
+        life: timedelta = USUAL_LIFE,
+        *,
+        any_account: bool = False,
+        family: Family = "advertiser",
+        labels: Mapping[str, str] | None = None,
     ) -> tuple[Link, Secret]:
         """Make a link.
 
@@ -105,6 +117,8 @@ class Signer:
             connection: A checked name.
             life: How long it is good.
             any_account: See `Link`.
+            family: What it authorizes.
+            labels: Checked labels of the operator's own.
 
         Returns:
             The link, and its signed text.
@@ -115,7 +129,7 @@ class Signer:
         if not SHORTEST_LIFE <= life <= LONGEST_LIFE:
             raise ValueError("a link lives 5 minutes to 30 days")
         now = clock.from_milliseconds(clock.milliseconds(clock.now()))
-        link = Link(connection, secrets.token_urlsafe(9), now, now + life, any_account)
+        link = Link(connection, secrets.token_urlsafe(9), now, now + life, any_account, family, labels or {})
         return link, Secret(str(self._links.dumps(_packed(link))))
 
     def read_link(self, text: str) -> Link:
@@ -127,7 +141,7 @@ class Signer:
         """
         try:
             link = _unpacked(_loaded(self._links, text))
-        except (BadData, ValueError, TypeError, OverflowError):
+        except (BadData, ValueError, TypeError, OverflowError, IndexError):
             raise LinkInvalid("the link is not signed by this function") from None
         now = clock.now()
         if link.issued_at > now + _CLOCKS_DIFFER_BY:
@@ -144,7 +158,7 @@ class Signer:
         """
         nonce = Secret(secrets.token_urlsafe(24))
         state = State(link, secrets.token_hex(4), _hash(nonce.reveal()), clock.now())
-        packed = [*_packed(link), state.flow, state.binding, clock.milliseconds(state.issued_at)]
+        packed = [_packed(link), state.flow, state.binding, clock.milliseconds(state.issued_at)]
         return str(self._states.dumps(packed)), state, nonce
 
     def read_state(self, text: str) -> State:
@@ -155,9 +169,9 @@ class Signer:
             LinkExpired: it is more than an hour old.
         """
         try:
-            *packed, flow, binding, issued = _loaded(self._states, text)
+            packed, flow, binding, issued = _loaded(self._states, text)
             state = State(_unpacked(packed), str(flow), str(binding), clock.from_milliseconds(issued))
-        except (BadData, ValueError, TypeError, OverflowError):
+        except (BadData, ValueError, TypeError, OverflowError, IndexError):
             raise LinkInvalid("the state is not signed by this function") from None
         age = clock.now() - state.issued_at
         if age < -_INSTANCES_DIFFER_BY:
@@ -186,7 +200,7 @@ def bound_to(state: State, cookie: str) -> bool:
 def _loaded(serializer: URLSafeSerializer, text: str) -> Any:
     signature = text.rpartition(".")[2]
     if base64_encode(base64_decode(signature)).decode() != signature:
-        raise BadSignature("another spelling of a signature")  # base64's last letter has bits that count for nothing
+        raise BadSignature("not the canonical base64 of a signature")  # the last letter has bits that are ignored
     return serializer.loads(text)
 
 
@@ -196,14 +210,22 @@ def _hash(text: str) -> str:
 
 def _packed(link: Link) -> list[object]:
     issued, expires = clock.milliseconds(link.issued_at), clock.milliseconds(link.expires_at)
-    return [link.connection, link.id, issued, expires, int(link.any_account)]
+    packed: list[object] = [link.connection, link.id, issued, expires, int(link.any_account)]
+    if link.labels or link.family != _FAMILIES[0]:  # most links are short
+        packed += [_FAMILIES.index(link.family), dict(link.labels)]
+    return packed
 
 
 def _unpacked(packed: object) -> Link:
     if not isinstance(packed, list):
         raise TypeError
-    connection, id_, issued, expires, any_account = packed
+    connection, id_, issued, expires, any_account, *more = packed
+    family, labels = more or (0, {})
     if not isinstance(connection, str) or not CONNECTION.fullmatch(connection):
+        raise ValueError
+    if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
+        raise ValueError
+    if not all(LABEL_KEY.fullmatch(key) and LABEL_VALUE.fullmatch(value) for key, value in labels.items()):
         raise ValueError
     return Link(
         connection,
@@ -211,4 +233,6 @@ def _unpacked(packed: object) -> Link:
         clock.from_milliseconds(issued),
         clock.from_milliseconds(expires),
         any_account=any_account == 1,
+        family=_FAMILIES[family],
+        labels=labels,
     )

@@ -1,4 +1,4 @@
-"""Values that must not show up anywhere, and how to tell two of them apart all the same."""
+"""A text that must not show up anywhere, and a way to tell two of them apart all the same."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NoReturn
 
 
 class Secret:
-    """A text that stays hidden in every repr, str, format and traceback; `reveal` hands it out.
+    """A text that stays hidden in every repr, str, format and traceback; `reveal` returns it.
 
-    Not a dataclass and without a `__dict__`, so that no generic serialiser finds the text by looking.
+    Not a dataclass and without a `__dict__`, so that no generic serialiser finds the text.
     """
 
     __slots__ = ("_text",)
@@ -19,12 +19,12 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself. Call it where it is sent or stored, not before."""
+        """The text itself. Call it where the text is sent or stored, not before."""
         return self._text
 
     @property
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits of the text's hash: enough to tell two apart, nothing to guess from."""
+        """Eight hexadecimal digits of the text's hash: enough to tell two apart, not enough to guess from."""
         return hashlib.sha256(b"tokenkeeper:" + self._text.encode()).hexdigest()[:8]
 
     def __repr__(self) -> str:

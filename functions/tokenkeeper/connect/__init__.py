@@ -1,0 +1,1 @@
+"""The public function: it redeems authorization codes and stores grants."""

@@ -1,0 +1,1 @@
+"""The private function: one run keeps every stored token working."""

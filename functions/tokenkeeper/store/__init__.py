@@ -1,0 +1,1 @@
+"""Secret Manager: names, versions, the lease, and Google's calls. Knows nothing of TikTok."""

@@ -1,0 +1,194 @@
+"""Who may work on a connection: one at a time, by compare-and-set on an annotation, with an end of its own.
+
+The annotation holds the holder's id and the lease's end. A lease lasts 45 s and may be taken over 30 s after its end:
+the functions' clocks agree within 30 s. A holder that is slow but alive renews it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from tokenkeeper import clock, log
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import LeaseHeld, LeaseLost, SecretExists, SecretMissing, StoreError
+from tokenkeeper.store.vault import Vault
+from tokenkeeper.transitions import Change, Transition
+
+CALLBACK = "connect"  # the role of a callback's holder
+TERM = 45.0  # seconds; the longest single step under a lease, a call to TikTok, takes 25
+CLOCKS_DIFFER_BY = timedelta(seconds=30)
+_FURTHEST_AHEAD = timedelta(minutes=5)  # no clock that agrees with ours writes an end further ahead
+_BETWEEN_TRIES = 0.5  # seconds
+
+
+class Lease:
+    """The right to work on a connection, from `hold`.
+
+    Attributes:
+        connection: The connection's state when it was last written.
+    """
+
+    def __init__(self, vault: Vault, connection: Connection, holder: str, until: float) -> None:
+        self._vault = vault
+        self.connection = connection
+        self._holder = holder
+        self._until = until
+        self._pending: Transition | None = None
+
+    def ensure(self, seconds: float, deadline: Deadline) -> None:
+        """Make sure that the lease lasts for the next step; renew it if need be.
+
+        Args:
+            seconds: How long the step may take.
+            deadline: When to stop trying.
+
+        Raises:
+            LeaseLost: somebody else took it over, or the connection was deleted.
+            StoreError: it could not be renewed.
+        """
+        if self._until - clock.monotonic() > seconds:
+            return
+        asked = clock.monotonic()
+        text = _text(self._holder)
+        self._write(lambda connection: connection.leased(text), deadline)
+        self._until = asked + TERM
+
+    def apply(self, transition: Transition, deadline: Deadline) -> None:
+        """Log what a transition says, then change the connection; raises as `ensure` does."""
+        self._log(transition)
+        self._write(lambda connection: transition(connection).connection, deadline)
+
+    def finish(self, transition: Transition, deadline: Deadline) -> None:
+        """As `apply`, and give the lease back in the same write."""
+        self._log(transition)
+        self._pending = transition
+        self._write(lambda connection: transition(connection).connection.leased(""), deadline)
+        self._pending = None
+
+    def release(self, deadline: Deadline) -> None:
+        """Give the lease back, if it is still held.
+
+        A failure does no harm, since a lease ends by itself. What `finish` could not write is written now or not at
+        all: without it the lease stays where it is, and tells the next run to read what is stored.
+        """
+        transition = self._pending or Change
+        try:
+            self._write(lambda connection: transition(connection).connection.leased(""), deadline)
+        except (LeaseLost, StoreError):
+            return
+
+    def _log(self, transition: Transition) -> None:
+        for entry in transition(self.connection).entries:
+            log.write(entry)
+
+    def _write(self, transition: Callable[[Connection], Connection], deadline: Deadline) -> None:
+        def checked(connection: Connection) -> Connection:
+            if _holder(connection.lease) != self._holder:
+                raise LeaseLost(f"Somebody else holds {connection.name} now.")
+            return transition(connection)
+
+        try:
+            self.connection = self._vault.change(self.connection.name, checked, deadline, self.connection)
+        except SecretMissing:
+            raise LeaseLost(f"The token secret of {self.connection.name} was deleted.") from None
+
+
+@contextmanager
+def hold(
+    vault: Vault,
+    name: str,
+    role: str,
+    deadline: Deadline,
+    *,
+    wait: float = 0.0,
+    create: Mapping[str, str] | None = None,
+    check: Callable[[Connection], None] = lambda _: None,
+) -> Iterator[Lease]:
+    """Hold a connection's lease while the block runs.
+
+    Args:
+        vault: Where the connection is.
+        name: Its name.
+        role: Who takes it: `connect`, `refresh` or `cli`.
+        deadline: When to stop trying.
+        wait: For how many seconds to wait for another holder.
+        create: Labels of a token secret to create where it is missing; None: it has to exist.
+        check: Called with the connection before the lease is written; what it raises is raised here.
+
+    Raises:
+        LeaseHeld: somebody else holds it.
+        SecretMissing: there is no such connection.
+        StoreError: it could not be taken.
+    """
+    lease = _take(vault, name, f"{role}-{secrets.token_hex(6)}", deadline, deadline.within(wait), create, check)
+    try:
+        yield lease
+    finally:
+        lease.release(Deadline(5))
+
+
+def _take(
+    vault: Vault,
+    name: str,
+    holder: str,
+    deadline: Deadline,
+    waiting: Deadline,
+    create: Mapping[str, str] | None,
+    check: Callable[[Connection], None],
+) -> Lease:
+    def taken(connection: Connection) -> Connection:
+        check(connection)
+        if _holder(connection.lease) != holder and not is_free(connection):
+            raise LeaseHeld(f"Somebody else holds {connection.name}.")
+        return connection.leased(text)
+
+    while True:
+        asked, text = clock.monotonic(), _text(holder)
+        try:
+            found = vault.connection(name, deadline)
+            # Taken over at once or not at all: while Secret Manager accepts no writes, a live holder cannot renew.
+            connection = vault.change(name, taken, deadline, found, retry=not found.lease)
+            return Lease(vault, connection, holder, asked + TERM)
+        except SecretMissing:
+            if create is None:
+                raise
+            try:
+                return Lease(vault, vault.create(name, text, deadline, create), holder, asked + TERM)
+            except SecretExists:
+                continue
+        except LeaseHeld:
+            if waiting.remaining < _BETWEEN_TRIES:
+                raise
+        clock.sleep(_BETWEEN_TRIES)
+
+
+def is_free(connection: Connection) -> bool:
+    """Whether the connection has no lease, or one that may be taken over."""
+    if not connection.lease:
+        return True
+    end, now = _end(connection.lease), clock.now()
+    return end is None or now > end + CLOCKS_DIFFER_BY or end > now + _FURTHEST_AHEAD
+
+
+def left_by_callback(connection: Connection) -> bool:
+    """Whether the lease that a connection carries is a callback's."""
+    return _holder(connection.lease).startswith(f"{CALLBACK}-")
+
+
+def _text(holder: str) -> str:
+    return f"{holder} {clock.text(clock.now() + timedelta(seconds=TERM), precise=True)}"
+
+
+def _holder(lease: str) -> str:
+    return lease.partition(" ")[0]
+
+
+def _end(lease: str) -> datetime | None:
+    try:
+        return clock.parse(lease.partition(" ")[2])
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,115 @@
+"""What Google says about a call that it refuses, and what that amounts to.
+
+Sources: "Error model" of Google Cloud APIs (status, ErrorInfo), `google.api.ErrorReason`, "Troubleshoot VPC Service
+Controls", "Organization policy constraints".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from google.api_core import exceptions as google_errors
+from google.auth import exceptions as auth_errors
+
+from tokenkeeper.errors import Cause, GoogleReason
+
+_LONGEST = 300  # characters of Google's sentence
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_GCLOUDS_OWN_PROJECTS = {
+    "projects/764086051850",
+    "projects/32555940559",
+}  # of gcloud's login for libraries, and its own
+_BY_REASON = {
+    "IAM_PERMISSION_DENIED": Cause.ROLE,
+    "SERVICE_DISABLED": Cause.API_DISABLED,
+    "USER_PROJECT_DENIED": Cause.QUOTA_PROJECT,
+    "BILLING_DISABLED": Cause.BILLING,
+    "SECURITY_POLICY_VIOLATED": Cause.PERIMETER,
+    "RESOURCES_ACCESS_DENIED_BY_ORG_POLICY": Cause.POLICY,
+    "ACCESS_TOKEN_EXPIRED": Cause.LOGIN,
+    "ACCOUNT_STATE_INVALID": Cause.LOGIN,
+}
+
+
+def reason_of(error: Exception, project: str) -> GoogleReason:
+    """What Google said in an answer that is an error; an empty reason where there was no answer of Google's.
+
+    Args:
+        error: What Google's client raised.
+        project: The keeper's project: a disabled API of another one is the quota project's.
+    """
+    if not isinstance(error, google_errors.GoogleAPICallError):
+        return GoogleReason()
+    body = _body(error)
+    status = str(body.get("status", "")) or ("FAILED_PRECONDITION" if _is_precondition(error) else "")
+    sentence = _sentence(body.get("message"))
+    info = next((one for one in _details(body) if str(one.get("@type", "")).endswith("google.rpc.ErrorInfo")), {})
+    reason = str(info.get("reason", ""))
+    found = info.get("metadata")
+    metadata = {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    return GoogleReason(status, reason, sentence, metadata, _cause(status, reason, sentence, metadata, project))
+
+
+def reason_of_login(error: auth_errors.GoogleAuthError) -> GoogleReason | None:
+    """What is wrong with the credentials; None where a token or metadata server is away, which passes by itself."""
+    text = _sentence(error.args[0] if error.args else "")
+    if isinstance(error, auth_errors.TransportError) or error.retryable or _is_outage(error):
+        return None
+    over = "invalid_grant" in text or "invalid_rapt" in text or isinstance(error, auth_errors.ReauthFailError)
+    return GoogleReason("UNAUTHENTICATED", "", text, {}, Cause.LOGIN if over else Cause.OTHER)
+
+
+def _is_outage(error: auth_errors.GoogleAuthError) -> bool:
+    for argument in error.args:
+        if isinstance(argument, auth_errors.TransportError):
+            return True
+        if re.search(r'"code": 5\d\d|\b5\d\d\b.*(metadata|error)|metadata.*\b5\d\d\b', str(argument)[:1000]):
+            return True
+    return isinstance(error.__cause__, auth_errors.TransportError)
+
+
+def _cause(status: str, reason: str, sentence: str, metadata: Mapping[str, str], project: str) -> Cause:
+    lower = sentence.lower()
+    if reason == "SERVICE_DISABLED" or "it is disabled" in lower:
+        consumer = metadata.get("consumer", "")
+        of_another = consumer in _GCLOUDS_OWN_PROJECTS or (
+            consumer and not consumer.removeprefix("projects/").isdigit() and consumer != f"projects/{project}"
+        )
+        return Cause.QUOTA_PROJECT if of_another else Cause.API_DISABLED
+    if "vpcservicecontrols" in lower or reason == "SECURITY_POLICY_VIOLATED":
+        return Cause.PERIMETER
+    if "constraints/" in lower or "orgpolicy" in lower or "organization policy" in lower:
+        return Cause.POLICY
+    if "billing" in lower and reason != "IAM_PERMISSION_DENIED":
+        return Cause.BILLING
+    if "cryptokey" in lower or "kms key" in lower:
+        return Cause.KEY
+    if reason in _BY_REASON:
+        return _BY_REASON[reason]
+    if status == "UNAUTHENTICATED":
+        return Cause.LOGIN
+    return Cause.ROLE if status == "PERMISSION_DENIED" else Cause.OTHER
+
+
+def _body(error: google_errors.GoogleAPICallError) -> Mapping[str, Any]:
+    try:
+        body = error.response.json()["error"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _details(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    details = body.get("details")
+    return [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
+
+
+def _is_precondition(error: google_errors.GoogleAPICallError) -> bool:
+    return isinstance(error, google_errors.FailedPrecondition)
+
+
+def _sentence(value: object) -> str:
+    text = _CONTROL.sub(" ", value if isinstance(value, str) else "").strip()
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -1,0 +1,254 @@
+"""What the token keeper stores in Secret Manager: names, the inventory, one connection's state, the run's record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tokenkeeper import clock
+from tokenkeeper.checks import CONNECTION
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import MANAGED_BY, Connection, base_labels
+from tokenkeeper.errors import SecretChanged, SecretExists, SecretMissing, StoreUnavailable
+from tokenkeeper.settings import Settings
+from tokenkeeper.store.versions import Versions
+
+if TYPE_CHECKING:
+    from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
+
+ADD_VERSIONS = "secretmanager.versions.add"
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What the list of all secrets brought.
+
+    Attributes:
+        connections: By name, as the list has them, which may be late. Without their advertisers, to stay small,
+            unless they were asked for.
+        refreshable: Names of the connections that have a refresh secret.
+        last_run: What the last run recorded: see `Vault.record_run`.
+    """
+
+    connections: dict[str, Connection]
+    refreshable: set[str]
+    last_run: Mapping[str, str] = field(default_factory=dict)
+
+
+class Vault:
+    """The secrets of one prefix in one project. One instance serves many threads."""
+
+    def __init__(self, settings: Settings, secrets: SecretManager | None = None) -> None:
+        """Set up; nothing is called yet.
+
+        Args:
+            settings: Project, prefix, where new secrets go.
+            secrets: Secret Manager; None: the one that the settings name, made when it is needed.
+        """
+        self._settings = settings
+        self._prefix = settings.secret_prefix
+        self._given = secrets
+
+    @cached_property
+    def _secrets(self) -> SecretManager:
+        from tokenkeeper.store.secretmanager import SecretManager  # slow to import, and a start need not wait for it
+
+        chosen = self._settings
+        return self._given or SecretManager(
+            chosen.project,
+            chosen.emulator_host,
+            chosen.secret_locations,
+            chosen.secret_kms_key,
+            in_cloud=chosen.in_cloud,
+        )
+
+    @cached_property
+    def versions(self) -> Versions:
+        """The versions of its secrets."""
+        return Versions(self._secrets, self._settings.keep_versions)
+
+    @property
+    def project(self) -> str:
+        """The project that holds the secrets; raises `SettingsError` where nothing names one."""
+        return self._secrets.project
+
+    @property
+    def throttled(self) -> bool:
+        """Whether Secret Manager refused calls as too many within the last seconds."""
+        return self._secrets.throttled
+
+    def token_id(self, connection: str) -> str:
+        """Name of the secret that pipelines read."""
+        return f"{self._prefix}-token-{connection}"
+
+    def refresh_id(self, connection: str) -> str:
+        """Name of the secret with the whole grant."""
+        return f"{self._prefix}-refresh-{connection}"
+
+    @property
+    def keeper_id(self) -> str:
+        """Name of the secret without versions that records the last run."""
+        return f"{self._prefix}-keeper"
+
+    # --- connections ---
+
+    def inventory(self, deadline: Deadline, *, advertisers: bool = False) -> Inventory:
+        """All connections of this prefix, from one list; with their advertisers, if those are asked for.
+
+        A secret is a connection's if its name says so and it carries our label or one of our annotations.
+        """
+        found = Inventory({}, set())
+        token, refresh = self.token_id(""), self.refresh_id("")
+        for secret in self._secrets.list(f"{self._prefix}-", deadline):
+            if secret.id == self.keeper_id:
+                found.last_run = secret.annotations
+            elif secret.id.startswith(token) and CONNECTION.fullmatch(secret.id.removeprefix(token)):
+                connection = _connection(secret.id.removeprefix(token), secret)
+                if connection.ours:
+                    found.connections[connection.name] = connection if advertisers else _without_advertisers(connection)
+            elif secret.id.startswith(refresh) and secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]:
+                found.refreshable.add(secret.id.removeprefix(refresh))
+        return found
+
+    def connection(self, name: str, deadline: Deadline) -> Connection:
+        """One connection as its secret has it.
+
+        Raises:
+            SecretMissing: there is no token secret of that name.
+        """
+        return _connection(name, self._secrets.get(self.token_id(name), deadline))
+
+    def create(self, name: str, lease: str, deadline: Deadline, labels: Mapping[str, str] | None = None) -> Connection:
+        """Create the token secret of a connection to be, held by `lease`.
+
+        Raises:
+            SecretExists: it exists already.
+        """
+        annotations = {"lease": lease} if lease else {}
+        wanted = {**(labels or {}), **base_labels("token", name)}
+        return _connection(name, self._secrets.create(self.token_id(name), wanted, annotations, deadline))
+
+    def change(
+        self,
+        name: str,
+        transition: Callable[[Connection], Connection],
+        deadline: Deadline,
+        known: Connection | None = None,
+        *,
+        retry: bool = True,
+    ) -> Connection:
+        """Apply a transition to the connection as it is now; one that changes nothing writes nothing.
+
+        Args:
+            name: The connection.
+            transition: Gets the connection's state, perhaps several times, since others may write in between.
+                What it raises is raised here.
+            deadline: When to stop trying.
+            known: The state that was read last, to save reading it.
+            retry: Whether to write again where that failed in a way that may pass.
+
+        Returns:
+            The new state.
+        """
+        while True:
+            before = known or self.connection(name, deadline)
+            after = transition(before)
+            if after.same_state(before):
+                return before
+            try:
+                return self._save(after, deadline, retry=retry)
+            except SecretChanged:
+                # Somebody else wrote; or this very call was done and its answer was lost; or what was read is late.
+                known = None
+                now = self.connection(name, deadline)
+                if now.same_state(after):
+                    return now
+                if deadline.over:
+                    raise StoreUnavailable(f"Others kept changing secret {self.token_id(name)}.") from None
+                if now.etag == before.etag:
+                    clock.sleep(0.5)  # late reading: the next one may be newer
+                else:
+                    known = now
+
+    def _save(self, connection: Connection, deadline: Deadline, *, retry: bool) -> Connection:
+        from tokenkeeper.store.secretmanager import StoredSecret
+
+        wanted = StoredSecret(
+            self.token_id(connection.name), connection.labels, connection.annotations, connection.etag
+        )
+        return _connection(connection.name, self._secrets.update(wanted, deadline, retry=retry))
+
+    def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
+        """Which of these permissions the caller has on a secret."""
+        return self._secrets.permissions(secret_id, wanted, deadline)
+
+    def may_add(self, secret_id: str, deadline: Deadline) -> bool:
+        """Whether the caller may add versions to a secret."""
+        return ADD_VERSIONS in self.permissions(secret_id, [ADD_VERSIONS], deadline)
+
+    # --- secrets and their versions ---
+
+    def etag(self, secret_id: str, deadline: Deadline) -> str:
+        """A secret's etag; raises `SecretMissing` where there is no such secret."""
+        return self._secrets.get(secret_id, deadline).etag
+
+    def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
+        """Delete a secret with all its versions; raises `SecretChanged` where the etag is stale (empty: any)."""
+        self._secrets.delete(secret_id, etag, deadline)
+
+    def create_missing(self, secret_id: str, deadline: Deadline) -> None:
+        """Create a secret that was found missing while a version was to be added; one that exists by now is fine."""
+        holds, name = "token", secret_id.removeprefix(self.token_id(""))
+        if secret_id.startswith(self.refresh_id("")):
+            holds, name = "refresh", secret_id.removeprefix(self.refresh_id(""))
+        with suppress(SecretExists):
+            self._secrets.create(secret_id, base_labels(holds, name), {}, deadline.within(10))
+
+    # --- the last run ---
+
+    def record_run(self, facts: Mapping[str, str], deadline: Deadline) -> None:
+        """Record a run in the keeper secret's annotations, in one write; a fact that is empty is removed.
+
+        Where another run writes in the same moment, its record is as good and stays.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        try:
+            self._record(facts, deadline)
+        except (SecretExists, SecretChanged):
+            # Another run wrote; or this very call was done and its answer was lost; or what was read was late.
+            found = self._secrets.get(self.keeper_id, deadline).annotations
+            finished = "last-run-finished"
+            if finished not in facts or found.get(finished, "") < facts[finished]:
+                with suppress(SecretChanged):
+                    self._record(facts, deadline)
+
+    def _record(self, facts: Mapping[str, str], deadline: Deadline) -> None:
+        from tokenkeeper.store.secretmanager import StoredSecret
+
+        try:
+            secret = self._secrets.get(self.keeper_id, deadline)
+        except SecretMissing:
+            facts = {key: value for key, value in facts.items() if value}
+            self._secrets.create(self.keeper_id, base_labels("keeper"), facts, deadline)
+            return
+        annotations = {key: value for key, value in {**secret.annotations, **facts}.items() if value}
+        self._secrets.update(StoredSecret(secret.id, secret.labels, annotations, secret.etag), deadline)
+
+
+def _connection(name: str, secret: StoredSecret) -> Connection:
+    return Connection(name, secret.labels, secret.annotations, secret.etag)
+
+
+def _without_advertisers(connection: Connection) -> Connection:
+    large = ("advertisers", "approved")
+    return Connection(
+        connection.name,
+        connection.labels,
+        {key: value for key, value in connection.annotations.items() if key not in large},
+        connection.etag,
+    )

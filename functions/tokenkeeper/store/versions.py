@@ -1,0 +1,169 @@
+"""Versions of a secret: the newest one for certain, adding with retries until the deadline, and pruning."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tokenkeeper import clock
+from tokenkeeper.clock import Deadline
+from tokenkeeper.errors import SecretMissing, StoreError, StoreUnavailable, VersionUnreadable
+
+if TYPE_CHECKING:
+    from tokenkeeper.store.secretmanager import SecretManager
+
+_LAST_TRY = 0.5  # seconds before the deadline, when the last try begins
+_FEW = 3  # so many versions are destroyed one by one without listing first which of them are left
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest version there is.
+
+    Attributes:
+        number: Its number; 0: there is no version.
+        payload: What it holds; None where it is disabled or destroyed, or there is none.
+    """
+
+    number: int
+    payload: bytes | None
+
+    def __repr__(self) -> str:
+        return f"Newest({self.number}, …)"
+
+
+class Versions:
+    """The versions of the secrets of one project. One instance serves many threads."""
+
+    def __init__(self, secrets: SecretManager, keep: int) -> None:
+        """Set up.
+
+        Args:
+            secrets: Secret Manager.
+            keep: How many of the newest versions of a secret are never destroyed.
+        """
+        self._secrets = secrets
+        self._keep = keep
+
+    def latest(self, secret_id: str, deadline: Deadline) -> Newest:
+        """What `latest` points at, in one call; it may be a version or two late."""
+        try:
+            version = self._secrets.access(secret_id, "latest", deadline)
+        except SecretMissing:
+            return Newest(0, None)
+        except VersionUnreadable:
+            return Newest(self._secrets.number(secret_id, "latest", deadline), None)
+        return Newest(version.number, version.payload)
+
+    def at(self, secret_id: str, number: int, deadline: Deadline) -> Newest:
+        """The version of that number."""
+        try:
+            return Newest(number, self._secrets.access(secret_id, number, deadline).payload)
+        except (SecretMissing, VersionUnreadable):
+            return Newest(number, None)
+
+    def newest(self, secret_id: str, deadline: Deadline, known: Newest | None = None) -> Newest:
+        """The newest version for certain: from `known` or `latest` on, each next number is read until there is none.
+
+        Reading a version by its number is the only thing that Secret Manager promises to be up to date.
+        """
+        found = known or self.latest(secret_id, deadline)
+        while True:
+            try:
+                version = self._secrets.access(secret_id, found.number + 1, deadline)
+                found = Newest(version.number, version.payload)
+            except VersionUnreadable:
+                found = Newest(found.number + 1, None)
+            except SecretMissing:
+                return found
+
+    def add(
+        self,
+        secret_id: str,
+        payload: bytes,
+        deadline: Deadline,
+        *,
+        known: int | None = None,
+        create: Callable[[str, Deadline], None] | None = None,
+        precondition: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Add a version, with retries until the deadline; a refusal is retried as well.
+
+        Args:
+            secret_id: The secret.
+            payload: What to store.
+            deadline: When to stop trying.
+            known: The number of the secret's newest version, where the caller may read versions: then a version whose
+                answer was lost is found instead of added again.
+            create: Creates the secret where it is missing; None: it has to exist.
+            precondition: Called before each try. A `StoreError` that it raises counts as the try's failure; anything
+                else ends the trying.
+
+        Returns:
+            The number under which the payload is stored.
+
+        Raises:
+            SecretMissing: the secret is missing and may not be created.
+            StoreError: the last failure, when the deadline was reached.
+        """
+        wait = 0.25
+        while True:
+            try:
+                precondition()
+                return self._secrets.add(secret_id, payload, deadline)
+            except SecretMissing as error:
+                if create is None:
+                    raise
+                failure: StoreError = error
+                try:
+                    create(secret_id, deadline)
+                except StoreError as refused:
+                    failure = refused
+            except StoreError as error:
+                failure = error
+            if known is not None and isinstance(failure, StoreUnavailable):
+                number = self._stored_after_all(secret_id, payload, known, deadline)
+                if number:
+                    return number
+            pause = random.uniform(wait / 2, wait)  # noqa: S311 - spreads retries, guards nothing
+            left = deadline.remaining - _LAST_TRY
+            if left <= 0:
+                raise failure
+            clock.sleep(min(pause, left))
+            wait = min(wait * 2, 5.0)
+
+    def prune(self, secret_id: str, newest_number: int, destroyed_to: int, deadline: Deadline) -> int:
+        """Destroy the versions that are too many, oldest first; never the newest nor those before it that are kept.
+
+        Args:
+            secret_id: The secret.
+            newest_number: The number of its newest version.
+            destroyed_to: Versions up to this number are known to be destroyed.
+            deadline: What it is too short for, a later call does.
+
+        Returns:
+            The number up to which all are destroyed now.
+        """
+        last = newest_number - self._keep
+        surplus = list(range(destroyed_to + 1, last + 1))
+        if len(surplus) > _FEW:
+            listed = self._secrets.versions(secret_id, deadline)
+            late = max(listed, default=0)  # the list may not have what is newer yet
+            surplus = [number for number in surplus if number > late or listed.get(number)]
+        for number in surplus:
+            if deadline.over:
+                return number - 1
+            try:
+                self._secrets.destroy(secret_id, number, deadline)
+            except StoreUnavailable:
+                return number - 1
+        return max(destroyed_to, last)
+
+    def _stored_after_all(self, secret_id: str, payload: bytes, known: int, deadline: Deadline) -> int:
+        try:
+            found = self.newest(secret_id, deadline.within(5), Newest(known, None))
+        except StoreError:
+            return 0
+        return found.number if found.payload == payload else 0

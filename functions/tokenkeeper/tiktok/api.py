@@ -1,0 +1,196 @@
+"""Calls to TikTok's API: the rate limit before them, the envelope of their answers, errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tokenkeeper import grant
+from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
+from tokenkeeper.grant import Scope, TokenResponse
+from tokenkeeper.secret import Secret
+from tokenkeeper.tiktok.codes import SUCCESSES, kind_of
+
+if TYPE_CHECKING:
+    from tokenkeeper.tiktok.transport import Answer, Transport
+
+CALL_SECONDS = 25.0  # the most that one call may take
+LARGEST_ANSWER = 1_000_000  # bytes
+LARGEST_LIST = 16_000_000  # bytes, of an answer that may list thousands of ad accounts
+_LONGEST_TEXT = 100  # characters of a name
+
+
+class RateLimit(Protocol):
+    """What paces the calls of a process."""
+
+    def wait(self) -> None:
+        """Return when the next call may be sent."""
+
+    def throttled(self) -> None:
+        """TikTok answered that there were too many calls."""
+
+    def succeeded(self) -> None:
+        """TikTok answered otherwise."""
+
+
+class NoRateLimit:
+    """For a program that makes a few calls."""
+
+    def wait(self) -> None:
+        """Return at once."""
+
+    def throttled(self) -> None:
+        """Ignore it: the caller gets the error."""
+
+    def succeeded(self) -> None:
+        """Ignore it."""
+
+
+def nothing() -> None:
+    """Do nothing before a call is sent."""
+
+
+class Api:
+    """One API base. One instance serves many threads."""
+
+    def __init__(self, base_url: str, rate: RateLimit | None = None, transport: Transport | None = None) -> None:
+        """Set up; nothing is called yet.
+
+        Args:
+            base_url: Base of the API, without a slash at the end.
+            rate: What paces the calls; None: nothing does.
+            transport: What sends them; None: HTTP to `base_url`, made when it is needed.
+        """
+        self._base_url = base_url
+        self._rate = rate or NoRateLimit()
+        self._given = transport
+
+    @cached_property
+    def _transport(self) -> Transport:
+        from tokenkeeper.tiktok.transport import Transport  # slow to import, and a start need not wait for it
+
+        return self._given or Transport(self._base_url)
+
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        seconds: float = CALL_SECONDS,
+        *,
+        largest: int = LARGEST_ANSWER,
+        fresh: bool = False,
+        before_sending: Callable[[], None] = nothing,
+    ) -> Mapping[str, Any]:
+        """POST a JSON body; returns the answer's `data` with its `request_id`.
+
+        Args:
+            path: What comes after the base.
+            body: What to send.
+            seconds: The most that the call may take.
+            largest: The most bytes of the answer.
+            fresh: See `Transport.post`.
+            before_sending: Called when the rate limit has let the call through, right before it is sent.
+
+        Raises:
+            TikTokRefused: TikTok answered with a code other than 0.
+            TikTokUnreachable: certain not to have arrived.
+            TikTokSilent: sent, and no usable answer came back.
+        """
+        self._rate.wait()
+        before_sending()
+        return self._data(self._transport.post(path, body, seconds, largest, fresh=fresh))
+
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        access_token: Secret,
+        seconds: float = CALL_SECONDS,
+        *,
+        largest: int = LARGEST_ANSWER,
+    ) -> Mapping[str, Any]:
+        """GET with an access token; returns and raises as `post` does."""
+        self._rate.wait()
+        headers = {"Access-Token": access_token.reveal()}
+        return self._data(self._transport.get(path, query, headers, seconds, largest))
+
+    def _data(self, answer: Answer) -> Mapping[str, Any]:
+        try:
+            data = _data(answer)
+        except TikTokRefused as error:
+            if error.kind is Kind.THROTTLED:
+                self._rate.throttled()
+            else:
+                self._rate.succeeded()
+            raise
+        self._rate.succeeded()
+        return data
+
+
+def token_response(
+    data: Mapping[str, Any], *, advertiser_ids: tuple[str, ...] | None, scope: Scope | None, open_id: str = ""
+) -> TokenResponse:
+    """What a token endpoint answered.
+
+    Raises:
+        TikTokSilent: it says that all is well and holds no usable token.
+    """
+    access_token = _token(data.get("access_token"))
+    if access_token is None:
+        raise TikTokSilent("TikTok's answer has code 0 and no usable token", data["request_id"])
+    return TokenResponse(
+        access_token=access_token,
+        refresh_token=_token(data.get("refresh_token")),
+        expires_in=grant.lifetime(data.get("expires_in")),
+        refresh_expires_in=grant.lifetime(data.get("refresh_token_expires_in")),
+        advertiser_ids=advertiser_ids,
+        scope=scope,
+        open_id=open_id,
+    )
+
+
+def line(value: object) -> str:
+    """A name of TikTok's as one printable line; empty where it is none."""
+    words = " ".join(value.split()) if isinstance(value, str) else ""
+    return "".join(letter for letter in words if letter.isprintable() or letter in "\u200c\u200d")[:_LONGEST_TEXT]
+
+
+def identifier(value: object) -> str:
+    """An opaque id of TikTok's; empty where it is none."""
+    usable = isinstance(value, str) and 0 < len(value) <= 256 and value.isascii() and value.isprintable()
+    return value if usable and isinstance(value, str) and not set(value) & set(' ,"\\') else ""
+
+
+def _data(answer: Answer) -> Mapping[str, Any]:
+    document = answer.document
+    request_id = _request_id(document)
+    if answer.status == 429:
+        raise TikTokRefused(Kind.THROTTLED, 429, request_id)
+    if answer.status >= 500 or 300 <= answer.status < 400:
+        raise TikTokSilent(f"TikTok answered with HTTP {answer.status}", request_id)
+    code = _integer(None if document is None else document.get("code"))
+    if document is None or code is None:
+        raise TikTokSilent(f"TikTok's answer (HTTP {answer.status}) is not its JSON")
+    if code not in SUCCESSES:
+        raise TikTokRefused(kind_of(code, str(document.get("message", ""))), code, request_id)
+    data = document.get("data")
+    if not isinstance(data, dict):
+        raise TikTokSilent("TikTok's answer has code 0 and no data", request_id)
+    return {**data, "request_id": request_id}
+
+
+def _token(value: object) -> Secret | None:
+    usable = isinstance(value, str) and 0 < len(value) <= 4096 and value.isascii() and value.isprintable()
+    return Secret(value) if usable and isinstance(value, str) and " " not in value else None
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, str) and len(value) < 20 and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _request_id(document: Mapping[str, Any] | None) -> str:
+    value = None if document is None else document.get("request_id")
+    return value if isinstance(value, str) and value.isascii() and value.isalnum() and len(value) <= 64 else ""

@@ -1,0 +1,280 @@
+"""Each thing that can happen to a connection: its new state, together with the log entries that a person gets. No I/O.
+
+Whoever applies a transition logs the entries first and marks the connection then (`Lease.apply`): a crash between the
+two can repeat an alert, but never lose one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from tokenkeeper import clock, events
+from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection, Problem
+from tokenkeeper.events import Entry
+from tokenkeeper.grant import Grant, RefreshableGrant
+
+LARGEST_NAMES = 2 * 1024  # bytes
+FAILING_BECOMES_ALERT = timedelta(days=1)
+TOKEN_NEARLY_OVER = timedelta(hours=6, minutes=30)  # of four runs a day the next one may come too late
+_LARGEST_APPROVED = 768  # characters
+_SAME_END = timedelta(hours=1)  # a lifetime that counts down comes back a little off
+
+
+class Change(NamedTuple):
+    """A connection's new state, and what is logged about it."""
+
+    connection: Connection
+    entries: tuple[Entry, ...] = ()
+
+
+Transition = Callable[[Connection], Change]
+
+
+# --- a grant was stored ---
+
+
+def connected(before: Connection, grant: Grant, at: datetime, link: str, labels: Mapping[str, str]) -> Change:
+    """A new authorization was stored, made with the link of that id (empty: none, as the portal's own link)."""
+    known = before.names
+    names = {id_: known[id_] for id_ in grant.advertiser_ids or () if id_ in known}
+    made = before.with_(
+        labels=labels,
+        annotations={
+            "connected-at": clock.text(at, precise=True),
+            "last-link": link or None,
+            "warned": None,
+            "approved": None,
+            "advertisers": None,
+            "advertiser-names": fitting_names(names) if grant.family == "advertiser" else None,
+        },
+    )
+    return Change(_stored(made, grant), _recovered_entries(before))
+
+
+def refreshed(before: Connection, grant: RefreshableGrant, destroyed_to: int) -> Change:
+    """A refreshed grant was stored in both secrets."""
+    expires_at = clock.text(grant.expires_at) if grant.expires_at else None
+    entry = events.TOKEN_REFRESHED.entry(connection=before.name, expires_at=expires_at)
+    return Change(_pruned(_stored(before, grant), destroyed_to), (entry, *_recovered_entries(before)))
+
+
+def verified(before: Connection, grant: Grant, names: Mapping[str, str] | None, destroyed_to: int) -> Change:
+    """TikTok confirmed the stored token; `names` are the advertisers', None where they are not known."""
+    complete = _pruned(_completed(before, grant, reconnected=False), destroyed_to)
+    return Change(complete if names is None else named(complete, names), _recovered_entries(before))
+
+
+def completed(before: Connection, grant: Grant, *, reconnected: bool = False) -> Change:
+    """What was cut off is finished from the payload that had been stored.
+
+    Args:
+        before: The connection.
+        grant: The grant in the payload.
+        reconnected: Whether a re-connection was cut off: its link is used then, and all links before it.
+    """
+    return Change(_completed(before, grant, reconnected=reconnected), _recovered_entries(before))
+
+
+def changed_entries(before: Grant, after: Grant) -> tuple[Entry, ...]:
+    """What is logged where a token reaches other ad accounts than before."""
+    if before.advertiser_ids is None or after.advertiser_ids is None:
+        return ()
+    added = sorted(set(after.advertiser_ids) - set(before.advertiser_ids))
+    removed = sorted(set(before.advertiser_ids) - set(after.advertiser_ids))
+    if not (added or removed):
+        return ()
+    most_are_gone = lost_most(before.advertiser_ids, after.advertiser_ids)
+    entry = events.CONNECTION_CHANGED.entry(
+        "ERROR" if most_are_gone else "NOTICE",
+        connection=before.connection,
+        added_count=len(added),
+        removed_count=len(removed),
+        added=added,
+        removed=removed,
+    )
+    return (entry,)
+
+
+def lost_most(before: Iterable[str], after: Iterable[str]) -> bool:
+    """Whether more than half of the advertisers are gone."""
+    known = set(before)
+    return 2 * len(known - set(after)) > len(known)
+
+
+# --- something is wrong, or no longer ---
+
+
+def failing(before: Connection, problem: Problem, action: str, now: datetime) -> Change:
+    """A transient failure outlasted the run; an alert once it has lasted, or the token is nearly over.
+
+    Args:
+        before: The connection.
+        problem: What is wrong.
+        action: What could not be done: `refreshed` or `verified`.
+        now: The time.
+    """
+    since = before.failing_since if before.health == "failing" else None
+    ends = before.expires_at
+    lasting = since is not None and now - since >= FAILING_BECOMES_ALERT
+    nearly_over = ends is not None and ends - now < TOKEN_NEARLY_OVER
+    if not before.alerted and (lasting or nearly_over):
+        entry = events.CONNECTION_FAILING.entry(
+            connection=before.name, since=clock.text(since or now), problem=problem.short
+        )
+        return Change(_bad(before, "failing", replace(problem, alerted=True), now), (entry,))
+    if before.health == "failing":
+        return Change(before)
+    entry = events.CONNECTION_FALTERING.entry(connection=before.name, problem=problem.short, action=action)
+    return Change(_bad(before, "failing", problem, now), (entry,))
+
+
+def needs_authorization(before: Connection, code: int, request_id: str, now: datetime) -> Change:
+    """TikTok says that the access has ended: only a new authorization helps."""
+    if before.health == "reauthorize":
+        return Change(before)
+    entry = events.REAUTHORIZATION_REQUIRED.entry(connection=before.name, code=code, request_id=request_id or None)
+    return Change(_bad(before, "reauthorize", Problem("reauthorize", code, request_id), now), (entry,))
+
+
+def broken(before: Connection, detail: str, now: datetime) -> Change:
+    """A secret of it cannot be read or written; `detail` is the sentence that says so."""
+    if before.health == "reauthorize" or before.failing_of("broken"):
+        return Change(before)  # what helps is the same; or it was alerted before
+    entry = events.SECRET_UNREADABLE.entry(connection=before.name, detail=detail)
+    return Change(_bad(before, "failing", Problem("broken", alerted=True), now), (entry,))
+
+
+def empty(before: Connection, now: datetime) -> Change:
+    """TikTok lists no advertiser for a token that works, and said so twice."""
+    if before.failing_of("empty"):
+        return Change(before)
+    entry = events.CONNECTION_EMPTY.entry(connection=before.name)
+    return Change(_bad(before, "failing", Problem("empty", alerted=True), now), (entry,))
+
+
+def of_other_app(before: Connection, now: datetime) -> Change:
+    """It belongs to another app than the configured one; the run logs one alert for all of these."""
+    if before.failing_of("other_app") or before.health == "reauthorize":
+        return Change(before)
+    return Change(_bad(before, "failing", Problem("other_app", alerted=True), now))
+
+
+def recovered(before: Connection) -> Change:
+    """All is well again; labels that were missing are put back."""
+    well = before.with_(
+        labels={**before.own_labels, "health": "ok"}, annotations={"failing-since": None, "last-error": None}
+    )
+    return Change(well, _recovered_entries(before))
+
+
+def relabelled(before: Connection) -> Change:
+    """Labels that somebody removed are put back."""
+    return Change(before.with_(labels=before.own_labels))
+
+
+def warned_of_end(before: Connection, now: datetime, *, refreshable: bool) -> Change:
+    """The end of what cannot be renewed comes near: warned of it, once for each of 30, 14, 7, 3 and 1 days."""
+    days = before.warning_due(now, refreshable=refreshable)
+    end = before.ends_at(refreshable=refreshable)
+    if days is None or end is None:
+        return Change(before)
+    entry = events.REFRESH_TOKEN_ENDING.entry(
+        connection=before.name,
+        token="refresh token" if refreshable else "token, which cannot be refreshed,",
+        ends_at=clock.text(end),
+        days=days,
+    )
+    return Change(before.with_(annotations={"warned": str(days)}), (entry,))
+
+
+# --- what goes into annotations ---
+
+
+def named(before: Connection, names: Mapping[str, str]) -> Connection:
+    """These are the advertisers' names by id; none: they are not known yet."""
+    return before.with_(annotations={"advertiser-names": fitting_names(names)})
+
+
+def knows_other_names(connection: Connection, names: Mapping[str, str]) -> bool:
+    """Whether others are written down. Where none ever were, nothing is missing."""
+    known = connection.annotations.get("advertiser-names")
+    return known is not None and known != fitting_names(names)
+
+
+def fitting(ids: Iterable[str], largest: int = LARGEST_ADVERTISERS) -> str:
+    """The ids with commas between, as many as fit into so many characters."""
+    text = ",".join(ids)
+    return text if len(text) <= largest else text[: largest + 1].rpartition(",")[0]
+
+
+def fitting_names(names: Mapping[str, str]) -> str:
+    """The names by id as a JSON object, as many as fit into the annotation."""
+    text = "{"
+    for id_, name in names.items():
+        entry = f"{', ' if len(text) > 1 else ''}{json.dumps(id_)}: {json.dumps(name, ensure_ascii=False)}"
+        if len((text + entry).encode()) >= LARGEST_NAMES:
+            break
+        text += entry
+    return text + "}"
+
+
+def _stored(before: Connection, grant: Grant) -> Connection:
+    refresh_end = grant.refresh_expires_at if isinstance(grant, RefreshableGrant) else None
+    old_end = before.refresh_expires_at or before.expires_at
+    moved = old_end is None or grant.ends_at is None or grant.ends_at - old_end > _SAME_END
+    stored = before.with_(
+        annotations={
+            "obtained-at": clock.text(grant.obtained_at),
+            "expires-at": clock.text(grant.expires_at) if grant.expires_at else None,
+            "refresh-expires-at": clock.text(refresh_end) if refresh_end else None,
+            "failing-since": None,
+            "last-error": None,
+            "warned": None if moved else before.annotations.get("warned"),
+            "open-id": grant.open_id or None,
+            "username": (grant.username or before.username or None) if grant.family == "account" else None,
+            **_advertisers(before, grant),
+        },
+    )
+    return stored.with_(labels={**stored.own_labels, "family": grant.family, "kind": grant.kind, "health": "ok"})
+
+
+def _advertisers(before: Connection, grant: Grant) -> dict[str, str | None]:
+    if grant.family != "advertiser":
+        return {"advertisers": None, "approved": None}
+    if grant.advertiser_ids is None:
+        return {}
+    now = fitting(grant.advertiser_ids)
+    known = before.annotations.get("advertisers")
+    if not known or known == now or "approved" in before.annotations:
+        return {"advertisers": now}
+    return {"advertisers": now, "approved": fitting(before.advertisers, _LARGEST_APPROVED)}
+
+
+def _completed(before: Connection, grant: Grant, *, reconnected: bool) -> Connection:
+    if before.made and not reconnected:
+        return _stored(before, grant)
+    made = {"connected-at": clock.text(grant.obtained_at, precise=True), "approved": None, "advertisers": None}
+    stored = _stored(before.with_(annotations=made), grant)
+    return stored if before.made or grant.family != "advertiser" else named(stored, before.names)
+
+
+def _pruned(before: Connection, destroyed_to: int) -> Connection:
+    if destroyed_to <= before.destroyed_to:
+        return before
+    return before.with_(annotations={"destroyed-to": str(destroyed_to)})
+
+
+def _bad(before: Connection, health: str, problem: Problem, now: datetime) -> Connection:
+    since = before.failing_since or now
+    return before.with_(
+        labels={**before.own_labels, "health": health},
+        annotations={"failing-since": clock.text(since), "last-error": str(problem)},
+    )
+
+
+def _recovered_entries(before: Connection) -> tuple[Entry, ...]:
+    return (events.CONNECTION_RECOVERED.entry(connection=before.name),) if before.bad else ()
