@@ -65,15 +65,17 @@ def _link(chosen: Settings, connection: str) -> str:
 
 def _connected_at(setup: Setup, chosen: Settings, name: str) -> str:
     """The day on which a connection was made; empty: not yet."""
+    secret_id = f"{chosen.secret_prefix}-token-{name}"
     connection = http.client.HTTPConnection("127.0.0.1", setup.ports.secret_manager_port, timeout=10)
     try:
-        connection.request("GET", f"/v1/projects/{chosen.project}/secrets/{chosen.secret_prefix}-token-{name}")
-        found = json.loads(connection.getresponse().read())
+        connection.request("GET", f"/v1/projects/{chosen.project}/secrets?filter=name:{secret_id}")
+        found = json.loads(connection.getresponse().read()).get("secrets", [])
     except (OSError, ValueError, http.client.HTTPException):
         return ""
     finally:
         connection.close()
-    return str(found.get("annotations", {}).get("connected-at", ""))[:10]
+    stamps = (one.get("annotations", {}).get("connected-at", "") for one in found if one["name"].endswith(secret_id))
+    return next(stamps, "")[:10]
 
 
 def _short(path: Path) -> str:
