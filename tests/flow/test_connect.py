@@ -15,9 +15,9 @@ from datetime import timedelta
 import pytest
 import requests
 
+import faults
 from flow.reading import nothing_was_used_or_written, reference_on, refused, text_of
 from local.serving import Fault
-from local.tiktok import answers
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Browser, Form, Stage, free_port
 from tokenkeeper import clock
 
@@ -237,7 +237,7 @@ class TestNames:
     @pytest.mark.parametrize(
         "fault",
         [
-            answers.html("advertiser_get"),
+            faults.html("advertiser_get"),
             Fault("advertiser_get", do="drop"),
             Fault("advertiser_get", do="hold", hold="x"),
         ],
@@ -422,14 +422,14 @@ class TestStep4TheExchange:
     @pytest.mark.parametrize(
         "fault",
         [
-            answers.html("access_token"),
-            answers.not_json("access_token"),
-            answers.empty("access_token"),
-            answers.truncated("access_token"),
-            answers.null_data("access_token"),
-            answers.without_token("access_token"),
-            answers.wrong_types("access_token"),
-            answers.redirect("https://example.com/", "access_token"),
+            faults.html("access_token"),
+            faults.not_json("access_token"),
+            faults.empty("access_token"),
+            faults.truncated("access_token"),
+            faults.null_data("access_token"),
+            faults.without_token("access_token"),
+            faults.wrong_types("access_token"),
+            faults.redirect("https://example.com/", "access_token"),
             Fault("access_token", do="drop"),
             Fault("access_token", do="drop", when="after"),
         ],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+import faults
 from local.serving import Fault
 from local.tiktok import APP_ID, APP_SECRET, TikTokServer, answers
 from tiktok_client import Form
@@ -77,26 +78,26 @@ class TestCodes:
 class TestBodies:
     def test_not_json(self, tiktok: TikTokServer) -> None:
         """Plain text with HTTP 200."""
-        tiktok.add_fault(answers.not_json())
+        tiktok.add_fault(faults.not_json())
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
 
     @pytest.mark.parametrize("status", [200, 204, 500, 503])
     def test_empty(self, tiktok: TikTokServer, status: int) -> None:
         """Nothing at all, with any status."""
-        tiktok.add_fault(answers.empty(status=status))
+        tiktok.add_fault(faults.empty(status=status))
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.content) == (status, b"")
 
     def test_html(self, tiktok: TikTokServer) -> None:
         """A gateway's page."""
-        tiktok.add_fault(answers.html())
+        tiktok.add_fault(faults.html())
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
 
     def test_huge(self, tiktok: TikTokServer) -> None:
         """Ten megabytes of valid JSON."""
-        tiktok.add_fault(answers.huge())
+        tiktok.add_fault(faults.huge())
         answer = user(tiktok, "x")
         assert len(answer.content) > 10 * 1024 * 1024
         assert answer.json()["code"] == 0
@@ -104,23 +105,23 @@ class TestBodies:
     def test_truncated(self, tiktok: TikTokServer) -> None:
         """A body that breaks off after the refresh took effect."""
         grant = tiktok.grant("expiring")
-        tiktok.add_fault(answers.truncated("refresh_token"))
+        tiktok.add_fault(faults.truncated("refresh_token"))
         with pytest.raises(requests.exceptions.RequestException):
             refresh(tiktok, grant.refresh_token)
         assert tiktok.spent == {grant.refresh_token: 1}
 
     def test_drip(self, tiktok: TikTokServer) -> None:
         """A body that arrives in drops, whole in the end."""
-        tiktok.add_fault(answers.drip("user_info", seconds=0.1))
+        tiktok.add_fault(faults.drip("user_info", seconds=0.1))
         assert user(tiktok, tiktok.grant().access_token).json()["code"] == 0
 
     def test_redirect(self, tiktok: TikTokServer) -> None:
         """A redirect to somewhere else."""
-        tiktok.add_fault(answers.redirect("https://elsewhere.example/", status=307))
+        tiktok.add_fault(faults.redirect("https://elsewhere.example/", status=307))
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Location"]) == (307, "https://elsewhere.example/")
 
-    @pytest.mark.parametrize("fault", [answers.null_data(), answers.wrong_types(), answers.without_token()])
+    @pytest.mark.parametrize("fault", [faults.null_data(), faults.wrong_types(), faults.without_token()])
     def test_no_usable_token(self, tiktok: TikTokServer, fault: Fault) -> None:
         """A success without a usable token, which spends nothing."""
         grant = tiktok.grant("expiring")

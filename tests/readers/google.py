@@ -28,7 +28,7 @@ from local.exchange import Answer, Request
 from local.secret_manager import SecretManagerServer
 from local.secret_manager.errors import ApiError, denied
 from local.secret_manager.limits import PERMISSIONS
-from local.secret_manager.service import project_number
+from local.secret_manager.store import project_number
 
 SECRET_MANAGER = "secretmanager.googleapis.com"
 TOKENS = "oauth2.googleapis.com"
