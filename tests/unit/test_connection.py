@@ -192,7 +192,9 @@ class TestEndOfLife:
 class TestEditedByHand:
     """What cannot be read is as good as missing."""
 
-    @pytest.mark.parametrize("key", ["connected_at", "obtained_at", "expires_at", "refresh_expires_at", "failing_since"])
+    @pytest.mark.parametrize(
+        "key", ["connected_at", "obtained_at", "expires_at", "refresh_expires_at", "failing_since"]
+    )
     @pytest.mark.parametrize("text", ["", "yesterday", "99999-01-01T00:00:00Z"])
     def test_a_time(self, key: str, text: str) -> None:
         """A time that cannot be read is no time."""

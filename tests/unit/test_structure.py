@@ -141,7 +141,9 @@ class TestImports:
 
     def test_none_upwards(self) -> None:
         """A module knows its own floor and those below."""
-        upwards = {f"{name} -> {other}" for name, known in GRAPH.items() for other in known if floor(other) > floor(name)}
+        upwards = {
+            f"{name} -> {other}" for name, known in GRAPH.items() for other in known if floor(other) > floor(name)
+        }
         assert upwards == set()
 
     @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ class TestOnePlace:
         assert users(*markup) == {"connect.pages"}
 
     def test_touches_googles_client(self) -> None:
-        """Outside of `store` everybody speaks of secrets and versions; the command line logs in to Cloud Run by itself."""
+        """Outside of `store` everybody speaks of secrets and versions; the command line logs in to Cloud Run."""
         google = {
             module
             for module, tree in PRODUCT.items()
