@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from google.cloud import secretmanager_v1 as api
 
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import SecretChanged
+from tokenkeeper.errors import SecretChanged, StoreUnavailable
 from tokenkeeper.store.endpoint import PAGE_SIZE, last_part
 from tokenkeeper.store.secretversions import SecretVersions, Version
 
@@ -136,4 +136,6 @@ class SecretManager(SecretVersions):
 
 
 def _secret(answer: api.Secret) -> StoredSecret:
+    if not (answer.name and answer.etag):  # a proxy's JSON; and a change without an etag would be unconditional
+        raise StoreUnavailable("Secret Manager is unavailable: its answer holds no name or no etag of a secret.")
     return StoredSecret(last_part(answer.name), dict(answer.labels), dict(answer.annotations), answer.etag)
