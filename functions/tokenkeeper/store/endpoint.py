@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from google.api_core import exceptions as google_errors
 from google.cloud import secretmanager_v1 as api
 
-from tokenkeeper.errors import StoreUnavailable
 from tokenkeeper.store.calls import Calls
 from tokenkeeper.store.client import open_client, replication
 
@@ -76,9 +76,9 @@ def version_number(name: str) -> int:
     """The number in a version's full name.
 
     Raises:
-        StoreUnavailable: there is none, so the answer is not Google's.
+        DataLoss: there is none, so the answer is not Google's.
     """
     number = last_part(name)
     if not (number.isascii() and number.isdigit()):
-        raise StoreUnavailable("Secret Manager answered without the number of a version.")
+        raise google_errors.DataLoss("no number")  # type: ignore[no-untyped-call]
     return int(number)

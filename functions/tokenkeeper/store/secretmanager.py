@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from google.api_core import exceptions as google_errors
 from google.cloud import secretmanager_v1 as api
 
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import SecretChanged, StoreUnavailable
+from tokenkeeper.errors import SecretChanged
 from tokenkeeper.store.endpoint import PAGE_SIZE, last_part
 from tokenkeeper.store.secretversions import SecretVersions, Version
 
@@ -137,5 +138,5 @@ class SecretManager(SecretVersions):
 
 def _secret(answer: api.Secret) -> StoredSecret:
     if not (answer.name and answer.etag):  # a proxy's JSON; and a change without an etag would be unconditional
-        raise StoreUnavailable("Secret Manager is unavailable: its answer holds no name or no etag of a secret.")
+        raise google_errors.DataLoss("no secret")  # type: ignore[no-untyped-call]
     return StoredSecret(last_part(answer.name), dict(answer.labels), dict(answer.annotations), answer.etag)
