@@ -39,6 +39,10 @@ class Request:
         """The last value of a query parameter, or ``default`` without one."""
         return self.parameters.get(name, [default])[-1]
 
+    def form(self) -> dict[str, list[str]]:
+        """The fields of a body that a browser's form sent, blank ones included."""
+        return parse_qs(self.body.decode(errors="replace"), keep_blank_values=True)
+
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; an empty body is an empty object.
 

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,9 @@ import requests
 
 from local.serving import Fault
 from local.tiktok import APP_ID, APP_SECRET, TikTokServer, answers
+from tiktok_client import Form
 
 INFRA = Path(__file__).parents[2] / "infra"
-
-
-@pytest.fixture
-def tiktok() -> Iterator[TikTokServer]:
-    with TikTokServer() as server:
-        yield server
 
 
 def user(server: TikTokServer, token: str) -> requests.Response:
@@ -184,37 +178,33 @@ class TestProgram:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_serves(self, number: signal.Signals) -> None:
         """Started alone it says where it is, logs when asked to, and stops cleanly on a signal."""
-        with self.start("--log", "--kind", "expiring", "--advertiser", "7000000000000000009=Solo") as process:
+        with self.start("--log", "--kind", "expiring") as process:
             assert process.stdout is not None
             found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             assert found is not None
-            code = requests.post(f"{found[0]}/_control/authorize", json={}, timeout=10).json()["auth_code"]
-            body = {"app_id": APP_ID, "secret": APP_SECRET, "auth_code": code}
-            answer = requests.post(f"{found[0]}/open_api/v1.3/oauth2/access_token/", json=body, timeout=10).json()
-            assert answer["data"]["advertiser_ids"] == ["7000000000000000009"]
-            assert "refresh_token" in answer["data"]
+            query = {"app_id": APP_ID, "redirect_uri": "http://localhost:8080"}
+            page = requests.get(f"{found[0]}/portal/auth", params=query, timeout=10)
+            assert ("kind", "expiring") in Form(page.text).fields
             process.send_signal(number)
             rest = process.stdout.read()
             assert process.wait(20) == 0
-        assert rest == "POST /open_api/v1.3/oauth2/access_token/ access_token 0 OK\n"
+        assert rest == "GET /portal/auth 200\n"
+
+    def ended(self, *arguments: str, **environment: str) -> str:
+        with self.start(*arguments, **environment) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
+            assert process.wait(20) == 1
+        assert "Traceback" not in said
+        return said
 
     @pytest.mark.parametrize("variable", ["K_SERVICE", "FUNCTION_TARGET"])
     def test_not_in_the_cloud(self, variable: str) -> None:
         """Where a cloud function runs it does not start."""
-        with self.start(**{variable: "connect"}) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
-            assert process.wait(20) == 1
-        assert variable in said
-        assert "Traceback" not in said
+        assert variable in self.ended(**{variable: "connect"})
 
     def test_damaged_state(self, tmp_path: Path) -> None:
         """A damaged state file is one sentence, not a traceback."""
         path = tmp_path / "state.json"
         path.write_text("{")
-        with self.start("--state", str(path)) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
-            assert process.wait(20) == 1
-        assert "remove it to start afresh" in said
-        assert "Traceback" not in said
+        assert "remove the file" in self.ended("--state", str(path))

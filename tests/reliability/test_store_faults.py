@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from local.serving import Fault
+from local.tiktok import Options
 from reliability.quick import (
     AS_IT_IS,
     AWAY,
@@ -129,7 +130,7 @@ def test_the_first_write_fails_until_the_instance_is_gone(quick: QuickStage) -> 
 
 def test_another_instance_tries_while_the_first_still_has_it(quick: QuickStage) -> None:
     """Another instance finds the token spent and alerts; the first stores what it has and says so."""
-    quick.tiktok.accounts.punish_reuse = False
+    quick.tiktok.options = Options(punish_reuse=False)
     due(quick)
     quick.secrets.add_fault(Fault("AddSecretVersion", times=None))
     quick.run()
