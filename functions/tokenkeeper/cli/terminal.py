@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
-import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
 import click
 
 from tokenkeeper import clock, log, settings
+from tokenkeeper.cli.words import padded, width, wrapped
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
 _GAP = 2
 _NARROWEST_LAST = 28  # columns; with less left for the last one, a record for each row is easier to read
-_A_MOMENT = 1.0  # seconds
+_BEFORE_BAR = 1.0  # seconds
+
+
+def never_fail_for_encoding() -> None:
+    """Have what the terminal's encoding cannot show replaced by question marks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def colour_wanted(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether a terminal may be written to in colours: see no-color.org."""
+    given = settings.environment() if environment is None else environment
+    return not given.get("NO_COLOR") and given.get("TERM") != "dumb"
 
 
 def paint(text: str, colour: str) -> str:
     """The text in a colour; `click.echo` leaves it out where the output is no terminal."""
-    return click.style(text, fg=colour) if settings.colour_wanted() else text
+    return click.style(text, fg=colour) if colour_wanted() else text
 
 
-def width(stream: TextIO) -> int | None:
+def window(stream: TextIO) -> int | None:
     """Columns of the window that `stream` writes to; None where it is none."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
@@ -39,21 +53,30 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int | Non
         rows: The cells; all but the last of each may be painted.
         columns: Columns of the window; None: without bounds.
     """
-    widths = [max(len(click.unstyle(row[place])) for row in [head, *rows]) for place in range(len(head) - 1)]
+    widths, last = _widths(head, rows)
     left = sum(widths) + _GAP * len(widths)
-    last = max(len(row[-1]) for row in [head, *rows])
-    if columns is not None and left + last > columns and columns - left < _NARROWEST_LAST:
+    if columns is not None and not fits(head, rows, columns):
         yield from _records(head, rows, columns)
         return
     room = last if columns is None else max(1, min(last, columns - left))
     for number, row in enumerate([head, *rows]):
-        cells = [
-            cell + " " * (size + _GAP - len(click.unstyle(cell))) for cell, size in zip(row[:-1], widths, strict=True)
-        ]
-        first, *more = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]
+        cells = [padded(cell, size + _GAP) for cell, size in zip(row[:-1], widths, strict=True)]
+        first, *more = wrapped(row[-1], room)
         line = ("".join(cells) + first).rstrip()
-        yield click.style(line, bold=True) if number == 0 and settings.colour_wanted() else line
+        yield click.style(line, bold=True) if number == 0 and colour_wanted() else line
         yield from (" " * left + part for part in more)
+
+
+def fits(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> bool:
+    """Whether a table of that many columns has room for its last column, wrapped."""
+    widths, last = _widths(head, rows)
+    left = sum(widths) + _GAP * len(widths)
+    return left + min(last, _NARROWEST_LAST) <= columns
+
+
+def _widths(head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[int], int]:
+    *widths, last = (max(width(row[place]) for row in [head, *rows]) for place in range(len(head)))
+    return widths, last
 
 
 def _records(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
@@ -61,43 +84,43 @@ def _records(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -
     for number, row in enumerate(rows):
         if number:
             yield ""
-        yield click.style(row[0], bold=True) if settings.colour_wanted() else row[0]
+        yield click.style(row[0], bold=True) if colour_wanted() else row[0]
         for name, cell in zip(head[1:], row[1:], strict=True):
             plain = click.unstyle(cell)
-            parts = textwrap.wrap(plain, max(12, columns - indent), break_on_hyphens=False) if plain else []
+            parts = list(wrapped(plain, max(12, columns - indent))) if plain else []
             for place, part in enumerate(parts):
                 label = f"  {name}".ljust(indent) if place == 0 else " " * indent
                 yield label + (cell if part == plain else part)
 
 
 class Progress:
-    """How far a run is: a bar on a terminal, once the run has taken more than a moment, with the log above it.
+    """How far something is: a bar on a terminal, once it has taken more than a moment, with the log above it.
 
-    Use it as a context manager, and its `show` as the run's progress callback.
+    Use it as a context manager, and its `show` as the progress callback.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
         self._began = clock.monotonic()
         self._bar: ProgressBar[int] | None = None
         self._done = 0
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         log.write_to(cast("TextIO", self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._turn:
+        with self._lock:
             if self._bar:
                 self._bar.render_finish()
         log.write_to(self._stream)
 
     def show(self, done: int, total: int) -> None:
         """So many are done."""
-        if not self._stream.isatty() or clock.monotonic() - self._began < _A_MOMENT:
+        if not self._stream.isatty() or clock.monotonic() - self._began < _BEFORE_BAR:
             return
-        with self._turn:
+        with self._lock:
             if self._bar is None:
                 self._bar = click.progressbar(length=total, file=self._stream, label="Connections", show_pos=True)
             self._bar.update(done - self._done)
@@ -111,7 +134,7 @@ class Progress:
 
     def write(self, text: str) -> int:
         """Write above the bar, which comes back with the next step."""
-        with self._turn:
+        with self._lock:
             return self._stream.write(("\r\x1b[K" if self._bar else "") + text)
 
     def flush(self) -> None:
