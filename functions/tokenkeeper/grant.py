@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 
 from tokenkeeper import clock
 from tokenkeeper.secret import Secret
@@ -75,15 +75,19 @@ class Grant:
     open_id: str = ""
     username: str = ""
 
-    def dated(self, moment: datetime, after: datetime | None) -> Grant:
+    def dated(self, moment: datetime, after: datetime | None) -> Self:
         """The same grant, obtained at `moment`, or later where it has to be later than `after`. Its ends stay."""
         return replace(self, obtained_at=_later_than(after, moment))
 
-    def with_advertisers(self, ids: Sequence[str]) -> Grant:
+    def with_advertisers(self, ids: Sequence[str]) -> Self:
         """The same grant, for other ad accounts."""
         return replace(self, advertiser_ids=tuple(ids), advertiser_count=len(ids))
 
-    def with_username(self, username: str) -> Grant:
+    def with_advertisers_of(self, other: Grant) -> Self:
+        """The same grant, for the ad accounts of another."""
+        return replace(self, advertiser_ids=other.advertiser_ids, advertiser_count=other.advertiser_count)
+
+    def with_username(self, username: str) -> Self:
         """The same grant, with the account's name."""
         return replace(self, username=username or self.username)
 
@@ -130,10 +134,6 @@ class RefreshableGrant(Grant):
             refresh_token=response.refresh_token or self.refresh_token,
             refresh_expires_at=refresh_end if rotated or refresh_end else self.refresh_expires_at,
         )
-
-    def with_advertisers_of(self, other: Grant) -> RefreshableGrant:
-        """The same grant, for the ad accounts of another."""
-        return replace(self, advertiser_ids=other.advertiser_ids, advertiser_count=other.advertiser_count)
 
     @property
     def kind(self) -> KindOfGrant:

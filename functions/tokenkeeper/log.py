@@ -60,7 +60,8 @@ def defect(error: BaseException, **fields: Value) -> None:
     places = " < ".join(
         f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(_frames(error.__traceback__))
     )
-    write(events.DEFECT.entry(error=type(error).__name__, places=places or "an unknown place", **fields))
+    known: dict[str, Value] = {"error": type(error).__name__, "places": places or "an unknown place", **fields}
+    write(events.DEFECT.entry(None, **known))
 
 
 def readable(entry: Mapping[str, object], at: datetime) -> str:

@@ -62,6 +62,19 @@ def refreshed(before: Connection, grant: RefreshableGrant, destroyed_to: int) ->
     return Change(_pruned(_stored(before, grant), destroyed_to), (entry, *_recovered_entries(before)))
 
 
+def refreshed_but_empty(before: Connection, grant: RefreshableGrant, destroyed_to: int, now: datetime) -> Change:
+    """A refreshed grant was stored, and TikTok lists no advertiser for it: see `empty`."""
+    entry = events.TOKEN_REFRESHED.entry(
+        connection=before.name, expires_at=clock.text(grant.expires_at) if grant.expires_at else None
+    )
+    stored = _pruned(_stored(before, grant), destroyed_to)
+    if not before.failing_of("empty"):
+        change = empty(stored, now)
+        return Change(change.connection, (entry, *change.entries))
+    kept = {key: before.annotations[key] for key in ("failing-since", "last-error") if key in before.annotations}
+    return Change(stored.with_(labels={"health": "failing"}, annotations=kept), (entry,))
+
+
 def verified(before: Connection, grant: Grant, names: Mapping[str, str] | None, destroyed_to: int) -> Change:
     """TikTok confirmed the stored token; `names` are the advertisers', None where they are not known."""
     complete = _pruned(_completed(before, grant, reconnected=False), destroyed_to)
@@ -132,12 +145,16 @@ def failing(before: Connection, problem: Problem, action: str, now: datetime) ->
     return Change(_bad(before, "failing", problem, now), (entry,))
 
 
-def needs_authorization(before: Connection, code: int, request_id: str, now: datetime) -> Change:
-    """TikTok says that the access has ended: only a new authorization helps."""
-    if before.health == "reauthorize":
-        return Change(before)
-    entry = events.REAUTHORIZATION_REQUIRED.entry(connection=before.name, code=code, request_id=request_id or None)
-    return Change(_bad(before, "reauthorize", Problem("reauthorize", code, request_id), now), (entry,))
+def ended(code: int, request_id: str) -> Transition:
+    """TikTok says, with this code, that the access has ended: only a new authorization helps."""
+
+    def transition(before: Connection) -> Change:
+        if before.health == "reauthorize":
+            return Change(before)
+        entry = events.REAUTHORIZATION_REQUIRED.entry(connection=before.name, code=code, request_id=request_id or None)
+        return Change(_bad(before, "reauthorize", Problem("reauthorize", code, request_id), clock.now()), (entry,))
+
+    return transition
 
 
 def broken(before: Connection, detail: str, now: datetime) -> Change:

@@ -1,0 +1,76 @@
+"""The private function: POST, one run, JSON. Cloud Scheduler calls it; IAM keeps everyone else out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Request, Response
+
+from tokenkeeper import log, settings
+from tokenkeeper.refresh.outcome import Summary
+from tokenkeeper.refresh.rate import RateLimiter
+from tokenkeeper.refresh.request import LARGEST_BODY, BadRequestError, RunRequest, read_request
+from tokenkeeper.refresh.run import Progress, Run
+from tokenkeeper.refresh.shared import Pending
+from tokenkeeper.settings import Settings
+from tokenkeeper.store.vault import Vault
+from tokenkeeper.tiktok.families import TikTok
+
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    pass
+
+
+class Refresh:
+    """The whole function, for one set of settings. What TikTok issued and the store has not taken outlives a run."""
+
+    needs = settings.REFRESH
+
+    def __init__(self, settings: Settings, vault: Vault | None = None, tiktok: TikTok | None = None) -> None:
+        """Set up.
+
+        Args:
+            settings: The settings.
+            vault: Secret Manager; None: the one that the settings name.
+            tiktok: TikTok; None: the one that the settings name, at the rate that they allow.
+        """
+        self._settings = settings
+        self._rate = RateLimiter(settings.max_qps)
+        self._vault = vault or Vault(settings)
+        self._tiktok = tiktok or TikTok(settings, self._rate)
+        self._pending: dict[str, Pending] = {}
+
+    def answer(self, request: Request) -> Response:
+        """Answer one request. Never raises: a defect ends in a 500 and a log entry."""
+        with log.context(request.headers.get, self._settings.project):
+            if request.method != "POST":
+                return _json({"error": "Call this address with POST."}, 405, {"Allow": "POST"})
+            try:
+                summary = self.run(read_request(request.stream.read(LARGEST_BODY + 1)))
+            except BadRequestError as error:
+                return _json({"error": str(error)}, 400)
+            except Exception as error:  # noqa: BLE001 - the boundary: nothing may reach the framework's own error page
+                log.defect(error)
+                return _json({"error": "A defect of the token keeper; see its log."}, 500)
+        return _json(summary.document(), summary.status)
+
+    def run(self, request: RunRequest, progress: Progress = _no_progress) -> Summary:
+        """Make one run.
+
+        Args:
+            request: What to do.
+            progress: Called with the number of connections that are done and of all.
+
+        Raises:
+            BadRequestError: the request names what is no connection.
+        """
+        self._rate.begin_run()
+        return Run(self._settings, self._vault, self._tiktok, self._rate, self._pending, request, progress).go()
+
+
+def _json(document: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
+    text = json.dumps(document) + "\n"
+    return Response(text, status, {**_HEADERS, **(headers or {})}, content_type="application/json; charset=utf-8")

@@ -1,0 +1,131 @@
+"""What comes of one connection in a run, and of the run. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from tokenkeeper.errors import KeeperError
+from tokenkeeper.refresh.plan import Task
+from tokenkeeper.transitions import Transition
+
+
+class Verdict(Enum):
+    """How a connection counts in the summary of a run."""
+
+    REFRESHED = "refreshed"
+    VERIFIED = "verified"
+    FAILING = "failing"
+    REAUTHORIZE = "reauthorize"
+    SKIPPED = "skipped"
+    REMAINING = "remaining"
+    NO_CONNECTION = ""
+    """Not counted: deleted meanwhile, or cut off before anything was stored."""
+
+
+_COUNTED = [verdict for verdict in Verdict if verdict is not Verdict.NO_CONNECTION]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a task.
+
+    Attributes:
+        verdict: How it counts.
+        overdue: Whether a refresh is due and was not done.
+        attention: Whether a person is needed.
+    """
+
+    verdict: Verdict
+    overdue: bool = False
+    attention: bool = False
+
+
+class Why(Enum):
+    """Why a task is to be tried again later in the run."""
+
+    HELD = "somebody else holds the connection"
+    THROTTLED = "TikTok gets too many calls"
+    TRANSIENT = "a transient failure"
+    STORE = "Secret Manager is unavailable"
+
+
+class TryAgain(Exception):
+    """A task is to be tried again later in the run; the run decides whether it is.
+
+    Attributes:
+        why: Why.
+        mark: What the connection is marked with, if it is not tried again; None: it is not marked.
+        outcome: How it counts then; None: as remaining.
+        shared: A trouble that all connections may share, see `SharedTroubles`; empty: none.
+        task: The task to try; None: the same.
+    """
+
+    def __init__(
+        self,
+        why: Why,
+        mark: Transition | None = None,
+        outcome: Outcome | None = None,
+        *,
+        shared: str = "",
+        task: Task | None = None,
+    ) -> None:
+        super().__init__(why.value)
+        self.why = why
+        self.mark = mark
+        self.outcome = outcome
+        self.shared = shared
+        self.task = task
+
+
+class RunStopped(KeeperError):
+    """A failure that all connections would share: none is marked, and the run stops.
+
+    Attributes:
+        reason: A word for filters and metrics.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Summary:
+    """What came of a run.
+
+    Attributes:
+        status: The HTTP status that tells Cloud Scheduler whether to call again.
+        counts: How many connections ended up how.
+        attention: The connections that need a person.
+        overdue: Whether a refresh that is due was not done.
+        seconds: How long the run took.
+        error: Why it stopped, where it did.
+    """
+
+    status: int = 200
+    counts: Counter[Verdict] = field(default_factory=Counter)
+    attention: set[str] = field(default_factory=set)
+    overdue: bool = False
+    seconds: float = 0.0
+    error: str = ""
+
+    def count(self, name: str, outcome: Outcome) -> None:
+        """Add what came of a connection."""
+        self.counts[outcome.verdict] += 1
+        self.overdue |= outcome.overdue
+        if outcome.attention:
+            self.attention.add(name)
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """The counts that add up to `connections`."""
+        numbers = {verdict.value: self.counts[verdict] for verdict in _COUNTED}
+        return {"connections": sum(numbers.values()), **numbers}
+
+    def document(self) -> dict[str, Any]:
+        """The answer's JSON object."""
+        document = {**self.counted, "seconds": round(self.seconds, 3), "attention": sorted(self.attention)}
+        return document | ({"error": self.error} if self.error else {})

@@ -1,0 +1,130 @@
+"""What there is to do in a run, in order, from one list of the secrets. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tokenkeeper import grant
+from tokenkeeper.connection import Connection
+from tokenkeeper.store.vault import Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One connection in a run.
+
+    Attributes:
+        connection: Its state as the list has it.
+        refreshable: Whether it has a refresh secret.
+        inspect: Whether to read and compare both secrets although nothing is due.
+        due: Whether its refresh is due.
+        asked_again: Whether TikTok's answer was surprising and is asked for a second time.
+    """
+
+    connection: Connection
+    refreshable: bool
+    inspect: bool
+    due: bool
+    asked_again: bool = False
+
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self.connection.name
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run does.
+
+    Attributes:
+        expiring: Grants that end, nearest end first.
+        long_lived: The others, by name, after the one where the last run stopped.
+        skipped: Names of those that nothing is due for.
+        reauthorize: Names of those that wait for a new authorization: they are not called about.
+        next_end: Seconds until the next token or refresh token ends for good; None: none does.
+    """
+
+    expiring: list[Task] = field(default_factory=list)
+    long_lived: list[Task] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    reauthorize: list[str] = field(default_factory=list)
+    next_end: int | None = None
+
+
+def make_plan(
+    inventory: Inventory,
+    now: datetime,
+    budget: float,
+    *,
+    pending: Collection[str] = (),
+    force: bool = False,
+    resume_after: str = "",
+) -> Plan:
+    """Decide what to do for each connection.
+
+    Args:
+        inventory: The list of the secrets.
+        now: The time.
+        budget: Seconds that the run may take: what becomes due before its end is due now.
+        pending: Connections with a grant that the store has not taken yet.
+        force: Whether to refresh what is not due.
+        resume_after: The long-lived connection where the last run stopped, or empty.
+    """
+    plan = Plan()
+    by = now + timedelta(seconds=budget)
+    expiring: list[tuple[float, str, Task]] = []
+    for name, connection in inventory.connections.items():
+        refreshable = name in inventory.refreshable
+        inspect = _is_unfinished(connection) or name in pending or (refreshable and _is_odd(connection))
+        if connection.health == "reauthorize" and not inspect:
+            plan.reauthorize.append(name)
+            continue
+        if not refreshable and connection.kind != "expiring":
+            plan.long_lived.append(Task(connection, refreshable, inspect, due=False))
+            continue
+        due = refreshable and (force or is_due(connection, by))
+        if due or inspect or not refreshable or connection.warning_due(now, refreshable=True) is not None:
+            end = connection.expires_at
+            task = Task(connection, refreshable, inspect, due)
+            expiring.append((end.timestamp() if end else math.inf, name, task))
+        else:
+            plan.skipped.append(name)
+    plan.expiring = [task for _, _, task in sorted(expiring, key=lambda item: item[:2])]
+    plan.long_lived.sort(key=lambda task: (task.name <= resume_after, task.name))
+    plan.next_end = _next_end(inventory, now)
+    return plan
+
+
+def is_due(connection: Connection, by: datetime) -> bool:
+    """Whether a refresh is due at `by`, as far as the annotations tell."""
+    obtained_at = connection.obtained_at
+    return obtained_at is None or grant.due(obtained_at, connection.expires_at, by)
+
+
+def _is_unfinished(connection: Connection) -> bool:
+    """Whether somebody was cut off, or still works on it, or labels are missing from what cannot be verified."""
+    return bool(connection.lease) or not connection.made or (connection.labels_missing and connection.bad)
+
+
+def _is_odd(connection: Connection) -> bool:
+    """Whether a connection with a refresh secret does not look like one that is well."""
+    return (
+        connection.kind != "expiring"
+        or connection.health != "ok"
+        or connection.obtained_at is None
+        or connection.labels_missing
+    )
+
+
+def _next_end(inventory: Inventory, now: datetime) -> int | None:
+    ends = [
+        end
+        for name, connection in inventory.connections.items()
+        if connection.health != "reauthorize"
+        and (end := connection.ends_at(refreshable=name in inventory.refreshable)) is not None
+    ]
+    return max(0, int((min(ends) - now).total_seconds())) if ends else None

@@ -1,0 +1,233 @@
+"""Redeeming a refresh token: permission first, unknown outcomes, and storing what TikTok issued."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from tokenkeeper import clock, events, log, transitions
+from tokenkeeper.clock import Deadline
+from tokenkeeper.errors import (
+    Kind,
+    StoreError,
+    StoreUnavailable,
+    Superseded,
+    TikTokError,
+    TikTokRefused,
+    TikTokSilent,
+    TikTokUnreachable,
+)
+from tokenkeeper.grant import RefreshableGrant, TokenResponse
+from tokenkeeper.refresh.diagnosis import Stored
+from tokenkeeper.refresh.outcome import Outcome, RunStopped, TryAgain, Verdict, Why
+from tokenkeeper.refresh.shared import ADDING, MANY, Pending, RunContext
+from tokenkeeper.refresh.verify import describe, prune, with_found
+from tokenkeeper.store.lease import Lease
+from tokenkeeper.store.persist import READ_SECONDS, GrantWriter, Numbers
+from tokenkeeper.store.versions import Newest
+from tokenkeeper.tiktok.families import CALL_SECONDS
+from tokenkeeper.transitions import Transition
+
+_OVERDUE = Outcome(Verdict.FAILING, overdue=True)
+
+
+def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: Numbers) -> Outcome:
+    """Redeem a grant's refresh token and store what TikTok issues.
+
+    Raises:
+        Superseded: somebody else stored a newer grant meanwhile.
+        TryAgain: it failed in a way that may pass.
+        RunStopped: all connections would fail alike.
+    """
+    _check_permission(context, lease)
+    writer = GrantWriter(context.vault, lease, old.obtained_at, numbers)
+    silent = False
+    while True:
+        try:
+            response, asked_at = _redeem(context, lease, old)
+            break
+        except TikTokUnreachable as error:
+            raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
+        except TikTokRefused as error:
+            context.sort_out(old.connection, error)
+            final = _is_final(context, error, old)
+            _check_superseded(writer)
+            if not final:
+                raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
+            lease.finish(transitions.ended(error.code, error.request_id), Deadline(READ_SECONDS))
+            return Outcome(Verdict.REAUTHORIZE, attention=True)
+        except TikTokSilent as error:
+            # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
+            _check_superseded(writer)
+            if silent:
+                lease.finish(_failing(error), Deadline(READ_SECONDS))
+                return _OVERDUE
+            silent = True
+    return _store(context, lease, old, response, asked_at, writer)
+
+
+def flush(context: RunContext, lease: Lease, stored: Stored) -> Stored:
+    """Store what an earlier run of this process could not, unless something newer is stored by now."""
+    name = lease.connection.name
+    pending = context.pending.get(name)
+    if pending is None:
+        return stored
+    found = (stored.from_token, stored.from_refresh)
+    if not any(grant and grant.obtained_at > pending.based_on for grant in found):
+        writer = GrantWriter(context.vault, lease, pending.based_on, stored.numbers)
+        _add_refresh(context, writer, pending.grant)
+        refresh_secret = Newest(writer.numbers.refresh, None)
+        stored = replace(stored, refresh=refresh_secret, from_refresh=pending.grant)
+    _forget_pending(context, name)
+    log.write(events.TOKEN_SAVED.entry(connection=name))
+    return stored
+
+
+def _redeem(context: RunContext, lease: Lease, old: RefreshableGrant) -> tuple[TokenResponse, datetime]:
+    asked_at = clock.now()
+
+    def before_sending() -> None:
+        nonlocal asked_at
+        lease.ensure(CALL_SECONDS + READ_SECONDS, Deadline(READ_SECONDS))
+        asked_at = clock.now()
+
+    response = context.tiktok.family(old.family).refresh(old, before_sending)
+    return response, asked_at
+
+
+def _is_final(context: RunContext, error: TikTokRefused, old: RefreshableGrant) -> bool:
+    """Whether only a new authorization helps."""
+    if error.kind is not Kind.PERMISSION:
+        return error.kind is Kind.REAUTHORIZE
+    try:
+        context.tiktok.family(old.family).check(old)
+    except TikTokRefused as second:
+        return second.kind in {Kind.REAUTHORIZE, Kind.EXPIRED}
+    except TikTokError:
+        return False  # nobody knows
+    return False
+
+
+def _check_superseded(writer: GrantWriter) -> None:
+    if writer.superseded():
+        raise Superseded("Somebody else stored a newer grant.")
+
+
+def _check_permission(context: RunContext, lease: Lease) -> None:
+    """Make sure, before the first refresh token is used, that what TikTok issues may be stored."""
+    name, vault, troubles = lease.connection.name, context.vault, context.troubles
+    secret_id = vault.refresh_id(name)
+    with context.permission:
+        if troubles.is_fine(ADDING):
+            return
+        if vault.may_add(secret_id, Deadline(READ_SECONDS)):
+            troubles.fine(ADDING)
+            return
+        vault.etag(secret_id, Deadline(READ_SECONDS))  # or was the secret deleted?
+    detail = (
+        f"Permission denied: cannot add versions to secret {secret_id}, so no refresh token is used. Grant this "
+        "service account secretmanager.versions.add (roles/secretmanager.secretVersionManager)."
+    )
+    if troubles.met(ADDING, name) >= MANY:
+        raise RunStopped("may_not_add", detail)
+    raise TryAgain(
+        Why.TRANSIENT,
+        lambda connection: transitions.broken(connection, detail, clock.now()),
+        Outcome(Verdict.FAILING, overdue=True, attention=True),
+        shared=ADDING,
+    )
+
+
+# --- storing what TikTok issued ---
+
+
+def _store(
+    context: RunContext,
+    lease: Lease,
+    old: RefreshableGrant,
+    response: TokenResponse,
+    asked_at: datetime,
+    writer: GrantWriter,
+) -> Outcome:
+    name, vault = old.connection, context.vault
+    new = old.refreshed(response, asked_at)
+    listed = response.advertiser_ids if old.family == "advertiser" else None
+    surprising = listed is not None and (not listed or transitions.lost_most(old.advertiser_ids or (), listed))
+    if listed and not surprising:
+        new = with_found(new, listed)
+    context.pending[name] = Pending(new, old.obtained_at)
+    _add_refresh(context, writer, new)
+    _forget_pending(context, name)
+    writer.add_token(new)
+    second = _list_advertisers(context, new) if surprising else None
+    new = _with_list(new, second, writer)
+    for entry in transitions.changed_entries(old, new):
+        log.write(entry)
+    prune(context, name, vault.refresh_id(name), writer.numbers.refresh, 0)
+    destroyed_to = prune(context, name, vault.token_id(name), writer.numbers.token, lease.connection.destroyed_to)
+    if second == ():
+        lease.finish(
+            lambda before: transitions.refreshed_but_empty(before, new, destroyed_to, clock.now()),
+            Deadline(READ_SECONDS),
+        )
+        return Outcome(Verdict.FAILING, attention=True)
+    lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to), Deadline(READ_SECONDS))
+    return Outcome(Verdict.REFRESHED)
+
+
+def ask_again(context: RunContext, lease: Lease, grant: RefreshableGrant, numbers: Numbers) -> Outcome:
+    """A grant that reached no ad account at its last refresh: ask whether it reaches any by now."""
+    found = _list_advertisers(context, grant)
+    if not found:
+        return Outcome(Verdict.FAILING, attention=True)
+    now = _with_list(grant, found, GrantWriter(context.vault, lease, grant.obtained_at, numbers))
+    for entry in transitions.changed_entries(grant, now):
+        log.write(entry)
+    lease.finish(lambda before: transitions.completed(before, now), Deadline(READ_SECONDS))
+    return Outcome(Verdict.VERIFIED)
+
+
+def _list_advertisers(context: RunContext, grant: RefreshableGrant) -> tuple[str, ...] | None:
+    """The ad accounts that a token reaches; None where TikTok does not say."""
+    try:
+        found = context.tiktok.family(grant.family).check(grant).advertisers
+    except TikTokError:
+        return None
+    return None if found is None else tuple(advertiser.id for advertiser in found)
+
+
+def _with_list(grant: RefreshableGrant, found: tuple[str, ...] | None, writer: GrantWriter) -> RefreshableGrant:
+    """The grant for the ad accounts that were listed, if any; what is new is stored in the token secret."""
+    if not found:
+        return grant
+    changed = with_found(grant, found)
+    if changed is not grant:
+        writer.add_token(changed)
+    return changed
+
+
+def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant) -> None:
+    name = new.connection
+    try:
+        writer.add_refresh(new)
+    except Superseded:
+        _forget_pending(context, name)  # this grant counts no more
+        raise
+    except StoreError as error:
+        if name not in context.unsaved:
+            context.unsaved.add(name)
+            detail = (
+                f"{error} The next run of this instance tries again; if the instance ends before, connect again: make "
+                f"link CONNECTION={name}"
+            )
+            log.write(events.TOKEN_UNSAVED.entry(connection=name, detail=detail))
+        raise StoreUnavailable(str(error), error.secret_id, error.reason) from None
+
+
+def _forget_pending(context: RunContext, name: str) -> None:
+    context.pending.pop(name, None)
+
+
+def _failing(error: TikTokError) -> Transition:
+    problem = describe(error)
+    return lambda before: transitions.failing(before, problem, "refreshed", clock.now())

@@ -1,0 +1,94 @@
+"""Which tasks are tried again in a run, and which have failed to the end."""
+
+from __future__ import annotations
+
+from tokenkeeper import clock
+from tokenkeeper.clock import Deadline
+from tokenkeeper.refresh.outcome import TryAgain, Why
+from tokenkeeper.refresh.plan import Task
+from tokenkeeper.refresh.rate import RateLimiter
+from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
+
+STORE_AWAY = 20  # connections in a row that found Secret Manager unavailable, after which a run gives up
+_TRIES = {Why.TRANSIENT: 2, Why.STORE: 3}
+_WAIT_FOR_HOLDER = TERM + CLOCKS_DIFFER_BY.total_seconds() + 10  # seconds, until its lease may be taken over
+_BETWEEN_LOOKS = 0.2  # seconds a connection; looking has a quota
+
+
+class Retries:
+    """The tasks of a run that are tried again, or not any more.
+
+    Attributes:
+        failed: By name, tasks that failed to the end and are to be marked, each with its last failure.
+        left: Tasks that the run does not get to, and why.
+    """
+
+    def __init__(self, rate: RateLimiter, budget: Deadline) -> None:
+        """Set up.
+
+        Args:
+            rate: Tells whether TikTok throttles for good.
+            budget: The run's.
+        """
+        self._rate = rate
+        self._budget = budget
+        self._waiting: list[tuple[Task, TryAgain]] = []
+        self._tries: dict[str, int] = {}
+        self._held_since: dict[str, float] = {}
+        self._store_away = 0
+        self.failed: dict[str, tuple[Task, TryAgain]] = {}
+        self.left: list[tuple[Task, Why]] = []
+
+    def add(self, task: Task, again: TryAgain) -> None:
+        """A task asks to be tried again."""
+        name = task.name
+        self._store_away = self._store_away + 1 if again.why is Why.STORE else 0
+        if again.why in _TRIES:  # nothing else is counted against a connection
+            self._tries[name] = self._tries.get(name, 0) + 1
+        if again.why is Why.HELD:
+            self._held_since.setdefault(name, clock.monotonic())
+        self._waiting.append((again.task or task, again))
+
+    def answered(self) -> None:
+        """A task came to its end: Secret Manager is not away."""
+        self._store_away = 0
+
+    @property
+    def store_is_away(self) -> bool:
+        """Whether Secret Manager has been unavailable for so many that nobody else is tried."""
+        return self._store_away >= STORE_AWAY
+
+    @property
+    def throttled(self) -> bool:
+        """Whether TikTok has throttled for so long that later is better than again."""
+        return self._rate.exhausted
+
+    def next_tasks(self, *, over: bool) -> list[Task]:
+        """The tasks of the next pass, perhaps after a pause; the others are in `failed` or `left`.
+
+        Args:
+            over: Whether no task may be begun any more.
+        """
+        waiting, self._waiting = self._waiting, []
+        tasks = []
+        for task, again in waiting:
+            worth_it = self._is_worth_it(task, again)
+            if worth_it and not over:
+                tasks.append(task)
+            elif worth_it or again.mark is None:
+                self.left.append((task, again.why))
+            else:
+                self.failed[task.name] = (task, again)
+        if tasks and all(again.why is Why.HELD for _, again in waiting):
+            clock.sleep(min(TERM, max(0.5, len(tasks) * _BETWEEN_LOOKS)))
+        return tasks
+
+    def _is_worth_it(self, task: Task, again: TryAgain) -> bool:
+        match again.why:
+            case Why.HELD:
+                held_for = clock.monotonic() - self._held_since[task.name]
+                return (task.due or task.inspect) and held_for < _WAIT_FOR_HOLDER
+            case Why.THROTTLED:
+                return not self._rate.exhausted
+            case _:
+                return self._tries[task.name] < _TRIES[again.why]

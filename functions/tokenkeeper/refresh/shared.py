@@ -1,0 +1,124 @@
+"""Whether a trouble is one connection's own, or everybody's; and what outlives a run."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tokenkeeper.errors import Cause, Kind, StoreForbidden, StoreRejected, TikTokRefused
+from tokenkeeper.grant import RefreshableGrant
+from tokenkeeper.refresh.outcome import RunStopped, TryAgain, Why
+from tokenkeeper.settings import Settings
+from tokenkeeper.store.vault import Vault
+from tokenkeeper.tiktok.families import TikTok
+
+READING = "read"
+ADDING = "add"
+MANY = 20  # connections with the same trouble, after which nobody else is asked about
+_OF_ALL = {Cause.API_DISABLED, Cause.QUOTA_PROJECT, Cause.BILLING, Cause.LOGIN, Cause.PERIMETER}
+
+
+class SharedTroubles:
+    """Counts the connections of a run that met a trouble, until one is found that did not."""
+
+    def __init__(self) -> None:
+        self._met: dict[str, set[str]] = {}
+        self._fine: set[str] = set()
+        self._lock = threading.Lock()
+
+    def met(self, trouble: str, name: str) -> int:
+        """A connection met it; returns how many have, or 0 where one is known that did not."""
+        with self._lock:
+            names = self._met.setdefault(trouble, set())
+            names.add(name)
+            return 0 if trouble in self._fine else len(names)
+
+    def count(self, trouble: str) -> int:
+        """How many connections met it; 0 where one is known that did not."""
+        with self._lock:
+            return 0 if trouble in self._fine else len(self._met.get(trouble, ()))
+
+    def fine(self, trouble: str) -> None:
+        """A connection did not meet it: whoever does has it alone."""
+        self._fine.add(trouble)
+
+    def is_fine(self, trouble: str) -> bool:
+        """Whether a connection is known that did not meet it."""
+        return trouble in self._fine
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A grant that TikTok issued and the store has not taken yet.
+
+    Attributes:
+        grant: The grant.
+        based_on: `obtained_at` of the grant that it follows.
+    """
+
+    grant: RefreshableGrant
+    based_on: datetime
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What the work on single connections in one run shares.
+
+    Attributes:
+        settings: The settings.
+        vault: Secret Manager.
+        tiktok: TikTok.
+        pending: By connection, what the store has not taken; it outlives the run.
+        due_by: What becomes due before this time is refreshed now.
+        force: Whether to refresh what is not due.
+        troubles: Troubles that may be everybody's.
+        other_app: Names of connections that belong to another app.
+        unsaved: Names of connections that an alert of this run named as unsaved.
+        permission: Held while it is found out whether versions may be added.
+    """
+
+    settings: Settings
+    vault: Vault
+    tiktok: TikTok
+    pending: dict[str, Pending]
+    due_by: datetime
+    force: bool = False
+    troubles: SharedTroubles = field(default_factory=SharedTroubles)
+    other_app: set[str] = field(default_factory=set)
+    unsaved: set[str] = field(default_factory=set)
+    permission: threading.Lock = field(default_factory=threading.Lock)
+
+    def sort_out(self, name: str, error: TikTokRefused) -> None:
+        """Raise what is not, or not certainly, this connection's own failure; return where it is.
+
+        Raises:
+            TryAgain: TikTok gets too many calls.
+            RunStopped: all connections would fail alike.
+        """
+        if error.kind is Kind.THROTTLED:
+            raise TryAgain(Why.THROTTLED)
+        second = error.kind is Kind.SUSPECT and self.troubles.met(str(error.code), name) > 1
+        if error.kind is Kind.OPERATOR or second:
+            raise RunStopped(
+                "app_refused",
+                f"{error}: TikTok refuses this app or its credentials, for all connections alike. Check TIKTOK_APP_ID, "
+                "TIKTOK_APP_SECRET and the app's state in TikTok's portal.",
+            )
+
+    def forbidden(self, name: str, error: StoreForbidden | StoreRejected) -> None:
+        """Raise where Secret Manager's refusal is certain to be everybody's; return where it may be this secret's."""
+        if error.reason.cause in _OF_ALL:
+            raise RunStopped("store_refuses", str(error))
+        if isinstance(error, StoreForbidden):
+            self.troubles.met(READING, name)
+
+    def stop_if_shared(self, trouble: str, text: str) -> None:
+        """Raise where nobody is known who does not have this trouble.
+
+        Raises:
+            RunStopped: as it says.
+        """
+        enough = 1 if trouble == ADDING else 2
+        if self.troubles.count(trouble) >= enough:
+            raise RunStopped(f"may_not_{trouble}", text)
