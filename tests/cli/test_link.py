@@ -11,8 +11,8 @@ import pytest
 from command_line import Cli, sentence
 from stage import LINK_KEY, Stage
 from tokenkeeper import clock
-from tokenkeeper.links import Link, Signer
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.connect.links import Link, Signer
+from tokenkeeper.secret import Secret
 
 ADDRESS = re.compile(r"http://localhost:8080/start\?link=([A-Za-z0-9._-]+)\n")
 
@@ -72,13 +72,13 @@ class TestLink:
         """--any-account is signed into the link, and said."""
         done = cli("link", "acme", "--any-account")
         assert read(done.out).any_account
-        assert "altogether different" in done.err
+        assert "entirely different" in done.err
 
     def test_json(self, cli: Cli) -> None:
         """--json prints one object with the link and its end."""
         done = cli("link", "acme", "--expires", "1h", "--json")
         document = json.loads(done.out)
-        assert list(document) == ["connection", "link", "expires_at", "any_account"]
+        assert list(document) == ["connection", "link", "expires_at", "any_account", "family", "labels"]
         assert document["link"].startswith("http://localhost:8080/start?link=")
         assert clock.parse(document["expires_at"]) > clock.now()
 

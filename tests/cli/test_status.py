@@ -11,8 +11,8 @@ from command_line import Cli, sentence
 from stage import Stage
 from tokenkeeper import clock
 from tokenkeeper.connection import Connection
-from tokenkeeper.status import Line, ago, last_run, overview
-from tokenkeeper.vault import Inventory
+from tokenkeeper.cli.status import Line, ago, last_run, overview
+from tokenkeeper.store.vault import Inventory
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -25,7 +25,8 @@ class TestStatus:
         stage.run()
         done = cli("status")
         assert done.status == 0, done
-        head, acme, beta, _, run = done.out.splitlines()
+        counts, _, head, acme, beta, _, run = done.out.splitlines()
+        assert counts == "2 connections: 2 ok."
         assert head.split("  ")[0] == "connection"
         assert acme.split() == ["acme", "ok", "7000000000000000001", "+2", f"{clock.now():%Y-%m-%d}", "when", "revoked"]
         assert beta.startswith("beta        ok")
@@ -45,7 +46,7 @@ class TestStatus:
         stage.run()
         done = cli("status")
         assert done.status == 1
-        assert done.out.splitlines()[1].split()[1] == "reauthorize"
+        assert done.out.splitlines()[3].split()[1] == "reauthorize"
         assert "access has ended at TikTok (code 40105): make link CONNECTION=acme" in done.out
 
     def test_json(self, cli: Cli, stage: Stage) -> None:
@@ -112,13 +113,13 @@ class TestWhatToDo:
         [
             (connection(), False, ""),
             (
-                connection(health="reauthorize", last_error="person 40105 R1"),
+                connection(health="reauthorize", last_error="reauthorize 40105 R1"),
                 True,
                 "access has ended at TikTok (code 4",
             ),
             (connection(health="failing", last_error="broken alerted"), True, "its secret cannot be read"),
             (connection(health="failing", last_error="other_app alerted"), True, "belongs to another app"),
-            (connection(health="failing", last_error="passing 50000 R1"), False, "nothing yet, every run tries again"),
+            (connection(health="failing", last_error="transient 50000 R1"), False, "nothing yet, every run tries again"),
             (connection(health="failing", last_error="silent"), False, "nothing yet, every run tries again"),
             (connection(refresh_expires_at="2026-11-22T10:00:00Z"), True, "ended 2 hours ago: make link"),
             (connection(expires_at="2026-11-22T11:00:00Z"), True, "its token ended 60 minutes ago"),

@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
 import click
@@ -26,7 +27,8 @@ def never_fail_for_encoding() -> None:
     """Have what the terminal's encoding cannot show replaced by question marks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            with suppress(OSError):  # a stream that cannot be flushed is written to as it is
+                stream.reconfigure(errors="replace")
 
 
 def colour_wanted(environment: Mapping[str, str] | None = None) -> bool:
