@@ -10,8 +10,8 @@ import pytest
 from command_line import Cli, sentence
 from stage import Stage
 from tokenkeeper import clock
-from tokenkeeper.connection import Connection
 from tokenkeeper.cli.status import Line, ago, last_run, overview
+from tokenkeeper.connection import Connection
 from tokenkeeper.store.vault import Inventory
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -119,7 +119,11 @@ class TestWhatToDo:
             ),
             (connection(health="failing", last_error="broken alerted"), True, "its secret cannot be read"),
             (connection(health="failing", last_error="other_app alerted"), True, "belongs to another app"),
-            (connection(health="failing", last_error="transient 50000 R1"), False, "nothing yet, every run tries again"),
+            (
+                connection(health="failing", last_error="transient 50000 R1"),
+                False,
+                "nothing yet, every run tries again",
+            ),
             (connection(health="failing", last_error="silent"), False, "nothing yet, every run tries again"),
             (connection(refresh_expires_at="2026-11-22T10:00:00Z"), True, "ended 2 hours ago: make link"),
             (connection(expires_at="2026-11-22T11:00:00Z"), True, "its token ended 60 minutes ago"),

@@ -154,13 +154,12 @@ def _typed_token() -> str:
     """What standard input holds, or what a person types or pastes, which is not shown; JSON may have several lines."""
     if not sys.stdin.isatty():
         return sys.stdin.read(_LARGEST_INPUT)
-    text = str(click.prompt("TikTok's JSON answer, or the access token (hidden)", hide_input=True, err=True))
-    while text.lstrip().startswith("{") and not _is_json(text):
-        text += "\n" + str(click.prompt("", prompt_suffix="", hide_input=True, err=True))
-    return text
+    return terminal.read_hidden("TikTok's JSON answer, or the access token (hidden; Ctrl-D ends it): ", _is_whole)
 
 
-def _is_json(text: str) -> bool:
+def _is_whole(text: str) -> bool:
+    if not text.lstrip().startswith("{"):
+        return True
     try:
         json.loads(text)
     except (ValueError, RecursionError):

@@ -22,13 +22,15 @@ _VERDICTS = {"ok": "green", "problem": "red", "unknown": "yellow", "note": "blue
 
 
 @click.command()
-@click.option("--connection", "names", type=options.NAME, multiple=True, help="Only this connection; may be repeated.")
+@click.argument("connections", type=options.NAME, nargs=-1, metavar="[CONNECTION]...")
 @options.with_label
 @click.option("--force", is_flag=True, help="Refresh what is not due, too.")
 @options.as_json
 @click.pass_obj
-def refresh(context: Context, names: tuple[str, ...], labels: Mapping[str, str], *, force: bool, as_json: bool) -> int:
-    """Make one run now: refresh what is due, verify the rest.
+def refresh(
+    context: Context, connections: tuple[str, ...], labels: Mapping[str, str], *, force: bool, as_json: bool
+) -> int:
+    """Make one run now, of all connections or those that are named: refresh what is due, verify the rest.
 
     In the cloud it is the refresh function that makes the run; else it is made here.
 
@@ -37,7 +39,7 @@ def refresh(context: Context, names: tuple[str, ...], labels: Mapping[str, str],
     from tokenkeeper.refresh.request import BadRequestError, RunRequest
 
     show.where(context)
-    wanted = [*names, *(stored.labelled(context.vault(), labels) if labels else [])]
+    wanted = [*connections, *(stored.labelled(context.vault(), labels) if labels else [])]
     request = RunRequest(tuple(dict.fromkeys(wanted)) or None, force)
     try:
         code, document = _run_in_cloud(context, request) if context.refresh_url else _run_here(context, request)

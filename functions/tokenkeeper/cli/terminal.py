@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _GAP = 2
 _NARROWEST_LAST = 28  # columns; with less left for the last one, a record for each row is easier to read
 _BEFORE_BAR = 1.0  # seconds
+_END = b"\x04"  # Ctrl-D
 
 
 def never_fail_for_encoding() -> None:
@@ -93,6 +95,36 @@ def _records(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -
             for place, part in enumerate(parts):
                 label = f"  {name}".ljust(indent) if place == 0 else " " * indent
                 yield label + (cell if part == plain else part)
+
+
+def read_hidden(prompt: str, is_whole: Callable[[str], bool]) -> str:
+    """What a person types or pastes on a terminal, which does not show it.
+
+    It is read as it comes: a terminal's own line editing would cut long lines, and the usual prompt for passwords
+    throws away what is pasted after the first line.
+
+    Args:
+        prompt: What to ask for.
+        is_whole: Whether what was given so far, up to an Enter, is all of it.
+    """
+    import termios  # where there is a terminal of this kind
+
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    quiet = [*before[:3], before[3] & ~(termios.ECHO | termios.ICANON), *before[4:]]
+    given = b""
+    try:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+        while piece := os.read(terminal, 65_536):
+            given += piece
+            if _END in piece or (given.endswith(b"\n") and is_whole(given.decode(errors="replace"))):
+                break
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+    sys.stderr.write("\n")
+    return given.partition(_END)[0].decode(errors="replace")
 
 
 class Progress:

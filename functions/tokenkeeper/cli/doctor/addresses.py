@@ -9,7 +9,7 @@ from tokenkeeper.cli import web
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding, Subject
 from tokenkeeper.settings import Needs
 
-_ABOUT = "TikTok Ads connections"  # what connect shows at its address
+_ABOUT = "TikTok connections"  # what connect shows at its address
 
 
 def redirect_urls(examined: Subject) -> Iterator[Finding]:
