@@ -17,8 +17,13 @@ tokenkeeper = PYTHONPATH=functions $(PY) -m tokenkeeper $(target)
 connection = @if [ -z "$$CONNECTION" ]; then echo "Name the connection: make $@ CONNECTION=acme" >&2; exit 2; fi
 # Into this environment, wherever PIP_USER, PIP_TARGET, PIP_PREFIX or a pip.conf would have packages put.
 pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-user --target "" --prefix "$(abspath $(1))"
+# Of several names in CONNECTION, each is a word of its own.
+names = set -f; set -- $$CONNECTION; set +f;
+new = $(if $(FAMILY),--family "$$FAMILY") $(if $(call on,ANY_ACCOUNT),--any-account) $(if $(LABELS),--labels "$$LABELS") $(if $(FILE),--file "$$FILE")
+label = $(if $(LABEL),--label "$$LABEL")
 # Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
 export CONNECTION EXPIRES FOR SINCE TARGET
+export FAMILY LABELS LABEL FILE HEALTH ONLY
 
 help:  ## show this
 	@echo "TikTok Token Keeper. Targets:"
@@ -29,30 +34,34 @@ help:  ## show this
 run: sound  ## start everything on this machine (PORT=8080, REFRESH_PORT, SECRET_MANAGER_PORT, TIKTOK_PORT, HOST)
 	@PYTHONPATH=infra:functions exec $(PY) -m local.run
 
-link: sound  ## print a connect link: CONNECTION=acme (EXPIRES=7d, ANY_ACCOUNT=1)
-	$(connection)
-	@$(tokenkeeper) link $(if $(EXPIRES),--expires "$$EXPIRES") $(if $(call on,ANY_ACCOUNT),--any-account) $(json) -- "$$CONNECTION"
+link: sound  ## print a connect link: CONNECTION=acme (FAMILY=account, EXPIRES=7d, ANY_ACCOUNT=1, LABELS=client=x; many: FILE=names.txt, LABEL=client=x, CSV=1)
+	$(if $(FILE)$(LABEL),,$(connection))
+	@$(names) $(tokenkeeper) link $(if $(EXPIRES),--expires "$$EXPIRES") $(new) $(label) $(if $(call on,CSV),--csv) $(json) -- "$$@"
 
-status: sound  ## show how all connections are, and what to do
-	@$(tokenkeeper) status $(json)
+.PHONY: import
+import: sound  ## store a token that exists already, from standard input or a hidden prompt: CONNECTION=acme (FAMILY=account, ANY_ACCOUNT=1, LABELS=client=x; many: FILE=tokens.jsonl)
+	$(if $(FILE),,$(connection))
+	@$(names) $(tokenkeeper) import $(new) $(label) -- "$$@"
+
+status: sound  ## show how all connections are, and what to do (CONNECTION="acme beta", HEALTH=failing, LABEL=client=x, ALL=1)
+	@$(names) $(tokenkeeper) status $(if $(HEALTH),--health "$$HEALTH") $(label) $(if $(call on,ALL),--all) $(json) -- "$$@"
 
 token: sound  ## print the access token of a connection, alone, for a pipe: CONNECTION=acme
 	$(connection)
 	@$(tokenkeeper) token -- "$$CONNECTION"
 
-config: sound  ## print a ready configuration of a tool (without FOR: the tools): CONNECTION=acme FOR=dlt (SINCE=2026-01-01)
+config: sound  ## print a ready configuration of a tool (without FOR: the tools): CONNECTION=acme FOR=dlt (ONLY=7001,7002, SINCE=2026-01-01)
 	$(connection)
-	@$(tokenkeeper) config $(if $(FOR),--for "$$FOR") $(if $(SINCE),--since "$$SINCE") -- "$$CONNECTION"
+	@$(tokenkeeper) config $(if $(FOR),--for "$$FOR") $(if $(ONLY),--only "$$ONLY") $(if $(SINCE),--since "$$SINCE") -- "$$CONNECTION"
 
-refresh: sound  ## make one run now (CONNECTION="acme beta" limits it, FORCE=1 refreshes what is not due)
-	@set --; for name in $$CONNECTION; do set -- "$$@" --connection "$$name"; done; \
-	$(tokenkeeper) refresh $(if $(call on,FORCE),--force) $(json) "$$@"
+refresh: sound  ## make one run now (CONNECTION="acme beta" or LABEL=client=x limits it, FORCE=1 refreshes what is not due)
+	@$(names) $(tokenkeeper) refresh $(label) $(if $(call on,FORCE),--force) $(json) -- "$$@"
 
 disconnect: sound  ## revoke a connection at TikTok and delete its secrets: CONNECTION=acme (YES=1, FORCE=1)
 	$(connection)
 	@$(tokenkeeper) disconnect $(if $(call on,YES),--yes) $(if $(call on,FORCE),--force) -- "$$CONNECTION"
 
-doctor: sound  ## look whether everything is there that the token keeper needs
+doctor: sound  ## check whether everything is there that the token keeper needs
 	@$(tokenkeeper) doctor $(json)
 
 deploy: sound  ## set everything up in Google Cloud with Terraform, or bring it up to date (YES=1)

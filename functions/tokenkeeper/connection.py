@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tokenkeeper import clock
+from tokenkeeper.checks import is_line
 from tokenkeeper.grant import Family
 
 MANAGED_BY = ("managed-by", "tiktok-token-keeper")
@@ -220,7 +221,7 @@ class Connection:
         except (ValueError, RecursionError):  # edited by hand: as good as missing
             return {}
         found = names.items() if isinstance(names, dict) else ()
-        return {id_: name for id_, name in found if isinstance(name, str) and name.isprintable()}
+        return {id_: name for id_, name in found if isinstance(name, str) and is_line(name)}
 
     @property
     def open_id(self) -> str:
@@ -231,7 +232,7 @@ class Connection:
     def username(self) -> str:
         """The TikTok account's name, where it is known."""
         name = self.annotations.get("username", "")
-        return name if name.isprintable() else ""
+        return name if is_line(name) else ""
 
     def ends_at(self, *, refreshable: bool) -> datetime | None:
         """When only a new authorization will help, as far as it is known: the refresh token's end, or the token's."""

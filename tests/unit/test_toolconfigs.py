@@ -16,7 +16,7 @@ import pytest
 
 from tokenkeeper.configurations import TOOLS, Material, notes
 from tokenkeeper.grant import Grant
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.secret import Secret
 from unit.parts import APP_ID, APP_SECRET, NOON, expiring, handout, long_lived
 
 IDS = ("7000000000000000001", "7000000000000000002")

@@ -9,6 +9,7 @@ import pytest
 from command_line import Cli, sentence
 from stage import APP_SECRET, LINK_KEY, PROJECT, Stage
 from tokenkeeper import settings
+from tokenkeeper.cli import saved, terminal
 from tokenkeeper.errors import SettingsError
 
 
@@ -22,43 +23,43 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class TestPlace:
+class TestSaved:
     def test_saved_beneath_environment(self, folder: Path) -> None:
         """What is saved counts where the environment says nothing; where it says otherwise, that is told."""
-        found = settings.place("", {"TOKENKEEPER_STATE": str(folder), "PUBLIC_URL": "https://a.example", "X": " "})
+        found = saved.read("", {"TOKENKEEPER_STATE": str(folder), "PUBLIC_URL": "https://a.example", "X": " "})
         assert found.name == "local"
         assert found.environment["PUBLIC_URL"] == "https://a.example"
         assert found.environment["SECRET_MANAGER_EMULATOR_HOST"] == "127.0.0.1:8085"
         assert found.replaced == ("PUBLIC_URL",)
-        assert not found.another
+        assert not found.both
 
     def test_project_belongs_to_the_store(self, folder: Path) -> None:
         """A project at Google that the environment names does not count for the store on this machine."""
         given = {"TOKENKEEPER_STATE": str(folder), "GOOGLE_CLOUD_PROJECT": "prod"}
-        assert settings.place("", given).environment["GOOGLE_CLOUD_PROJECT"] == "local"
+        assert saved.read("", given).environment["GOOGLE_CLOUD_PROJECT"] == "local"
         given["SECRET_MANAGER_EMULATOR_HOST"] = "127.0.0.1:9999"
-        assert settings.place("", given).environment["GOOGLE_CLOUD_PROJECT"] == "prod"
+        assert saved.read("", given).environment["GOOGLE_CLOUD_PROJECT"] == "prod"
 
     def test_named(self, folder: Path) -> None:
         """A place can be chosen by name, if something is saved for it."""
         with pytest.raises(SettingsError, match="Nothing is saved for cloud yet: run `make deploy`"):
-            settings.place("cloud", {"TOKENKEEPER_STATE": str(folder)})
+            saved.read("cloud", {"TOKENKEEPER_STATE": str(folder)})
         (folder / "cloud.env").write_text("GOOGLE_CLOUD_PROJECT=prod\n")
-        found = settings.place("cloud", {"TOKENKEEPER_STATE": str(folder)})
-        assert (found.name, found.environment["GOOGLE_CLOUD_PROJECT"], found.another) == ("cloud", "prod", True)
+        found = saved.read("cloud", {"TOKENKEEPER_STATE": str(folder)})
+        assert (found.name, found.environment["GOOGLE_CLOUD_PROJECT"], found.both) == ("cloud", "prod", True)
 
     @pytest.mark.parametrize("current", ["", "elsewhere", "../etc/passwd", "cloud"])
     def test_nothing_usable(self, folder: Path, current: str) -> None:
         """A current place that is none, or has nothing saved, leaves the environment alone."""
         (folder / "current").write_text(current)
-        found = settings.place("", {"TOKENKEEPER_STATE": str(folder)})
+        found = saved.read("", {"TOKENKEEPER_STATE": str(folder)})
         assert (found.name, "PUBLIC_URL" in found.environment) == ("", False)
 
     def test_unreadable(self, folder: Path) -> None:
         """What cannot be read ends in a sentence."""
         (folder / "local.env").write_bytes(b"\xff")
         with pytest.raises(SettingsError, match="cannot be read"):
-            settings.place("", {"TOKENKEEPER_STATE": str(folder)})
+            saved.read("", {"TOKENKEEPER_STATE": str(folder)})
 
     @pytest.mark.parametrize(
         ("environment", "wanted"),
@@ -66,7 +67,7 @@ class TestPlace:
     )
     def test_colours(self, environment: dict[str, str], *, wanted: bool) -> None:
         """NO_COLOR and a dumb terminal turn colours off."""
-        assert settings.colour_wanted(environment) is wanted
+        assert terminal.colour_wanted(environment) is wanted
 
 
 class TestSurvey:
