@@ -10,13 +10,12 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode
+from urllib.parse import parse_qs
 
 import grpc  # type: ignore[import-untyped]
 from cryptography.exceptions import InvalidSignature
@@ -169,63 +168,30 @@ class GrpcFront:
         self._server.stop(None).wait()
 
 
-_REST: dict[str, tuple[type[Any], type[Any], Callable[[Any], str]]] = {
-    # method -> its request, its response, the address of the same call over REST
-    "AccessSecretVersion": (
-        secretmanager_v1.AccessSecretVersionRequest,
-        secretmanager_v1.AccessSecretVersionResponse,
-        lambda asked: f"{quote(asked.name)}:access",
-    ),
-    "GetSecretVersion": (
-        secretmanager_v1.GetSecretVersionRequest,
-        secretmanager_v1.SecretVersion,
-        lambda asked: quote(asked.name),
-    ),
-    "GetSecret": (secretmanager_v1.GetSecretRequest, secretmanager_v1.Secret, lambda asked: quote(asked.name)),
-    "ListSecrets": (
-        secretmanager_v1.ListSecretsRequest,
-        secretmanager_v1.ListSecretsResponse,
-        lambda asked: f"{quote(asked.parent)}/secrets?{_paged(asked)}",
-    ),
-    "ListSecretVersions": (
-        secretmanager_v1.ListSecretVersionsRequest,
-        secretmanager_v1.ListSecretVersionsResponse,
-        lambda asked: f"{quote(asked.parent)}/versions?{_paged(asked)}",
-    ),
-}
-
-
-def _paged(asked: Any) -> str:
-    return urlencode({"pageSize": asked.page_size, "pageToken": asked.page_token, "filter": asked.filter})
-
-
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """The methods that read; others are not implemented here, and a reader's role would not allow them."""
+    """The one method that a reader's role allows; another one is recorded, and is not implemented."""
 
     def __init__(self, google: Google) -> None:
         self._google = google
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        service, _, method = handler_call_details.method.strip("/").partition("/")
-        if service != "google.cloud.secretmanager.v1.SecretManagerService" or method not in _REST:
+        method = handler_call_details.method.rpartition("/")[2]
+        if method != "AccessSecretVersion":
             self._google.calls.append((method, ""))
             return None
-        kind_of_request, kind_of_response, address = _REST[method]
-
-        def answer(asked: Any, context: grpc.ServicerContext) -> Any:
-            path, _, query = address(asked).partition("?")
-            headers = Message()
-            for key, value in context.invocation_metadata():
-                if key == "authorization":
-                    headers["Authorization"] = str(value)
-            given = self._google.secrets(Request("GET", f"/v1/{unquote(path)}", query, headers, b""))
-            if given.status != 200:
-                error = json.loads(given.payload)["error"]
-                context.abort(grpc.StatusCode[error["status"]], error["message"])
-            return kind_of_response.from_json(given.payload.decode())
-
         return grpc.unary_unary_rpc_method_handler(
-            answer,
-            request_deserializer=kind_of_request.deserialize,
-            response_serializer=kind_of_response.serialize,
+            self._answer,
+            request_deserializer=secretmanager_v1.AccessSecretVersionRequest.deserialize,
+            response_serializer=secretmanager_v1.AccessSecretVersionResponse.serialize,
         )
+
+    def _answer(self, asked: Any, context: grpc.ServicerContext) -> Any:
+        headers = Message()
+        for key, value in context.invocation_metadata():
+            if key == "authorization":
+                headers["Authorization"] = str(value)
+        given = self._google.secrets(Request("GET", f"/v1/{asked.name}:access", "", headers, b""))
+        if given.status != 200:
+            error = json.loads(given.payload)["error"]
+            context.abort(grpc.StatusCode[error["status"]], error["message"])
+        return secretmanager_v1.AccessSecretVersionResponse.from_json(given.payload.decode())

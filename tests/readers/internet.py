@@ -8,6 +8,7 @@ which demands credentials and the reader's role. Every other host is refused and
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -30,6 +31,7 @@ from stage import TOKEN, Stage
 PROJECT = "my-project-123"
 CONNECTION = "acme"
 TIKTOK = "business-api.tiktok.com"
+RUN = "run.googleapis.com"
 _LINE = 65536
 
 
@@ -41,6 +43,7 @@ class Internet:
         google: Who may do what, and what was called.
         refused: Hosts that somebody wanted to reach and that do not exist here, as `host:port`.
         started: Tools that were started in it; those that still run at the end of a test are ended then.
+        pages: What a test answers itself at TikTok or Cloud Run, by path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,8 +57,10 @@ class Internet:
         self.refused: list[str] = []
         self.started: list[subprocess.Popen[str]] = []
         self._grpc = GrpcFront(self.google)
+        self.pages: dict[str, Callable[[Request], Answer]] = {}
         hosts: dict[str, Callable[[Request], Answer]] = {
             TIKTOK: self._tiktok,
+            RUN: self._page,
             SECRET_MANAGER: self.google.secrets,
             TOKENS: self.google.token,
             LOCATIONS: self.google.locations,
@@ -64,8 +69,11 @@ class Internet:
         self._proxy = _Proxy(sites, {SECRET_MANAGER: self._grpc.port}, self.refused)
 
     def _tiktok(self, request: Request) -> Answer:
-        _, answer = self.stage.tiktok.respond(request)
-        return answer
+        return self._page(request) if request.path in self.pages else self.stage.tiktok.respond(request)[1]
+
+    def _page(self, request: Request) -> Answer:
+        page = self.pages.get(request.path)
+        return page(request) if page else Answer(404, {"error": {"code": 404, "status": "NOT_FOUND"}})
 
     # What a test does.
 
@@ -111,6 +119,12 @@ class Internet:
         payload = self.stage.connected(name, kind, advertisers)
         self.forget_calls()
         return payload
+
+    def store(self, name: str, payload: dict[str, Any]) -> None:
+        """Store a payload as it is, and let the reader read it."""
+        self.stage.secrets.create(TOKEN + name, project=PROJECT)
+        self.stage.secrets.add_version(TOKEN + name, json.dumps(payload).encode())
+        self.allow(ACCESS, name)
 
     def rotate(self, name: str = CONNECTION) -> dict[str, Any]:
         """Connect again, and let the old token end; returns the new payload."""
@@ -162,6 +176,7 @@ class Internet:
                 end(process)
                 print(process.args, *process.communicate())  # for whoever wonders why it was still running
         self.started.clear()
+        self.pages.clear()
         self.stage.reset()
         self.google.handed_out.clear()
         self.google.granted.clear()
