@@ -15,6 +15,8 @@ json = $(if $(call on,JSON),--json)
 target = $(if $(TARGET),--target "$$TARGET")
 tokenkeeper = PYTHONPATH=functions $(PY) -m tokenkeeper $(target)
 connection = @if [ -z "$$CONNECTION" ]; then echo "Name the connection: make $@ CONNECTION=acme" >&2; exit 2; fi
+# Into this environment, wherever PIP_USER, PIP_TARGET, PIP_PREFIX or a pip.conf would have packages put.
+pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-user --target "" --prefix "$(abspath $(1))"
 # Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
 export CONNECTION EXPIRES FOR SINCE TARGET
 
@@ -24,7 +26,7 @@ help:  ## show this
 	@echo "With link, status, refresh and doctor: JSON=1. With all that act on connections: TARGET=local or TARGET=cloud."
 	@echo "make turns every exit status but 0 into 2; cd functions && ../$(PY) -m tokenkeeper COMMAND keeps them apart."
 
-run: sound  ## start everything on this machine (PORT=8080, REFRESH_PORT, SECRET_MANAGER_PORT, TIKTOK_PORT)
+run: sound  ## start everything on this machine (PORT=8080, REFRESH_PORT, SECRET_MANAGER_PORT, TIKTOK_PORT, HOST)
 	@PYTHONPATH=infra:functions exec $(PY) -m local.run
 
 link: sound  ## print a connect link: CONNECTION=acme (EXPIRES=7d, ANY_ACCOUNT=1)
@@ -108,19 +110,20 @@ $(VENV)/run-ready: functions/requirements.txt
 	@python=; for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python; do \
 	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
 	done; \
+	case "$$PWD" in *:*) echo "The folder $$PWD has a colon in its name, which Python's virtual environments do not support: rename the folder, or move the repository elsewhere, and run make again." >&2; exit 1;; esac; \
 	if [ -z "$$python" ]; then echo "Python 3.11, 3.12, 3.13 or 3.14 is needed and none was found: install one, or name it with PYTHON=/path/to/python." >&2; exit 1; fi; \
 	echo "Setting up $(VENV) with $$("$$python" --version) ..." >&2; \
 	rm -rf $(VENV); \
 	if ! "$$python" -m venv $(VENV) >&2; then echo "Python's venv module does not work here: install it (on Debian and Ubuntu: apt-get install python3-venv) and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
-	if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r functions/requirements.txt >&2; then echo "The packages could not be installed: see pip's message above, check the network or proxy, and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
+	if ! $(call pip_install,$(VENV)) --require-hashes -r functions/requirements.txt >&2; then echo "The packages could not be installed: see pip's message above, check the network or proxy, and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
 	touch $@
 
 $(VENV)/ready: $(VENV)/run-ready tests/requirements.txt
-	@if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt >&2; then echo "The test tools could not be installed: see pip's message above and run make again." >&2; exit 1; fi; \
+	@if ! $(call pip_install,$(VENV)) --require-hashes -r tests/requirements.txt >&2; then echo "The test tools could not be installed: see pip's message above and run make again." >&2; exit 1; fi; \
 	touch $@
 
 $(UV): | $(VENV)/run-ready
-	@if ! { $(PY) -m venv $(VENV)-pins && $(VENV)-pins/bin/python -m pip install --quiet --disable-pip-version-check uv; } >&2; then echo "uv could not be installed: see pip's message above and run make again." >&2; rm -rf $(VENV)-pins; exit 1; fi
+	@if ! { $(PY) -m venv $(VENV)-pins && $(call pip_install,$(VENV)-pins) uv; } >&2; then echo "uv could not be installed: see pip's message above and run make again." >&2; rm -rf $(VENV)-pins; exit 1; fi
 
 # Not every tool supports the newest Python, so 3.11 is taken where it is at hand.
 $(VENV)-readers/%/ready: $(ENVIRONMENTS)/%.txt | $(UV) $(VENV)/ready

@@ -28,7 +28,7 @@ import requests
 
 from canaries import Canaries
 from local.secret_manager import SecretManagerServer
-from local.tiktok import TikTokServer
+from local.tiktok import Options, TikTokServer
 from tokenkeeper import clock, grant
 from tokenkeeper.links import Signer
 from tokenkeeper.secrecy import Secret
@@ -287,6 +287,7 @@ class Stage:
             "TIKTOK_APP_SECRET": APP_SECRET,
             "TIKTOK_API_URL": self.tiktok.api_url,
             "TIKTOK_AUTHORIZE_URL": self.tiktok.authorize_url,
+            "TIKTOK_ACCOUNT_AUTHORIZE_URL": self.tiktok.account_authorize_url,
             "LINK_SIGNING_KEYS": LINK_KEY,
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "TIKTOK_MAX_QPS": "500",
@@ -512,7 +513,7 @@ class Stage:
             self.secrets.delete(secret_id)
         self._passed = 0.0
         self.set_clock(functions=0, stand_ins=0)
-        self.tiktok.kind = "long-lived"
+        self.tiktok.options = Options()
         self.canaries.clear()
 
     def close(self) -> None:

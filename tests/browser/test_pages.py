@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page
 
 from browser.chromium import Visit, picture
+from local.tiktok import Options
 from stage import Stage
 from tokenkeeper import pages, settings
 from tokenkeeper.pages import Notice, Pages
@@ -36,7 +37,7 @@ def shown(stage: Stage, visit: Visit) -> Iterator[str]:
     visit.open(stage.link("acme-shoes-eu"))
     yield "start-again"
     long_name = "a-connection-whose-name-is-as-long-as-a-name-can-be-63-characters"[:63]
-    stage.tiktok.kind = "expiring"
+    stage.tiktok.options = Options(kind="expiring")
     stage.tiktok.override_answer("access_token", {"scope": [4, 10], "advertiser_ids": MANY})
     names = [{"advertiser_id": number, "advertiser_name": "Acme, " + "long " * 12 + "name"} for number in MANY]
     stage.tiktok.override_answer("advertiser_get", {"list": names})

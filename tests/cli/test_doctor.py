@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import requests
-
 from command_line import Cli, Done
+from local.serving import Fault
 from stage import APP_SECRET, LINK_KEY, PROJECT, Stage
 
 
@@ -106,8 +105,7 @@ class TestDoctor:
 
     def test_clock(self, cli: Cli, stage: Stage) -> None:
         """A clock that is off is a problem that says by how much."""
-        fault = {"status": 200, "headers": {"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, "call": "*", "times": 1}
-        requests.post(f"{stage.tiktok.url}/_control/faults", json=fault, timeout=10).raise_for_status()
+        stage.tiktok.add_fault(Fault(status=200, headers={"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}))
         found = findings(cli("doctor", "--json", PUBLIC_URL=stage.tiktok.url, TIKTOK_APP_ID=None))
         assert "seconds fast" in found["the clock"]["text"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import requests
 
+import faults
 from local.serving import Fault
-from local.tiktok import answers
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Browser, Form, Function, Stage
 from tokenkeeper import clock
 
@@ -249,7 +249,7 @@ class TestNames:
     @pytest.mark.parametrize(
         "fault",
         [
-            answers.html("advertiser_get"),
+            faults.html("advertiser_get"),
             Fault("advertiser_get", do="drop"),
             Fault("advertiser_get", do="hold", hold="x"),
         ],
@@ -432,14 +432,14 @@ class TestStep4TheExchange:
     @pytest.mark.parametrize(
         "fault",
         [
-            answers.html("access_token"),
-            answers.not_json("access_token"),
-            answers.empty("access_token"),
-            answers.truncated("access_token"),
-            answers.null_data("access_token"),
-            answers.without_token("access_token"),
-            answers.wrong_types("access_token"),
-            answers.redirect("https://example.com/", "access_token"),
+            faults.html("access_token"),
+            faults.not_json("access_token"),
+            faults.empty("access_token"),
+            faults.truncated("access_token"),
+            faults.null_data("access_token"),
+            faults.without_token("access_token"),
+            faults.wrong_types("access_token"),
+            faults.redirect("https://example.com/", "access_token"),
             Fault("access_token", do="drop"),
             Fault("access_token", do="drop", when="after"),
         ],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from local.tiktok import answers
+import faults
 from stage import KEEPER, PROJECT, REFRESH, TOKEN, Function, Stage
 from tokenkeeper import clock
 
@@ -403,7 +403,7 @@ class TestWhatGoesWrong:
     def test_a_passing_failure_of_a_verification_is_no_503(self, stage: Stage) -> None:
         """Nothing is lost by a look that failed, so nobody has to call again."""
         stage.plant("acme")
-        stage.tiktok.add_fault(answers.html("advertiser_get", times=None))
+        stage.tiktok.add_fault(faults.html("advertiser_get", times=None))
         status, summary = stage.run()
         assert (status, counted(summary)) == (200, {"failing": 1})
         assert stage.labels()["health"] == "failing"

@@ -7,6 +7,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import secretmanager_v1
 
 from local.secret_manager import SecretManagerServer
+from local.tiktok import TikTokServer
 
 Client = secretmanager_v1.SecretManagerServiceClient
 
@@ -36,3 +37,11 @@ def connect() -> Iterator[Callable[[str], Client]]:
 @pytest.fixture
 def client(server: SecretManagerServer, connect: Callable[[str], Client]) -> Client:
     return connect(server.url)
+
+
+@pytest.fixture
+def tiktok() -> Iterator[TikTokServer]:
+    """A simulated TikTok whose clock stands still."""
+    with TikTokServer() as running:
+        running.clock = lambda: 1_780_000_000.0
+        yield running

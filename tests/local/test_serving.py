@@ -131,9 +131,16 @@ class TestRefusals:
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
     def test_binds_loopback_only(self, host: str) -> None:
-        """No address that other machines could reach is bound."""
+        """No address that other machines could reach is bound, unless the stand-in is for that."""
         with pytest.raises(CannotStart, match="loopback"):
             Counter(host).start()
+
+    def test_other_names(self) -> None:
+        """A server answers to the names that it was told beside those of this machine."""
+        with Counter(names=["8090-shell.example"]) as named:
+            for name, status in (("8090-shell.example", 200), ("other.example", 421)):
+                headers = {"Host": name, "Origin": f"https://{name}"}
+                assert requests.post(named.url + "/a", headers=headers, timeout=20).status_code == status
 
     def test_a_taken_port_is_one_sentence(self, server: Counter) -> None:
         """A port that is taken is named in a sentence that says what to do."""
@@ -170,18 +177,12 @@ class TestRefusals:
 
 class TestCalls:
     def test_are_recorded_in_order(self, server: Counter, get: Get) -> None:
-        """A call is recorded with name, resource, identity and status by the time it is answered."""
-        get("/x/one", headers={"X-Identity": "connect"})
+        """A call is recorded with number, name, resource and status by the time it is answered."""
+        get("/x/one")
         get("/x/two")
         first, second = server.calls
-        assert (first.number, first.name, first.resource, first.identity, first.status) == (
-            1,
-            "one",
-            "/x/one",
-            "connect",
-            200,
-        )
-        assert (second.number, second.identity) == (2, "")
+        assert (first.number, first.name, first.resource, first.status) == (1, "one", "/x/one", 200)
+        assert (second.number, second.name) == (2, "two")
         assert first.at <= second.at
 
     def test_are_counted_by_pattern(self, server: Counter, get: Get) -> None:
@@ -331,52 +332,3 @@ class TestClock:
         server.clock = lambda: 1000.0
         server.set_time_offset(-400)
         assert server.now() == 600.0
-
-
-class TestControl:
-    def test_does_over_http_what_python_does(self, server: Counter, get: Get) -> None:
-        """Faults, holds, calls and the clock are reached over HTTP, and none of it is recorded as a call."""
-        control = server.url + "/_control/"
-        server.clock = lambda: 0.0
-        fault = {"call": "a", "status": 418, "body": "tea", "content_type": "text/plain"}
-        assert requests.post(control + "faults", json=fault, timeout=20).status_code == 200
-        answer = get("/a")
-        assert (answer.status_code, answer.text) == (418, "tea")
-        assert [call["status"] for call in get("/_control/calls").json()["calls"]] == [418]
-        assert requests.delete(control + "calls", timeout=20).ok
-        assert server.calls == []
-        assert requests.post(control + "clock", json={"offset_seconds": 90}, timeout=20).ok
-        assert server.now() == 90
-        assert requests.post(control + "faults", json={"do": "hold", "hold": "h"}, timeout=20).ok
-        with ThreadPoolExecutor() as pool:
-            held = pool.submit(requests.get, server.url + "/b", timeout=20)
-            server.wait_held("h")
-            assert get("/_control/held").json() == {"held": {"h": 1}}
-            assert requests.post(control + "release/h", timeout=20).ok
-            assert held.result().ok
-        assert requests.delete(control + "faults", timeout=20).ok
-
-    @pytest.mark.parametrize(
-        ("path", "body"),
-        [
-            ("faults", b"no json"),
-            ("faults", b"[]"),
-            ("faults", b"[" * 100_000),
-            ("faults", b'{"colour": 1}'),
-            ("faults", b'{"do": "explode"}'),
-            ("faults", b'{"times": "often"}'),
-            ("faults", b'{"skip": true}'),
-            ("faults", b'{"resource": "("}'),
-            ("clock", b'{"offset_seconds": "soon"}'),
-            ("clock", b"{}"),
-        ],
-    )
-    def test_says_what_it_does_not_understand(self, server: Counter, path: str, body: bytes) -> None:
-        """A control request that makes no sense is 400 with a sentence."""
-        answer = requests.post(f"{server.url}/_control/{path}", data=body, timeout=20)
-        assert answer.status_code == 400
-        assert answer.json()["message"].endswith(".")
-
-    def test_has_no_other_addresses(self, get: Get) -> None:
-        """An unknown control is 404."""
-        assert get("/_control/everything").status_code == 404

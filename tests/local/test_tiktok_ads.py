@@ -1,7 +1,6 @@
 """What the simulated ad accounts contain, read as the connectors of pipelines read it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,12 +44,6 @@ class Reader:
 
     def report(self, **changes: object) -> list[dict[str, Any]]:
         return self.rows("/report/integrated/get/", **{**DAILY, **changes})
-
-
-@pytest.fixture
-def tiktok() -> Iterator[TikTokServer]:
-    with TikTokServer() as server:
-        yield server
 
 
 @pytest.fixture

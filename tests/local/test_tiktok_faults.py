@@ -5,23 +5,18 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+import faults
 from local.serving import Fault
 from local.tiktok import APP_ID, APP_SECRET, TikTokServer, answers
+from tiktok_client import Form
 
 INFRA = Path(__file__).parents[2] / "infra"
-
-
-@pytest.fixture
-def tiktok() -> Iterator[TikTokServer]:
-    with TikTokServer() as server:
-        yield server
 
 
 def user(server: TikTokServer, token: str) -> requests.Response:
@@ -83,26 +78,26 @@ class TestCodes:
 class TestBodies:
     def test_not_json(self, tiktok: TikTokServer) -> None:
         """Plain text with HTTP 200."""
-        tiktok.add_fault(answers.not_json())
+        tiktok.add_fault(faults.not_json())
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
 
     @pytest.mark.parametrize("status", [200, 204, 500, 503])
     def test_empty(self, tiktok: TikTokServer, status: int) -> None:
         """Nothing at all, with any status."""
-        tiktok.add_fault(answers.empty(status=status))
+        tiktok.add_fault(faults.empty(status=status))
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.content) == (status, b"")
 
     def test_html(self, tiktok: TikTokServer) -> None:
         """A gateway's page."""
-        tiktok.add_fault(answers.html())
+        tiktok.add_fault(faults.html())
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
 
     def test_huge(self, tiktok: TikTokServer) -> None:
         """Ten megabytes of valid JSON."""
-        tiktok.add_fault(answers.huge())
+        tiktok.add_fault(faults.huge())
         answer = user(tiktok, "x")
         assert len(answer.content) > 10 * 1024 * 1024
         assert answer.json()["code"] == 0
@@ -110,23 +105,23 @@ class TestBodies:
     def test_truncated(self, tiktok: TikTokServer) -> None:
         """A body that breaks off after the refresh took effect."""
         grant = tiktok.grant("expiring")
-        tiktok.add_fault(answers.truncated("refresh_token"))
+        tiktok.add_fault(faults.truncated("refresh_token"))
         with pytest.raises(requests.exceptions.RequestException):
             refresh(tiktok, grant.refresh_token)
         assert tiktok.spent == {grant.refresh_token: 1}
 
     def test_drip(self, tiktok: TikTokServer) -> None:
         """A body that arrives in drops, whole in the end."""
-        tiktok.add_fault(answers.drip("user_info", seconds=0.1))
+        tiktok.add_fault(faults.drip("user_info", seconds=0.1))
         assert user(tiktok, tiktok.grant().access_token).json()["code"] == 0
 
     def test_redirect(self, tiktok: TikTokServer) -> None:
         """A redirect to somewhere else."""
-        tiktok.add_fault(answers.redirect("https://elsewhere.example/", status=307))
+        tiktok.add_fault(faults.redirect("https://elsewhere.example/", status=307))
         answer = user(tiktok, "x")
         assert (answer.status_code, answer.headers["Location"]) == (307, "https://elsewhere.example/")
 
-    @pytest.mark.parametrize("fault", [answers.null_data(), answers.wrong_types(), answers.without_token()])
+    @pytest.mark.parametrize("fault", [faults.null_data(), faults.wrong_types(), faults.without_token()])
     def test_no_usable_token(self, tiktok: TikTokServer, fault: Fault) -> None:
         """A success without a usable token, which spends nothing."""
         grant = tiktok.grant("expiring")
@@ -184,37 +179,33 @@ class TestProgram:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_serves(self, number: signal.Signals) -> None:
         """Started alone it says where it is, logs when asked to, and stops cleanly on a signal."""
-        with self.start("--log", "--kind", "expiring", "--advertiser", "7000000000000000009=Solo") as process:
+        with self.start("--log", "--kind", "expiring") as process:
             assert process.stdout is not None
             found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             assert found is not None
-            code = requests.post(f"{found[0]}/_control/authorize", json={}, timeout=10).json()["auth_code"]
-            body = {"app_id": APP_ID, "secret": APP_SECRET, "auth_code": code}
-            answer = requests.post(f"{found[0]}/open_api/v1.3/oauth2/access_token/", json=body, timeout=10).json()
-            assert answer["data"]["advertiser_ids"] == ["7000000000000000009"]
-            assert "refresh_token" in answer["data"]
+            query = {"app_id": APP_ID, "redirect_uri": "http://localhost:8080"}
+            page = requests.get(f"{found[0]}/portal/auth", params=query, timeout=10)
+            assert ("kind", "expiring") in Form(page.text).fields
             process.send_signal(number)
             rest = process.stdout.read()
             assert process.wait(20) == 0
-        assert rest == "POST /open_api/v1.3/oauth2/access_token/ access_token 0 OK\n"
+        assert rest == "GET /portal/auth 200\n"
+
+    def ended(self, *arguments: str, **environment: str) -> str:
+        with self.start(*arguments, **environment) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
+            assert process.wait(20) == 1
+        assert "Traceback" not in said
+        return said
 
     @pytest.mark.parametrize("variable", ["K_SERVICE", "FUNCTION_TARGET"])
     def test_not_in_the_cloud(self, variable: str) -> None:
         """Where a cloud function runs it does not start."""
-        with self.start(**{variable: "connect"}) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
-            assert process.wait(20) == 1
-        assert variable in said
-        assert "Traceback" not in said
+        assert variable in self.ended(**{variable: "connect"})
 
     def test_damaged_state(self, tmp_path: Path) -> None:
         """A damaged state file is one sentence, not a traceback."""
         path = tmp_path / "state.json"
         path.write_text("{")
-        with self.start("--state", str(path)) as process:
-            assert process.stdout is not None
-            said = process.stdout.read()
-            assert process.wait(20) == 1
-        assert "remove it to start afresh" in said
-        assert "Traceback" not in said
+        assert "remove the file" in self.ended("--state", str(path))

@@ -22,7 +22,7 @@ from google.cloud import secretmanager_v1
 from local.exchange import Answer, Request
 from local.secret_manager import PERMISSIONS, SecretManagerServer
 from local.secret_manager.errors import ApiError, denied
-from local.secret_manager.service import project_number
+from local.secret_manager.store import project_number
 
 SECRET_MANAGER = "secretmanager.googleapis.com"
 TOKENS = "oauth2.googleapis.com"

@@ -48,7 +48,7 @@ class Internet:
         google: Who may do what, and what was called.
         refused: Hosts that somebody wanted to reach and that do not exist here, as `host:port`.
         started: Tools that were started in it; those that still run at the end of a test are ended then.
-        pages: What a test answers itself at TikTok or Cloud Run, by path.
+        pages: What a test answers in the place of Cloud Run's API, by path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,16 +64,13 @@ class Internet:
         self._grpc = GrpcFront(self.google)
         self.pages: dict[str, Callable[[Request], Answer]] = {}
         hosts: dict[str, Callable[[Request], Answer]] = {
-            TIKTOK: self._tiktok,
+            TIKTOK: lambda request: self.stage.tiktok.respond(request)[1],
             RUN: self._page,
             SECRET_MANAGER: self.google.secrets,
             TOKENS: self.google.token,
             LOCATIONS: self.google.locations,
         }
         self._proxy = _Proxy(_context(self._certificate, hosts), hosts, self._grpc.port, self.refused)
-
-    def _tiktok(self, request: Request) -> Answer:
-        return self._page(request) if request.path in self.pages else self.stage.tiktok.respond(request)[1]
 
     def _page(self, request: Request) -> Answer:
         page = self.pages.get(request.path)
@@ -126,7 +123,8 @@ class Internet:
 
     def store(self, name: str, payload: dict[str, Any]) -> None:
         """Store a payload as it is, and let the reader read it."""
-        self.stage.secrets.create(TOKEN + name, project=PROJECT)
+        if TOKEN + name not in self.stage.secrets.secrets():
+            self.stage.secrets.create(TOKEN + name, project=PROJECT)
         self.stage.secrets.add_version(TOKEN + name, json.dumps(payload).encode())
         self.allow(ACCESS, name)
 

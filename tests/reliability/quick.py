@@ -27,6 +27,7 @@ from werkzeug.test import Client
 
 from canaries import Canaries
 from local.serving import Fault, LocalServer
+from local.tiktok import Options
 from stage import REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock, log, settings, transport
 from tokenkeeper.connect import Connect
@@ -434,12 +435,10 @@ class QuickStage(Stage):
         self.changes.clear()
         self._functions.clear()
         self.ears.lines.clear()
-        accounts = self.tiktok.accounts
-        accounts.rotation, accounts.punish_reuse, accounts.keep_old_access_token = "new", True, True
-        accounts.access_seconds, accounts.refresh_seconds, accounts.refresh_extends = 86_400, 31_536_000, False
-        self.tiktok._overrides.clear()
-        accounts.spent.clear()
-        accounts.reused.clear()
+        self.tiktok.options = Options(punish_reuse=True)
+        self.tiktok.clear_overrides()
+        self.tiktok.spent.clear()
+        self.tiktok.reused.clear()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

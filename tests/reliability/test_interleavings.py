@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from local.tiktok.accounts import Grant
+from local.tiktok import Grant
 from reliability.quick import LATEST, Point, QuickStage, clock_off_by, each, mostly_slow
 from stage import REFRESH, TOKEN
 

@@ -139,7 +139,7 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
     before = stage.token() if TOKEN + "acme" in stage.secrets.secrets() else None
     server: LocalServer = getattr(stage, point.server)
     server.forget_calls()
-    stage.tiktok.accounts.spent.clear()
+    stage.tiktok.spent.clear()
     server.add_fault(Fault(do="hold", hold="here", skip=point.skip, when=when))  # type: ignore[arg-type]
     if when == "before":
         server.add_fault(Fault(do="answer", status=NEVER_ARRIVED, skip=point.skip))

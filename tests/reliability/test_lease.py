@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local.serving import Fault
+from local.tiktok import Options
 from reliability.quick import AS_IT_IS, BEGINNING, NEW, Outcome, QuickStage, clock_off_by, each
 from stage import TOKEN, Stage
 from tokenkeeper import clock
@@ -54,9 +55,9 @@ class TestManyAtOnce:
     @pytest.mark.slow
     def test_fifty_refreshers_over_two_hundred_connections(self, stage: Stage) -> None:
         """Fifty runs at once in five processes, readings late: each of 200 refresh tokens is spent once."""
-        stage.tiktok.accounts.spent.clear()
-        stage.tiktok.accounts.reused.clear()
-        stage.tiktok.accounts.punish_reuse = True
+        stage.tiktok.spent.clear()
+        stage.tiktok.reused.clear()
+        stage.tiktok.options = Options(punish_reuse=True)
         names = many_due(stage, 200)
         stage.secrets.set_lag(latest=2, lists=2)
         # A few calls a second each, so that two cores can answer fifty runs before these lose patience.
@@ -77,7 +78,7 @@ class TestManyAtOnce:
         assert stage.tiktok.count("refresh_token") == 200
         assert_each_spent_once(stage, names, answers_in_time=False)
         assert stage.alerts() == []
-        stage.tiktok.accounts.punish_reuse = False
+        stage.tiktok.options = Options()
 
 
 CLOCKS = {"behind": -10, "right": 0, "ahead": 10}

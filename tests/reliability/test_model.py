@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 )
 
 from local.serving import Fault
+from local.tiktok import Options
 from reliability.quick import QuickStage, clock_off_by
 from stage import REFRESH, TOKEN, NotShown
 
@@ -64,7 +65,7 @@ class Keeper(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.stage.reset()
-        self.stage.tiktok.accounts.punish_reuse = False
+        self.stage.tiktok.options = Options(punish_reuse=False)
         self.known: dict[str, Expected] = {}
         self.disturbed = False  # something goes wrong until all is quiet again
         self.troubled = False  # something went wrong, or somebody died, since all was quiet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -365,7 +365,7 @@ class TestEnds:
 
     def test_a_refresh_token_is_warned_of_five_times(self, quick: QuickStage) -> None:
         """30, 14, 7, 3 and 1 days before, once each; then one alert that it has ended; then nothing."""
-        quick.tiktok.accounts.refresh_seconds = 40 * 86_400
+        quick.tiktok.options = replace(quick.tiktok.options, refresh_seconds=40 * 86_400)
         quick.connected("acme", "expiring")
         warned: list[tuple[int, int]] = []
         for half_day in range(2 * 40 + 1):
@@ -383,7 +383,7 @@ class TestEnds:
     def test_runs_that_did_not_happen_are_not_made_up_for(self, quick: QuickStage) -> None:
         """After weeks without a run only the nearest warning is given."""
         quick.connected("acme", "expiring")
-        quick.tiktok.accounts.access_seconds = 400 * 86_400
+        quick.tiktok.options = replace(quick.tiktok.options, access_seconds=400 * 86_400)
         quick.later(hours=13)
         quick.run()
         quick.later(days=362)
@@ -407,7 +407,7 @@ class TestEnds:
 
     def test_connecting_again_is_the_end_of_it(self, quick: QuickStage) -> None:
         """One notice says that the connection was made again; the warnings start over with the new end."""
-        quick.tiktok.accounts.refresh_seconds = 10 * 86_400
+        quick.tiktok.options = replace(quick.tiktok.options, refresh_seconds=10 * 86_400)
         for _ in range(2):
             quick.later(hours=1)
             quick.connected("acme", "expiring")

@@ -82,7 +82,7 @@ def wrong_secret(stage: QuickStage, call: str = "") -> None:
 
 def rotates(rotation: Any) -> Trouble:
     def happens(stage: QuickStage, call: str) -> None:
-        stage.tiktok.accounts.rotation = rotation
+        stage.tiktok.options = replace(stage.tiktok.options, rotation=rotation)
 
     return happens
 
@@ -233,7 +233,7 @@ ROTATIONS = {"each answer brings a new one": "new", "each brings the same": "sam
 def test_refresh_tokens_are_followed_however_they_rotate(quick: QuickStage, rotation: Any) -> None:
     """Over many refreshes no spent token is sent, and one that stays is kept."""
     quick.plant("acme", "expiring", age_hours=13)
-    quick.tiktok.accounts.rotation = rotation
+    quick.tiktok.options = replace(quick.tiktok.options, rotation=rotation)
     for _ in range(5):
         assert quick.run()[0] == 200
         assert quick.outcome() == NEW

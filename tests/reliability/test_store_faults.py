@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from local.secret_manager import Quotas
 from local.serving import Fault
+from local.tiktok import Options
 from reliability.quick import (
     AS_IT_IS,
     AWAY,
@@ -129,7 +131,7 @@ def test_the_first_write_fails_until_the_instance_is_gone(quick: QuickStage) -> 
 
 def test_another_instance_tries_while_the_first_still_has_it(quick: QuickStage) -> None:
     """Another instance finds the token spent and alerts; the first stores what it has and says so."""
-    quick.tiktok.accounts.punish_reuse = False
+    quick.tiktok.options = Options(punish_reuse=False)
     due(quick)
     quick.secrets.add_fault(Fault("AddSecretVersion", times=None))
     quick.run()
@@ -356,7 +358,9 @@ def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
     names = [f"acme-{number}" for number in range(100)]
     for name in names:
         due(quick, name)
-    quick.secrets.set_quota(per_secret=True, writes_per_minute=600, reads_per_minute=600, accesses_per_minute=90_000)
+    quick.secrets.set_quota(
+        Quotas(per_secret=True, writes_per_minute=600, reads_per_minute=600, accesses_per_minute=90_000)
+    )
     for _ in range(20):
         if quick.run()[0] == 200:
             break

@@ -19,7 +19,7 @@ from google.api_core import exceptions as google_errors
 
 from local.exchange import Request
 from local.secret_manager.errors import ApiError
-from local.secret_manager.service import project_number
+from local.secret_manager.store import project_number
 from local.tiktok.answers import Refusal, envelope, refused
 from local.tiktok.api import ENDPOINTS
 from reliability.quick import Died
@@ -259,7 +259,6 @@ class NearTransport(Transport):
     def __init__(self, stage: YearStage) -> None:
         super().__init__()
         self._stage = stage
-        self._api = stage.tiktok._api
         self._paths: dict[str, str] = {}
         self._second = stage.windows.setdefault("a second", Window(1.0, TIKTOK_QPS))
         self._minute = stage.windows.setdefault("a minute", Window(60.0, TIKTOK_A_MINUTE))
@@ -295,7 +294,7 @@ class NearTransport(Transport):
             self._second.take(now)
             self._minute.take(now)
             try:
-                return Answer(200, envelope(answer(self._api, cast("Request", request))))
+                return Answer(200, envelope(answer(self._stage.tiktok, cast("Request", request))))
             except Refusal as refusal:
                 return Answer(200, refused(refusal.code, refusal.message))
 

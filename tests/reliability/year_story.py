@@ -15,7 +15,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from reliability.year_world import Weather, YearStage
@@ -238,13 +238,15 @@ class Story:
     # --- what befalls them ---
 
     def _people(self) -> None:
-        accounts = self.stage.tiktok.accounts
+        tiktok = self.stage.tiktok
+        usual = tiktok.options
         for name in self.names:
             if name in self.expiring:  # approved at some time within the last year
-                accounts.refresh_seconds = int(self.chance.uniform(5 * 86_400, YEAR))
+                seconds = int(self.chance.uniform(5 * 86_400, YEAR))
+                tiktok.options = replace(usual, refresh_seconds=seconds)
             age = self.chance.uniform(0, 12)
             self.stage.planted(name, "expiring" if name in self.expiring else "long-lived", age)
-        accounts.refresh_seconds = YEAR
+        tiktok.options = usual
         self.begun = self.stage.clocks.stopwatch()
 
     def _fate(self) -> None:
@@ -284,7 +286,7 @@ class Story:
         self.year.cancelled += 1
 
     def _take_account_away(self, name: str) -> None:
-        kept = self.stage.tiktok.accounts.advertisers[:-1]
+        kept = self.stage.tiktok.options.advertisers[:-1]
         self.stage.tiktok.set_advertisers(self._token(name), [id_ for id_, _ in kept])
 
     # --- runs ---
@@ -382,7 +384,7 @@ class Story:
 
     def _readers(self) -> None:
         found: Counter[str] = Counter()
-        alive = self.stage.tiktok.accounts.is_alive
+        alive = self.stage.tiktok.is_alive
         for name in self.names:
             if not alive(self._token(name)):
                 found[self._whose_doing(name)] += 1

@@ -12,18 +12,18 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from canaries import Canaries
 from local.exchange import Fault
-from local.secret_manager import SecretManagerServer
-from local.secret_manager.service import project_number
-from local.tiktok import TikTokServer
+from local.secret_manager import Quotas, SecretManagerServer
+from local.secret_manager.store import project_number
+from local.tiktok import Options, TikTokServer
 from local.tiktok.answers import refused
 from local.tiktok.api import ENDPOINTS
-from local.tiktok.server import ADVERTISERS
+from local.tiktok.options import ADVERTISERS
 from reliability.quick import Died, Ears, QuickStage
 from reliability.year_clock import Pool, Simulation, wait
 from reliability.year_near import (
@@ -151,21 +151,25 @@ class YearStage(QuickStage):
         self.road = Road(self, seed=2026)
         self._number = project_number(self.project)
         self.changes = {"TIKTOK_MAX_QPS": "8"}
-        self.tiktok.accounts.punish_reuse = True
+        self.tiktok.options = replace(self.tiktok.options, punish_reuse=True)
         for server in (self.secrets, self.tiktok):
             server.clock = lambda: self.clocks.timestamp
         if not self.near:
             self.secrets.set_quota(
-                per_secret=True,
-                writes_per_minute=GOOGLE_WRITES,
-                reads_per_minute=GOOGLE_READS,
-                accesses_per_minute=GOOGLE_ACCESSES,
+                Quotas(
+                    per_secret=True,
+                    writes_per_minute=GOOGLE_WRITES,
+                    reads_per_minute=GOOGLE_READS,
+                    accesses_per_minute=GOOGLE_ACCESSES,
+                )
             )
 
     @classmethod
     def without_sockets(cls, folder: Any) -> YearStage:
         """A stage whose servers serve nobody but the functions in here."""
-        tiktok = TikTokServer(app_id=APP_ID, app_secret=APP_SECRET, port=8090, advertisers=ADVERTISERS[:2])
+        tiktok = TikTokServer(
+            app_id=APP_ID, app_secret=APP_SECRET, port=8090, options=Options(advertisers=ADVERTISERS[:2])
+        )
         return cls(folder, secrets=SecretManagerServer(port=8085), tiktok=tiktok, near=True)
 
     @classmethod
@@ -173,9 +177,7 @@ class YearStage(QuickStage):
         tiktok = TikTokServer(
             app_id=APP_ID,
             app_secret=APP_SECRET,
-            advertisers=ADVERTISERS[:2],
-            qps=TIKTOK_QPS,
-            per_minute=TIKTOK_A_MINUTE,
+            options=Options(advertisers=ADVERTISERS[:2], qps=TIKTOK_QPS, per_minute=TIKTOK_A_MINUTE),
         )
         return cls(folder, tiktok=tiktok.start())
 

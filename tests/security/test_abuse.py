@@ -13,6 +13,7 @@ import pytest
 from itsdangerous import URLSafeSerializer
 
 from local.exchange import Fault
+from local.tiktok import Options
 from security.raw import Wire, parsed
 from stage import LINK_KEY, Function, Stage
 from tokenkeeper import clock
@@ -138,7 +139,7 @@ class TestStore:
 
     def test_is_only_touched_under_the_connections_name(self, stage: Stage) -> None:
         """A whole flow calls nothing but the project's list of secrets and its own connection's two [48]."""
-        stage.tiktok.kind = "expiring"
+        stage.tiktok.options = Options(kind="expiring")
         stage.connected("acme-eu")
         for call in stage.secrets.calls:
             assert re.fullmatch(

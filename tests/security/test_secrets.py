@@ -24,7 +24,7 @@ from canaries import Canaries
 from certificates import Certificate
 from local.exchange import Answer, Call, Fault, Request
 from local.serving import LocalServer
-from local.tiktok import TikTokServer
+from local.tiktok import Options, TikTokServer
 from stage import APP_ID, APP_SECRET, LINK_KEY, PROJECT, ROOT, Stage
 from tokenkeeper import log, settings
 from tokenkeeper.clock import Deadline
@@ -100,7 +100,7 @@ class TestMechanism:
         """A `connect` that says a secret in its log, a page, a header, a cookie or a traceback fails its test [41]."""
         (tmp_path / "sitecustomize.py").write_text(_TALKATIVE)
         function = stage.start_cold("connect", PYTHONPATH=f"{tmp_path}:{stage.environment(1)['PYTHONPATH']}")
-        stage.tiktok.kind = "expiring"
+        stage.tiktok.options = Options(kind="expiring")
         browser = stage.browser(function)
         assert browser.come_back(stage.code(), browser.begin(stage.link())).status_code == 303
         assert browser.get("/done").status_code == 200
@@ -118,7 +118,7 @@ class TestMechanism:
 
     def test_hears_everything_that_the_functions_say(self, stage: Stage) -> None:
         """Logs, pages and headers of both functions reach it, and so do the secrets of a whole flow [41]."""
-        stage.tiktok.kind = "expiring"
+        stage.tiktok.options = Options(kind="expiring")
         stage.connected()
         stage.later(hours=13)
         assert stage.run()[0] == 200
@@ -458,7 +458,7 @@ class TestEveryCallToTikTok:
 class TestStoredState:
     def test_of_a_connection_holds_nothing_secret(self, stage: Stage) -> None:
         """Labels and annotations show up in lists and consoles; none of them is a secret [41]."""
-        stage.tiktok.kind = "expiring"
+        stage.tiktok.options = Options(kind="expiring")
         stage.connected()
         stage.later(hours=13)
         stage.run()
@@ -469,7 +469,7 @@ class TestStoredState:
 
     def test_is_what_is_promised_and_no_more(self, stage: Stage) -> None:
         """The token secret holds neither refresh token nor app secret [41]."""
-        stage.tiktok.kind = "expiring"
+        stage.tiktok.options = Options(kind="expiring")
         stage.connected()
         (given,) = (given for given in stage.tiktok.grants if given.access_token == stage.token()["access_token"])
         for payload in stage.secrets.payloads("tiktok-ads-token-acme"):
@@ -481,7 +481,7 @@ class TestStoredState:
 class TestCommands:
     def test_say_a_secret_only_where_that_is_their_purpose(self, stage: Stage, tmp_path: Path) -> None:
         """`make token` prints the token and `make link` the link; nothing else of any command holds a secret [41]."""
-        stage.tiktok.kind = "expiring"
+        stage.tiktok.options = Options(kind="expiring")
         stage.connected()
         environment = stage.environment(1, PUBLIC_URL="http://localhost:8080", TOKENKEEPER_STATE=str(tmp_path))
         purpose = {"token": ["token", "CONNECTION=acme"], "link": ["link", "CONNECTION=acme"]}

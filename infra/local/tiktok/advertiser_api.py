@@ -1,0 +1,177 @@
+"""The endpoints for advertisers: what each asks for, refuses and answers.
+
+Each takes what TikTok knows and a request, and returns the envelope's ``data`` or raises `Refusal`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from local.serving import Request
+from local.tiktok import ads, report
+from local.tiktok.answers import Refusal
+from local.tiktok.authorizations import Authorizations
+from local.tiktok.parameters import access_token, date_parameter, json_parameter, list_parameter, only, page, required
+from local.tiktok.records import Grant
+
+READ_ACCOUNTS = frozenset({100, 10, 1})
+READ_CAMPAIGNS = frozenset({200, 20, 2})
+READ_AD_GROUPS = frozenset({210, 21, 2})
+READ_ADS = frozenset({220, 22, 2})
+READ_REPORTS = frozenset({4, 40, 41, 42, 43, 44})
+MOST_ACCOUNTS_A_CALL = 100
+MOST_ACCOUNTS_A_REPORT = 5
+
+
+def exchange(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """Exchanges an authorization code."""
+    body = required(request, "app_id", "secret", "auth_code")
+    data = _token_data(tiktok, tiktok.exchange(body["app_id"], body["secret"], body["auth_code"]))
+    if body.get("return_advertiser_ids") is False:
+        del data["advertiser_ids"]
+    return data
+
+
+def refresh(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """Exchanges a refresh token."""
+    body = required(request, "app_id", "secret", "grant_type", "refresh_token")
+    if body["grant_type"] != "refresh_token":
+        raise Refusal(40108)
+    data = _token_data(tiktok, tiktok.refresh(body["app_id"], body["secret"], body["refresh_token"]))
+    if tiktok.options.rotation == "omitted":
+        del data["refresh_token"], data["refresh_token_expires_in"]
+    return data
+
+
+def revoke(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """Takes a grant back."""
+    body = required(request, "app_id", "secret", "access_token")
+    tiktok.check_app(body["app_id"], body["secret"])
+    tiktok.authenticate(body["access_token"], app_id=body["app_id"])
+    grant = tiktok.revoke(body["access_token"])
+    return {"app_id": grant.app_id, "advertiser_ids": list(grant.advertiser_ids)}
+
+
+def advertisers(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """The ad accounts that a token reaches."""
+    token, app_id = access_token(request), request.parameter("app_id")
+    for name in ("app_id", "secret"):
+        if not request.parameter(name):
+            raise Refusal(40002, f"{name}: Missing data for required field.")
+    tiktok.check_app(app_id, request.parameter("secret"))
+    grant = tiktok.authenticate(token, app_id=app_id)
+    _check_scope(grant, READ_ACCOUNTS)
+    name_of = tiktok.options.advertiser_name
+    return {"list": [{"advertiser_id": one, "advertiser_name": name_of(one)} for one in grant.advertiser_ids]}
+
+
+def user_info(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """The person who approved; needs no permission."""
+    tiktok.authenticate(access_token(request))
+    return {
+        "core_user_id": "7000000000000000900",
+        "display_name": "Simulated approver",
+        "email": "s***r@example.com",
+        "create_time": 1704067200,
+    }
+
+
+def advertiser_info(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """Details of up to a hundred ad accounts."""
+    grant = tiktok.authenticate(access_token(request))
+    _check_scope(grant, READ_ACCOUNTS)
+    ids, fields = list_parameter(request, "advertiser_ids"), list_parameter(request, "fields")
+    if not 1 <= len(ids) <= MOST_ACCOUNTS_A_CALL:
+        raise Refusal(40002, f"advertiser_ids: Length must be between 1 and {MOST_ACCOUNTS_A_CALL}.")
+    _check_reached(grant, ids)
+    rows = [ads.account(one, tiktok.options.advertiser_name(one)) for one in ids]
+    return {"list": only(rows, fields, "advertiser_id")}
+
+
+def campaigns(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """A page of an ad account's campaigns."""
+    return _listed(tiktok, request, READ_CAMPAIGNS, ads.campaigns)
+
+
+def ad_groups(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """A page of its ad groups."""
+    return _listed(tiktok, request, READ_AD_GROUPS, ads.ad_groups)
+
+
+def ads_of(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """A page of its ads."""
+    return _listed(tiktok, request, READ_ADS, ads.ads)
+
+
+def integrated_report(tiktok: Authorizations, request: Request) -> dict[str, Any]:
+    """A page of a synchronous report, of one ad account or of several."""
+    several = list_parameter(request, "advertiser_ids")
+    if len(several) > MOST_ACCOUNTS_A_REPORT:
+        raise Refusal(40002, f"advertiser_ids: Length must be between 1 and {MOST_ACCOUNTS_A_REPORT}.")
+    reached = several or [request.parameter("advertiser_id")]
+    _check_read(tiktok, request, READ_REPORTS, reached)
+    dimensions = list_parameter(request, "dimensions")
+    if not request.parameter("report_type") or not dimensions:
+        raise Refusal(40002, "report_type, dimensions: Missing data for required field.")
+    wanted = report.Wanted(
+        report_type=request.parameter("report_type"),
+        data_level=request.parameter("data_level"),
+        dimensions=tuple(dimensions),
+        metrics=tuple(list_parameter(request, "metrics")),
+        start=date_parameter(request, "start_date"),
+        end=date_parameter(request, "end_date"),
+        lifetime=request.parameter("query_lifetime").lower() == "true",
+        filtering=tuple(json_parameter(request, "filtering", list, dict)),
+    )
+    found = []
+    for one in reached:
+        rows, account = report.rows(one, wanted), ads.account(one, tiktok.options.advertiser_name(one))
+        of_whom = {name: account[name] for name in ("advertiser_id", "currency", "timezone") if several}
+        found += [row | {"metrics": row["metrics"] | of_whom} for row in rows]
+    return page(request, found)
+
+
+def _token_data(tiktok: Authorizations, grant: Grant) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "access_token": grant.access_token,
+        "advertiser_ids": list(grant.advertiser_ids),
+        "scope": list(grant.scope),
+    }
+    if grant.refresh_token is not None and grant.expires_at is not None and grant.refresh_expires_at is not None:
+        data |= {
+            "expires_in": round(grant.expires_at - tiktok.now()),
+            "refresh_token": grant.refresh_token,
+            "refresh_token_expires_in": round(grant.refresh_expires_at - tiktok.now()),
+        }
+    return data
+
+
+def _listed(
+    tiktok: Authorizations,
+    request: Request,
+    permissions: frozenset[int],
+    read: Callable[[str, dict[str, Any]], list[dict[str, Any]]],
+) -> dict[str, Any]:
+    advertiser_id = request.parameter("advertiser_id")
+    _check_read(tiktok, request, permissions, [advertiser_id])
+    rows = read(advertiser_id, json_parameter(request, "filtering", dict, object))
+    return page(request, only(rows, list_parameter(request, "fields"), "advertiser_id"))
+
+
+def _check_read(tiktok: Authorizations, request: Request, permissions: frozenset[int], ids: list[str]) -> None:
+    """Raises Refusal unless the token may read that of all these ad accounts."""
+    grant = tiktok.authenticate(access_token(request))
+    if not all(ids):
+        raise Refusal(40002, "advertiser_id: Missing data for required field.")
+    _check_scope(grant, permissions)
+    _check_reached(grant, ids)
+
+
+def _check_scope(grant: Grant, permissions: frozenset[int]) -> None:
+    if not permissions & set(grant.scope):
+        raise Refusal(40001)
+
+
+def _check_reached(grant: Grant, advertiser_ids: list[str]) -> None:
+    for one in advertiser_ids:
+        if one not in grant.advertiser_ids:
+            raise Refusal(40001, f"No permission to operate advertiser {one}.")

@@ -1,0 +1,84 @@
+"""How the simulated TikTok behaves, in one frozen object that is replaced as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Family = Literal["advertiser", "account"]
+Kind = Literal["long-lived", "expiring"]
+Rotation = Literal["new", "same", "omitted"]
+
+ADVERTISERS = (
+    ("7000000000000000001", "Acme Shoes, Europe"),
+    ("7000000000000000002", "Acme Shoes, North America"),
+    ("7000000000000000003", "Acme Outlet"),
+)
+ACCOUNTS = (("acme.shoes", "Acme Shoes"), ("acme.outlet", "Acme Outlet"))
+DEFAULT_SCOPE = (4, 10, 200, 210, 220, 30)
+DEFAULT_ACCOUNT_SCOPE = ("user.info.basic", "user.info.profile", "user.info.stats", "video.list")
+
+ACCOUNT_SCOPES: Mapping[str, str] = MappingProxyType(
+    {
+        "user.info.basic": "Read your open id, avatar and display name",
+        "user.info.username": "Read your user name",
+        "user.info.profile": "Read your profile: bio, link and verified status",
+        "user.info.stats": "Read your numbers of followers, likes and videos",
+        "user.account.type": "Read whether yours is a business account",
+        "user.insights": "Read the insights of your profile",
+        "video.list": "Read your public videos",
+        "video.insights": "Read the insights of your videos",
+        "video.publish": "Publish videos",
+        "video.upload": "Upload videos as drafts",
+        "comment.list": "Read comments on your videos",
+        "comment.list.manage": "Manage comments on your videos",
+        "biz.creator.info": "Read your creator information",
+        "biz.spark.auth": "Authorize your videos for Spark Ads",
+        "biz.brand.insights": "Read insights of brands",
+    }
+)
+"""Scopes of TikTok's Accounts API, and what the consent page says about them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The behaviour where TikTok leaves something open, and what there is to be shared.
+
+    Attributes:
+        kind: what an advertiser's code is exchanged for, unless the approval says otherwise. Account holders' grants
+            are always expiring.
+        access_seconds: life of an expiring grant's access token.
+        refresh_seconds: life of its refresh token.
+        refresh_extends: whether each refresh starts that life anew; otherwise it counts down, as TikTok's does.
+        rotation: whether a refresh answers with a new refresh token, with the same, or with none. The old one dies
+            only where there is a new one.
+        keep_old_access_token: whether the access token from before a refresh works until its own end.
+        punish_reuse: whether a used refresh token that is presented again revokes the whole grant.
+        advertisers: the approver's ad accounts: ids of 19 digits, and names.
+        accounts: the TikTok accounts that the holder can choose from: user names and display names.
+        account_scopes: scopes that the apps hold in the Accounts API.
+        redirect_urls: advertiser redirect URLs registered for the apps, compared exactly; None accepts https and this
+            machine.
+        account_redirect_urls: the same of account holder redirect URLs.
+        qps: calls to the API that an app may make in a second; None for any number.
+        per_minute: the same for a minute.
+    """
+
+    kind: Kind = "long-lived"
+    access_seconds: int = 86_400
+    refresh_seconds: int = 31_536_000
+    refresh_extends: bool = False
+    rotation: Rotation = "new"
+    keep_old_access_token: bool = True
+    punish_reuse: bool = False
+    advertisers: tuple[tuple[str, str], ...] = ADVERTISERS
+    accounts: tuple[tuple[str, str], ...] = ACCOUNTS
+    account_scopes: frozenset[str] = frozenset(ACCOUNT_SCOPES)
+    redirect_urls: tuple[str, ...] | None = None
+    account_redirect_urls: tuple[str, ...] | None = None
+    qps: int | None = None
+    per_minute: int | None = None
+
+    def advertiser_name(self, advertiser_id: str) -> str:
+        """The name of an ad account, also of one that nobody offers."""
+        return dict(self.advertisers).get(advertiser_id, f"Account {advertiser_id}")

@@ -1,0 +1,94 @@
+"""Reads what calls bring: JSON bodies, query parameters and the token header. What is wrong is a `Refusal`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, TypeVar
+
+from local.serving import Request
+from local.tiktok import ads
+from local.tiktok.answers import Refusal
+
+C = TypeVar("C", dict[str, Any], list[Any])
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """A body that is a JSON object, None for any other."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def required(request: Request, *names: str) -> dict[str, Any]:
+    """The JSON body, in which these fields are strings that are not empty."""
+    body = json_object(request.body)
+    if body is None:
+        raise Refusal(40002, "The body is not a JSON object.")
+    for name in names:
+        if not isinstance(body.get(name), str) or not body[name]:
+            raise Refusal(
+                40002, f"{name}: {'Not a valid string' if name in body else 'Missing data for required field'}."
+            )
+    return body
+
+
+def access_token(request: Request) -> str:
+    """The Access-Token header; 40104 without one."""
+    token: str = request.headers.get("Access-Token", "")
+    if not token:
+        raise Refusal(40104)
+    return token
+
+
+def json_parameter(request: Request, name: str, kind: type[C], item: type) -> C:
+    """A query parameter that is a JSON list or object of so typed values; empty where it is absent."""
+    text = request.parameter(name)
+    try:
+        value = json.loads(text) if text else kind()
+    except ValueError:
+        value = None
+    items = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, kind) or not all(isinstance(one, item) for one in items or ()):
+        raise Refusal(40002, f"{name}: Not a valid {'object' if kind is dict else 'list'}.")
+    return value
+
+
+def list_parameter(request: Request, name: str) -> list[str]:
+    """A query parameter that is a JSON list of strings; empty where it is absent."""
+    value: list[str] = json_parameter(request, name, list, str)
+    if not all(one.isascii() for one in value):
+        raise Refusal(40002, f"{name}: Not a valid list.")
+    return value
+
+
+def integer_parameter(request: Request, name: str, default: int) -> int:
+    """A query parameter that is a whole number."""
+    try:
+        return int(request.parameter(name) or default)
+    except ValueError:
+        raise Refusal(40002, f"{name}: Not a valid integer.") from None
+
+
+def date_parameter(request: Request, name: str) -> date | None:
+    """A query parameter that is a day; None where it is absent."""
+    value = request.parameter(name)
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError:
+        raise Refusal(40002, f"{name}: Not a valid date.") from None
+
+
+def only(rows: list[dict[str, Any]], fields: Sequence[str], always: str) -> list[dict[str, Any]]:
+    """The rows with these fields only, and with the one that they always have; with no fields, as they are."""
+    if not fields:
+        return rows
+    wanted = {*fields, always}
+    return [{key: value for key, value in row.items() if key in wanted} for row in rows]
+
+
+def page(request: Request, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The page of a list that is asked for."""
+    number = integer_parameter(request, "page", 1)
+    return ads.page(rows, number, integer_parameter(request, "page_size", ads.PAGE_SIZE))
