@@ -171,11 +171,11 @@ def _checked(newest: Token, minimum_seconds: float, rejected: str) -> Token:
 
 
 def _selected(found: Token, only: Sequence[str]) -> Token:
-    known = found.advertiser_ids
-    if unknown := [one for one in only if known is not None and one not in known]:
+    wanted, known = tuple(map(str, only)), found.advertiser_ids
+    if unknown := [one for one in wanted if known is not None and one not in known]:
         text = f"{', '.join(unknown)}: not among the advertisers of {found.connection}, which are: "
         raise TokenError(text + (", ".join(known or ()) or "none"), "configuration")
-    return replace(found, advertiser_ids=tuple(only)) if only else found
+    return replace(found, advertiser_ids=wanted) if wanted else found
 
 
 def _newest(process: _Process, connection: str, timeout: float) -> Token:
@@ -204,7 +204,7 @@ def _newest(process: _Process, connection: str, timeout: float) -> Token:
         if stored["schema"] > 1:
             raise TokenError(f"{newest} has a newer format: copy the newest tiktok_token.py.", "configuration")
         if stored["connection"] == connection and re.fullmatch(r"[!-~]+", stored["access_token"]):
-            end = stored["expires_at"] and datetime.fromisoformat(stored["expires_at"])
+            end = stored["expires_at"] and datetime.fromisoformat(stored["expires_at"]).astimezone(UTC)
             ids = None if stored["advertiser_ids"] is None else tuple(stored["advertiser_ids"])
             more = tuple(stored["scope"]), stored["app_id"], stored.get("open_id"), stored.get("username")
             return Token(connection, number, stored["access_token"], end, ids, *more)

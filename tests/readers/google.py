@@ -62,21 +62,21 @@ class Google:
         store: The embedded Secret Manager.
         granted: What the reader may do, as pairs of a permission and a secret's id.
         calls: What was called at Secret Manager, with the secret's id ("" where there is none).
-        handed_out: Access tokens of Google's.
+        issued: Access tokens of Google's.
     """
 
     project: str
     store: SecretManagerServer
     granted: set[tuple[str, str]] = field(default_factory=set)
     calls: list[tuple[str, str]] = field(default_factory=list)
-    handed_out: list[str] = field(default_factory=list)
+    issued: list[str] = field(default_factory=list)
 
     def token(self, request: Request) -> Answer:
         """The token endpoint: an access token for a service account (RFC 7523); every login of a person is over."""
         if "assertion" not in parse_qs(request.body.decode()):
             return Answer(400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."})
-        self.handed_out.append(f"ya29.{secrets.token_urlsafe(48)}")
-        return Answer(body={"access_token": self.handed_out[-1], "expires_in": 3599, "token_type": "Bearer"})
+        self.issued.append(f"ya29.{secrets.token_urlsafe(48)}")
+        return Answer(body={"access_token": self.issued[-1], "expires_in": 3599, "token_type": "Bearer"})
 
     def locations(self, request: Request) -> Answer:  # noqa: ARG002
         """Where an account may be used from, which Google's clients ask as well."""

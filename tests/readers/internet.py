@@ -180,7 +180,7 @@ class Internet:
         self.started.clear()
         self.pages.clear()
         self.stage.reset()
-        self.google.handed_out.clear()
+        self.google.issued.clear()
         self.google.granted.clear()
         self.allow(ACCESS)
         self.forget_calls()
@@ -189,7 +189,7 @@ class Internet:
         """Where a secret showed up that must not."""
         keep = self.stage.canaries.keep
         keep("the reader's private key", "".join(self.account.private_key.splitlines()[1:-1]))
-        for token in self.google.handed_out:
+        for token in self.google.issued:
             keep("an access token of Google's", token)
         return self.stage.betrayals()
 

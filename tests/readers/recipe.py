@@ -149,16 +149,16 @@ def run(
     process = start(script, internet, environment=environment, folder=folder, variables=variables)
     with process:
         try:
-            printed, complained = process.communicate(timeout=seconds)
+            printed, errors = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             end(process)
-            printed, complained = process.communicate()
-            pytest.fail(f"{page.name} took longer than {seconds} seconds: {printed[-2000:]} {complained[-2000:]}")
+            printed, errors = process.communicate()
+            pytest.fail(f"{page.name} took longer than {seconds} seconds: {printed[-2000:]} {errors[-2000:]}")
     internet.hear(f"what {page.name} printed", printed)
-    internet.hear(f"what {page.name} complained", complained)
+    internet.hear(f"what {page.name} printed as errors", errors)
     if check and process.returncode:
-        pytest.fail(f"{page.name} ended with {process.returncode}:\n{printed[-4000:]}\n{complained[-8000:]}")
-    return subprocess.CompletedProcess(script, process.returncode, printed, complained)
+        pytest.fail(f"{page.name} ended with {process.returncode}:\n{printed[-4000:]}\n{errors[-8000:]}")
+    return subprocess.CompletedProcess(script, process.returncode, printed, errors)
 
 
 @contextlib.contextmanager
@@ -180,5 +180,5 @@ def served(
         yield f"http://127.0.0.1:{port}/"
     finally:
         end(process)
-        printed, complained = process.communicate()
-        internet.hear("what the function printed", printed + complained)
+        printed, errors = process.communicate()
+        internet.hear("what the function printed", printed + errors)

@@ -67,12 +67,12 @@ def test_the_job(internet: Internet, tmp_path: Path, *, replaced: bool) -> None:
         if replaced:
             file.write_text(newest(internet))
         tiktok.release("middle")
-        printed, complained = job.communicate(timeout=300)
-    internet.hear("what the job printed", printed + complained)
+        printed, errors = job.communicate(timeout=300)
+    internet.hear("what the job printed", printed + errors)
     if replaced:
         assert sorted(json.loads(printed)) == internet.token()["advertiser_ids"]
     else:
-        assert "TikTok refuses the newest token (code 40105): make status" in complained
+        assert "TikTok refuses the newest token (code 40105): make status" in errors
     assert job.returncode == (0 if replaced else 1)
 
 

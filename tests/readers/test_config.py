@@ -121,7 +121,7 @@ def test_the_tool_takes_it(case: Case, internet: Internet, tmp_path: Path) -> No
     (tmp_path / case.file).write_text(configured(internet, case.tool, tmp_path))
     variables = case.variables(tmp_path)
     with start(case.script, internet, environment=case.environment, folder=tmp_path, variables=variables) as process:
-        printed, complained = process.communicate(timeout=300)
-    assert process.returncode == 0, printed + complained
+        printed, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, printed + errors
     assert case.good(tmp_path, printed, internet)
     assert (internet.secrets_calls(), internet.refused) == ([], [])

@@ -181,9 +181,9 @@ def test_a_token_that_is_replaced_meanwhile(case: Case, internet: Internet, tmp_
         assert old not in command_lines()
         new = internet.rotate()["access_token"]
         tiktok.release("middle")
-        printed, complained = process.communicate(timeout=300)
-    internet.hear(f"what {case.page} printed", printed + complained)
-    assert process.returncode == 0, printed + complained
+        printed, errors = process.communicate(timeout=300)
+    internet.hear(f"what {case.page} printed", printed + errors)
+    assert process.returncode == 0, printed + errors
     assert case.found(tmp_path, printed) == case.wanted
     used = [request["Access-Token"] for request in tiktok.requests_of(case.asks)]
     assert list(dict.fromkeys(used)) == [old, new]
