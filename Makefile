@@ -80,7 +80,7 @@ test-all: test  ## the same, then the tests that take long
 	@$(PY) -m pytest -q -n 2 -m "slow and not readers"
 
 test-readers: readers  ## run every recipe of infra/readers with the real tool (READER=dlt for one)
-	@$(PY) -m pytest -q -n 2 --dist loadfile -m readers $(if $(READER),tests/readers/test_$(subst -,_,$(READER)).py,tests/readers)
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m readers $(if $(READER),-k "$(READER) or $(subst -,_,$(READER))") tests/readers
 
 readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an environment of its own
 
