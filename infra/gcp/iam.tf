@@ -141,7 +141,7 @@ resource "google_project_iam_member" "reader" {
 }
 
 # The page that TikTok sends people back to has to be reachable by everybody; what it does is guarded by signed links.
-# Where an organization forbids `allUsers`, Cloud Run's check of callers is switched off instead, by `make deploy`.
+# Where an organization forbids that member, Cloud Run's check of callers is switched off instead, by `make deploy`.
 resource "google_cloud_run_v2_service_iam_member" "public" {
   count = var.public_access == "all_users" ? 1 : 0
 

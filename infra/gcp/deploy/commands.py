@@ -35,7 +35,7 @@ def deploy(*, yes: bool, unlock: bool, take_over: bool) -> None:
         plan = converge.plan(Path(folder) / "plan", unlock=unlock)
     if not (take_over or unlock):
         _no_state_lost(plan, work)
-    changed = bool(plan.changes or values or work.state.pending)
+    changed = bool(plan.changes or plan.outputs or values or work.state.pending)
     if changed:
         say(_screen(plan, work, values))
         if not yes:

@@ -92,7 +92,7 @@ class Converge:
         planned = self._work.terraform.plan(file, *targets)
         if isinstance(planned, Outcome):
             return self._again("plan", planned, None)
-        if not planned.changes:
+        if not planned.changes and not planned.outputs:
             return True
         if self._take_over and self._adopt(adopt.doubles(planned, self._work.target)):
             return False

@@ -37,6 +37,7 @@ WORDS = {
     "google_artifact_registry_repository": "source and images",
     "google_project_service": "APIs switched on",
 }
+STAYS_ON = "google_project_service"  # deleting it only means that Terraform forgets it
 NAMES = ("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "title")
 # What each part may do or is for, shown where it is made.
 NOTES = {
@@ -47,13 +48,15 @@ NOTES = {
     'google_service_account.this["scheduler"]': "calls refresh, nothing else",
     'google_service_account.this["build"]': "builds both functions",
 }
-COST = "A month costs some $0.29 with one connection and $6.30 with 100 (infra/gcp/README.md, What it costs)."
+COST = "A month costs some $0.39 with one connection and $6.40 with 100 (infra/gcp/README.md, What it costs)."
 
 
 def summary(plan: Plan) -> str:
     """Everything that a plan would do, in at most some thirty lines."""
     done: dict[str, dict[str, list[str]]] = {}
     for change in plan.changes:
+        if change["type"] == STAYS_ON and change["change"]["actions"] == ["delete"]:
+            continue
         kind = WORDS.get(change["type"], change["type"])
         done.setdefault(_action(change["change"]), {}).setdefault(kind, []).append(_described(change))
     order = list(dict.fromkeys(WORDS.values()))
@@ -64,6 +67,8 @@ def summary(plan: Plan) -> str:
             lines.append(f"{action}:")
         for kind in sorted(kinds, key=lambda name: order.index(name) if name in order else len(order)):
             lines += _line(kind, kinds[kind])
+    if plan.outputs and not plan.changes:
+        lines.append(f"change: {', '.join(plan.outputs)}")
     return "\n".join(lines)
 
 
@@ -91,6 +96,8 @@ class Progress:
                 self._show(f"{action} {kind}: {name} ...")
             case "apply_complete" if action in _PAST:
                 self._done += 1
+                if resource["resource_type"] == STAYS_ON and action == "delete":
+                    return
                 self._total = max(self._total, self._done)
                 self._show(f"{_PAST[action]} {kind}: {name}")
             case "apply_errored":

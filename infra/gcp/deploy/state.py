@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from gcp.deploy.programs import HERE, Stop, confirm, gcloud, say, try_gcloud
+from gcp.deploy.programs import HERE, Stop, confirm, found, gcloud, say, try_gcloud
 from gcp.deploy.refusals import explained
 from gcp.deploy.terraform import Event, Outcome, Terraform
 from gcp.deploy.variables import Target
@@ -15,6 +15,7 @@ from gcp.deploy.variables import Target
 # Written beside the configuration rather than into it, which stays usable as a module; ignored by git.
 OVERRIDE = HERE / "state_override.tf"
 LOCAL = HERE / "terraform.tfstate"
+REMEMBERED = HERE / ".terraform" / "terraform.tfstate"  # which backend was used last
 PREFIX = "tokenkeeper"
 BACKEND = re.compile(r"^\s*(backend\s+\"|cloud\s*\{)", re.MULTILINE)
 
@@ -66,8 +67,7 @@ class State:
         elif self._exists() or create:
             self._use_bucket(move=create)
         else:
-            OVERRIDE.unlink(missing_ok=True)
-            self._init("-reconfigure")
+            self._init_file()
 
     def unlock(self, held: Event, *, yes: bool) -> None:
         """Take a lock that somebody else's Terraform left behind, after a question.
@@ -95,8 +95,7 @@ class State:
                 f"{PREFIX}. Move the one that is not of this deployment away, or set STATE=local to use the file."
             )
         if filled and not move:
-            OVERRIDE.unlink(missing_ok=True)
-            self._init("-reconfigure")
+            self._init_file()
             return
         OVERRIDE.write_text(
             f'terraform {{\n  backend "gcs" {{\n    bucket = "{self.bucket}"\n    prefix = "{PREFIX}"\n  }}\n}}\n',
@@ -109,21 +108,31 @@ class State:
             self._init("-reconfigure")
 
     def _use_file(self, *, move: bool) -> None:
-        if not OVERRIDE.exists():
-            self._init("-reconfigure")
-        elif move:
+        if move and OVERRIDE.exists() and not _resources(LOCAL):
             OVERRIDE.unlink()
             self._init("-migrate-state", "-force-copy")
-            say("Terraform's state was copied from the bucket to the file infra/gcp/terraform.tfstate.")
-        else:
+            say("The state was copied from the bucket to the file infra/gcp/terraform.tfstate.")
+        elif OVERRIDE.exists() and not _resources(LOCAL):
             self._init("-reconfigure")
+        else:
+            self._init_file()
+
+    def _init_file(self) -> None:
+        OVERRIDE.unlink(missing_ok=True)
+        REMEMBERED.unlink(missing_ok=True)  # -reconfigure does not forget a backend that is configured no longer
+        self._init()
 
     def _exists(self) -> bool:
-        listed = try_gcloud(
-            *("storage", "buckets", "list", f"--project={self._target.project}"),
-            *(f"--filter=name={self.bucket}", "--format=value(name)"),
-        )
-        return self.bucket in (listed or "").split()
+        """Whether the bucket is there; one of somebody else's project is never used."""
+        bucket = found("storage", "buckets", "describe", f"gs://{self.bucket}", "--raw")
+        if bucket and str(bucket.get("projectNumber")) != gcloud(
+            *("projects", "describe", self._target.project, "--format=value(projectNumber)")
+        ):
+            raise Stop(
+                f"The bucket gs://{self.bucket} belongs to another project: choose another name, or keep the state in a"
+                " file (STATE=local) or in a bucket of your own (a *_override.tf with a backend)."
+            )
+        return bool(bucket)
 
     def _make(self) -> None:
         project = f"--project={self._target.project}"
@@ -158,8 +167,8 @@ def _holder(held: Event) -> str:
 
 
 def _field(held: Event, name: str) -> str:
-    found = re.search(rf"^\s*{name}:\s*(.*?)\s*$", held.get("detail", ""), re.MULTILINE)
-    return found[1] if found else "unknown"
+    match = re.search(rf"^\s*{name}:\s*(.*?)\s*$", held.get("detail", ""), re.MULTILINE)
+    return match[1] if match else "unknown"
 
 
 def _has_backend(file: Path) -> bool:

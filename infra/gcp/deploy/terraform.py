@@ -76,6 +76,12 @@ class Plan:
         ]
 
     @property
+    def outputs(self) -> list[str]:
+        """Outputs that would change: some settings are nothing but that."""
+        changes = self.shown.get("output_changes", {}).items()
+        return [name for name, change in changes if change["actions"] != ["no-op"]]
+
+    @property
     def known(self) -> int:
         """How many resources the state has."""
         root = self.shown.get("prior_state", {}).get("values", {}).get("root_module", {})
