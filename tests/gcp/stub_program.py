@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main() -> int:
             continue
         print(output, file=sys.stderr if status else sys.stdout)
         return int(status)
+    if os.environ.get("REAL_GCLOUD") and arguments[0] == "storage":
+        return subprocess.call([os.environ["REAL_GCLOUD"], *arguments])
     if arguments[:2] == ["functions", "describe"]:
         there = directory / "functions.json"
         functions = json.loads(there.read_text()) if there.exists() else {}
