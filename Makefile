@@ -7,7 +7,7 @@ UV := $(VENV)-pins/bin/uv
 ENVIRONMENTS := tests/readers/environments
 READERS := $(patsubst $(ENVIRONMENTS)/%.txt,$(VENV)-readers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
 .DEFAULT_GOAL := help
-.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy test test-all test-readers readers bench year lint format pins clean
+.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench year lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -24,6 +24,7 @@ label = $(if $(LABEL),--label "$$LABEL")
 # Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
 export CONNECTION EXPIRES FOR SINCE TARGET
 export FAMILY LABELS LABEL FILE HEALTH ONLY
+export CONNECTION EXPIRES FOR SINCE TARGET PROJECT REGION NAME STATE TERRAFORM
 
 help:  ## show this
 	@echo "TikTok Token Keeper. Targets:"
@@ -64,14 +65,21 @@ disconnect: sound  ## revoke a connection at TikTok and delete its secrets: CONN
 doctor: sound  ## check whether everything is there that the token keeper needs
 	@$(tokenkeeper) doctor $(json)
 
-deploy: sound  ## set everything up in Google Cloud with Terraform, or bring it up to date (YES=1)
-	@$(PY) infra/gcp/deploy.py deploy $(if $(call on,YES),--yes)
+# exec, so that a signal to make reaches it.
+cloud = PYTHONPATH=infra exec $(PY) -m gcp.deploy
 
-plan: sound  ## show what deploy would change
-	@$(PY) infra/gcp/deploy.py plan
+deploy: sound  ## set everything up in Google Cloud, or bring it up to date (YES=1, STATE=local, UNLOCK=1, ADOPT=1)
+	@$(cloud) deploy $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock) $(if $(call on,ADOPT),--adopt)
 
-destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1)
-	@$(PY) infra/gcp/deploy.py destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes)
+plan: sound  ## show all that deploy would change
+	@$(cloud) plan
+
+destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1, UNLOCK=1)
+	@$(cloud) destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock)
+
+attach: sound  ## let the commands act on a deployment made elsewhere: PROJECT=my-project REGION=europe-west1 (NAME=)
+	@if [ -z "$$PROJECT" ] || [ -z "$$REGION" ]; then echo "Name both: make attach PROJECT=my-project-123 REGION=europe-west1" >&2; exit 2; fi
+	@$(cloud) attach --project "$$PROJECT" --region "$$REGION" $(if $(NAME),--name "$$NAME")
 
 test: lint  ## check the code and run the tests
 	@$(PY) -m pytest -q -n 2 -m "not slow and not readers"
