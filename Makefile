@@ -7,7 +7,7 @@ UV := $(VENV)-pins/bin/uv
 ENVIRONMENTS := tests/readers/environments
 READERS := $(patsubst $(ENVIRONMENTS)/%.txt,$(VENV)-readers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
 .DEFAULT_GOAL := help
-.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench year lint format pins clean
+.PHONY: help sound run link import status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench year lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -39,7 +39,6 @@ link: sound  ## print a connect link: CONNECTION=acme (FAMILY=account, EXPIRES=7
 	$(if $(FILE)$(LABEL),,$(connection))
 	@$(names) $(tokenkeeper) link $(if $(EXPIRES),--expires "$$EXPIRES") $(new) $(label) $(if $(call on,CSV),--csv) $(json) -- "$$@"
 
-.PHONY: import
 import: sound  ## store a token that exists already, from standard input or a hidden prompt: CONNECTION=acme (FAMILY=account, ANY_ACCOUNT=1, LABELS=client=x; many: FILE=tokens.jsonl)
 	$(if $(FILE),,$(connection))
 	@$(names) $(tokenkeeper) import $(new) $(label) -- "$$@"
