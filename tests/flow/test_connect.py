@@ -350,8 +350,7 @@ class TestStep3WhetherItCanBeStored:
     def test_googles_own_reason_is_in_the_log(self, stage: Stage) -> None:
         """A policy does not pass by itself: nobody is told to reload, and the ERROR has Google's sentence."""
         sentence = "Constraint constraints/gcp.resourceLocations violated for projects/test-project."
-        error = {"code": 400, "status": "FAILED_PRECONDITION", "message": sentence}
-        stage.secrets.add_fault(Fault("CreateSecret", times=None, status=400, body={"error": error}))
+        stage.secrets.add_fault(faults.google_error("FAILED_PRECONDITION", sentence, call="CreateSecret", times=None))
         page = stage.approve()
         assert page.status_code == 503
         assert "Tell the person who sent you the link" in text_of(page)
