@@ -1,4 +1,4 @@
-"""A real browser, what it was told by the pages, and how a person goes through them."""
+"""A real browser, what the pages make it do, and how a person goes through them."""
 
 from __future__ import annotations
 

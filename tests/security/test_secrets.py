@@ -293,7 +293,7 @@ FAULTS = {
 
 
 @pytest.fixture
-def told() -> Canaries:
+def heard() -> Canaries:
     """Canaries for all that the calls below send."""
     canaries = Canaries()
     for name in ("code", "refresh", "access"):
@@ -319,7 +319,7 @@ def failure_of(call: Callable[[Settings], object], chosen: Settings) -> TikTokEr
 class TestExceptions:
     @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
     def test_of_calls_to_tiktok_hold_nothing_that_was_sent(
-        self, stage: Stage, simulated: Settings, told: Canaries, fault: Fault
+        self, stage: Stage, simulated: Settings, heard: Canaries, fault: Fault
     ) -> None:
         """Whatever goes wrong, what is raised is ours, and neither it nor its traceback repeats anything [43]."""
         calls = CALLS.items() if fault.do != "delay" else [("access_token", CALLS["access_token"])]
@@ -334,21 +334,21 @@ class TestExceptions:
                     "account_profile",
                 }  # only the code counts
                 continue
-            told.hear_error(name, error)
+            heard.hear_error(name, error)
             assert error.__cause__ is None
             assert error.__suppress_context__ or error.__context__ is None
-        assert told.betrayals() == []
+        assert heard.betrayals() == []
 
-    def test_of_a_tiktok_that_is_not_there_hold_nothing(self, told: Canaries) -> None:
+    def test_of_a_tiktok_that_is_not_there_hold_nothing(self, heard: Canaries) -> None:
         """A refused connection is wrapped likewise [43]."""
         for name, call in CALLS.items():
             with pytest.raises(TikTokUnreachable) as caught:
                 call(read_settings(TIKTOK_API_URL="http://127.0.0.1:9/open_api/v1.3"))
-            told.hear_error(name, caught.value)
-        assert told.betrayals() == []
+            heard.hear_error(name, caught.value)
+        assert heard.betrayals() == []
 
     @pytest.mark.parametrize("status", [0, 400, 401, 403, 404, 409, 412, 429, 500, 503])
-    def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, told: Canaries, status: int) -> None:
+    def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, heard: Canaries, status: int) -> None:
         """Nor does an exception of the store's, but for Google's own sentence, which is about names [43]."""
         store = SecretManager(PROJECT, stage.secrets.address)
         error = {"code": status, "message": "No.", "status": "INTERNAL", "details": [{"@type": ECHO}], "x": ECHO}
@@ -363,11 +363,11 @@ class TestExceptions:
         ):
             with pytest.raises(KeeperError) as caught:
                 call(Deadline(0.1))
-            told.hear_error("the store", caught.value)
+            heard.hear_error("the store", caught.value)
             assert caught.value.__cause__ is None
-        assert told.betrayals() == []
+        assert heard.betrayals() == []
 
-    def test_of_settings_name_no_secret_value(self, told: Canaries) -> None:
+    def test_of_settings_name_no_secret_value(self, heard: Canaries) -> None:
         """A secret setting that is wrong is refused without its value [42] [43]."""
         good = {"TIKTOK_APP_ID": APP_ID, "TIKTOK_APP_SECRET": APP_SECRET, "PUBLIC_URL": "https://a.example"}
         for bad in (
@@ -377,8 +377,8 @@ class TestExceptions:
         ):
             with pytest.raises(KeeperError) as caught:
                 settings.read(settings.CONNECT, {**good, **bad})
-            told.hear_error("settings", caught.value)
-        assert told.betrayals() == []
+            heard.hear_error("settings", caught.value)
+        assert heard.betrayals() == []
 
 
 class Listening(TikTokServer):
@@ -425,14 +425,14 @@ class TestAppSecret:
         assert not any(secret.reveal() in addresses for secret in (CODE, REFRESH, ACCESS))
 
     def test_stays_out_of_the_libraries_own_logs(
-        self, simulated: Settings, told: Canaries, caplog: pytest.LogCaptureFixture
+        self, simulated: Settings, heard: Canaries, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The address with the secret is in no debug log, even if somebody opens all of them [44]."""
         caplog.set_level(logging.DEBUG)
         for call in CALLS.values():
             failure_of(call, simulated)
-        told.hear("debug logs", caplog.text)
-        assert told.betrayals() == []
+        heard.hear("debug logs", caplog.text)
+        assert heard.betrayals() == []
 
 
 class Elsewhere(LocalServer):

@@ -26,7 +26,7 @@ def made() -> Pages:
 
 
 def result(connection: str = "acme", count: int = 2, *, again: bool = False, ends: str = "") -> Result:
-    """A result with two accounts, of `count` altogether."""
+    """A result with two accounts, of `count` in all."""
     accounts = (Advertiser("7001", "Shoes & <Socks>"), Advertiser("7002", ""))[:count]
     return Result(connection, advertisers=accounts, count=count, again=again, ends=ends)
 
@@ -90,6 +90,19 @@ class TestRefusals:
 def test_a_page_without_a_reference_shows_none(made: Pages) -> None:
     """Only pages that have an entry in the log ask to be quoted."""
     assert "reference" not in made.about().get_data(as_text=True)
+
+
+def test_forms_may_lead_to_both_consent_pages(made: Pages) -> None:
+    """And to whatever page of TikTok's people log in on."""
+    policy = made.headers["Content-Security-Policy"]
+    targets = policy.partition("form-action ")[2].partition(";")[0].split()
+    assert targets == [
+        "'self'",
+        "https://connect.example.com",
+        "https://business-api.tiktok.com",
+        "https://www.tiktok.com",
+        "https://*.tiktok.com",
+    ]
 
 
 class TestStart:
