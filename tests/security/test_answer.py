@@ -120,7 +120,7 @@ def says_what_it_is(_stage: Stage, name: str, answer: Answer) -> None:
 
 
 def loads_nothing(stage: Stage, _name: str, answer: Answer) -> None:
-    """No script, image, frame, font or style from anywhere, no style or handler in a tag, no link but to TikTok [35]."""
+    """No script, image, frame, font or style from anywhere, no style or handler in a tag; links to TikTok only [35]."""
     page = Page(answer.body)
     assert not {tag for tag, _ in page.tags} & {"script", "img", "iframe", "link", "object", "embed", "base", "svg"}
     for tag, attributes in page.tags:
