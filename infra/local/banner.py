@@ -9,13 +9,16 @@ from pathlib import Path
 
 from local import ROOT
 from local.setup import Setup
-from tokenkeeper import links, settings
+from tokenkeeper import checks, settings
+from tokenkeeper.connect import links
+from tokenkeeper.grant import Family
 from tokenkeeper.settings import CONNECT, Settings
 
 FIRST_CONNECTION = "main"
-FAMILIES: Mapping[str, tuple[str, str]] = {
+FAMILIES: Mapping[Family, tuple[str, str]] = {
     # family -> name of its first connection, and how `make link` makes more
     "advertiser": (FIRST_CONNECTION, "make link"),
+    "account": ("main-account", "make link FAMILY=account"),
 }
 
 
@@ -46,20 +49,20 @@ def _ways_to_connect(setup: Setup, chosen: Settings) -> str:
     """A connect link of each family that works with these addresses."""
     lines: list[str] = []
     for family, (name, command) in FAMILIES.items():
-        if family == "account" and setup.real_app and not chosen.secure:
-            continue  # TikTok takes only https addresses for account holders
+        if family == "account" and setup.real_app and checks.unfit_for_accounts(chosen.public_url):
+            continue
         connected = _connected_at(setup, chosen, name)
         whom = (
             f"{name} is connected already, since {connected}. To connect it again, open"
             if connected
             else f"to connect {name}, open ({command} makes more of these)"
         )
-        lines += [f"{'' if lines else 'Connect':7}  {whom}", f"         {_link(chosen, name)}"]
+        lines += [f"{'' if lines else 'Connect':7}  {whom}", f"         {_link(chosen, name, family)}"]
     return "".join(f"  {line}\n" for line in lines)
 
 
-def _link(chosen: Settings, connection: str) -> str:
-    _, text = links.Signer(chosen.link_keys).new_link(connection)
+def _link(chosen: Settings, connection: str, family: Family) -> str:
+    _, text = links.Signer(chosen.link_keys).new_link(connection, family=family)
     return f"{chosen.public_url}/start?link={text.reveal()}"
 
 

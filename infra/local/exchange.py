@@ -1,4 +1,4 @@
-"""What passes through a stand-in: requests, answers, recorded calls, and the faults that spoil them."""
+"""What passes through an emulator: requests, answers, recorded calls, and the faults that spoil them."""
 
 from __future__ import annotations
 

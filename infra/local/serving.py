@@ -1,7 +1,7 @@
-"""The base of the stand-ins: serves requests, records them, and goes wrong on demand.
+"""The base of the emulators: serves requests, records them, and goes wrong on demand.
 
-A stand-in derives from :class:`LocalServer` and says what a request is called (``identify``) and what it answers
-(``answer``). Servers bind loopback addresses only, unless a stand-in says otherwise, and refuse to start where a cloud
+An emulator derives from :class:`LocalServer` and says what a request is called (``identify``) and what it answers
+(``answer``). Servers bind loopback addresses only, unless an emulator says otherwise, and refuse to start where a cloud
 function runs.
 """
 
@@ -37,7 +37,7 @@ CLOUD_VARIABLES = ("K_SERVICE", "FUNCTION_TARGET")
 
 
 class CannotStart(Exception):
-    """A stand-in cannot start; the text is one sentence that says what to do."""
+    """An emulator cannot start; the text is one sentence that says what to do."""
 
 
 class LocalServer(Faults, Calls):
@@ -188,9 +188,9 @@ class LocalServer(Faults, Calls):
             return fault, self._fault_answer(fault)
         try:
             answer = self.answer(request, call)
-        except Exception as error:  # noqa: BLE001 - a stand-in's own mistake has to be seen, not to hang the caller
+        except Exception as error:  # noqa: BLE001 - an emulator's own mistake has to be seen, not to hang the caller
             traceback.print_exc()
-            answer = Answer(500, f"The stand-in failed: {type(error).__name__}\n".encode(), "text/plain")
+            answer = Answer(500, f"The emulator failed: {type(error).__name__}\n".encode(), "text/plain")
         fault = self._fault_of(call, "after", generation)
         if fault is not None and (fault.do == "answer" or fault.body is not None):
             answer = self._fault_answer(fault)
@@ -202,7 +202,7 @@ class LocalServer(Faults, Calls):
 
 
 def refuse_in_the_cloud() -> None:
-    """Raises CannotStart where the environment says that this is a cloud function: a stand-in keeps nothing safe."""
+    """Raises CannotStart where the environment says that this is a cloud function: an emulator keeps nothing safe."""
     for name in CLOUD_VARIABLES:
         if name in os.environ:
             raise CannotStart(f"This is for a developer's machine only, and {name} says that this is a cloud function.")

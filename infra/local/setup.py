@@ -125,16 +125,16 @@ class Setup:
 
     def programs(self) -> list[Program]:
         """All that is started."""
-        stand_in = {**self._base, "PYTHONPATH": str(ROOT / "infra"), "PYTHONUNBUFFERED": "1"}
+        emulator = {**self._base, "PYTHONPATH": str(ROOT / "infra"), "PYTHONUNBUFFERED": "1"}
         for name in ("TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS"):
-            stand_in.pop(name, None)  # whoever has no use for it does not get it
+            emulator.pop(name, None)  # whoever has no use for it does not get it
         store, state, ports = self.folder / "secrets.db", self.folder / "tiktok.json", self.ports
         python = [sys.executable, "-m"]
         programs = [
             Program(
                 STORE_NAME,
                 [*python, "local.secret_manager", f"--port={ports.secret_manager_port}", f"--store={store}", "--log"],
-                stand_in,
+                emulator,
                 ports.secret_manager_port,
             ),
             self._function(CONNECT_NAME, ports.port, self.found.host),
@@ -144,7 +144,7 @@ class Setup:
             names = [f"--name={name}" for name in self.found.names]
             where = [f"--host={self.found.host}", f"--port={ports.tiktok_port}", *names]
             tiktok = [*python, "local.tiktok", *where, f"--state={state}", "--log"]
-            programs.append(Program(TIKTOK_NAME, tiktok, stand_in, ports.tiktok_port))
+            programs.append(Program(TIKTOK_NAME, tiktok, emulator, ports.tiktok_port))
         return programs
 
     def _function(self, name: str, port: int, host: str) -> Program:

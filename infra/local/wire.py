@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the stand-ins: connections, keep-alive, refusals, and the ways of sending an answer badly."""
+"""HTTP/1.1 for the emulators: connections, keep-alive, refusals, and the ways of sending an answer badly."""
 
 from __future__ import annotations
 

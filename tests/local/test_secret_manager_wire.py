@@ -88,12 +88,10 @@ class TestErrors:
         ("method", "path"),
         [
             ("GET", "/"),
-            ("GET", "/v1/projects/acme-dev"),
             ("GET", "/v1/projects/acme-dev/locations/europe-west1/secrets"),
             ("PUT", f"{SECRETS}/s"),
             ("GET", f"{SECRETS}/s:addVersion"),
             ("POST", f"{SECRETS}/s:nonsense"),
-            ("GET", f"{SECRETS}/s/versions/1/x"),
             ("GET", f"{SECRETS}/s%2Fversions%2F1%2Fx"),
         ],
     )

@@ -1,7 +1,7 @@
 """The embedded Secret Manager: as much of Secret Manager's REST API v1 as the product, its commands and recipes use.
 
 The official client and ``gcloud secrets`` work against it unchanged. For tests it can lag, keep quotas and deny, beside
-everything that every stand-in can do. ``python -m local.secret_manager --help`` starts it alone.
+everything that every emulator can do. ``python -m local.secret_manager --help`` starts it alone.
 """
 
 from __future__ import annotations
