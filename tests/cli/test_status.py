@@ -69,7 +69,8 @@ class TestStatus:
 
     def test_ad_accounts_have_names(self, cli: Cli, stage: Stage) -> None:
         """People see the name beside the id, scripts get all names."""
-        token = stage.connected()
+        imported(cli, "acme", stage.tiktok.grant())
+        token = stage.token()
         assert "Acme Shoes, Europe (7000000000000000001) +2" in cli("status").out
         (acme,) = json.loads(cli("status", "--json").out)["connections"]
         assert list(acme["advertiser_names"]) == token["advertiser_ids"]
