@@ -40,7 +40,7 @@ class TokenServer(LocalServer):
     def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
         claims = _decoded(parse_qs(request.body.decode())["assertion"][0])
         self.audiences.append(claims["target_audience"])
-        token = ".".join((_encoded({"alg": "none"}), _encoded({"exp": claims["exp"]}), "signature"))
+        token = ".".join((_encoded({"alg": "none"}), _encoded({"exp": claims["exp"]}), _encoded({})))
         return Answer(body={"id_token": token})
 
 

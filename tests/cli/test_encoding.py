@@ -39,7 +39,7 @@ def test_never_fails(cli: Cli, stage: Stage, environment: dict[str, str], words:
         assert done.stdout.isascii()
         (acme,) = json.loads(done.stdout)["connections"]
         assert acme["advertiser_names"] == NAMES
-    else:
+    elif "PYTHONIOENCODING" in environment:
         assert b"????????? " in done.stdout
 
 

@@ -97,7 +97,7 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
             return session.post(url, json=body, headers=headers, timeout=(10, _LONGEST_RUN), allow_redirects=False)
     except requests.exceptions.Timeout:
         raise RunNotStarted("The refresh function gave no answer: see `make status` in some minutes.") from None
-    except requests.exceptions.RequestException as error:
+    except OSError as error:  # all errors of requests are, and a CA file that is missing
         raise RunNotStarted(
             f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
         ) from None
