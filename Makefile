@@ -7,7 +7,7 @@ UV := $(VENV)-pins/bin/uv
 ENVIRONMENTS := tests/readers/environments
 READERS := $(patsubst $(ENVIRONMENTS)/%.txt,$(VENV)-readers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
 .DEFAULT_GOAL := help
-.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy test test-all test-readers readers bench year lint format pins clean
+.PHONY: help sound run link import status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench year lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -15,6 +15,8 @@ json = $(if $(call on,JSON),--json)
 target = $(if $(TARGET),--target "$$TARGET")
 tokenkeeper = PYTHONPATH=functions $(PY) -m tokenkeeper $(target)
 connection = @if [ -z "$$CONNECTION" ]; then echo "Name the connection: make $@ CONNECTION=acme" >&2; exit 2; fi
+# Into this environment, wherever PIP_USER, PIP_TARGET, PIP_PREFIX or a pip.conf would have packages put.
+pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-user --target "" --prefix "$(abspath $(1))"
 # Of several names in CONNECTION, each is a word of its own.
 names = set -f; set -- $$CONNECTION; set +f;
 new = $(if $(FAMILY),--family "$$FAMILY") $(if $(call on,ANY_ACCOUNT),--any-account) $(if $(LABELS),--labels "$$LABELS") $(if $(FILE),--file "$$FILE")
@@ -22,6 +24,7 @@ label = $(if $(LABEL),--label "$$LABEL")
 # Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
 export CONNECTION EXPIRES FOR SINCE TARGET
 export FAMILY LABELS LABEL FILE HEALTH ONLY
+export CONNECTION EXPIRES FOR SINCE TARGET PROJECT REGION NAME STATE TERRAFORM
 
 help:  ## show this
 	@echo "TikTok Token Keeper. Targets:"
@@ -29,14 +32,13 @@ help:  ## show this
 	@echo "With link, status, refresh and doctor: JSON=1. With all that act on connections: TARGET=local or TARGET=cloud."
 	@echo "make turns every exit status but 0 into 2; cd functions && ../$(PY) -m tokenkeeper COMMAND keeps them apart."
 
-run: sound  ## start everything on this machine (PORT=8080, REFRESH_PORT, SECRET_MANAGER_PORT, TIKTOK_PORT)
+run: sound  ## start everything on this machine (PORT=8080, REFRESH_PORT, SECRET_MANAGER_PORT, TIKTOK_PORT, HOST)
 	@PYTHONPATH=infra:functions exec $(PY) -m local.run
 
 link: sound  ## print a connect link: CONNECTION=acme (FAMILY=account, EXPIRES=7d, ANY_ACCOUNT=1, LABELS=client=x; many: FILE=names.txt, LABEL=client=x, CSV=1)
 	$(if $(FILE)$(LABEL),,$(connection))
 	@$(names) $(tokenkeeper) link $(if $(EXPIRES),--expires "$$EXPIRES") $(new) $(label) $(if $(call on,CSV),--csv) $(json) -- "$$@"
 
-.PHONY: import
 import: sound  ## store a token that exists already, from standard input or a hidden prompt: CONNECTION=acme (FAMILY=account, ANY_ACCOUNT=1, LABELS=client=x; many: FILE=tokens.jsonl)
 	$(if $(FILE),,$(connection))
 	@$(names) $(tokenkeeper) import $(new) $(label) -- "$$@"
@@ -62,14 +64,21 @@ disconnect: sound  ## revoke a connection at TikTok and delete its secrets: CONN
 doctor: sound  ## check whether everything is there that the token keeper needs
 	@$(tokenkeeper) doctor $(json)
 
-deploy: sound  ## set everything up in Google Cloud with Terraform, or bring it up to date (YES=1)
-	@$(PY) infra/gcp/deploy.py deploy $(if $(call on,YES),--yes)
+# exec, so that a signal to make reaches it.
+cloud = PYTHONPATH=infra exec $(PY) -m gcp.deploy
 
-plan: sound  ## show what deploy would change
-	@$(PY) infra/gcp/deploy.py plan
+deploy: sound  ## set everything up in Google Cloud, or bring it up to date (YES=1, STATE=local, UNLOCK=1, ADOPT=1)
+	@$(cloud) deploy $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock) $(if $(call on,ADOPT),--adopt)
 
-destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1)
-	@$(PY) infra/gcp/deploy.py destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes)
+plan: sound  ## show all that deploy would change
+	@$(cloud) plan
+
+destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1, UNLOCK=1)
+	@$(cloud) destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock)
+
+attach: sound  ## let the commands act on a deployment made elsewhere: PROJECT=my-project REGION=europe-west1 (NAME=)
+	@if [ -z "$$PROJECT" ] || [ -z "$$REGION" ]; then echo "Name both: make attach PROJECT=my-project-123 REGION=europe-west1" >&2; exit 2; fi
+	@$(cloud) attach --project "$$PROJECT" --region "$$REGION" $(if $(NAME),--name "$$NAME")
 
 test: lint  ## check the code and run the tests
 	@$(PY) -m pytest -q -n 2 -m "not slow and not readers"
@@ -78,7 +87,7 @@ test-all: test  ## the same, then the tests that take long
 	@$(PY) -m pytest -q -n 2 -m "slow and not readers"
 
 test-readers: readers  ## run every recipe of infra/readers with the real tool (READER=dlt for one)
-	@$(PY) -m pytest -q -n 2 --dist loadfile -m readers $(if $(READER),tests/readers/test_$(subst -,_,$(READER)).py,tests/readers)
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m readers $(if $(READER),-k "$(READER) or $(subst -,_,$(READER))") tests/readers
 
 readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an environment of its own
 
@@ -117,19 +126,20 @@ $(VENV)/run-ready: functions/requirements.txt
 	@python=; for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python; do \
 	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
 	done; \
+	case "$$PWD" in *:*) echo "The folder $$PWD has a colon in its name, which Python's virtual environments do not support: rename the folder, or move the repository elsewhere, and run make again." >&2; exit 1;; esac; \
 	if [ -z "$$python" ]; then echo "Python 3.11, 3.12, 3.13 or 3.14 is needed and none was found: install one, or name it with PYTHON=/path/to/python." >&2; exit 1; fi; \
 	echo "Setting up $(VENV) with $$("$$python" --version) ..." >&2; \
 	rm -rf $(VENV); \
 	if ! "$$python" -m venv $(VENV) >&2; then echo "Python's venv module does not work here: install it (on Debian and Ubuntu: apt-get install python3-venv) and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
-	if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r functions/requirements.txt >&2; then echo "The packages could not be installed: see pip's message above, check the network or proxy, and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
+	if ! $(call pip_install,$(VENV)) --require-hashes -r functions/requirements.txt >&2; then echo "The packages could not be installed: see pip's message above, check the network or proxy, and run make again." >&2; rm -rf $(VENV); exit 1; fi; \
 	touch $@
 
 $(VENV)/ready: $(VENV)/run-ready tests/requirements.txt
-	@if ! $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt >&2; then echo "The test tools could not be installed: see pip's message above and run make again." >&2; exit 1; fi; \
+	@if ! $(call pip_install,$(VENV)) --require-hashes -r tests/requirements.txt >&2; then echo "The test tools could not be installed: see pip's message above and run make again." >&2; exit 1; fi; \
 	touch $@
 
 $(UV): | $(VENV)/run-ready
-	@if ! { $(PY) -m venv $(VENV)-pins && $(VENV)-pins/bin/python -m pip install --quiet --disable-pip-version-check uv; } >&2; then echo "uv could not be installed: see pip's message above and run make again." >&2; rm -rf $(VENV)-pins; exit 1; fi
+	@if ! { $(PY) -m venv $(VENV)-pins && $(call pip_install,$(VENV)-pins) uv; } >&2; then echo "uv could not be installed: see pip's message above and run make again." >&2; rm -rf $(VENV)-pins; exit 1; fi
 
 # Not every tool supports the newest Python, so 3.11 is taken where it is at hand.
 $(VENV)-readers/%/ready: $(ENVIRONMENTS)/%.txt | $(UV) $(VENV)/ready

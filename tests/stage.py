@@ -32,7 +32,7 @@ from local.tiktok import Options, TikTokServer
 from tokenkeeper import clock, grant, payload, transitions
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.connection import Connection, base_labels
-from tokenkeeper.grant import RefreshableGrant, TokenResponse
+from tokenkeeper.grant import Family, RefreshableGrant, TokenResponse
 from tokenkeeper.secret import Secret
 from warm import Process
 
@@ -356,9 +356,18 @@ class Stage:
 
     # --- doing things ---
 
-    def link(self, connection: str = "acme", life: timedelta = timedelta(hours=1), *, any_account: bool = False) -> str:
+    def link(
+        self,
+        connection: str = "acme",
+        life: timedelta = timedelta(hours=1),
+        *,
+        any_account: bool = False,
+        family: Family = "advertiser",
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """A connect link's path and query, as `make link` would print it."""
-        _, text = Signer([Secret(LINK_KEY)]).new_link(connection, life, any_account=any_account)
+        signer = Signer([Secret(LINK_KEY)])
+        _, text = signer.new_link(connection, life, any_account=any_account, family=family, labels=labels)
         self.canaries.keep("a connect link", text.reveal())
         return f"/start?link={text.reveal()}"
 
@@ -386,6 +395,24 @@ class Stage:
         browser = self.browser(function)
         state = browser.begin(self.link(connection, any_account=any_account))
         return browser.come_back(self.code(kind, advertisers), state)
+
+    def account_code(self, account: str | None = None, scope: Sequence[str] | None = None) -> str:
+        """Approve at TikTok as the holder of a TikTok account; returns the authorization code."""
+        return self.canaries.keep("an authorization code", self.tiktok.authorize_account(account, scope))
+
+    def approve_account(
+        self,
+        connection: str = "acme",
+        account: str | None = None,
+        scope: Sequence[str] | None = None,
+        *,
+        any_account: bool = False,
+        function: Function | None = None,
+    ) -> requests.Response:
+        """The same as `approve`, for a TikTok account."""
+        browser = self.browser(function)
+        state = browser.begin(self.link(connection, any_account=any_account, family="account"))
+        return browser.come_back(self.account_code(account, scope), state)
 
     def connected(
         self, connection: str = "acme", kind: str | None = None, advertisers: Sequence[str] | None = None
@@ -473,9 +500,9 @@ class Stage:
         self.canaries.keep("the app secret", APP_SECRET)
         self.canaries.keep("a signing key", LINK_KEY)
         for secret_id in self.secrets.secrets():
-            for payload in self.secrets.payloads(secret_id):
+            for content in self.secrets.payloads(secret_id):
                 try:
-                    document = json.loads(payload)
+                    document = json.loads(content)
                 except ValueError:
                     continue
                 if isinstance(document, dict):

@@ -135,7 +135,8 @@ class Connection:
     @property
     def own_labels(self) -> dict[str, str]:
         """The labels that it should carry, as far as they are known."""
-        known = {"kind": self.kind, "health": self.health, "family": self.family if self.made else ""}
+        family = self.family if "family" in self.labels or self.family == "account" else ""  # missing: advertiser
+        known = {"kind": self.kind, "health": self.health, "family": family}
         return {
             **base_labels("token", self.name),
             **{key: value for key, value in known.items() if value},

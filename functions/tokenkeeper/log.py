@@ -25,6 +25,7 @@ from tokenkeeper.secret import Secret
 
 _LONGEST_TEXT = 1000
 _MOST_ITEMS = 100
+_ONLY_IN_SENTENCE = {"detail", "needing"}
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _CONTEXT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("log_context", default=_NOTHING)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
@@ -43,7 +44,7 @@ def write_to(stream: TextIO) -> None:
 def write(entry: Entry) -> None:
     """Write one entry, with one write, so that lines of several threads do not mix."""
     line: dict[str, object] = {"severity": entry.severity, "message": _clean(entry.message), "event": entry.event}
-    line |= {key: _clean(value) for key, value in entry.fields.items() if value is not None and key != "detail"}
+    line |= {key: _clean(value) for key, value in entry.fields.items() if value is not None and key not in _ONLY_IN_SENTENCE}
     line |= _CONTEXT.get()
     stream = _stream or sys.stdout
     text = readable(line, clock.now()) if stream.isatty() else json.dumps(line, ensure_ascii=False)

@@ -1,1 +1,6 @@
-"""Stand-ins for this machine: an embedded Secret Manager and a simulated TikTok, real servers on loopback sockets."""
+"""What runs on a developer's machine in place of Google Cloud and TikTok, and what starts it (`make run`)."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository."""

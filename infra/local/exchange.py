@@ -1,23 +1,18 @@
-"""What passes through a stand-in: requests, answers, recorded calls, and the faults that spoil them."""
+"""What passes through an emulator: requests, answers, recorded calls, and the faults that spoil them."""
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import parse_qs
 
 When = Literal["before", "after"]
 Deed = Literal["answer", "delay", "drop", "hold", "drip", "truncate"]
-
-
-class BadControl(ValueError):
-    """A ``/_control`` request cannot be understood; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +38,6 @@ class Request:
         """The fields of a body that a browser's form sent, blank ones included."""
         return parse_qs(self.body.decode(errors="replace"), keep_blank_values=True)
 
-    def json(self) -> dict[str, Any]:
-        """The body as a JSON object; an empty body is an empty object.
-
-        Raises:
-            BadControl: The body is not a JSON object.
-        """
-        try:
-            value = json.loads(self.body or b"{}")
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise BadControl("The body has to be a JSON object.")
-        return value
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -81,7 +62,6 @@ class Call:
         number: Counts from 1 in the order of arrival.
         name: What was called, such as ``AddSecretVersion`` or ``refresh_token``.
         resource: What it was called on: a resource name or a path.
-        identity: The caller's ``X-Identity`` header, or "".
         status: HTTP status that was sent; 0 while unanswered and where the answer was dropped.
         at: ``time.monotonic()`` at arrival, in seconds.
     """
@@ -89,7 +69,6 @@ class Call:
     number: int
     name: str
     resource: str
-    identity: str
     status: int
     at: float
 
@@ -98,7 +77,7 @@ class Call:
 class Fault:
     """Something that goes wrong with calls that match.
 
-    Faults are looked at in the order in which they were added. ``delay`` and ``hold`` let the call go on to the next
+    Faults act in the order in which they were added. ``delay`` and ``hold`` let the call go on to the next
     one; every other kind ends it.
 
     Attributes:
@@ -128,50 +107,12 @@ class Fault:
     when: When = "before"
     do: Deed = "answer"
     status: int = 503
-    body: bytes | dict[str, Any] | None = None
+    body: bytes | Mapping[str, Any] | None = None
     content_type: str = "application/json"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     hold: str = ""
 
     def matches(self, call: Call) -> bool:
         """Whether the call is one that this fault is about."""
         return fnmatch.fnmatchcase(call.name, self.call) and re.search(self.resource, call.resource) is not None
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Fault:
-        """The fault that an object of the same fields describes; ``body`` may be an object or a string.
-
-        Raises:
-            BadControl: An unknown field or a value of the wrong kind.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(value.keys() - known):
-            raise BadControl(f"Unknown field {unknown[0]!r} of a fault; known are {', '.join(sorted(known))}.")
-        fields = dict(value)
-        if isinstance(fields.get("body"), str):
-            fields["body"] = fields["body"].encode()
-        if fields.get("do", "answer") not in get_args(Deed) or fields.get("when", "before") not in get_args(When):
-            raise BadControl(f"'do' is one of {', '.join(get_args(Deed))}; 'when' is before or after.")
-        for name, kinds in _FAULT_KINDS.items():
-            if name in fields and (not isinstance(fields[name], kinds) or isinstance(fields[name], bool)):
-                raise BadControl(f"Field {name!r} of a fault has a value of the wrong kind.")
-        try:
-            re.compile(fields.get("resource", ""))
-        except re.error as error:
-            raise BadControl(f"'resource' is no regular expression: {error}.") from None
-        return cls(**fields)
-
-
-_FAULT_KINDS: dict[str, tuple[type, ...]] = {
-    "call": (str,),
-    "resource": (str,),
-    "skip": (int,),
-    "times": (int, type(None)),
-    "status": (int,),
-    "body": (bytes, dict, type(None)),
-    "content_type": (str,),
-    "headers": (dict,),
-    "seconds": (int, float),
-    "hold": (str,),
-}

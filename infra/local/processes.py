@@ -1,4 +1,4 @@
-"""Several processes that start, speak and end together."""
+"""Several processes that start, write and end together."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TextIO
 
-_BETWEEN_LOOKS = 0.02  # seconds
-_TO_START = 60.0
+_BETWEEN_PROBES = 0.02  # seconds
+_TO_START = 60.0  # seconds
 _TO_END = 4.0  # for the processes that end first, and the same again for the others
 
 
@@ -46,10 +46,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Stop:
-    """Somebody asked for the end: Ctrl-C, or a signal."""
+    """The end was asked for: Ctrl-C, or a signal."""
 
 
-Happening = Line | Ready | Ended | Stop
+Event = Line | Ready | Ended | Stop
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Processes:
     """Runs programs, each in a process group of its own, so that a terminal's Ctrl-C reaches only this one."""
 
     def __init__(self, directory: Path) -> None:
-        self.happenings: SimpleQueue[Happening] = SimpleQueue()
+        self.events: SimpleQueue[Event] = SimpleQueue()
         self._directory = directory
         self._running: dict[str, subprocess.Popen[str]] = {}
         self._stopping = threading.Event()
@@ -83,10 +83,10 @@ class Processes:
     def listen_to_signals(self) -> None:
         """Turn Ctrl-C, SIGTERM and the terminal's end into a `Stop`."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.happenings.put(Stop()))
+            signal.signal(number, lambda *_: self.events.put(Stop()))
 
     def start(self, program: Program) -> None:
-        """Start one; from now on its happenings are told."""
+        """Start one; from now on its lines and its end are among the events."""
         process = subprocess.Popen(
             program.command,
             cwd=self._directory,
@@ -102,7 +102,7 @@ class Processes:
         assert process.stdout
         reader = self._thread(self._read, program.name, process.stdout)
         self._thread(self._wait, program.name, process, reader)
-        self._thread(self._look, program, process)
+        self._thread(self._probe, program, process)
 
     def stop(self, first: Sequence[str]) -> None:
         """End all: those named first, then the others; whoever takes too long is killed."""
@@ -126,24 +126,24 @@ class Processes:
 
     def _read(self, name: str, stream: TextIO) -> None:
         for line in stream:
-            self.happenings.put(Line(name, line.rstrip("\n")))
+            self.events.put(Line(name, line.rstrip("\n")))
 
     def _wait(self, name: str, process: subprocess.Popen[str], reader: threading.Thread) -> None:
         status = process.wait()
         reader.join(1.0)  # a process of its own may still hold the pipe
-        self.happenings.put(Ended(name, status))
+        self.events.put(Ended(name, status))
 
-    def _look(self, program: Program, process: subprocess.Popen[str]) -> None:
+    def _probe(self, program: Program, process: subprocess.Popen[str]) -> None:
         deadline = time.monotonic() + _TO_START
         while process.poll() is None and not self._stopping.is_set():
             if _answers(program, deadline - time.monotonic()):
-                self.happenings.put(Ready(program.name))
+                self.events.put(Ready(program.name))
                 return
             if time.monotonic() > deadline:
-                self.happenings.put(Line(program.name, f"It does not answer on port {program.port}."))
+                self.events.put(Line(program.name, f"It does not answer on port {program.port}."))
                 _send(process, signal.SIGKILL)
                 return
-            time.sleep(_BETWEEN_LOOKS)
+            time.sleep(_BETWEEN_PROBES)
 
 
 def taken(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""What `make run` starts: looks whether this Python can do it, then hands over to `launch`.
+"""What `make run` starts: checks whether this Python is supported, then calls `launch`.
 
 Nothing that needs a supported Python or an installed package is imported before that is known.
 """
@@ -6,10 +6,10 @@ Nothing that needs a supported Python or an installed package is imported before
 import importlib.util
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Optional
 
-ROOT = Path(__file__).resolve().parents[2]
+from local import ROOT
+
 OLDEST, NEWEST = (3, 11), (3, 14)
 PACKAGES = (
     "click",

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the stand-ins: connections, keep-alive, refusals, and the ways of sending an answer badly."""
+"""HTTP/1.1 for the emulators: connections, keep-alive, refusals, and the ways of sending an answer badly."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class Responder(Protocol):
 
     def pause(self, seconds: float) -> bool:
         """Waits; True at once where the server is being stopped."""
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a host name is one of this server's."""
 
 
 def is_loopback(host: str) -> bool:
@@ -114,13 +117,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = serve  # noqa: N815
 
     def _refusal(self) -> Answer | None:
-        """Why a request is not looked at: pages of other sites must not reach a server that asks for no password."""
-        host = urlsplit("//" + self.headers.get("Host", "localhost")).hostname or ""
-        if not is_loopback(host):
-            return _refused(421, "This server answers to loopback host names only.")
+        """Why a request is refused unread: pages of other sites must not reach a server that asks for no password."""
+        answers_to = self.server.responder.answers_to
+        if not answers_to(urlsplit("//" + self.headers.get("Host", "localhost")).hostname or ""):
+            return _refused(421, "This server answers to the host names of this machine, and those it was told, only.")
         origin = self.headers.get("Origin", "null")
         foreign = self.headers.get("Sec-Fetch-Site") == "cross-site" or (
-            origin != "null" and not is_loopback(urlsplit(origin).hostname or "")
+            origin != "null" and not answers_to(urlsplit(origin).hostname or "")
         )
         if foreign and self.command not in ("GET", "HEAD"):
             return _refused(403, "This server takes no requests from other sites' pages.")

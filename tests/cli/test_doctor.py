@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from command_line import Cli, Done
 from local.serving import Fault
@@ -165,8 +164,7 @@ class TestDoctor:
 
     def test_clock(self, cli: Cli, stage: Stage) -> None:
         """A clock that is off is a problem that says by how much."""
-        fault = {"status": 200, "headers": {"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, "call": "*", "times": None}
-        requests.post(f"{stage.tiktok.url}/_control/faults", json=fault, timeout=10).raise_for_status()
+        stage.tiktok.add_fault(Fault(status=200, headers={"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, times=None))
         found = findings(cli("doctor", "--json", PUBLIC_URL=stage.tiktok.url, TIKTOK_APP_ID=None))
         assert "seconds fast" in found["the clock"]["text"]
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import requests
 
 from command_line import Cli, sentence
+from local.serving import Fault
 from stage import LINK_KEY, TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.cli.commands import commands
@@ -170,8 +170,7 @@ class TestClock:
     def test_off(self, cli: Cli, stage: Stage, where: str) -> None:
         """A clock that is off by the time of connect, or else of Secret Manager, makes no link."""
         server = stage.tiktok if where == "connect" else stage.secrets
-        fault = {"status": 404, "headers": {"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, "call": "*", "times": None}
-        requests.post(f"{server.url}/_control/faults", json=fault, timeout=10).raise_for_status()
+        server.add_fault(Fault(status=404, headers={"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, times=None))
         here = {"PUBLIC_URL": stage.tiktok.url} if where == "connect" else {}
         assert "seconds fast, and connect links carry the time" in sentence(cli("link", "acme", **here))
 

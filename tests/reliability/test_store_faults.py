@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from local.secret_manager import Quotas
 from local.serving import Fault
 from local.tiktok import Options
 from reliability.quick import (
@@ -357,7 +358,9 @@ def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
     names = [f"acme-{number}" for number in range(100)]
     for name in names:
         due(quick, name)
-    quick.secrets.set_quota(per_secret=True, writes_per_minute=600, reads_per_minute=600, accesses_per_minute=90_000)
+    quick.secrets.set_quota(
+        Quotas(per_secret=True, writes_per_minute=600, reads_per_minute=600, accesses_per_minute=90_000)
+    )
     for _ in range(20):
         if quick.run()[0] == 200:
             break

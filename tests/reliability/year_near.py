@@ -19,7 +19,7 @@ from google.api_core import exceptions as google_errors
 
 from local.exchange import Request
 from local.secret_manager.errors import ApiError
-from local.secret_manager.service import project_number
+from local.secret_manager.store import project_number
 from local.tiktok.answers import Refusal, envelope, refused
 from local.tiktok.api import ENDPOINTS
 from reliability.quick import Died

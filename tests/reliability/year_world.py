@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from canaries import Canaries
 from local.exchange import Fault
-from local.secret_manager import SecretManagerServer
-from local.secret_manager.service import project_number
+from local.secret_manager import Quotas, SecretManagerServer
+from local.secret_manager.store import project_number
 from local.tiktok import Options, TikTokServer
 from local.tiktok.answers import refused
 from local.tiktok.api import ENDPOINTS
@@ -156,10 +156,12 @@ class YearStage(QuickStage):
             server.clock = lambda: self.clocks.timestamp
         if not self.near:
             self.secrets.set_quota(
-                per_secret=True,
-                writes_per_minute=GOOGLE_WRITES,
-                reads_per_minute=GOOGLE_READS,
-                accesses_per_minute=GOOGLE_ACCESSES,
+                Quotas(
+                    per_secret=True,
+                    writes_per_minute=GOOGLE_WRITES,
+                    reads_per_minute=GOOGLE_READS,
+                    accesses_per_minute=GOOGLE_ACCESSES,
+                )
             )
 
     @classmethod

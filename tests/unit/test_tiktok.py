@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+import faults
 from local.serving import Fault
 from local.tiktok import TikTokServer, answers
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
@@ -173,14 +174,14 @@ class TestSilence:
     @pytest.mark.parametrize(
         "fault",
         [
-            answers.not_json(),
-            answers.empty(),
-            answers.html(),
-            answers.html(status=404),
-            answers.null_data(),
-            answers.without_token(),
-            answers.wrong_types(),
-            answers.truncated(),
+            faults.not_json(),
+            faults.empty(),
+            faults.html(),
+            faults.html(status=404),
+            faults.null_data(),
+            faults.without_token(),
+            faults.wrong_types(),
+            faults.truncated(),
             Fault(status=200, body={}),
             Fault(status=200, body={"code": None, "data": {}}),
             Fault(status=200, body={"code": True, "data": {}}),

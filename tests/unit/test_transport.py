@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+import faults
 from local.serving import Fault
-from local.tiktok import TikTokServer, answers
+from local.tiktok import TikTokServer
 from tokenkeeper.errors import TikTokError, TikTokSilent, TikTokUnreachable
 from tokenkeeper.transport import LARGEST_ANSWER, Transport
 from unit import parts
@@ -42,10 +43,10 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("fault", "status"),
         [
-            (answers.not_json(), 200),
-            (answers.empty(), 200),
-            (answers.empty(status=502), 502),
-            (answers.html(), 502),
+            (faults.not_json(), 200),
+            (faults.empty(), 200),
+            (faults.empty(status=502), 502),
+            (faults.html(), 502),
             (Fault(status=200, body=b"[1, 2]"), 200),
             (Fault(status=200, body=b"\xff\xfe{}"), 200),
             (Fault(status=200, body=b"[" * 100_000), 200),
@@ -67,7 +68,7 @@ class TestAnswers:
 
     def test_a_redirect_is_not_followed(self, transport: Transport, simulated: TikTokServer) -> None:
         """Whoever answers with another address does not get the app secret sent there."""
-        simulated.add_fault(answers.redirect(f"{simulated.url}/elsewhere", status=307))
+        simulated.add_fault(faults.redirect(f"{simulated.url}/elsewhere", status=307))
         answer = transport.post(f"{simulated.api_url}/oauth2/access_token/", APP, 10)
         assert answer.status == 307
         assert len(simulated.calls) == 1
@@ -75,7 +76,7 @@ class TestAnswers:
     @pytest.mark.parametrize("size", [LARGEST_ANSWER, 10 * 1024 * 1024])
     def test_over_a_megabyte_is_no_answer(self, transport: Transport, simulated: TikTokServer, size: int) -> None:
         """What is too large is not read to its end."""
-        simulated.add_fault(answers.huge(size=size))
+        simulated.add_fault(faults.huge(size=size))
         with pytest.raises(TikTokSilent, match="larger than 1 MB"):
             post(transport, simulated)
 
@@ -91,7 +92,7 @@ class TestTime:
         [
             Fault(do="hold", hold="slow"),
             Fault(do="hold", hold="slow too", when="after"),
-            answers.drip(seconds=30),
+            faults.drip(seconds=30),
         ],
         ids=["no answer", "no answer after it took effect", "an answer that comes byte by byte"],
     )
@@ -105,7 +106,7 @@ class TestTime:
 
     def test_a_slow_answer_that_comes_in_time_is_one(self, transport: Transport, simulated: TikTokServer) -> None:
         """Slowness alone is no failure."""
-        simulated.add_fault(answers.drip(seconds=0.2))
+        simulated.add_fault(faults.drip(seconds=0.2))
         post(transport, simulated, 10)
 
 
@@ -115,7 +116,7 @@ class TestWhetherItArrived:
         [
             Fault(do="drop"),
             Fault(do="drop", when="after"),
-            answers.truncated(),
+            faults.truncated(),
         ],
         ids=["closed without an answer", "closed after it took effect", "closed in the middle of the answer"],
     )

@@ -157,9 +157,20 @@ class Signer:
             The state's text, what it says, and the value of the cookie that binds it to a browser.
         """
         nonce = Secret(secrets.token_urlsafe(24))
-        state = State(link, secrets.token_hex(4), _hash(nonce.reveal()), clock.now())
+        text, state = self.state_of(link, flow_prefix(link) + secrets.token_hex(2), nonce)
+        return text, state, nonce
+
+    def state_of(self, link: Link, flow: str, nonce: Secret) -> tuple[str, State]:
+        """A state for a flow that a browser has begun, and what it says.
+
+        Args:
+            link: The link that the flow began with.
+            flow: Names the flow's cookie.
+            nonce: The cookie's value.
+        """
+        state = State(link, flow, _hash(nonce.reveal()), clock.now())
         packed = [_packed(link), state.flow, state.binding, clock.milliseconds(state.issued_at)]
-        return str(self._states.dumps(packed)), state, nonce
+        return str(self._states.dumps(packed)), state
 
     def read_state(self, text: str) -> State:
         """Read a state's text; `bound_to` has to be asked as well.
@@ -190,6 +201,11 @@ class Signer:
             return _loaded(self._results, text)
         except BadData:
             return None
+
+
+def flow_prefix(link: Link) -> str:
+    """How the names of all flows of a link begin: four hexadecimal digits."""
+    return hashlib.sha256(link.id.encode()).hexdigest()[:4]
 
 
 def bound_to(state: State, cookie: str) -> bool:

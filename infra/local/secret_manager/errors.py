@@ -5,7 +5,8 @@ The texts are Google's where public bug reports quote them, and worded alike whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 HTTP_STATUS = {
@@ -18,13 +19,12 @@ HTTP_STATUS = {
     "ABORTED": 409,
     "RESOURCE_EXHAUSTED": 429,
     "INTERNAL": 500,
-    "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
 """HTTP status of each canonical code (google.rpc.Code) that this server sends."""
 
-_USUAL_TEXT = {
+_USUAL = {
     400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
     401: ("UNAUTHENTICATED", "Request had invalid authentication credentials."),
     403: ("PERMISSION_DENIED", "The caller does not have permission"),
@@ -32,10 +32,10 @@ _USUAL_TEXT = {
     409: ("ABORTED", "The operation was aborted."),
     429: ("RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."),
     500: ("INTERNAL", "Internal error encountered."),
-    501: ("UNIMPLEMENTED", "Operation is not implemented, or supported, or enabled."),
     503: ("UNAVAILABLE", "The service is currently unavailable."),
     504: ("DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
 }
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class ApiError(Exception):
@@ -44,12 +44,23 @@ class ApiError(Exception):
     Attributes:
         status: The canonical code's name, such as ``FAILED_PRECONDITION``.
         message: What is wrong; never a payload.
-        details: Further objects of google.rpc, if any.
+        reason: Of google.rpc.ErrorInfo, such as ``SERVICE_DISABLED``; "" for an error without one.
+        metadata: Of the same.
+        domain: Of the same.
     """
 
-    def __init__(self, status: str, message: str, details: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        status: str,
+        message: str,
+        *,
+        reason: str = "",
+        metadata: Mapping[str, str] = _NOTHING,
+        domain: str = "googleapis.com",
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.details = status, message, list(details)
+        self.status, self.message = status, message
+        self.reason, self.metadata, self.domain = reason, metadata, domain
 
     @property
     def code(self) -> int:
@@ -59,40 +70,33 @@ class ApiError(Exception):
     @property
     def body(self) -> dict[str, Any]:
         """The answer's body."""
-        return _body(self.code, self.message, self.status, self.details)
+        error: dict[str, Any] = {"code": self.code, "message": self.message, "status": self.status}
+        if self.reason:
+            error["details"] = [
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": self.reason,
+                    "domain": self.domain,
+                    "metadata": dict(self.metadata),
+                }
+            ]
+        return {"error": error}
 
 
 def usual_body(code: int) -> dict[str, Any]:
     """The body that Google's front end sends with an HTTP status when nothing more is to be said."""
-    status, message = _USUAL_TEXT.get(code, ("UNKNOWN", "Unknown Error."))
-    return _body(code, message, status, [])
+    status, message = _USUAL.get(code, ("UNKNOWN", "Unknown Error."))
+    return {"error": {"code": code, "message": message, "status": status}}
 
 
-def _body(code: int, message: str, status: str, details: list[Mapping[str, Any]]) -> dict[str, Any]:
-    error: dict[str, Any] = {"code": code, "message": message, "status": status}
-    if details:
-        error["details"] = details
-    return {"error": error}
-
-
-def invalid(message: str, field: str = "") -> ApiError:
-    """INVALID_ARGUMENT, with the field that is wrong where there is one."""
-    violation = {"field": field, "description": message} if field else {"description": message}
-    return ApiError(
-        "INVALID_ARGUMENT",
-        message,
-        [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}],
-    )
-
-
-def precondition(message: str) -> ApiError:
-    """FAILED_PRECONDITION."""
-    return ApiError("FAILED_PRECONDITION", message)
+def invalid(message: str) -> ApiError:
+    """INVALID_ARGUMENT."""
+    return ApiError("INVALID_ARGUMENT", message)
 
 
 def stale_etag(given: str, current: str) -> ApiError:
     """FAILED_PRECONDITION of a compare-and-set that came too late."""
-    return precondition(f"The etag provided [{given}] does not match the current etag [{current}].")
+    return ApiError("FAILED_PRECONDITION", f"The etag provided [{given}] does not match the current etag [{current}].")
 
 
 def secret_missing(name: str) -> ApiError:
@@ -101,7 +105,7 @@ def secret_missing(name: str) -> ApiError:
 
 
 def nothing_to_read(name: str) -> ApiError:
-    """NOT_FOUND of ``latest``, of an alias, and of any version of a secret that is not there."""
+    """NOT_FOUND of ``latest``, and of any version of a secret that is not there."""
     return ApiError("NOT_FOUND", f"Secret [{name}] not found or has no versions.")
 
 
@@ -112,7 +116,7 @@ def version_missing(name: str) -> ApiError:
 
 def wrong_state(name: str, state: str) -> ApiError:
     """FAILED_PRECONDITION of a version that is not in a state for what was asked."""
-    return precondition(f"Secret Version [{name}] is in {state} state.")
+    return ApiError("FAILED_PRECONDITION", f"Secret Version [{name}] is in {state} state.")
 
 
 def denied(permission: str, resource: str) -> ApiError:
@@ -120,29 +124,19 @@ def denied(permission: str, resource: str) -> ApiError:
     return ApiError(
         "PERMISSION_DENIED",
         f"Permission '{permission}' denied for resource '{resource}' (or it may not exist).",
-        [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "IAM_PERMISSION_DENIED",
-                "domain": "secretmanager.googleapis.com",
-                "metadata": {"permission": permission, "resource": resource},
-            }
-        ],
+        reason="IAM_PERMISSION_DENIED",
+        domain="secretmanager.googleapis.com",
+        metadata={"permission": permission, "resource": resource},
     )
 
 
 def exhausted(metric: str, limit: str, consumer: str) -> ApiError:
     """RESOURCE_EXHAUSTED of a quota."""
+    service = "secretmanager.googleapis.com"
     return ApiError(
         "RESOURCE_EXHAUSTED",
-        f"Quota exceeded for quota metric '{metric}' and limit '{limit}' of service "
-        f"'secretmanager.googleapis.com' for consumer '{consumer}'.",
-        [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "RATE_LIMIT_EXCEEDED",
-                "domain": "googleapis.com",
-                "metadata": {"service": "secretmanager.googleapis.com", "consumer": consumer, "quota_limit": limit},
-            }
-        ],
+        f"Quota exceeded for quota metric '{metric}' and limit '{limit}' of service '{service}' for consumer "
+        f"'{consumer}'.",
+        reason="RATE_LIMIT_EXCEEDED",
+        metadata={"service": service, "consumer": consumer, "quota_limit": limit},
     )

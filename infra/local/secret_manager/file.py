@@ -12,9 +12,9 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -189,8 +189,8 @@ class EncryptedFile:
             rows = self._database.execute(
                 "SELECT record, sealed FROM versions WHERE project = ? AND id = ? ORDER BY number", (project, id_)
             )
-            versions = [Version(**json.loads(version), sealed=sealed) for version, sealed in rows]
-            yield Secret(**json.loads(record)), versions
+            versions = [Version(**_known(Version, version), sealed=sealed) for version, sealed in rows]
+            yield Secret(**_known(Secret, record)), versions
 
     def put_secret(self, secret: Secret) -> None:
         self._database.execute(
@@ -222,6 +222,12 @@ class EncryptedFile:
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
+
+
+def _known(kind: type[Any], record: str) -> dict[str, Any]:
+    """A record's fields without those that only an older release knew."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in json.loads(record).items() if name in names}
 
 
 def _open_private(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Who may do what, and how often: the permission of each call, denials by identity, and Google's quotas."""
+"""Who may do what, and how often: the permission of each call, denials, and Google's quotas."""
 
 from __future__ import annotations
 
@@ -36,29 +36,19 @@ _WRITES = frozenset(("CreateSecret", "DeleteSecret", "SetIamPolicy")) | _ADDITIO
 
 @dataclass(frozen=True)
 class Denial:
-    """What a caller may not do.
+    """What callers may not do.
 
     Attributes:
         permission: A permission, or a shell pattern such as ``secretmanager.versions.*``.
         resource: Regular expression searched for in the resource's name; "" matches all.
-        identity: The caller's ``X-Identity``; None means every caller.
     """
 
     permission: str
     resource: str = ""
-    identity: str | None = None
-
-    def covers(self, permission: str, resource: str, identity: str) -> bool:
-        """Whether it keeps this caller from using the permission there."""
-        return (
-            self.identity in (None, identity)
-            and fnmatch.fnmatchcase(permission, self.permission)
-            and re.search(self.resource, resource) is not None
-        )
 
 
 class Denials:
-    """The denials in force; without one, everybody may do everything."""
+    """The denials in force; without one, everything is permitted."""
 
     def __init__(self) -> None:
         self._denials: tuple[Denial, ...] = ()
@@ -71,13 +61,16 @@ class Denials:
         """Lifts them all."""
         self._denials = ()
 
-    def allows(self, permission: str, resource: str, identity: str) -> bool:
-        """Whether the caller may use the permission there."""
-        return not any(denial.covers(permission, resource, identity) for denial in self._denials)
+    def allows(self, permission: str, resource: str) -> bool:
+        """Whether the permission may be used there."""
+        return not any(
+            fnmatch.fnmatchcase(permission, denial.permission) and re.search(denial.resource, resource)
+            for denial in self._denials
+        )
 
-    def check(self, permission: str, resource: str, identity: str) -> None:
-        """Raises PERMISSION_DENIED where the caller may not use the permission there."""
-        if permission and not self.allows(permission, resource, identity):
+    def check(self, permission: str, resource: str) -> None:
+        """Raises PERMISSION_DENIED where the permission may not be used."""
+        if permission and not self.allows(permission, resource):
             raise denied(permission, resource)
 
 
@@ -107,23 +100,20 @@ class Meter:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.quotas = Quotas()
+        self._quotas = Quotas()
         self._clock = clock
         self._windows: defaultdict[tuple[str, str, float], deque[float]] = defaultdict(deque)
 
     def set(self, quotas: Quotas) -> None:
         """Keeps these quotas from now on, with nothing counted yet."""
-        self.quotas = quotas
+        self._quotas = quotas
         self._windows.clear()
 
-    def spend(self, call: str, project: str, resource: str) -> None:
+    def count(self, call: str, project: str, resource: str) -> None:
         """Counts a call, or raises RESOURCE_EXHAUSTED."""
-        limits = self._limits(call, project, resource)
-        if not limits:
-            return
         now = self._clock()
         windows = []
-        for kind, who, seconds, most in limits:
+        for kind, who, seconds, most in self._limits(call, project, resource):
             window = self._windows[kind, who, seconds]
             while window and not now - seconds < window[0] <= now:
                 window.popleft()
@@ -135,7 +125,7 @@ class Meter:
             window.append(now)
 
     def _limits(self, call: str, project: str, resource: str) -> list[tuple[str, str, float, int]]:
-        quotas = self.quotas
+        quotas = self._quotas
         kind, most = ("Read requests", quotas.reads_per_minute)
         if call in _WRITES:
             kind, most = ("Write requests", quotas.writes_per_minute)

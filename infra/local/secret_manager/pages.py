@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.secret_manager.errors import invalid
-from local.secret_manager.filter import Condition
+from local.secret_manager.filter import parse_filter
 
-PAGE_LIMIT = 25_000
+USUAL_SIZE = 100
+"""Resources on a page where a request names no size."""
+LARGEST_SIZE = 25_000
 """Resources on a page at most, as at Google."""
 
 Row = tuple[int, Callable[[], dict[str, Any]]]
@@ -28,22 +30,21 @@ class Page:
     token: str = ""
 
 
-def cut_page(kind: str, rows: Sequence[Row], condition: Condition, page: Page, default_size: int) -> dict[str, Any]:
+def cut_page(kind: str, rows: Sequence[Row], page: Page) -> dict[str, Any]:
     """A list's answer.
 
     Args:
         kind: Name of the list in the answer, such as ``secrets``.
         rows: All that there are, the highest number first.
-        condition: The page's filter, parsed.
         page: What is asked for.
-        default_size: Resources on a page of no given size.
 
     Raises:
-        ApiError: INVALID_ARGUMENT, where size or token are wrong.
+        ApiError: INVALID_ARGUMENT, where filter, size or token are wrong.
     """
     if page.size < 0:
-        raise invalid("Field [page_size] must not be negative.", "page_size")
-    size = min(page.size or default_size, PAGE_LIMIT)
+        raise invalid("Field [page_size] must not be negative.")
+    condition = parse_filter(page.filter)
+    size = min(page.size or USUAL_SIZE, LARGEST_SIZE)
     below = _read_token(kind, page) if page.token else None
     found: list[dict[str, Any]] = []
     answer: dict[str, Any] = {}
@@ -81,5 +82,5 @@ def _read_token(kind: str, page: Page) -> int:
     except (ValueError, TypeError):
         last, mark = None, None
     if not isinstance(last, int) or mark != _mark(kind, page):
-        raise invalid("The provided page token is not valid.", "page_token")
+        raise invalid("The provided page token is not valid.")
     return last

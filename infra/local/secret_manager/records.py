@@ -38,8 +38,6 @@ class Secret:
     def to_json(self) -> dict[str, Any]:
         """The API's ``Secret`` message."""
         fields = {key: value for key, value in self.fields.items() if value or key == "replication"}
-        if "versionAliases" in fields:
-            fields["versionAliases"] = {alias: str(number) for alias, number in fields["versionAliases"].items()}
         return {"name": self.name, "createTime": time_of(self.created), "etag": self.etag, **fields}
 
 
@@ -52,10 +50,8 @@ class Version:
     state: str
     etag: str
     checksum: int
-    checksum_given: bool
-    replication: dict[str, Any]
+    checksum_given: bool = False
     destroyed: int | None = None
-    destroy_at: int | None = None
     sealed: bytes = field(default=b"", repr=False)
 
     def name_in(self, secret: Secret) -> str:
@@ -68,26 +64,10 @@ class Version:
             "name": self.name_in(secret),
             "createTime": time_of(self.created),
             "state": self.state,
-            "replicationStatus": self.replication,
             "etag": self.etag,
         }
         if self.checksum_given:
-            answer["clientSpecifiedPayloadChecksum"] = True
+            answer["clientSpecifiedPayloadChecksum"] = True  # without it gcloud takes the payload for damaged
         if self.destroyed is not None:
             answer["destroyTime"] = time_of(self.destroyed)
-        if self.destroy_at is not None:
-            answer["scheduledDestroyTime"] = time_of(self.destroy_at)
         return answer
-
-
-def replication_status(replication: dict[str, Any]) -> dict[str, Any]:
-    """A version's ``replicationStatus`` under its secret's replication policy."""
-
-    def status(place: dict[str, Any]) -> dict[str, Any]:
-        key = place.get("customerManagedEncryption", {}).get("kmsKeyName")
-        used = {"customerManagedEncryption": {"kmsKeyVersionName": f"{key}/cryptoKeyVersions/1"}} if key else {}
-        return {**({"location": place["location"]} if "location" in place else {}), **used}
-
-    if "automatic" in replication:
-        return {"automatic": status(replication["automatic"])}
-    return {"userManaged": {"replicas": [status(place) for place in replication["userManaged"]["replicas"]]}}

@@ -17,7 +17,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs the server until it is told to stop; returns the exit status."""
     usual = Options()
     parser = argparse.ArgumentParser(prog="python -m local.tiktok", description="Runs a simulated TikTok.")
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--name", action="append", default=[], help="host name of a public address that leads here; may be repeated"
+    )
     parser.add_argument("--port", type=int, default=8090, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--app-id", default=APP_ID, help="the developer app (default: %(default)s)")
     parser.add_argument("--app-secret", default=APP_SECRET, help="its secret (default: %(default)s)")
@@ -42,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
             options=options,
             host=given.host,
             port=given.port,
+            names=given.name,
             path=given.state,
             log=(lambda line: print(line, flush=True)) if given.log else None,
         )

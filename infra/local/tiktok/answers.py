@@ -1,4 +1,4 @@
-"""What an answer of TikTok's API looks like: the envelope, the refusals, and the ways in which it is no answer at all.
+"""What an answer of TikTok's API looks like: the envelope and the refusals.
 
 The envelope and the codes are those of TikTok's page "Return codes". Where public copies of recorded answers have the
 wording of a message it is used as it stands.
@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
-
-from local.serving import Fault
 
 MESSAGES: Mapping[int, str] = MappingProxyType(
     {
@@ -81,64 +79,3 @@ def envelope(data: object, code: int = 0, message: str = "OK") -> dict[str, Any]
 def refused(code: int, message: str = "") -> dict[str, Any]:
     """The envelope of a refusal, with TikTok's own message unless another is given."""
     return envelope({}, code, message or MESSAGES.get(code, "Error."))
-
-
-def not_json(call: str = "*", *, times: int | None = 1) -> Fault:
-    """HTTP 200 with plain text where JSON is expected."""
-    return Fault(call, times=times, status=200, body=b"upstream connect error", content_type="text/plain")
-
-
-def empty(call: str = "*", *, status: int = 200, times: int | None = 1) -> Fault:
-    """An answer without a body."""
-    return Fault(call, times=times, status=status, body=b"")
-
-
-def html(call: str = "*", *, status: int = 502, times: int | None = 1) -> Fault:
-    """A gateway's error page."""
-    page = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-    return Fault(call, times=times, status=status, body=page, content_type="text/html")
-
-
-def huge(call: str = "*", *, size: int = 10 * 1024 * 1024, times: int | None = 1) -> Fault:
-    """Valid JSON of `size` bytes and a few more, most of it padding in the message."""
-    return Fault(call, times=times, status=200, body=envelope({}, message="x" * size))
-
-
-def truncated(call: str = "*", *, times: int | None = 1) -> Fault:
-    """An answer whose connection is closed in the middle of the body, after the call took effect."""
-    return Fault(call, times=times, when="after", do="truncate", status=200)
-
-
-def drip(call: str = "*", *, seconds: float, times: int | None = 1) -> Fault:
-    """An answer that arrives byte by byte over `seconds` seconds, after the call took effect."""
-    return Fault(call, times=times, when="after", do="drip", status=200, seconds=seconds)
-
-
-def redirect(location: str, call: str = "*", *, status: int = 302, times: int | None = 1) -> Fault:
-    """A redirect to another address, which a client that holds secrets must not follow."""
-    return Fault(call, times=times, status=status, body=b"", headers={"Location": location})
-
-
-def null_data(call: str = "*", *, times: int | None = 1) -> Fault:
-    """Success with ``data`` null."""
-    return Fault(call, times=times, status=200, body=envelope(None))
-
-
-def wrong_types(call: str = "*", *, times: int | None = 1) -> Fault:
-    """Success whose every field has another type than it should have."""
-    data = {
-        "access_token": 12345,
-        "refresh_token": ["not", "a", "string"],
-        "advertiser_ids": "7000000000000000001",
-        "scope": {"4": True},
-        "expires_in": [86400],
-        "refresh_token_expires_in": {},
-        "list": "none",
-    }
-    return Fault(call, times=times, status=200, body=envelope(data))
-
-
-def without_token(call: str = "*", *, times: int | None = 1) -> Fault:
-    """Success that holds everything but a token."""
-    data = {"advertiser_ids": ["7000000000000000001"], "scope": [4, 10, 200]}
-    return Fault(call, times=times, status=200, body=envelope(data))

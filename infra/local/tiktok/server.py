@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.serving import CALLS_KEPT, Answer, Call, Fault, LocalServer, Request, When
+from local.calls import CALLS_KEPT
+from local.exchange import When
+from local.serving import Answer, Call, Fault, LocalServer, Request
 from local.tiktok import account_consent, advertiser_consent
 from local.tiktok.answers import Refusal, envelope, refused
 from local.tiktok.api import API_PATH, ENDPOINTS, TOKEN_CALLS
@@ -35,7 +37,7 @@ _DECISIONS = {"confirm": "consent_confirm", "decline": "consent_decline", "retur
 
 
 class TikTokServer(LocalServer, Authorizations):
-    """A TikTok on a loopback socket.
+    """A TikTok on a socket of this machine.
 
     Calls are named as in `ENDPOINTS`, those of the consent pages `consent_page`, `consent_confirm`, `consent_decline`
     and `consent_return`; their resource is the path.
@@ -44,11 +46,14 @@ class TikTokServer(LocalServer, Authorizations):
         app_id: the developer app that exists from the start; `add_app` adds others.
         app_secret: its secret.
         options: the behaviour.
-        host: a loopback address.
+        host: where to listen; a browser elsewhere may need more than loopback.
         port: 0 takes a free one.
+        names: host names that it answers to beside those of this machine.
         path: JSON file, mode 0600, that keeps codes and grants over a restart; None keeps them in memory.
         log: called with one line for each request: method, path without the query, and TikTok's code or the status.
     """
+
+    loopback_only = False
 
     def __init__(
         self,
@@ -58,10 +63,11 @@ class TikTokServer(LocalServer, Authorizations):
         options: Options = DEFAULT_OPTIONS,
         host: str = "127.0.0.1",
         port: int = 0,
+        names: Sequence[str] = (),
         path: Path | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        LocalServer.__init__(self, host, port)
+        LocalServer.__init__(self, host, port, names=names)
         Authorizations.__init__(self, app_id, app_secret, options, path)
         self._quota = Quota(self.now)
         self._requests: deque[tuple[str, dict[str, Any]]] = deque(maxlen=CALLS_KEPT)

@@ -1,0 +1,177 @@
+"""Why a request ends without a connection: for each reason the page, its status and the log entry.
+
+TikTok's codes are put into plain words here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tokenkeeper import events
+from tokenkeeper.connect import notices
+from tokenkeeper.connect.notices import AGAIN, TELL, Notice
+from tokenkeeper.errors import Kind, TikTokError, TikTokRefused
+from tokenkeeper.events import Entry, Event, Severity, Value
+from tokenkeeper.grant import Family
+from tokenkeeper.tiktok.codes import ACCOUNT_CODE_OR_TOKEN, CODE_CANCELLED, CODE_USED, SECRET_OR_CODE
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What becomes of a request that is refused for one reason.
+
+    Attributes:
+        status: HTTP status.
+        notice: The page.
+        severity: The log entry's.
+        account: The page for account holders, where it differs.
+        event: The log entry's.
+    """
+
+    status: int
+    notice: Notice
+    severity: Severity = "WARNING"
+    account: Notice | None = None
+    event: Event = events.CONNECTION_REFUSED
+
+
+ROWS: Mapping[str, Row] = {
+    # What a request has to be.
+    "unknown_path": Row(404, notices.NOT_FOUND),
+    "wrong_method": Row(405, notices.WRONG_METHOD),
+    "query_too_long": Row(414, notices.TOO_LONG),
+    "query_malformed": Row(400, notices.MALFORMED),
+    "parameter_doubled": Row(400, notices.MALFORMED),
+    "body_not_expected": Row(400, notices.MALFORMED),
+    "form_too_large": Row(413, notices.TOO_LARGE),
+    "not_a_form": Row(400, notices.MALFORMED),
+    "form_of_another_site": Row(400, notices.LINK_INVALID),
+    "other_host": Row(400, notices.MALFORMED),
+    # Connect links.
+    "link_malformed": Row(400, notices.LINK_INVALID),
+    "link_invalid": Row(400, notices.LINK_INVALID),
+    "link_expired": Row(410, notices.LINK_EXPIRED),
+    "link_used": Row(409, notices.LINK_USED),
+    "link_not_checked": Row(503, notices.NOT_READY_TO_START, "ERROR"),
+    # The callback, by its steps.
+    "callback_malformed": Row(400, notices.MALFORMED),
+    "code_malformed": Row(400, notices.MALFORMED),
+    "declined": Row(200, notices.DECLINED, "INFO"),
+    "invalid_scope": Row(200, notices.INVALID_SCOPE, "ERROR"),
+    "portal_link": Row(403, notices.PORTAL_REFUSED),
+    "state_invalid": Row(400, notices.STATE_UNKNOWN),
+    "state_of_another_browser": Row(400, notices.STATE_UNKNOWN),
+    "connection_busy": Row(503, notices.NOT_READY),
+    "store_unavailable": Row(503, notices.NOT_READY, "ERROR"),
+    "store_refused": Row(503, notices.NOT_PERMITTED, "ERROR"),
+    "tiktok_unreachable": Row(502, notices.TIKTOK_UNREACHABLE, "ERROR"),
+    "tiktok_silent": Row(502, notices.tiktok_refused("", ""), "ERROR"),
+    "tiktok_refused": Row(502, notices.tiktok_refused("", ""), "ERROR"),
+    "no_advertiser": Row(422, notices.NO_ADVERTISER),
+    "no_account": Row(422, notices.NO_ACCOUNT),
+    "advertisers_not_listed": Row(403, notices.NOT_LISTED, "ERROR"),
+    "other_advertisers": Row(403, notices.OTHER_ADVERTISERS, "ERROR"),
+    "other_account": Row(403, notices.OTHER_ACCOUNT, "ERROR"),
+    "other_family": Row(403, notices.WAS_ACCOUNT, "ERROR", notices.WAS_ADVERTISERS),
+    "store_failed": Row(503, notices.NOT_KEPT, "CRITICAL", event=events.TOKEN_UNSAVED),
+}
+
+
+class Refused(Exception):
+    """The request ends with a page and a log entry.
+
+    Attributes:
+        status: HTTP status.
+        notice: The page.
+        headers: More headers of the answer.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "",
+        connection: str = "",
+        *,
+        family: Family = "advertiser",
+        notice: Notice | None = None,
+        severity: Severity | None = None,
+        headers: Mapping[str, str] | None = None,
+        fields: Mapping[str, Value] | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            reason: One of `ROWS`.
+            detail: A sentence for the log; empty: the page's heading.
+            connection: The connection, once it is known for certain.
+            family: What the page is about.
+            notice: The page, where it is not the reason's.
+            severity: The log entry's, where it is not the reason's.
+            headers: More headers of the answer.
+            fields: More for the log entry.
+        """
+        super().__init__(reason)
+        row = ROWS[reason]
+        self.status = row.status
+        self.headers = headers or {}
+        self.notice = (notice or (row.account if family == "account" else None) or row.notice).for_family(family)
+        self.entry: Entry = row.event.entry(
+            severity or row.severity,
+            detail=detail or f"{self.notice.title}.",
+            reason=reason,
+            connection=connection or None,
+            status=row.status,
+            **(fields or {}),
+        )
+
+
+class _Words(NamedTuple):
+    """What an approver reads about a refusal of TikTok's, and the log entry's severity."""
+
+    reason: str
+    todo: str
+    severity: Severity
+
+
+_TOO_OLD = _Words("This confirmation was used already, or is more than {life} old.", AGAIN, "WARNING")
+_OTHER = _Words("TikTok refused to complete the connection.", AGAIN, "ERROR")
+_SILENT = _Words("TikTok's answer could not be understood, or did not come in time.", AGAIN, "ERROR")
+_BY_CODE = {
+    CODE_USED: _TOO_OLD,
+    ACCOUNT_CODE_OR_TOKEN: _TOO_OLD,
+    CODE_CANCELLED: _Words("This confirmation was cancelled or is of another kind.", AGAIN, "WARNING"),
+    SECRET_OR_CODE: _Words(
+        "TikTok does not accept this app's credentials together with this confirmation.",
+        f"{AGAIN} If that does not help, the app id or the app secret of this service is wrong.",
+        "ERROR",
+    ),
+}
+_BY_KIND = {
+    Kind.THROTTLED: _Words("TikTok is getting too many requests at the moment.", f"Wait a minute. {AGAIN}", "WARNING"),
+    Kind.TRANSIENT: _Words("TikTok has a passing problem.", f"Wait a minute. {AGAIN}", "WARNING"),
+    Kind.OPERATOR: _Words("TikTok does not let this app make connections.", TELL, "ERROR"),
+}
+
+
+def refused_by_tiktok(error: TikTokError, connection: str, family: Family) -> Refused:
+    """The refusal for a code that TikTok did not exchange, with TikTok's own reference."""
+    words, reason, code = _SILENT, "tiktok_silent", None
+    if isinstance(error, TikTokRefused):
+        words = _BY_CODE.get(error.code) or _BY_KIND.get(error.kind) or _OTHER
+        reason, code = "tiktok_refused", error.code
+    parts = [words.reason]
+    if code is not None:
+        parts.append(f"(TikTok's code {code})")
+    if error.request_id:
+        parts.append(f"TikTok's reference is {error.request_id}.")
+    return Refused(
+        reason,
+        f"{error}.",
+        connection,
+        family=family,
+        notice=notices.tiktok_refused(" ".join(parts), words.todo),
+        severity=words.severity,
+        fields={"code": code, "request_id": error.request_id or None},
+    )

@@ -1,0 +1,195 @@
+"""What a request has to be: its path, method, query and body, and the parameters in it. Anything else is refused."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+from flask import Request
+
+from tokenkeeper.checks import is_this_machine
+from tokenkeeper.connect import notices
+from tokenkeeper.connect.refusal import Refused
+from tokenkeeper.secret import Secret
+from tokenkeeper.settings import Settings
+
+LONGEST_QUERY = 4096  # characters
+LARGEST_FORM = 8192  # bytes
+LONGEST_CODE = 1024  # characters
+_LARGEST_BODY = 1_000_000  # bytes that are read of a request that is refused, so that the other side gets the answer
+_BODY_SECONDS = 10.0  # a body has arrived by then, or it does not count
+
+_STATE = re.compile(r"[A-Za-z0-9._~-]{1,1024}", re.ASCII)
+_ERROR = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,512}")
+_LINK = re.compile(r"[A-Za-z0-9._-]{1,1024}", re.ASCII)
+_AFTER_A_LINK = " .,;:!?'\")]}>»”’"  # what a sentence or a chat program leaves at the end of a pasted link
+_CALLBACK_KEYS = frozenset(("auth_code", "code", "state", "error"))
+_METHODS: Mapping[str, tuple[str, ...]] = {
+    "/": ("GET", "HEAD"),
+    "/start": ("GET", "HEAD", "POST"),
+    "/done": ("GET",),
+}
+_CALLBACK_METHODS = ("GET",)  # HEAD must never use anything up
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The parameters of a query or a form that somebody reads.
+
+    Attributes:
+        codes: `auth_code`, then `code`, as far as they are not empty.
+        state: `state`, or empty.
+        error: `error`; None where there is none.
+        link: `link`, without what follows a pasted link.
+        is_callback: Whether any of the parameters of a callback is there.
+    """
+
+    codes: tuple[Secret, ...] = ()
+    state: str = ""
+    error: str | None = None
+    link: Secret = field(default_factory=lambda: Secret(""))
+    is_callback: bool = False
+
+    @classmethod
+    def parse(cls, query: bytes) -> Arguments:
+        """Take a query or a form apart.
+
+        Raises:
+            Refused: a parameter comes twice, or they are not text.
+        """
+        try:
+            pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+        except ValueError:
+            raise Refused("query_malformed") from None
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise Refused("parameter_doubled")
+        return cls(
+            codes=tuple(Secret(values[key]) for key in ("auth_code", "code") if values.get(key)),
+            state=values.get("state", ""),
+            error=values.get("error"),
+            link=Secret(values.get("link", "").rstrip(_AFTER_A_LINK)),
+            is_callback=not _CALLBACK_KEYS.isdisjoint(values),
+        )
+
+    def check_callback(self) -> None:
+        """Check that a callback has what it needs, and nothing odd in it.
+
+        Raises:
+            Refused: it has not; the log gets a code's length and kind of characters, never the code.
+        """
+        for code in self.codes:
+            _check_code(code.reveal())
+        if (self.state and not _STATE.fullmatch(self.state)) or (self.error and not _ERROR.fullmatch(self.error)):
+            raise Refused("callback_malformed")
+        if not self.codes and self.error is None:
+            raise Refused("callback_malformed", "The callback has no authorization code.")
+
+    def checked_link(self) -> str:
+        """The link's text; raises `Refused` where it cannot be one."""
+        if not _LINK.fullmatch(self.link.reveal()):
+            raise Refused("link_malformed")
+        return self.link.reveal()
+
+
+def path_of(request: Request, settings: Settings) -> str:
+    """The path below `PUBLIC_URL`, which a load balancer may have taken away or left."""
+    path = str(request.environ["PATH_INFO"])  # `request.path` takes several slashes in front for one
+    base = settings.public_path
+    if base and (path == base or path.startswith(base + "/")):
+        path = path.removeprefix(base)
+    return path or "/"
+
+
+def arguments_of(request: Request, path: str) -> Arguments:
+    """Check path, query and method, and return the query's parameters.
+
+    Raises:
+        Refused: there is no such address, or it is not used like that.
+    """
+    if path not in _METHODS:
+        raise Refused("unknown_path")
+    query = request.query_string
+    if len(query) > LONGEST_QUERY:
+        raise Refused("query_too_long")
+    arguments = Arguments() if path == "/done" else Arguments.parse(query)
+    methods = _CALLBACK_METHODS if path == "/" and arguments.is_callback else _METHODS[path]
+    if request.method not in methods:
+        raise Refused("wrong_method", headers={"Allow": ", ".join(methods)})
+    if request.method != "POST" and (request.content_length or "Transfer-Encoding" in request.headers):
+        raise Refused("body_not_expected")
+    return arguments
+
+
+def form_of(request: Request, body: bytes) -> Arguments:
+    """The parameters of a form that this function's own page sent.
+
+    Raises:
+        Refused: it is none, is too large, or comes from another site.
+    """
+    if max(len(body), request.content_length or 0) > LARGEST_FORM:
+        raise Refused("form_too_large")
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise Refused("not_a_form")
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        raise Refused("form_of_another_site")
+    return Arguments.parse(body)
+
+
+def check_host(request: Request, settings: Settings) -> None:
+    """Check that this machine is not called by another of its names, where the browser has none of our cookies.
+
+    Raises:
+        Refused: `PUBLIC_URL` says localhost and the address 127.0.0.1, or the reverse.
+    """
+    public = urlsplit(settings.public_url)
+    try:
+        asked = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}")
+        same_port = asked.port == public.port
+    except ValueError:
+        return
+    host, expected = asked.hostname or "", public.hostname or ""
+    if same_port and host != expected and is_this_machine(host) and is_this_machine(expected):
+        raise Refused("other_host", notice=notices.other_host(settings.public_url))
+
+
+def body_of(request: Request) -> bytes:
+    """What a request sends along; no more of it than there is room for, and less if it breaks off or is too slow.
+
+    A socket's own time-out bounds only the gap between two bytes, so a watch ends the reading.
+    """
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return b""
+    watch = threading.Timer(_BODY_SECONDS, _stop_reading, [request.environ.get("gunicorn.socket")])
+    watch.daemon = True
+    watch.start()
+    try:
+        return request.stream.read(_LARGEST_BODY)
+    except Exception:  # noqa: BLE001 - what the web server raises for a broken body has no base class of its own
+        return b""
+    finally:
+        watch.cancel()
+        request.stream = io.BytesIO()  # the framework reads on to the end otherwise
+
+
+def _stop_reading(connection: socket.socket | None) -> None:
+    if connection is not None:
+        with suppress(OSError):  # closed in the same moment
+            connection.shutdown(socket.SHUT_RD)
+
+
+def _check_code(code: str) -> None:
+    if code.isascii() and code.isprintable() and len(code) <= LONGEST_CODE:
+        return
+    kind = "printable ASCII" if code.isascii() and code.isprintable() else "control" if code.isascii() else "not ASCII"
+    raise Refused(
+        "code_malformed",
+        f"The authorization code is not 1 to {LONGEST_CODE:,} characters of printable ASCII.",
+        fields={"length": len(code), "characters": kind},
+    )

@@ -1,0 +1,64 @@
+"""What `make run` starts, with which settings."""
+
+from pathlib import Path
+
+import pytest
+
+from local.banner import banner
+from local.setup import Ports, Problem, Setup
+
+PORTS = Ports(28080, 28081, 28085, 28090)
+SPACE = {"CODESPACE_NAME": "fuzzy", "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.github.dev"}
+
+
+def setup(folder: Path, **environment: str) -> Setup:
+    return Setup({"PATH": "/nonexistent", "LINK_SIGNING_KEYS": "k" * 40, **environment}, PORTS, folder)
+
+
+def commands(given: Setup) -> dict[str, str]:
+    return {program.name: " ".join(program.command) for program in given.programs()}
+
+
+class TestPrograms:
+    def test_usual(self, tmp_path: Path) -> None:
+        """Everything listens on loopback, and the functions use what is simulated."""
+        given = setup(tmp_path)
+        assert set(commands(given)) == {"connect", "refresh", "tiktok", "secret manager"}
+        assert not [command for command in commands(given).values() if "0.0.0.0" in command]
+        assert given.environment["TIKTOK_ACCOUNT_AUTHORIZE_URL"] == "http://localhost:28090/v2/auth/authorize"
+        assert given.environment["TIKTOK_API_URL"] == "http://127.0.0.1:28090/open_api/v1.3"
+
+    def test_everywhere(self, tmp_path: Path) -> None:
+        """With HOST=0.0.0.0 connect and the simulated TikTok listen everywhere; what holds secrets never does."""
+        listening = commands(setup(tmp_path, HOST="0.0.0.0"))
+        assert sorted(name for name, command in listening.items() if "--host=0.0.0.0" in command) == [
+            "connect",
+            "tiktok",
+        ]
+
+    def test_elsewhere(self, tmp_path: Path) -> None:
+        """Behind public addresses the simulated TikTok answers to its own, and the banner has the links."""
+        given = setup(tmp_path, **SPACE)
+        assert "--name=fuzzy-28090.app.github.dev" in commands(given)["tiktok"]
+        assert given.environment["TIKTOK_AUTHORIZE_URL"] == "https://fuzzy-28090.app.github.dev/portal/auth"
+        assert "https://fuzzy-28080.app.github.dev/start?link=" in banner(given)
+
+    def test_over_ssh(self, tmp_path: Path) -> None:
+        """Over SSH the banner ends with the command that makes its addresses work."""
+        text = banner(setup(tmp_path, SSH_CONNECTION="192.0.2.1 50000 192.0.2.2 22"))
+        assert text.endswith("\nssh -N -L 28080:127.0.0.1:28080 -L 28090:127.0.0.1:28090 192.0.2.2\n")
+
+    def test_real_app(self, tmp_path: Path) -> None:
+        """With a real app nothing of TikTok is simulated, and no secret goes to who has no use for it."""
+        given = setup(tmp_path, TIKTOK_APP_ID="7123", TIKTOK_APP_SECRET="s" * 40)
+        assert set(commands(given)) == {"connect", "refresh", "secret manager"}
+        assert "TIKTOK_AUTHORIZE_URL" not in given.environment
+        with_secret = [program.name for program in given.programs() if "TIKTOK_APP_SECRET" in program.environment]
+        assert with_secret == ["connect", "refresh"]
+
+    def test_problems(self, tmp_path: Path) -> None:
+        """What cannot be used is one sentence."""
+        with pytest.raises(Problem, match="TIKTOK_APP_SECRET is not: set both"):
+            setup(tmp_path, TIKTOK_APP_ID="7123")
+        with pytest.raises(Problem, match="HOST is"):
+            setup(tmp_path, HOST="192.0.2.1")
