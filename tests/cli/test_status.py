@@ -174,7 +174,7 @@ class TestWhatToDo:
     def test_account(self) -> None:
         """A TikTok account is shown by its user name, and is connected again as what it is."""
         line = judged(connection(open_id="o1", username="acme.shoes", health="reauthorize"))
-        assert (line.family, line.username) == ("account", "acme.shoes")
+        assert (line.connection.family, line.connection.username) == ("account", "acme.shoes")
         assert line.todo.endswith("make link CONNECTION=acme FAMILY=account")
 
     def test_ends_without_refresh_token(self) -> None:
