@@ -132,16 +132,16 @@ def run(
     check: bool = True,
     seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Write a page's files into a folder and run its commands there.
+    """Write a page's files into a folder and run its commands there, or other ones; a failure fails the test.
 
     Args:
         page: What is run, as it stands.
         internet: Where it is run.
         environment: The folder in `.venv-readers` whose programs are found first; None for a tool of the machine's.
-        folder: Where.
+        folder: Where the files are.
         commands: Some of the page's blocks of commands; None for all of them.
         variables: More environment variables.
-        check: Whether a failure fails the test.
+        check: False where it may fail.
         seconds: How long it may take.
     """
     page.write(folder)
