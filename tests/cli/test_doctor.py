@@ -142,7 +142,7 @@ class TestDoctor:
         """The scopes are shown, and what cannot be seen is named."""
         found = findings(cli("doctor", "--json", TIKTOK_ACCOUNT_SCOPES="video.list,user.info.basic"))
         assert found["account scopes"]["text"].startswith("video.list, user.info.basic; ")
-        assert "logo" in found["not to be seen"]["text"]
+        assert "logo" in found["cannot be checked"]["text"]
 
     def test_ways_out(self, cli: Cli, tmp_path: Path) -> None:
         """The proxy, without its password, and the CA file that are used are shown; a file that is missing is found."""

@@ -136,6 +136,16 @@ class TestMany:
 
 
 class TestLabels:
+    def test_arrive(self, cli: Cli, stage: Stage) -> None:
+        """Family and labels of a link are those of the connection that it makes."""
+        words = ("link", "organic", "--family", "account", "--labels", "client=x,team=y")
+        address = cli(*words, PUBLIC_URL=stage.connect.url).out.strip()
+        stage.canaries.keep("a connect link", address.partition("link=")[2])
+        browser = stage.browser()
+        state = browser.begin(address.removeprefix(stage.connect.url))
+        assert browser.come_back(stage.account_code(), state).status_code == 303
+        assert {"family": "account", "client": "x", "team": "y"}.items() <= stage.labels("organic").items()
+
     def test_travel_in_the_link(self, cli: Cli) -> None:
         """Labels are signed into the link."""
         assert read(cli("link", "acme", "--labels", "client=x,team=y").out).labels == {"client": "x", "team": "y"}

@@ -29,7 +29,7 @@ from tokenkeeper.tiktok.families import Reach, TikTok, TokenFamily
 
 T = TypeVar("T")
 
-MAY_PASS = (ImportRefused, LeaseHeld, StoreUnavailable, TikTokSilent, TikTokUnreachable)
+MAY_PASS = (ImportRefused, StoreUnavailable)
 """What concerns one token alone, or passes by itself: others may be imported all the same."""
 _READ_SECONDS = 20.0
 _NAME_SECONDS = 5.0
@@ -73,23 +73,25 @@ class Importer:
         def check(connection: Connection) -> None:
             check_may_replace(connection, found, any_account=token.any_account)
 
+        def connected(connection: Connection) -> transitions.Change:
+            change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
+            if reach.advertisers is None:
+                return change
+            return change._replace(connection=transitions.named(change.connection, reach.names(stored.advertiser_ids)))
+
         if before is not None:
             check(before)
-        with lease.hold(
-            self._vault, token.connection, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
-        ) as held:
-            stored = found.dated(found.obtained_at, held.connection.obtained_at)
-            store_authorization(self._vault, held, stored, deadline)
-
-            def connected(connection: Connection) -> transitions.Change:
-                change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
-                if reach.advertisers is None:
-                    return change
-                return change._replace(
-                    connection=transitions.named(change.connection, reach.names(stored.advertiser_ids))
-                )
-
-            held.finish(connected, deadline)
+        try:
+            with lease.hold(
+                self._vault, token.connection, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
+            ) as held:
+                stored = found.dated(found.obtained_at, held.connection.obtained_at)
+                store_authorization(self._vault, held, stored, deadline)
+                held.finish(connected, deadline)
+        except LeaseHeld:
+            raise ImportRefused(
+                f"Somebody else is working on {token.connection}, a run perhaps: try again in a minute."
+            ) from None
         return stored
 
     def _state(self, name: str) -> Connection | None:
@@ -109,6 +111,8 @@ class Importer:
             reach = _patiently(lambda: family.check(found))
         except TikTokRefused as error:
             raise _refused(error) from None
+        except (TikTokUnreachable, TikTokSilent) as error:
+            raise ImportRefused(f"{error}: check the network, and try again.") from None
         if token.family == "account":
             try:
                 return found.with_username(family.names(found, _NAME_SECONDS).username), Reach()
