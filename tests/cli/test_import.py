@@ -261,6 +261,16 @@ class TestMany:
         assert (done.status, done.out) == (0, "3 tokens imported.\n")
         assert len(stage.secrets.secrets()) == 3
 
+    def test_leaves_alone_what_is_well(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """A file that is imported again never replaces a newer grant; what needs a person is replaced."""
+        file = tmp_path / "tokens.jsonl"
+        file.write_text(answer(stage.tiktok.grant("expiring"), connection="acme"))
+        newer = stage.plant("acme")
+        assert cli("import", "--file", str(file)).out == "0 tokens imported, 1 was there already.\n"
+        assert stage.token() == newer
+        stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"})
+        assert cli("import", "--file", str(file)).out == "1 token imported.\n"
+
     def test_stops_at_what_concerns_all(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
         """What would fail for every line ends it with one sentence."""
         file = tmp_path / "tokens.jsonl"

@@ -52,11 +52,16 @@ class Importer:
         self._tiktok = tiktok
         self._app_id = app_id
 
-    def store(self, token: Token) -> Grant | None:
+    def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
         """Store a token, if TikTok accepts it.
 
+        Args:
+            token: The token.
+            spare_healthy: Leave a connection alone that is well, so that an old file never replaces a newer grant.
+
         Returns:
-            The grant that was stored; None: this very token made the connection already.
+            The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
+            is well.
 
         Raises:
             ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
@@ -65,7 +70,7 @@ class Importer:
         deadline = Deadline(STORE_SECONDS)
         import_id = f"import-{token.response.access_token.fingerprint}"
         before = self._state(token.connection)
-        if before is not None and before.made and before.last_link == import_id:
+        if before is not None and _stays(before, import_id, spare_healthy=spare_healthy):
             return None
         family = self._tiktok.family(token.family)
         found, reach = self._asked(token, family)
@@ -163,6 +168,10 @@ def check_may_replace(connection: Connection, found: Grant, *, any_account: bool
             raise ImportRefused(f"The token is for another TikTok account than {name}. {allow}")
     elif connection.approved and set(connection.approved).isdisjoint(found.advertiser_ids or ()):
         raise ImportRefused(f"The token reaches none of the ad accounts of {name}. {allow}")
+
+
+def _stays(connection: Connection, import_id: str, *, spare_healthy: bool) -> bool:
+    return connection.made and (connection.last_link == import_id or (spare_healthy and connection.health == "ok"))
 
 
 def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:
