@@ -48,7 +48,7 @@ class TestReader:
         assert found.scope == tuple(payload["scope"])
         assert clock.text(found.obtained_at) == payload["obtained_at"]
         assert stage.tiktok.grants[-1].access_token == found.access_token
-        stage.canaries.hear("a repr", repr(found) + repr(reader))
+        stage.canaries.record("a repr", repr(found) + repr(reader))
 
     def test_connected_again(self, reader: Reader, stage: Stage) -> None:
         """A refused token is followed by that of a re-connection; if that is refused as well, a person is needed."""
@@ -58,7 +58,7 @@ class TestReader:
         assert reader.access_token("acme", rejected=old) == new != old
         with pytest.raises(NeedsReconnecting) as caught:
             reader.access_token("acme", rejected=new)
-        stage.canaries.hear_error("an error", caught.value)
+        stage.canaries.record_error("an error", caught.value)
 
     def test_refreshed(self, reader: Reader, stage: Stage) -> None:
         """The token that a run renewed is handed out when more life is asked for than the old one has left."""
@@ -73,7 +73,7 @@ class TestReader:
         payload = stage.plant("acme", "expiring", age_hours=23.5)
         with pytest.raises(TryLater) as caught:
             reader.token("acme")
-        stage.canaries.hear_error("an error", caught.value)
+        stage.canaries.record_error("an error", caught.value)
         assert reader.access_token("acme", minimum_seconds=60) == payload["access_token"]
 
     def test_no_connection(self, reader: Reader, stage: Stage) -> None:
@@ -111,7 +111,7 @@ class TestAlone:
             timeout=60,
             check=False,
         )
-        stage.canaries.hear("what it says", done.stdout + done.stderr)
+        stage.canaries.record("what it says", done.stdout + done.stderr)
         assert (done.returncode, done.stderr) == (0, "")
         said = json.loads(done.stdout)
         assert said["remedy"] == "reconnect"

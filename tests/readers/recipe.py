@@ -147,8 +147,8 @@ def run(
             end(process)
             printed, complained = process.communicate()
             pytest.fail(f"{page.name} took longer than {seconds} seconds: {printed[-2000:]} {complained[-2000:]}")
-    internet.hear(f"what {page.name} printed", printed)
-    internet.hear(f"what {page.name} complained", complained)
+    internet.record(f"what {page.name} printed", printed)
+    internet.record(f"what {page.name} complained", complained)
     if check and process.returncode:
         pytest.fail(f"{page.name} ended with {process.returncode}:\n{printed[-4000:]}\n{complained[-8000:]}")
     return subprocess.CompletedProcess(script, process.returncode, printed, complained)

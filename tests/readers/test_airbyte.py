@@ -157,8 +157,8 @@ def do(commands: str, internet: Internet, folder: Path, variables: dict[str, str
     process = start(commands, internet, environment="airbyte", folder=folder, variables=variables)
     with process:
         printed, complained = process.communicate(timeout=PATIENCE)
-    internet.hear("what airbyte printed", printed)
-    internet.hear("what airbyte complained", complained)
+    internet.record("what airbyte printed", printed)
+    internet.record("what airbyte complained", complained)
     return subprocess.CompletedProcess(commands, process.returncode, printed, complained)
 
 

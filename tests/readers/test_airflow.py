@@ -42,7 +42,7 @@ class Published:
     secrets_calls: list[tuple[str, str]]
     refused: list[str]
     holding: list[str]
-    betrayals: list[str]
+    leaks: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def published(whole_internet: Internet, tmp_path_factory: pytest.TempPathFactory
     whole_internet.connect()
     done = run(PAGE, whole_internet, environment="airflow", folder=folder, variables=QUIET)
     calls, refused = whole_internet.secrets_calls(), list(whole_internet.refused)
-    found = Published(folder, done.stdout, calls, refused, whole_internet.holding(folder), whole_internet.betrayals())
+    found = Published(folder, done.stdout, calls, refused, whole_internet.holding(folder), whole_internet.leaks())
     whole_internet.reset()
     return found
 
@@ -75,7 +75,7 @@ def end(internet: Internet, running: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for it; returns its status and all that it printed."""
     with running:
         printed, complained = running.communicate(timeout=PATIENCE)
-    internet.hear("what airflow printed", printed + complained)
+    internet.record("what airflow printed", printed + complained)
     return running.returncode, printed + complained
 
 
@@ -92,7 +92,7 @@ def test_the_task_lists_the_campaigns_of_every_account(published: Published) -> 
     assert published.secrets_calls == [READ]
     assert published.refused == []
     assert published.holding == []
-    assert published.betrayals == []
+    assert published.leaks == []
 
 
 def test_a_token_that_is_replaced_during_a_task_is_read_again(internet: Internet, home: Path) -> None:
@@ -133,7 +133,7 @@ def test_secret_manager_is_asked_for_variables_only(internet: Internet, tmp_path
         timeout=PATIENCE,
         check=False,
     )
-    internet.hear("what the backend printed", done.stdout + done.stderr)
+    internet.record("what the backend printed", done.stdout + done.stderr)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "None None None"
     assert "secretmanager.versions.access" in done.stdout + done.stderr
@@ -151,7 +151,7 @@ def test_what_the_command_line_prints_is_the_same_variable(internet: Internet, h
     variables = {**QUIET, "AIRFLOW_HOME": str(home)}
     with start(script, internet, environment="airflow", folder=home, variables=variables) as running:
         found, complained = running.communicate(timeout=PATIENCE)
-    internet.hear("what airflow complained", complained)
+    internet.record("what airflow complained", complained)
     assert running.returncode == 0, complained
     assert json.loads(found[found.index("{") :]) == token
     assert internet.secrets_calls() == []

@@ -87,7 +87,7 @@ def serve(internet: Internet, source: Path) -> Iterator[Serve]:
     for process in running:
         process.terminate()
         printed, complained = process.communicate(timeout=30)
-        internet.hear("what the function printed", printed + complained)
+        internet.record("what the function printed", printed + complained)
 
 
 def options(command: str) -> dict[str, str]:
@@ -135,7 +135,7 @@ class TestJob:
         process = start(command, internet, environment="cloud-run", folder=source, variables=variables)
         meanwhile()
         printed, complained = process.communicate(timeout=300)
-        internet.hear("what the job printed", printed + complained)
+        internet.record("what the job printed", printed + complained)
         return subprocess.CompletedProcess(command, process.returncode, printed, complained)
 
     @pytest.mark.parametrize("way", ["file", "variable"])

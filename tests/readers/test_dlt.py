@@ -110,7 +110,7 @@ def test_a_token_that_is_replaced_in_the_middle_is_read_again(internet: Internet
         internet.rotate()
         tiktok.release("second account")
         printed, complained = pipeline.communicate(timeout=300)
-    internet.hear("what dlt printed", printed + complained)
+    internet.record("what dlt printed", printed + complained)
     assert pipeline.returncode == 0, complained
     assert loaded(tmp_path) == campaigns(internet)
     assert internet.secrets_calls() == [READ, READ]
@@ -161,6 +161,6 @@ def test_what_the_command_line_prints_is_a_source_s_secrets(internet: Internet, 
         f"python - <<'EOF'\n{MAIN}EOF", internet, environment="dlt", folder=tmp_path, variables=variables
     ) as done:
         said, complained = done.communicate(timeout=300)
-    internet.hear("what dlt printed", said + complained)
+    internet.record("what dlt printed", said + complained)
     assert done.returncode == 0, complained
     assert loaded(tmp_path) == campaigns(internet)

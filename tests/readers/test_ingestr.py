@@ -87,7 +87,7 @@ def test_a_token_that_is_replaced_in_the_middle_is_read_again(internet: Internet
         internet.rotate()
         tiktok.release("report")
         printed, complained = process.communicate(timeout=300)
-    internet.hear("what ingestr printed", printed + complained)
+    internet.record("what ingestr printed", printed + complained)
     assert process.returncode == 0, complained
     assert any("--dest-table=spend" in line for line in running)
     assert not any(old in line for line in running)
@@ -130,6 +130,6 @@ def test_what_the_command_line_prints_is_a_source(internet: Internet, tmp_path: 
     script = f"ingestr ingest --yes --source-table={table} {days} --dest-uri=sqlite:///spend.db --dest-table=spend"
     with start(script, internet, environment="ingestr", folder=tmp_path, variables=variables) as process:
         said, complained = process.communicate(timeout=300)
-    internet.hear("what ingestr printed", said + complained)
+    internet.record("what ingestr printed", said + complained)
     assert process.returncode == 0, complained
     assert loaded(tmp_path) == spent(internet)

@@ -57,8 +57,8 @@ def do(commands: str, internet: Internet, folder: Path, **more: str) -> subproce
     process = start(commands, internet, environment="meltano", folder=folder, variables=variables(**more))
     with process:
         printed, complained = process.communicate(timeout=120)
-    internet.hear("what meltano printed", printed)
-    internet.hear("what meltano complained", complained)
+    internet.record("what meltano printed", printed)
+    internet.record("what meltano complained", complained)
     return subprocess.CompletedProcess(commands, process.returncode, printed, complained)
 
 

@@ -61,7 +61,7 @@ class Job:
         """Let it go on to its end; returns the status and what it complained of."""
         self._internet.stage.tiktok.release(hold)
         _, complained = self._process.communicate(timeout=300)
-        self._internet.hear("what the job complained", complained)
+        self._internet.record("what the job complained", complained)
         return self._process.returncode, complained
 
 
