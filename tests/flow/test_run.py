@@ -187,6 +187,7 @@ class TestRun:
         finally:
             again.kill()
 
+    @pytest.mark.slow
     def test_nobody_else_reads_what_is_kept(self, running: Running, tmp_path: Path) -> None:
         """Everything that is kept is for this user's eyes only, and no token lies there in the open."""
         approve(running.link())
@@ -200,6 +201,7 @@ class TestRun:
         assert token.encode() not in (tmp_path / "state" / "secrets.db").read_bytes()
         assert token not in running.text
 
+    @pytest.mark.slow
     def test_declined_and_nothing_ticked(self, running: Running) -> None:
         """Declining, or ticking no ad account, stores nothing and leaves the link good."""
         link = running.link()
@@ -208,6 +210,7 @@ class TestRun:
         assert running.command("token", "main").returncode == 2
         assert approve(link).status_code == 200
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("who", ["connect", "refresh", "tiktok", "secret manager"])
     def test_one_dies(self, tmp_path: Path, ports: dict[str, str], who: str) -> None:
         """When one process dies, the others are stopped, and it is said which and how."""
@@ -220,6 +223,7 @@ class TestRun:
         finally:
             running.kill()
 
+    @pytest.mark.slow
     def test_ctrl_c_while_starting(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """Ctrl-C before the banner ends it cleanly as well."""
         running = Running(tmp_path / "state", ports)
@@ -259,6 +263,7 @@ class TestCannotStart:
         assert len(running.lines) == 1, running.text
         return running.lines[0]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("option", OPTIONS)
     def test_port_taken(self, tmp_path: Path, ports: dict[str, str], option: str) -> None:
         """A port that is taken is named, with the option that changes it."""
@@ -270,6 +275,7 @@ class TestCannotStart:
         assert said.startswith(f"Port {ports[option]}, where ")
         assert f"choose another with make run {option}=" in said
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
@@ -288,11 +294,13 @@ class TestCannotStart:
         """Settings that cannot work end in one sentence before anything is started."""
         assert self.refused(tmp_path, ports | changes).startswith(said)
 
+    @pytest.mark.slow
     def test_same_port_twice(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """One port for two is refused."""
         ports["REFRESH_PORT"] = ports["PORT"]
         assert "is meant for both connect and refresh" in self.refused(tmp_path, ports)
 
+    @pytest.mark.slow
     def test_two_at_once(self, running: Running, tmp_path: Path) -> None:
         """A second one for the same store says so, and leaves the first alone."""
         link = running.link()
@@ -304,6 +312,7 @@ class TestCannotStart:
             second.kill()
         assert approve(link).status_code == 200
 
+    @pytest.mark.slow
     def test_folder_not_ours(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """A folder that cannot be written ends in a sentence."""
         (tmp_path / "state").write_text("a file")
@@ -330,6 +339,7 @@ class TestUnfit:
 
 
 class TestRealApp:
+    @pytest.mark.slow
     def test_real_app(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """With a real app's credentials there is no simulation, and it says which address to register."""
         changes = {"TIKTOK_APP_ID": "7123456789012345678", "TIKTOK_APP_SECRET": "a-real-secret" * 3}
@@ -375,7 +385,7 @@ class TestMake:
         running.link()
         link = self.make(running, "link", "CONNECTION=main", "EXPIRES=7d", "ANY_ACCOUNT=1")
         assert re.fullmatch(r"http://localhost:\d+/start\?link=\S+\n", link.stdout), link
-        assert "altogether different" in link.stderr
+        assert "entirely different" in link.stderr
         approve(link.stdout.strip())
         assert re.fullmatch(r"[0-9a-f]{40}\n", self.make(running, "token", "CONNECTION=main").stdout)
         assert self.make(running, "status", "JSON=1").stdout.startswith("{")
