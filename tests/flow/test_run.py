@@ -341,7 +341,7 @@ class TestMake:
         running.link()
         link = self.make(running, "link", "CONNECTION=main", "EXPIRES=7d", "ANY_ACCOUNT=1")
         assert re.fullmatch(r"http://localhost:\d+/start\?link=\S+\n", link.stdout), link
-        assert "altogether different" in link.stderr
+        assert "entirely different" in link.stderr
         approve(link.stdout.strip())
         assert re.fullmatch(r"[0-9a-f]{40}\n", self.make(running, "token", "CONNECTION=main").stdout)
         assert self.make(running, "status", "JSON=1").stdout.startswith("{")
