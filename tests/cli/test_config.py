@@ -9,7 +9,7 @@ import pytest
 from command_line import Cli, sentence
 from local.serving import Fault
 from stage import APP_ID, APP_SECRET, TOKEN, Stage
-from tokenkeeper.configurations import TOOLS
+from tokenkeeper.cli.tools import TOOLS
 
 NAMES = {"7000000000000000001": "Acme Shoes", "7000000000000000002": "Acme \x1b[31mOutlet"}
 

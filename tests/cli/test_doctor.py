@@ -94,7 +94,10 @@ class TestDoctor:
         found = findings(cli("doctor", "--json"))
         assert found["your permissions"]["text"] == "ask for secretmanager.secrets.delete (make disconnect)"
         stage.secrets.deny("secretmanager.secrets.list")
-        assert "gcloud services enable" in findings(cli("doctor", "--json"))["Secret Manager"]["text"]
+        said = findings(cli("doctor", "--json"))["Secret Manager"]["text"]
+        assert said.startswith("Permission denied: cannot list secrets.")
+        assert "Google: Permission 'secretmanager.secrets.list' denied" in said
+        assert "roles/secretmanager.viewer" in said
 
     def test_address(self, cli: Cli, stage: Stage) -> None:
         """An address where nobody, or somebody else, answers is a problem."""

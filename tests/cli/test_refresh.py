@@ -38,7 +38,7 @@ class TestHere:
     def test_limited_and_forced(self, cli: Cli, stage: Stage) -> None:
         """--connection limits a run, and --force refreshes what is not due."""
         acme, beta = stage.plant("acme", "expiring"), stage.plant("beta", "expiring")
-        done = cli("refresh", "--connection", "acme", "--connection", "acme", "--force")
+        done = cli("refresh", "acme", "acme", "--force")
         assert done.status == 0
         assert done.out.endswith(": 1 refreshed.\n")
         assert stage.token("acme")["access_token"] != acme["access_token"]
@@ -46,7 +46,7 @@ class TestHere:
 
     def test_unknown_connection(self, cli: Cli) -> None:
         """A run for a connection that does not exist ends in a sentence."""
-        assert sentence(cli("refresh", "--connection", "acme")) == "There is no connection 'acme'."
+        assert sentence(cli("refresh", "acme")) == "There is no connection 'acme'."
 
     def test_needs_person(self, cli: Cli, stage: Stage) -> None:
         """A connection that needs a person is named, with exit status 1."""
@@ -80,7 +80,7 @@ class TestHere:
         for number in range(8):
             stage.plant(f"acme-{number}")
         assert "Connections  [" in cli.on_terminal("refresh", TIKTOK_MAX_QPS="4").out
-        assert "Connections  [" not in cli.on_terminal("refresh", "--connection", "acme-1").out
+        assert "Connections  [" not in cli.on_terminal("refresh", "acme-1").out
 
     def test_ctrl_c(self, cli: Cli, stage: Stage) -> None:
         """Ctrl-C finishes what is under way, gives every lease back and ends with a word."""
@@ -125,9 +125,9 @@ class TestInCloud:
         stage.plant("acme", "expiring")
         stage.plant("beta", "expiring")
         cli.save("cloud", REFRESH_URL=stage.refresh.url)
-        done = cli("refresh", "--connection", "acme", "--force", "--json", PATH=gcloud)
+        done = cli("refresh", "acme", "--force", "--json", PATH=gcloud)
         assert json.loads(done.out)["refreshed"] == json.loads(done.out)["connections"] == 1
-        assert sentence(cli("refresh", "--connection", "gamma", PATH=gcloud)) == "There is no connection 'gamma'."
+        assert sentence(cli("refresh", "gamma", PATH=gcloud)) == "There is no connection 'gamma'."
 
     def test_no_identity(self, cli: Cli, stage: Stage) -> None:
         """Without an identity there is a sentence that says how to get one."""

@@ -8,6 +8,7 @@ which demands credentials and the reader's role. Every other host is refused and
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -15,21 +16,27 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
 from local.exchange import Answer, Request
-from readers.authority import Authority
 from readers.google import ACCESS, LOCATIONS, SECRET_MANAGER, TOKENS, Google, GrpcFront, ServiceAccount
 from stage import TOKEN, Stage
 
 PROJECT = "my-project-123"
 CONNECTION = "acme"
 TIKTOK = "business-api.tiktok.com"
+RUN = "run.googleapis.com"
 _LINE = 65536
 
 
@@ -41,6 +48,7 @@ class Internet:
         google: Who may do what, and what was called.
         refused: Hosts that somebody wanted to reach and that do not exist here, as `host:port`.
         started: Tools that were started in it; those that still run at the end of a test are ended then.
+        pages: What a test answers in the place of Cloud Run's API, by path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,24 +56,25 @@ class Internet:
         self._homes = 0
         (folder / "stage").mkdir()
         self.stage = Stage(folder / "stage", project=PROJECT)
-        self._authority = Authority(folder)
+        self._certificate = folder / "certificate.pem"
         self.account = ServiceAccount(folder, PROJECT)
-        self.google = Google(self.account, PROJECT, self.stage.secrets)
+        self.google = Google(PROJECT, self.stage.secrets)
         self.refused: list[str] = []
         self.started: list[subprocess.Popen[str]] = []
         self._grpc = GrpcFront(self.google)
+        self.pages: dict[str, Callable[[Request], Answer]] = {}
         hosts: dict[str, Callable[[Request], Answer]] = {
-            TIKTOK: self._tiktok,
+            TIKTOK: lambda request: self.stage.tiktok.respond(request)[1],
+            RUN: self._page,
             SECRET_MANAGER: self.google.secrets,
             TOKENS: self.google.token,
             LOCATIONS: self.google.locations,
         }
-        sites = {host: (self._authority.context(host), answer) for host, answer in hosts.items()}
-        self._proxy = _Proxy(sites, {SECRET_MANAGER: self._grpc.port}, self.refused)
+        self._proxy = _Proxy(_context(self._certificate, hosts), hosts, self._grpc.port, self.refused)
 
-    def _tiktok(self, request: Request) -> Answer:
-        _, answer = self.stage.tiktok.respond(request)
-        return answer
+    def _page(self, request: Request) -> Answer:
+        page = self.pages.get(request.path)
+        return page(request) if page else Answer(404, {"error": {"code": 404, "status": "NOT_FOUND"}})
 
     # What a test does.
 
@@ -74,7 +83,7 @@ class Internet:
         self._homes += 1
         home = self._folder / f"home-{self._homes}"
         home.mkdir()
-        proxy, authority, key = self._proxy.url, str(self._authority.file), str(self.account.file)
+        proxy, authority, key = self._proxy.url, str(self._certificate), str(self.account.file)
         here = "127.0.0.1,localhost"
         return {
             "PATH": os.environ["PATH"],
@@ -111,6 +120,13 @@ class Internet:
         payload = self.stage.connected(name, kind, advertisers)
         self.forget_calls()
         return payload
+
+    def store(self, name: str, payload: dict[str, Any]) -> None:
+        """Store a payload as it is, and let the reader read it."""
+        if TOKEN + name not in self.stage.secrets.secrets():
+            self.stage.secrets.create(TOKEN + name, project=PROJECT)
+        self.stage.secrets.add_version(TOKEN + name, json.dumps(payload).encode())
+        self.allow(ACCESS, name)
 
     def rotate(self, name: str = CONNECTION) -> dict[str, Any]:
         """Connect again, and let the old token end; returns the new payload."""
@@ -162,8 +178,9 @@ class Internet:
                 end(process)
                 print(process.args, *process.communicate())  # for whoever wonders why it was still running
         self.started.clear()
+        self.pages.clear()
         self.stage.reset()
-        self.google.handed_out.clear()
+        self.google.issued.clear()
         self.google.granted.clear()
         self.allow(ACCESS)
         self.forget_calls()
@@ -172,7 +189,7 @@ class Internet:
         """Where a secret showed up that must not."""
         keep = self.stage.canaries.keep
         keep("the reader's private key", "".join(self.account.private_key.splitlines()[1:-1]))
-        for token in self.google.handed_out:
+        for token in self.google.issued:
             keep("an access token of Google's", token)
         return self.stage.betrayals()
 
@@ -189,7 +206,30 @@ def end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-_Sites = dict[str, tuple[ssl.SSLContext, Callable[[Request], Answer]]]
+def _context(file: Path, hosts: Iterable[str]) -> ssl.SSLContext:
+    """What a server needs to be taken for these hosts by whoever trusts the certificate in `file`, which is written."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "The tests")])
+    usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
+    usage |= {"encipher_only": False, "decipher_only": False, "crl_sign": False}
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file.write_bytes(certificate.public_bytes(pem))
+    private = file.with_suffix(".key")
+    private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, private)
+    context.set_alpn_protocols(["http/1.1", "h2"])  # HTTP/2 only with who speaks nothing else
+    return context
 
 
 class _Proxy(ThreadingHTTPServer):
@@ -198,8 +238,10 @@ class _Proxy(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, sites: _Sites, grpc_ports: dict[str, int], refused: list[str]) -> None:
-        self.sites, self.grpc_ports, self.refused = sites, grpc_ports, refused
+    def __init__(
+        self, context: ssl.SSLContext, hosts: dict[str, Callable[[Request], Answer]], grpc: int, refused: list[str]
+    ) -> None:
+        self.context, self.hosts, self.grpc, self.refused = context, hosts, grpc, refused
         super().__init__(("127.0.0.1", 0), _Tunnel)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -226,22 +268,17 @@ class _Tunnel(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         self.close_connection = True
         host, _, port = self.path.rpartition(":")
-        if host not in self.server.sites or port != "443":
+        if host not in self.server.hosts or port != "443":
             self._refuse(self.path)
             return
         self.send_response(200, "Connection established")
         self.end_headers()
-        context, answer = self.server.sites[host]
-        with context.wrap_socket(self.connection, server_side=True) as connection:
-            if connection.selected_alpn_protocol() == "h2":
-                grpc_port = self.server.grpc_ports.get(host)
-                if grpc_port is None:
-                    self.server.refused.append(f"{self.path} by HTTP/2")
-                    return
-                with socket.create_connection(("127.0.0.1", grpc_port)) as there:
+        with self.server.context.wrap_socket(self.connection, server_side=True) as connection:
+            if connection.selected_alpn_protocol() == "h2":  # gRPC
+                with socket.create_connection(("127.0.0.1", self.server.grpc)) as there:
                     _pass_on(connection, there)
             else:
-                _Site(connection, self.client_address, answer)
+                _Site(connection, self.client_address, self.server.hosts[host])
 
     def _plain(self) -> None:
         self._refuse(self.path)

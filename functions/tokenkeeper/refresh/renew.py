@@ -150,7 +150,7 @@ def _store(
     writer: GrantWriter,
 ) -> Outcome:
     name, vault = old.connection, context.vault
-    new = old.refreshed(response, asked_at)
+    new = old.refreshed(response, asked_at).with_username(lease.connection.username)
     listed = response.advertiser_ids if old.family == "advertiser" else None
     surprising = listed is not None and (not listed or transitions.lost_most(old.advertiser_ids or (), listed))
     if listed and not surprising:
