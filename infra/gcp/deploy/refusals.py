@@ -21,6 +21,11 @@ NOT_YET_KNOWN = re.compile(
 EXISTS = re.compile(r"already exists|alreadyExists|ALREADY_EXISTS|you already own it|Error 409")
 
 
+def help_for(words: str) -> str:
+    """What helps against a refusal; empty: nothing that is known."""
+    return next((sentence for pattern, sentence in REASONS if pattern.search(words)), "")
+
+
 def text_of(error: Mapping[str, Any]) -> str:
     """A diagnostic's own words."""
     return " ".join(f"{error.get('summary', '')}\n{error.get('detail', '')}".split())
@@ -32,7 +37,7 @@ def explained(errors: Iterable[Mapping[str, Any]]) -> str:
     for error in errors:
         words = text_of(error)
         where = f"{error['address']}: " if error.get("address") else ""
-        help_ = next((sentence for pattern, sentence in REASONS if pattern.search(words)), "")
+        help_ = help_for(words)
         entry = f"- {where}{words[:1500]}" + (f"\n  {help_}" if help_ else "")
         if help_ and any(help_ in before for before in said):
             continue
