@@ -257,11 +257,6 @@ class TestCommands:
         (sink,) = recording.find("logging", "sinks", "update")
         assert 'service_name="tiktok-ads-connect" AND httpRequest.requestUrl:"?"' in sink["add-exclusion"]
 
-    def test_the_alert_is_a_policy(self, recording: Recording) -> None:
-        """What the shell writes is JSON that says what is looked for."""
-        policy = json.loads((recording.directory / "alert.json").read_text())
-        assert "severity>=ERROR AND jsonPayload.event:*" in policy["conditions"][0]["conditionMatchedLog"]["filter"]
-
     def test_the_command_line_is_attached_as_elsewhere(self, recording: Recording) -> None:
         """What `make attach` needs is what was chosen above."""
         assert (recording.directory / "attached").read_text() == "attach PROJECT=my-project-123 REGION=europe-west1\n"

@@ -29,7 +29,7 @@ IDS = {
 }
 # What Google names by a number, and would make a second time without a word: looked for by what it is called.
 LISTED = {
-    "google_monitoring_alert_policy": ("monitoring", "policies", "list"),
+    "google_monitoring_alert_policy": ("alpha", "monitoring", "policies", "list"),
     "google_monitoring_dashboard": ("monitoring", "dashboards", "list"),
     "google_monitoring_notification_channel": ("beta", "monitoring", "channels", "list"),
 }
