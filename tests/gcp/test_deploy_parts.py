@@ -11,7 +11,7 @@ import pytest
 
 from gcp.configuration import REQUIRED, resources
 from gcp.deploy import identity, programs, refusals, screen, variables
-from gcp.deploy.adopt import IDS, LISTED, existing
+from gcp.deploy.adopt import existing
 from gcp.deploy.converge import FIRST
 from gcp.deploy.programs import Stop
 from gcp.deploy.screen import Progress
@@ -205,8 +205,8 @@ class TestScreen:
 
     def test_a_whole_deployment_fits_on_a_screen(self) -> None:
         """Every type that is made has words, and all of them make fewer than 30 lines."""
-        kinds = {kind for kind, _, _ in resources()} - {"google_project_service_identity"}
-        assert kinds <= screen.WORDS.keys()
+        kinds = {kind for kind, _, _ in resources()}
+        assert kinds == screen.RESOURCES.keys()
         changes = [(f"{kind}.x{number}", ["create"], {"name": "n" * 30}) for kind in kinds for number in range(5)]
         lines = screen.summary(plan(*changes)).splitlines()
         assert len(lines) < 30
@@ -240,7 +240,7 @@ class TestTakingOver:
         """All but what is added to something else, which Google takes twice without harm."""
         harmless = ("_iam_member", "_project_service", "_service_identity", "_audit_config", "_bucket_object")
         named = {kind for kind, _, _ in resources() if not kind.endswith(harmless)}
-        assert named == IDS.keys() | LISTED.keys()
+        assert named == {kind for kind, entry in screen.RESOURCES.items() if entry.keys() & {"id", "listed"}}
 
     def test_what_is_made_first_exists(self) -> None:
         """The addresses that are planned on their own are addresses of the configuration."""

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ class GcloudFailed(Stop):
     def __init__(self, command: str, said: str) -> None:
         super().__init__(f"gcloud {command} failed: {said}")
         self.said = said
+
+
+def table(name: str) -> dict[str, Any]:
+    """A table of this package, kept as TOML."""
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def environment() -> dict[str, str]:

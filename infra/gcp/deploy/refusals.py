@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-REASONS = [
-    (re.compile(entry["pattern"]), entry["helps"])
-    for entry in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["refusal"]
-]
+from gcp.deploy.programs import table
+
+REASONS = [(re.compile(entry["pattern"]), entry["helps"]) for entry in table("refusals")["refusal"]]
 # What Google answers while it has not heard everywhere of something that was made a moment ago.
 NOT_YET_KNOWN = re.compile(
     r"it could take up to 10 minutes|enabled this API recently|has not been used in project .* before or it is disabled"
