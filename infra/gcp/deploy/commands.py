@@ -95,8 +95,7 @@ def destroy(*, tokens: bool, yes: bool, unlock: bool) -> None:
 def attach(*, project: str, region: str, name: str) -> None:
     """Make the command line work on a deployment that was made elsewhere."""
     target = Target(project, region, name)
-    who, problems = rights(project)
-    problems = [problem for problem in problems if "billing" not in problem and "Terraform" not in problem]
+    who, problems = rights(project, deploys=False)
     if problems:
         raise Stop("\n".join(problems))
     functions = deployed.both(target)

@@ -41,13 +41,17 @@ def use(environment: Mapping[str, str]) -> str:
     return who
 
 
-def logged_in() -> tuple[str, str, list[str]]:
-    """Who gcloud is logged in as, who Terraform would be (empty: unknown), and what is missing."""
+def logged_in(*, terraform: bool) -> tuple[str, str, list[str]]:
+    """Who gcloud is logged in as, who Terraform would be (empty: unknown), and what is missing.
+
+    Args:
+        terraform: whether Terraform needs credentials as well.
+    """
     problems = []
     account = try_gcloud("auth", "list", "--filter=status:ACTIVE", "--format=value(account)") or ""
     if not account:
         problems.append("gcloud is not logged in: run `gcloud auth login`.")
-    token = try_gcloud("auth", "application-default", "print-access-token")
+    token = try_gcloud("auth", "application-default", "print-access-token") if terraform else ""
     if token is None:
         problems.append("Terraform has no credentials: run `gcloud auth application-default login`.")
     return account, _email(token) if token else "", problems
