@@ -94,9 +94,6 @@ readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an
 bench: $(VENV)/ready  ## measure speed and size
 	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
 
-year: $(VENV)/ready  ## simulate a bad year of 10,000 connections, which takes up to an hour, and draw it
-	@PYTHONPATH=functions:infra:tests $(PY) -m reliability.year
-
 pictures: $(VENV)/ready  ## take README's pictures from the running product (needs Chromium)
 	@PYTHONPATH=functions:infra:tests $(PY) -m pictures.take
 
