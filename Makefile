@@ -7,7 +7,7 @@ UV := $(VENV)-pins/bin/uv
 ENVIRONMENTS := tests/readers/environments
 READERS := $(patsubst $(ENVIRONMENTS)/%.txt,$(VENV)-readers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
 .DEFAULT_GOAL := help
-.PHONY: help sound run link status token config refresh disconnect doctor deploy plan destroy test test-all test-readers readers bench year lint format pins clean
+.PHONY: help sound run link import status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench pictures lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -17,8 +17,14 @@ tokenkeeper = PYTHONPATH=functions $(PY) -m tokenkeeper $(target)
 connection = @if [ -z "$$CONNECTION" ]; then echo "Name the connection: make $@ CONNECTION=acme" >&2; exit 2; fi
 # Into this environment, wherever PIP_USER, PIP_TARGET, PIP_PREFIX or a pip.conf would have packages put.
 pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-user --target "" --prefix "$(abspath $(1))"
+# Of several names in CONNECTION, each is a word of its own.
+names = set -f; set -- $$CONNECTION; set +f;
+new = $(if $(FAMILY),--family "$$FAMILY") $(if $(call on,ANY_ACCOUNT),--any-account) $(if $(LABELS),--labels "$$LABELS") $(if $(FILE),--file "$$FILE")
+label = $(if $(LABEL),--label "$$LABEL")
 # Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
 export CONNECTION EXPIRES FOR SINCE TARGET
+export FAMILY LABELS LABEL FILE HEALTH ONLY
+export CONNECTION EXPIRES FOR SINCE TARGET PROJECT REGION NAME STATE TERRAFORM
 
 help:  ## show this
 	@echo "TikTok Token Keeper. Targets:"
@@ -29,40 +35,50 @@ help:  ## show this
 run: sound  ## start everything on this machine (PORT=8080, REFRESH_PORT, SECRET_MANAGER_PORT, TIKTOK_PORT, HOST)
 	@PYTHONPATH=infra:functions exec $(PY) -m local.run
 
-link: sound  ## print a connect link: CONNECTION=acme (EXPIRES=7d, ANY_ACCOUNT=1)
-	$(connection)
-	@$(tokenkeeper) link $(if $(EXPIRES),--expires "$$EXPIRES") $(if $(call on,ANY_ACCOUNT),--any-account) $(json) -- "$$CONNECTION"
+link: sound  ## print a connect link: CONNECTION=acme (FAMILY=account, EXPIRES=7d, ANY_ACCOUNT=1, LABELS=client=x; many: FILE=names.txt, LABEL=client=x, CSV=1)
+	$(if $(FILE)$(LABEL),,$(connection))
+	@$(names) $(tokenkeeper) link $(if $(EXPIRES),--expires "$$EXPIRES") $(new) $(label) $(if $(call on,CSV),--csv) $(json) -- "$$@"
 
-status: sound  ## show how all connections are, and what to do
-	@$(tokenkeeper) status $(json)
+import: sound  ## store a token that exists already, from standard input or a hidden prompt: CONNECTION=acme (FAMILY=account, ANY_ACCOUNT=1, LABELS=client=x; many: FILE=tokens.jsonl)
+	$(if $(FILE),,$(connection))
+	@$(names) $(tokenkeeper) import $(new) $(label) -- "$$@"
+
+status: sound  ## show how all connections are, and what to do (CONNECTION="acme beta", HEALTH=failing, LABEL=client=x, ALL=1)
+	@$(names) $(tokenkeeper) status $(if $(HEALTH),--health "$$HEALTH") $(label) $(if $(call on,ALL),--all) $(json) -- "$$@"
 
 token: sound  ## print the access token of a connection, alone, for a pipe: CONNECTION=acme
 	$(connection)
 	@$(tokenkeeper) token -- "$$CONNECTION"
 
-config: sound  ## print a ready configuration of a tool (without FOR: the tools): CONNECTION=acme FOR=dlt (SINCE=2026-01-01)
+config: sound  ## print a ready configuration of a tool (without FOR: the tools): CONNECTION=acme FOR=dlt (ONLY=7001,7002, SINCE=2026-01-01)
 	$(connection)
-	@$(tokenkeeper) config $(if $(FOR),--for "$$FOR") $(if $(SINCE),--since "$$SINCE") -- "$$CONNECTION"
+	@$(tokenkeeper) config $(if $(FOR),--for "$$FOR") $(if $(ONLY),--only "$$ONLY") $(if $(SINCE),--since "$$SINCE") -- "$$CONNECTION"
 
-refresh: sound  ## make one run now (CONNECTION="acme beta" limits it, FORCE=1 refreshes what is not due)
-	@set --; for name in $$CONNECTION; do set -- "$$@" --connection "$$name"; done; \
-	$(tokenkeeper) refresh $(if $(call on,FORCE),--force) $(json) "$$@"
+refresh: sound  ## make one run now (CONNECTION="acme beta" or LABEL=client=x limits it, FORCE=1 refreshes what is not due)
+	@$(names) $(tokenkeeper) refresh $(label) $(if $(call on,FORCE),--force) $(json) -- "$$@"
 
 disconnect: sound  ## revoke a connection at TikTok and delete its secrets: CONNECTION=acme (YES=1, FORCE=1)
 	$(connection)
 	@$(tokenkeeper) disconnect $(if $(call on,YES),--yes) $(if $(call on,FORCE),--force) -- "$$CONNECTION"
 
-doctor: sound  ## look whether everything is there that the token keeper needs
+doctor: sound  ## check whether everything is there that the token keeper needs
 	@$(tokenkeeper) doctor $(json)
 
-deploy: sound  ## set everything up in Google Cloud with Terraform, or bring it up to date (YES=1)
-	@$(PY) infra/gcp/deploy.py deploy $(if $(call on,YES),--yes)
+# exec, so that a signal to make reaches it.
+cloud = PYTHONPATH=infra exec $(PY) -m gcp.deploy
 
-plan: sound  ## show what deploy would change
-	@$(PY) infra/gcp/deploy.py plan
+deploy: sound  ## set everything up in Google Cloud, or bring it up to date (YES=1, STATE=local, UNLOCK=1, ADOPT=1)
+	@$(cloud) deploy $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock) $(if $(call on,ADOPT),--adopt)
 
-destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1)
-	@$(PY) infra/gcp/deploy.py destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes)
+plan: sound  ## show all that deploy would change
+	@$(cloud) plan
+
+destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1, UNLOCK=1)
+	@$(cloud) destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock)
+
+attach: sound  ## let the commands act on a deployment made elsewhere: PROJECT=my-project REGION=europe-west1 (NAME=)
+	@if [ -z "$$PROJECT" ] || [ -z "$$REGION" ]; then echo "Name both: make attach PROJECT=my-project-123 REGION=europe-west1" >&2; exit 2; fi
+	@$(cloud) attach --project "$$PROJECT" --region "$$REGION" $(if $(NAME),--name "$$NAME")
 
 test: lint  ## check the code and run the tests
 	@$(PY) -m pytest -q -n 2 -m "not slow and not readers"
@@ -71,15 +87,15 @@ test-all: test  ## the same, then the tests that take long
 	@$(PY) -m pytest -q -n 2 -m "slow and not readers"
 
 test-readers: readers  ## run every recipe of infra/readers with the real tool (READER=dlt for one)
-	@$(PY) -m pytest -q -n 2 --dist loadfile -m readers $(if $(READER),tests/readers/test_$(subst -,_,$(READER)).py,tests/readers)
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m readers $(if $(READER),-k "$(READER) or $(subst -,_,$(READER))") tests/readers
 
 readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an environment of its own
 
 bench: $(VENV)/ready  ## measure speed and size
 	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
 
-year: $(VENV)/ready  ## simulate a bad year of 10,000 connections, which takes up to an hour, and draw it
-	@PYTHONPATH=functions:infra:tests $(PY) -m reliability.year
+pictures: $(VENV)/ready  ## take README's pictures from the running product (needs Chromium)
+	@PYTHONPATH=functions:infra:tests $(PY) -m pictures.take
 
 lint: sound $(VENV)/ready  ## check style, format and types
 	@$(PY) -m ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -10,7 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
+from local.tiktok.records import Grant
 from stage import ROOT, Stage
 from warm import Process
 
@@ -65,8 +68,10 @@ class Cli:
             text=True,
         )
 
-    def on_terminal(self, *words: str, typed: str = "", columns: int = 100, **changes: str | None) -> Done:
-        """The same in a window; what is typed is typed at the first question. All output is in `out`."""
+    def on_terminal(
+        self, *words: str, typed: str = "", question: bytes = b"[y/N]", columns: int = 100, **changes: str | None
+    ) -> Done:
+        """The same in a window; what is typed is typed at the question. All output is in `out`."""
         environment = self.environment(TERM="xterm", COLUMNS=str(columns), LINES="24", **changes)
         ours, theirs = pty.openpty()
         process = self._begun(words, environment, (theirs, theirs, theirs))
@@ -80,7 +85,7 @@ class Cli:
             if not piece:
                 break
             said += piece
-            if typed and b"[y/N]" in said:
+            if typed and question in said:
                 os.write(ours, typed.encode())
                 typed = ""
         status = process.wait(SECONDS)
@@ -92,9 +97,9 @@ class Cli:
         return Process(["tokenkeeper", *words], environment, ROOT / "functions", streams)
 
     def _heard(self, words: tuple[str, ...], done: Done) -> Done:
-        self.stage.canaries.hear(f"what {words[:1]} says", done.err)
+        self.stage.canaries.record(f"what {words[:1]} says", done.err)
         if "token" not in words and "link" not in words:  # theirs is a secret, and the purpose of it
-            self.stage.canaries.hear(f"what {words[:1]} prints", done.out)
+            self.stage.canaries.record(f"what {words[:1]} prints", done.out)
         assert "Traceback" not in done.out + done.err
         assert "defect" not in done.err
         return done
@@ -108,3 +113,26 @@ def sentence(done: Done) -> str:
     assert said
     assert "\n" not in said, said
     return said
+
+
+def answer(grant: Grant, **more: Any) -> str:
+    """TikTok's whole JSON answer, with more keys beside it."""
+    data: dict[str, Any] = {"access_token": grant.access_token}
+    if grant.family == "account":
+        data |= {"open_id": grant.open_id, "scope": ",".join(grant.scope), "token_type": "Bearer"}
+    else:
+        data |= {"advertiser_ids": list(grant.advertiser_ids), "scope": list(grant.scope)}
+    if grant.refresh_token:
+        data |= {
+            "expires_in": 86_400,
+            "refresh_token": grant.refresh_token,
+            "refresh_token_expires_in": 31_536_000,
+        }
+    return json.dumps({"code": 0, "message": "OK", "request_id": "R1", "data": data, **more})
+
+
+def imported(cli: Cli, name: str, grant: Grant, *words: str) -> Done:
+    """Import a grant, which has to succeed."""
+    done = cli("import", name, "--family", grant.family, *words, typed=answer(grant))
+    assert done.status == 0, done
+    return done

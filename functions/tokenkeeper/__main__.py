@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from tokenkeeper.cli import main
+        from tokenkeeper.cli.commands import main
     except ModuleNotFoundError as error:
         sys.stderr.write(f"The installation is broken ({error.name} is missing): remove .venv and run make again.\n")
         sys.exit(2)

@@ -26,6 +26,14 @@ _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", re
 _SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.ASCII)
 
 
+_JOINERS = frozenset("\u200c\u200d")  # invisible, but part of how words of some scripts, and emoji, are written
+
+
+def is_line(text: str) -> bool:
+    """Whether a text may be shown in a line: printable, joiners included."""
+    return all(letter.isprintable() or letter in _JOINERS for letter in text)
+
+
 class Invalid(ValueError):
     """What is wrong with a value and what a valid one looks like: the rest of a sentence that begins with its name."""
 

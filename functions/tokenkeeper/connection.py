@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tokenkeeper import clock
+from tokenkeeper.checks import is_line
 from tokenkeeper.grant import Family
 
 MANAGED_BY = ("managed-by", "tiktok-token-keeper")
@@ -134,7 +135,8 @@ class Connection:
     @property
     def own_labels(self) -> dict[str, str]:
         """The labels that it should carry, as far as they are known."""
-        known = {"kind": self.kind, "health": self.health, "family": self.family if self.made else ""}
+        family = self.family if "family" in self.labels or self.family == "account" else ""  # missing: advertiser
+        known = {"kind": self.kind, "health": self.health, "family": family}
         return {
             **base_labels("token", self.name),
             **{key: value for key, value in known.items() if value},
@@ -219,7 +221,7 @@ class Connection:
         except (ValueError, RecursionError):  # edited by hand: as good as missing
             return {}
         found = names.items() if isinstance(names, dict) else ()
-        return {id_: name for id_, name in found if isinstance(name, str) and name.isprintable()}
+        return {id_: name for id_, name in found if isinstance(name, str) and is_line(name)}
 
     @property
     def open_id(self) -> str:
@@ -230,7 +232,7 @@ class Connection:
     def username(self) -> str:
         """The TikTok account's name, where it is known."""
         name = self.annotations.get("username", "")
-        return name if name.isprintable() else ""
+        return name if is_line(name) else ""
 
     def ends_at(self, *, refreshable: bool) -> datetime | None:
         """When only a new authorization will help, as far as it is known: the refresh token's end, or the token's."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tokenkeeper import clock, grant
+from tokenkeeper.checks import is_line
 from tokenkeeper.errors import PayloadError
 from tokenkeeper.grant import Grant, RefreshableGrant, Scope
 from tokenkeeper.secret import Secret
@@ -131,4 +132,4 @@ def _count(document: Mapping[str, object]) -> int:
 
 def _username(document: Mapping[str, object]) -> str:
     value = document.get("username")
-    return value if isinstance(value, str) and value.isprintable() else ""
+    return value if isinstance(value, str) and is_line(value) else ""

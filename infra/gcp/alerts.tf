@@ -65,9 +65,22 @@ locals {
       minutes  = 5
       above    = 0
       text     = <<-EOT
-        **$${metric.label.connection}** has failed for a day, or its access token has less than three hours left and could not be refreshed. The token is still stored, and every run tries again.
+        **$${metric.label.connection}** has failed for a day, or its access token has less than six and a half hours left and could not be refreshed. The token is still stored, and every run tries again.
 
         `make status` shows the last answer. Trouble at TikTok passes by itself, and then many connections fail at once. Where only this connection fails, `make link CONNECTION=$${metric.label.connection}` and have it approved again.
+      EOT
+    }
+    emptied = {
+      title    = "a connection has lost its advertisers"
+      severity = "ERROR"
+      filter   = "metric.type=\"${local.counter_type["emptied"]}\" AND resource.type=\"cloud_run_revision\""
+      by       = ["metric.label.connection"]
+      minutes  = 5
+      above    = 0
+      text     = <<-EOT
+        TikTok accepts the token of **$${metric.label.connection}**, but lists no advertiser for it any more, or less than half of those that it did, and said so twice. Pipelines go on and read less, or nothing.
+
+        Ask whoever approved whether the advertisers were moved or taken from them. `make status` shows what is stored; `make link CONNECTION=$${metric.label.connection}` makes a link to approve again with the right ones.
       EOT
     }
     other-app = {

@@ -20,7 +20,7 @@ locals {
     # Where and how the secrets of new connections are kept.
     length(var.secret_locations) > 0 ? { SECRET_LOCATIONS = join(",", var.secret_locations) } : {},
     var.kms_key != null ? { SECRET_KMS_KEY = var.kms_key } : {},
-    var.publish_new_versions ? { SECRET_TOPIC = one(google_pubsub_topic.new_versions[*].id) } : {},
+    length(var.tiktok_account_scopes) > 0 ? { TIKTOK_ACCOUNT_SCOPES = join(",", var.tiktok_account_scopes) } : {},
     var.portal_connection != null ? {
       PORTAL_CONNECTION     = var.portal_connection
       PORTAL_ADVERTISER_IDS = join(",", var.portal_advertiser_ids)
@@ -47,17 +47,24 @@ resource "google_cloudfunctions2_function" "connect" {
     entry_point     = "connect"
     service_account = google_service_account.this["build"].name
 
+    docker_repository = google_artifact_registry_repository.images.id
+
+    # The provider never compares the source itself: Google tells of its own copy. It does compare this, so that an
+    # update whose build failed is planned again, and anybody can look up which source runs.
+    environment_variables = { SOURCE_HASH = local.source_hash }
+
     source {
       storage_source {
-        bucket = google_storage_bucket.source.name
-        object = google_storage_bucket_object.source.name
+        bucket     = google_storage_bucket.source.name
+        object     = google_storage_bucket_object.source.name
+        generation = google_storage_bucket_object.source.generation
       }
     }
   }
 
   service_config {
     service_account_email            = google_service_account.this["connect"].email
-    ingress_settings                 = "ALLOW_ALL"
+    ingress_settings                 = var.connect_ingress
     all_traffic_on_latest_revision   = true
     available_memory                 = var.connect_memory
     available_cpu                    = "1"
@@ -66,16 +73,17 @@ resource "google_cloudfunctions2_function" "connect" {
     timeout_seconds                  = local.connect_timeout
     environment_variables            = local.connect_environment
 
-    secret_environment_variables {
-      key        = "TIKTOK_APP_SECRET"
-      project_id = var.project_id
-      secret     = google_secret_manager_secret.this["app-secret"].secret_id
-      version    = "latest"
-    }
+    # Sorted by name, as gcloud does, so that an order of Google's own makes no difference.
     secret_environment_variables {
       key        = "LINK_SIGNING_KEYS"
       project_id = var.project_id
       secret     = google_secret_manager_secret.this["link-signing-keys"].secret_id
+      version    = "latest"
+    }
+    secret_environment_variables {
+      key        = "TIKTOK_APP_SECRET"
+      project_id = var.project_id
+      secret     = google_secret_manager_secret.this["app-secret"].secret_id
       version    = "latest"
     }
   }
@@ -85,14 +93,22 @@ resource "google_cloudfunctions2_function" "connect" {
       condition     = length(local.public_url) <= 100
       error_message = "The address of connect, ${local.public_url}, is longer than 100 characters, which is what the field in TikTok's portal takes: choose a shorter name, or set public_url."
     }
+    precondition {
+      condition     = (var.portal_connection == null) == (length(var.portal_advertiser_ids) == 0)
+      error_message = "portal_connection and portal_advertiser_ids go together: set both or neither, or anybody's account could be connected under that name."
+    }
+    precondition {
+      condition     = var.connect_ingress == "ALLOW_ALL" || var.public_url != null
+      error_message = "connect_ingress lets only a load balancer reach connect: set public_url to that load balancer's address, or TikTok would send approvers to one that does not answer."
+    }
   }
 
   depends_on = [
     google_project_iam_member.build,
     google_project_iam_member.build_source,
+    google_artifact_registry_repository_iam_member.build,
     google_project_iam_member.function,
     google_secret_manager_secret_iam_member.credential,
-    google_pubsub_topic_iam_member.secret_manager,
     google_logging_project_exclusion.addresses_with_codes,
   ]
 }
@@ -107,17 +123,25 @@ resource "google_cloudfunctions2_function" "refresh" {
     entry_point     = "refresh"
     service_account = google_service_account.this["build"].name
 
+    docker_repository = google_artifact_registry_repository.images.id
+
+    # The provider never compares the source itself: Google tells of its own copy. It does compare this, so that an
+    # update whose build failed is planned again, and anybody can look up which source runs.
+    environment_variables = { SOURCE_HASH = local.source_hash }
+
     source {
       storage_source {
-        bucket = google_storage_bucket.source.name
-        object = google_storage_bucket_object.source.name
+        bucket     = google_storage_bucket.source.name
+        object     = google_storage_bucket_object.source.name
+        generation = google_storage_bucket_object.source.generation
       }
     }
   }
 
   service_config {
-    service_account_email          = google_service_account.this["refresh"].email
-    ingress_settings               = "ALLOW_ALL"
+    service_account_email = google_service_account.this["refresh"].email
+    # An organization that forbids ALLOW_ALL forbids it here too. Cloud Scheduler counts as internal traffic.
+    ingress_settings               = var.connect_ingress
     all_traffic_on_latest_revision = true
     available_memory               = var.refresh_memory
     available_cpu                  = "1"
@@ -140,6 +164,7 @@ resource "google_cloudfunctions2_function" "refresh" {
   depends_on = [
     google_project_iam_member.build,
     google_project_iam_member.build_source,
+    google_artifact_registry_repository_iam_member.build,
     google_project_iam_member.function,
     google_secret_manager_secret_iam_member.credential,
     google_secret_manager_secret_iam_member.keeper,

@@ -79,7 +79,7 @@ locals {
 resource "google_project_iam_custom_role" "this" {
   for_each = local.roles
 
-  role_id     = "${replace(var.name, "-", "_")}_tokens_${each.key}"
+  role_id     = "${replace(var.name, "-", "_")}_tokens_${each.key}${var.role_suffix}"
   title       = each.value.title
   description = each.value.description
   permissions = each.value.permissions
@@ -141,11 +141,19 @@ resource "google_project_iam_member" "reader" {
 }
 
 # The page that TikTok sends people back to has to be reachable by everybody; what it does is guarded by signed links.
+# Where an organization forbids that member, Cloud Run's check of callers is switched off instead, by `make deploy`.
 resource "google_cloud_run_v2_service_iam_member" "public" {
+  count = var.public_access == "all_users" ? 1 : 0
+
   name     = google_cloudfunctions2_function.connect.name
   location = var.region
   role     = "roles/run.invoker"
   member   = "allUsers"
+
+  # A function that is made anew has a new service, which nobody may call. Updates in place leave its id alone.
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.connect.id]
+  }
 }
 
 resource "google_cloud_run_v2_service_iam_member" "scheduler" {
@@ -153,14 +161,28 @@ resource "google_cloud_run_v2_service_iam_member" "scheduler" {
   location = var.region
   role     = "roles/run.invoker"
   member   = google_service_account.this["scheduler"].member
+
+  lifecycle {
+    replace_triggered_by = [google_cloudfunctions2_function.refresh.id]
+  }
 }
 
-# Building: read the source, write the image, log.
-resource "google_project_iam_member" "build" {
-  for_each = toset(["roles/artifactregistry.writer", "roles/logging.logWriter"])
+# Building: read the source, write the images into the keeper's own repository, log.
+resource "google_artifact_registry_repository_iam_member" "build" {
+  repository = google_artifact_registry_repository.images.name
+  location   = var.region
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.this["build"].member
+}
 
+moved {
+  from = google_project_iam_member.build["roles/logging.logWriter"]
+  to   = google_project_iam_member.build
+}
+
+resource "google_project_iam_member" "build" {
   project = var.project_id
-  role    = each.key
+  role    = "roles/logging.logWriter"
   member  = google_service_account.this["build"].member
 }
 

@@ -24,13 +24,18 @@ locals {
       labels      = { connection = "jsonPayload.connection" }
     }
     failing = {
-      description = "Connections that have failed for a day, or whose token has less than three hours left."
+      description = "Connections that have failed for a day, or whose token has less than six and a half hours left."
       filter      = "${local.log_of.refresh} AND jsonPayload.event=\"connection.failing\""
       labels      = { connection = "jsonPayload.connection" }
     }
     unreadable = {
       description = "Secrets that cannot be read and cannot be mended, or were deleted."
       filter      = "${local.log_of.refresh} AND jsonPayload.event=(\"secret.unreadable\" OR \"secret.deleted\")"
+      labels      = { connection = "jsonPayload.connection" }
+    }
+    emptied = {
+      description = "Connections whose token reaches no advertiser any more, or less than half of those it did."
+      filter      = "${local.log_of.refresh} AND (jsonPayload.event=\"connection.empty\" OR (jsonPayload.event=\"connection.changed\" AND severity>=ERROR))"
       labels      = { connection = "jsonPayload.connection" }
     }
     other-app = {

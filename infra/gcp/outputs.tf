@@ -8,6 +8,11 @@ output "public_url" {
   value       = local.public_url
 }
 
+output "account_redirect_url" {
+  description = "Register this one too, with the slash, where TikTok accounts are connected: as the redirect URL of TikTok account holders."
+  value       = "${local.public_url}/"
+}
+
 output "connect_url" {
   description = "Address of the function itself: what a load balancer in front of it has to call."
   value       = google_cloudfunctions2_function.connect.service_config[0].uri
@@ -48,9 +53,19 @@ output "service_accounts" {
   value       = { for key, account in google_service_account.this : key => account.email }
 }
 
-output "new_versions_topic" {
-  description = "Pub/Sub topic that hears of every new version of a token secret; null where publish_new_versions is false."
-  value       = one(google_pubsub_topic.new_versions[*].id)
+output "source_hash" {
+  description = "Hash of the source that both functions run, as their build variable SOURCE_HASH has it."
+  value       = local.source_hash
+}
+
+output "public_access" {
+  description = "How connect is opened to the internet: with no_invoker_check, `make deploy` does it after Terraform."
+  value       = var.public_access
+}
+
+output "events_topic" {
+  description = "Pub/Sub topic of events; null where events_topic is false."
+  value       = one(google_pubsub_topic.events[*].id)
 }
 
 output "dashboard" {
@@ -61,8 +76,10 @@ output "dashboard" {
 output "next_steps" {
   description = "What to do now."
   value       = <<-EOT
-    1. Register this address as the Advertiser redirect URL of your app (TikTok's portal, My Apps):
+    1. Register with your app (TikTok's portal, My Apps), as the Advertiser redirect URL:
        ${local.public_url}
+       and, to connect TikTok accounts as well, as the redirect URL of TikTok account holders, with the slash:
+       ${local.public_url}/
     2. Make a connect link, and send it to whoever may approve for the advertiser:
        make link CONNECTION=acme
     3. Read the token:

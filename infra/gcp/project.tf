@@ -13,7 +13,7 @@ resource "google_project_service" "api" {
       "secretmanager.googleapis.com",
       "storage.googleapis.com",
     ],
-    var.publish_new_versions ? ["pubsub.googleapis.com"] : [],
+    var.events_topic ? ["pubsub.googleapis.com"] : [],
   ))
 
   service = each.key

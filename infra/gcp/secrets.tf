@@ -54,9 +54,9 @@ resource "google_secret_manager_secret" "this" {
   ]
 }
 
-# Secret Manager's own account, which encrypts with the key and publishes to the topic.
+# Secret Manager's own account, which encrypts with the key.
 resource "google_project_service_identity" "secret_manager" {
-  count    = var.kms_key != null || var.publish_new_versions ? 1 : 0
+  count    = var.kms_key != null ? 1 : 0
   provider = google-beta
 
   service = "secretmanager.googleapis.com"
@@ -70,20 +70,15 @@ resource "google_kms_crypto_key_iam_member" "secret_manager" {
   crypto_key_id = var.kms_key
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
   member        = google_project_service_identity.secret_manager[0].member
-}
 
-resource "google_pubsub_topic" "new_versions" {
-  count = var.publish_new_versions ? 1 : 0
-
-  name = "${var.name}-token-versions"
-
-  depends_on = [google_project_service.api]
-}
-
-resource "google_pubsub_topic_iam_member" "secret_manager" {
-  count = var.publish_new_versions ? 1 : 0
-
-  topic  = google_pubsub_topic.new_versions[0].name
-  role   = "roles/pubsub.publisher"
-  member = google_project_service_identity.secret_manager[0].member
+  lifecycle {
+    precondition {
+      condition     = length(var.secret_locations) <= 1
+      error_message = "kms_key works with automatic replication (a key in the location global) or with exactly one of secret_locations (a key in that region): a key encrypts in its own location only."
+    }
+    precondition {
+      condition     = length(var.secret_locations) > 1 || strcontains(var.kms_key, "/locations/${join("", concat(var.secret_locations, length(var.secret_locations) == 0 ? ["global"] : []))}/")
+      error_message = "kms_key is in another location than the secrets: automatic replication takes a key in the location global, one of secret_locations a key in that region."
+    }
+  }
 }

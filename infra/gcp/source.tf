@@ -5,8 +5,9 @@ locals {
     file if !strcontains(file, "__pycache__")
   ])
 
-  # Of names and contents, not of the archive: the same source has the same name whatever made the archive.
-  source_hash = sha256(join("\n", [for file in local.source_files : "${filesha256("${local.source_dir}/${file}")} ${file}"]))
+  # Of names and contents, not of the archive: what `sha256sum` prints for the sorted files, hashed once more. The guide
+  # has the same as a shell command, and gcp/deploy/source.py in Python.
+  source_hash = sha256(join("", [for file in local.source_files : "${filesha256("${local.source_dir}/${file}")}  ${file}\n"]))
 }
 
 data "archive_file" "source" {
@@ -22,6 +23,33 @@ data "archive_file" "source" {
       content  = file("${local.source_dir}/${source.value}")
     }
   }
+}
+
+# The images that Cloud Functions builds. In its own repository, gcf-artifacts, they would pile up for good.
+resource "google_artifact_registry_repository" "images" {
+  repository_id = "${var.name}-images"
+  location      = var.region
+  format        = "DOCKER"
+  description   = "Images of the token keeper's functions: the newest two of each."
+
+  cleanup_policies {
+    id     = "keep-newest-two"
+    action = "KEEP"
+
+    most_recent_versions {
+      keep_count = 2
+    }
+  }
+  cleanup_policies {
+    id     = "delete-older"
+    action = "DELETE"
+
+    condition {
+      older_than = "86400s"
+    }
+  }
+
+  depends_on = [google_project_service.api]
 }
 
 resource "google_storage_bucket" "source" {

@@ -37,6 +37,22 @@ variable "tiktok_app_id" {
   }
 }
 
+variable "tiktok_account_scopes" {
+  description = "Permissions that TikTok account holders are asked for (family `account`). Default: those of `TIKTOK_ACCOUNT_SCOPES`: profile, statistics, list of videos."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for scope in var.tiktok_account_scopes : can(regex("^[a-z0-9_.]{1,100}$", scope))])
+    error_message = "tiktok_account_scopes must be TikTok's names of scopes, like [\"user.info.basic\", \"video.list\"]."
+  }
+  validation {
+    condition     = length(var.tiktok_account_scopes) == 0 || contains(var.tiktok_account_scopes, "user.info.basic")
+    error_message = "tiktok_account_scopes must contain user.info.basic: without it, TikTok's answer names no account."
+  }
+}
+
 # Names and addresses.
 
 variable "name" {
@@ -83,6 +99,42 @@ variable "public_url" {
   validation {
     condition     = length(coalesce(var.public_url, "-")) <= 100
     error_message = "public_url is longer than 100 characters, which is what the field in TikTok's portal takes: use a shorter address."
+  }
+}
+
+variable "public_access" {
+  description = "How `connect` is opened to the internet: `all_users`, or `no_invoker_check` where the organization allows only members of its own domains (`iam.allowedPolicyMemberDomains`): `make deploy` then switches Cloud Run's check of callers off for this one service."
+  type        = string
+  default     = "all_users"
+  nullable    = false
+
+  validation {
+    condition     = contains(["all_users", "no_invoker_check"], var.public_access)
+    error_message = "public_access must be all_users or no_invoker_check."
+  }
+}
+
+variable "connect_ingress" {
+  description = "From where `connect` can be reached: `ALLOW_ALL`, or `ALLOW_INTERNAL_AND_GCLB` where the organization allows nothing else: only a load balancer of yours, whose address is `public_url`, reaches it then. `refresh` follows: Cloud Scheduler counts as internal, `make refresh` from elsewhere does not."
+  type        = string
+  default     = "ALLOW_ALL"
+  nullable    = false
+
+  validation {
+    condition     = contains(["ALLOW_ALL", "ALLOW_INTERNAL_AND_GCLB"], var.connect_ingress)
+    error_message = "connect_ingress must be ALLOW_ALL or ALLOW_INTERNAL_AND_GCLB."
+  }
+}
+
+variable "role_suffix" {
+  description = "Added to the ids of the custom roles. Google keeps the id of a deleted role for 37 days: set this, like `_2`, where roles of an earlier deployment stand in the way."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9_]{0,20}$", var.role_suffix))
+    error_message = "role_suffix must be up to 20 of a-z, 0-9 and _, like _2."
   }
 }
 
@@ -211,10 +263,6 @@ variable "portal_connection" {
     condition     = var.portal_connection == null || can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.portal_connection))
     error_message = "portal_connection must be 1 to 63 of a-z, 0-9 and -, with no - at either end, like main."
   }
-  validation {
-    condition     = (var.portal_connection == null) == (length(var.portal_advertiser_ids) == 0)
-    error_message = "portal_connection and portal_advertiser_ids go together: set both or neither, or anybody's account could be connected under that name."
-  }
 }
 
 variable "portal_advertiser_ids" {
@@ -268,14 +316,6 @@ variable "kms_key" {
     condition     = var.kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
     error_message = "kms_key must be the key's full name, like projects/my-project/locations/global/keyRings/my-ring/cryptoKeys/my-key."
   }
-  validation {
-    condition     = var.kms_key == null || length(var.secret_locations) <= 1
-    error_message = "kms_key works with automatic replication (a key in the location global) or with exactly one of secret_locations (a key in that region): a key encrypts in its own location only."
-  }
-  validation {
-    condition     = var.kms_key == null || length(var.secret_locations) > 1 || strcontains(coalesce(var.kms_key, "-"), "/locations/${join("", concat(var.secret_locations, length(var.secret_locations) == 0 ? ["global"] : []))}/")
-    error_message = "kms_key is in another location than the secrets: automatic replication takes a key in the location global, one of secret_locations a key in that region."
-  }
 }
 
 variable "readers" {
@@ -305,13 +345,6 @@ variable "readers" {
   }
 }
 
-variable "publish_new_versions" {
-  description = "Makes a Pub/Sub topic that hears of every new version of a token secret, so that pipelines can react. It carries names, never a token."
-  type        = bool
-  default     = false
-  nullable    = false
-}
-
 variable "audit_logs" {
   description = "Turns on data-access audit logs for Secret Manager in the whole project: who read which secret when. Set it to false where the organization does so already."
   type        = bool
@@ -320,6 +353,20 @@ variable "audit_logs" {
 }
 
 # Who hears of trouble.
+
+variable "events_topic" {
+  description = "Makes a Pub/Sub topic, and sends it every entry that the functions log with an `event` and severity NOTICE or more, so that other systems can react. No entry holds a secret."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "events_topic_refreshes" {
+  description = "Sends `token.refreshed`, which is of severity INFO, to that topic as well."
+  type        = bool
+  default     = false
+  nullable    = false
+}
 
 variable "alert_email" {
   description = "E-mail address that alerts go to."

@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.11"
+  required_version = ">= 1.5"
 
   required_providers {
     archive = {
@@ -8,12 +8,12 @@ terraform {
     }
     google = {
       source  = "hashicorp/google"
-      version = "~> 7.0"
+      version = ">= 7.0, < 9.0"
     }
     # For one resource only, google_project_service_identity, which the google provider does not have.
     google-beta = {
       source  = "hashicorp/google-beta"
-      version = "~> 7.0"
+      version = ">= 7.0, < 9.0"
     }
   }
 }

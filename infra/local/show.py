@@ -13,7 +13,8 @@ import click
 from local.banner import banner
 from local.processes import Ended, Line, Processes, Ready, Stop
 from local.setup import Setup
-from tokenkeeper import clock, log, settings
+from tokenkeeper import clock, log
+from tokenkeeper.cli import terminal
 
 _COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "NOTICE": "green"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -32,7 +33,7 @@ class Show:
         self._setup = setup
         self._processes = processes
         self._stream = stream
-        self._coloured = stream.isatty() and settings.colour_wanted()
+        self._coloured = stream.isatty() and terminal.colour_wanted()
         self._awaited = {program.name for program in setup.programs()}
         self._width = max(map(len, self._awaited))
         self._last: dict[str, str] = {}

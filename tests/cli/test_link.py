@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from command_line import Cli, sentence
-from stage import LINK_KEY, Stage
+from local.serving import Fault
+from stage import LINK_KEY, TOKEN, Stage
 from tokenkeeper import clock
-from tokenkeeper.links import Link, Signer
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.cli.commands import commands
+from tokenkeeper.connect.links import Link, Signer
+from tokenkeeper.secret import Secret
 
 ADDRESS = re.compile(r"http://localhost:8080/start\?link=([A-Za-z0-9._-]+)\n")
 
@@ -72,13 +76,13 @@ class TestLink:
         """--any-account is signed into the link, and said."""
         done = cli("link", "acme", "--any-account")
         assert read(done.out).any_account
-        assert "altogether different" in done.err
+        assert "entirely different" in done.err
 
     def test_json(self, cli: Cli) -> None:
         """--json prints one object with the link and its end."""
         done = cli("link", "acme", "--expires", "1h", "--json")
         document = json.loads(done.out)
-        assert list(document) == ["connection", "link", "expires_at", "any_account"]
+        assert list(document) == ["connection", "link", "expires_at", "any_account", "family", "labels"]
         assert document["link"].startswith("http://localhost:8080/start?link=")
         assert clock.parse(document["expires_at"]) > clock.now()
 
@@ -97,6 +101,90 @@ class TestLink:
         assert sentence(cli("link", "acme", LINK_SIGNING_KEYS="short-but-secret")).startswith("LINK_SIGNING_KEYS has")
 
 
+class TestMany:
+    def test_a_line_each(self, cli: Cli) -> None:
+        """Several names give a line each: name, link, expiry."""
+        rows = [line.split("\t") for line in cli("link", "acme", "beta", "acme").out.splitlines()]
+        assert [row[0] for row in rows] == ["acme", "beta"]
+        for name, address, expires_at in rows:
+            link = read(address + "\n")
+            assert (link.connection, clock.text(link.expires_at)) == (name, expires_at)
+
+    def test_file(self, cli: Cli, tmp_path: Path) -> None:
+        """Names come from a file as well, one a line; CSV has a head."""
+        file = tmp_path / "names.txt"
+        file.write_text("# all of them\nacme\n\n  beta  \nacme\n")
+        rows = list(csv.DictReader(cli("link", "--file", str(file), "--csv").out.splitlines()))
+        assert [row["connection"] for row in rows] == ["acme", "beta"]
+        assert list(rows[0]) == ["connection", "link", "expires_at"]
+        documents = json.loads(cli("link", "--file", str(file), "--json").out)
+        assert [one["connection"] for one in documents] == ["acme", "beta"]
+
+    def test_bad_line(self, cli: Cli, tmp_path: Path) -> None:
+        """A name that is none is named with its line, and nothing is printed."""
+        file = tmp_path / "names.txt"
+        file.write_text("acme\nBeta\n")
+        assert sentence(cli("link", "--file", str(file))).startswith("Line 2: 'Beta' is no connection's name")
+
+    def test_label(self, cli: Cli, stage: Stage) -> None:
+        """A link for each connection with a label."""
+        stage.plant("acme")
+        stage.plant("beta")
+        stage.secrets.edit(TOKEN + "beta", labels={"client": "x"})
+        assert cli("link", "--label", "client=x").out.startswith("beta\t")
+        assert sentence(cli("link", "--label", "client=y")).startswith("No connection has the label client=y")
+
+
+class TestLabels:
+    def test_arrive(self, cli: Cli, stage: Stage) -> None:
+        """Family and labels of a link are those of the connection that it makes."""
+        words = ("link", "organic", "--family", "account", "--labels", "client=x,team=y")
+        address = cli(*words, PUBLIC_URL=stage.connect.url).out.strip()
+        stage.canaries.keep("a connect link", address.partition("link=")[2])
+        browser = stage.browser()
+        state = browser.begin(address.removeprefix(stage.connect.url))
+        assert browser.come_back(stage.account_code(), state).status_code == 303
+        assert {"family": "account", "client": "x", "team": "y"}.items() <= stage.labels("organic").items()
+
+    def test_travel_in_the_link(self, cli: Cli) -> None:
+        """Labels are signed into the link."""
+        assert read(cli("link", "acme", "--labels", "client=x,team=y").out).labels == {"client": "x", "team": "y"}
+
+    @pytest.mark.parametrize("text", ["client", "health=ok", "Client=x", "client=X!"])
+    def test_refused(self, cli: Cli, text: str) -> None:
+        """What is no label of the operator's own ends in a sentence."""
+        assert "write them like client=acme,team=media" in sentence(cli("link", "acme", "--labels", text))
+
+
+class TestAccount:
+    def test_family_travels_in_the_link(self, cli: Cli) -> None:
+        """With the consent page on this machine any address does."""
+        done = cli("link", "organic", "--family", "account", "--any-account")
+        assert read(done.out).family == "account"
+        assert "the holder of the TikTok account" in done.err
+        assert "the account by another one" in done.err
+
+    @pytest.mark.parametrize(
+        ("address", "reason"),
+        [("http://localhost:8080", "begins with http:"), ("https://a.example:8443", "names a port")],
+    )
+    def test_address_that_tiktok_would_refuse(self, cli: Cli, address: str, reason: str) -> None:
+        """An address that TikTok refuses for accounts ends in one sentence."""
+        words = ("link", "organic", "--family", "account")
+        said = sentence(cli(*words, PUBLIC_URL=address, TIKTOK_ACCOUNT_AUTHORIZE_URL=None))
+        assert reason in said
+
+
+class TestClock:
+    @pytest.mark.parametrize("where", ["connect", "Secret Manager"])
+    def test_off(self, cli: Cli, stage: Stage, where: str) -> None:
+        """A clock that is off by the time of connect, or else of Secret Manager, makes no link."""
+        server = stage.tiktok if where == "connect" else stage.secrets
+        server.add_fault(Fault(status=404, headers={"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, times=None))
+        here = {"PUBLIC_URL": stage.tiktok.url} if where == "connect" else {}
+        assert "seconds fast, and connect links carry the time" in sentence(cli("link", "acme", **here))
+
+
 class TestWords:
     def test_unknown_command(self, cli: Cli) -> None:
         """A command that does not exist ends in a sentence."""
@@ -106,7 +194,7 @@ class TestWords:
         """A missing name ends in a sentence."""
         assert "Missing argument 'CONNECTION'" in sentence(cli("link"))
 
-    @pytest.mark.parametrize("command", ["", "link", "disconnect"])
+    @pytest.mark.parametrize("command", ["", *commands.commands])
     def test_help(self, cli: Cli, command: str) -> None:
         """Every command explains itself, without anything set up."""
         words = [command] if command else []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import click
 import pytest
 
-from command_line import Cli, sentence
+from command_line import Cli, imported, sentence
 from stage import Stage
 from tokenkeeper import clock
+from tokenkeeper.cli.status import Line, Overview, ago, last_run, overview
+from tokenkeeper.cli.statustable import Selection, lines_of
 from tokenkeeper.connection import Connection
-from tokenkeeper.status import Line, ago, last_run, overview
-from tokenkeeper.vault import Inventory
+from tokenkeeper.store.vault import Inventory
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -25,7 +28,8 @@ class TestStatus:
         stage.run()
         done = cli("status")
         assert done.status == 0, done
-        head, acme, beta, _, run = done.out.splitlines()
+        counts, _, head, acme, beta, _, run = done.out.splitlines()
+        assert counts == "2 connections: 2 ok."
         assert head.split("  ")[0] == "connection"
         assert acme.split() == ["acme", "ok", "7000000000000000001", "+2", f"{clock.now():%Y-%m-%d}", "when", "revoked"]
         assert beta.startswith("beta        ok")
@@ -45,7 +49,7 @@ class TestStatus:
         stage.run()
         done = cli("status")
         assert done.status == 1
-        assert done.out.splitlines()[1].split()[1] == "reauthorize"
+        assert done.out.splitlines()[3].split()[1] == "reauthorize"
         assert "access has ended at TikTok (code 40105): make link CONNECTION=acme" in done.out
 
     def test_json(self, cli: Cli, stage: Stage) -> None:
@@ -65,11 +69,41 @@ class TestStatus:
 
     def test_ad_accounts_have_names(self, cli: Cli, stage: Stage) -> None:
         """People see the name beside the id, scripts get all names."""
-        token = stage.connected()
+        imported(cli, "acme", stage.tiktok.grant())
+        token = stage.token()
         assert "Acme Shoes, Europe (7000000000000000001) +2" in cli("status").out
         (acme,) = json.loads(cli("status", "--json").out)["connections"]
         assert list(acme["advertiser_names"]) == token["advertiser_ids"]
         assert acme["advertiser_names"]["7000000000000000001"] == "Acme Shoes, Europe"
+
+    def test_named(self, cli: Cli, stage: Stage) -> None:
+        """Connections that are named are shown with the tables that their permissions do not cover."""
+        imported(cli, "acme", stage.tiktok.grant(scope=[4, 10, 20, 21, 22]))
+        imported(cli, "organic", stage.tiktok.grant_account(scope=["user.info.basic"]))
+        stage.plant("beta")
+        done = cli("status", "acme", "organic")
+        assert done.status == 0
+        assert "2 connections: 2 ok." in done.out
+        assert "beta" not in done.out
+        assert "acme: Not covered: audiences (/dmp/custom_audience/list/)" in done.out
+        assert "organic: Not covered: videos (/business/video/list/), since the scope video.list" in done.out
+        assert sentence(cli("status", "gamma")).startswith("There is no connection gamma. There are: acme, beta")
+
+    def test_account(self, cli: Cli, stage: Stage) -> None:
+        """A TikTok account is shown by its user name, and with the end of its refresh token."""
+        imported(cli, "organic", stage.tiktok.grant_account())
+        assert "@acme.shoes" in cli("status").out
+        (organic,) = json.loads(cli("status", "--json").out)["connections"]
+        assert (organic["family"], organic["username"]) == ("account", "acme.shoes")
+        assert organic["ends_at"] == stage.whole_grant("organic")["refresh_expires_at"]
+
+    def test_label(self, cli: Cli, stage: Stage) -> None:
+        """The operator's own labels select."""
+        imported(cli, "acme", stage.tiktok.grant(), "--labels", "client=x")
+        stage.plant("beta")
+        document = json.loads(cli("status", "--label", "client=x", "--json").out)
+        assert [one["connection"] for one in document["connections"]] == ["acme"]
+        assert cli("status", "--label", "client=y").out.startswith("No connection is selected")
 
     def test_reads_only_the_list(self, cli: Cli, stage: Stage) -> None:
         """However many connections there are, the list is all that is asked for."""
@@ -112,13 +146,15 @@ class TestWhatToDo:
         [
             (connection(), False, ""),
             (
-                connection(health="reauthorize", last_error="person 40105 R1"),
+                connection(health="reauthorize", last_error="reauthorize 40105 R1"),
                 True,
                 "access has ended at TikTok (code 4",
             ),
             (connection(health="failing", last_error="broken alerted"), True, "its secret cannot be read"),
             (connection(health="failing", last_error="other_app alerted"), True, "belongs to another app"),
-            (connection(health="failing", last_error="passing 50000 R1"), False, "nothing yet, every run tries again"),
+            (connection(health="failing", last_error="transient 50000"), False, "nothing yet, every run tries again"),
+            (connection(health="failing", last_error="transient 50000 alerted"), False, "failing (code 50000): see"),
+            (connection(health="failing", last_error="empty alerted"), True, "TikTok lists no ad account"),
             (connection(health="failing", last_error="silent"), False, "nothing yet, every run tries again"),
             (connection(refresh_expires_at="2026-11-22T10:00:00Z"), True, "ended 2 hours ago: make link"),
             (connection(expires_at="2026-11-22T11:00:00Z"), True, "its token ended 60 minutes ago"),
@@ -134,6 +170,12 @@ class TestWhatToDo:
         assert line.needs_person is needs_person
         assert line.todo.startswith(todo)
         assert bool(line.todo) is bool(todo)
+
+    def test_account(self) -> None:
+        """A TikTok account is shown by its user name, and is connected again as what it is."""
+        line = judged(connection(open_id="o1", username="acme.shoes", health="reauthorize"))
+        assert (line.connection.family, line.connection.username) == ("account", "acme.shoes")
+        assert line.todo.endswith("make link CONNECTION=acme FAMILY=account")
 
     def test_ends_without_refresh_token(self) -> None:
         """A token that ends and cannot be refreshed needs a person when its end is near."""
@@ -153,6 +195,59 @@ class TestWhatToDo:
         ids = ",".join(str(7_000_000_000_000_000_000 + number) for number in range(614))
         assert judged(connection(advertisers=ids)).more_advertisers
         assert not judged(connection(advertisers=ids[:2000])).more_advertisers
+
+
+class TestShown:
+    """Counts first, then what needs something; the selections of the contract."""
+
+    def found(self, number: int, bad: int) -> Overview:
+        every = {}
+        for place in range(number):
+            name = f"acme-{place:04}"
+            one = connection(name, "reauthorize" if place < bad else "ok", advertisers="7000000000000000001,7002")
+            every[name] = replace(one, labels={**one.labels, "client": f"c{place % 2}"})
+        return overview(Inventory(every, set(every)), NOW, scheduled=False)
+
+    def shown(self, selection: Selection, number: int = 5000, bad: int = 7, columns: int | None = None) -> list[str]:
+        return list(lines_of(selection.of(self.found(number, bad)), selection, NOW, columns))
+
+    def test_counts_first(self) -> None:
+        """Of many, only those that need something are shown."""
+        lines = self.shown(Selection())
+        assert lines[0] == "5,000 connections: 4,993 ok, 7 reauthorize."
+        assert [line.split()[0] for line in lines[3:10]] == [f"acme-{number:04}" for number in range(7)]
+        assert lines[10] == "4993 connections that need nothing are not shown: ALL=1 (--all) shows them."
+
+    @pytest.mark.parametrize(
+        ("selection", "rows"),
+        [
+            (Selection(all=True), 60),
+            (Selection(health="ok"), 53),
+            (Selection(health="failing"), 0),
+            (Selection(names=["acme-0001", "acme-0050"]), 2),
+            (Selection(labels={"client": "c1"}), 30),
+            (Selection(labels={"client": "c1"}, health="reauthorize"), 3),
+            (Selection(labels={"client": "x"}), 0),
+        ],
+    )
+    def test_selections(self, selection: Selection, rows: int) -> None:
+        """What is asked for is shown, and nothing else."""
+        lines = self.shown(selection, 60)
+        assert sum(line.startswith("acme-") for line in lines) == rows
+
+    @pytest.mark.parametrize("columns", [80, 200])
+    def test_fits(self, columns: int) -> None:
+        """A table, not records, fits a window of 80 columns and one of 200."""
+        lines = self.shown(Selection(), columns=columns)
+        assert max(len(click.unstyle(line)) for line in lines) <= columns
+        assert click.unstyle(lines[2]).split()[:2] == ["connection", "health"]
+        assert len(lines) < 40
+
+    def test_exit_follows_selection(self) -> None:
+        """What is not selected does not count for the exit status."""
+        found = self.found(60, 7)
+        assert not found.well
+        assert Selection(health="ok").of(found).well
 
 
 class TestLastRun:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenkeeper import terminal
+from tokenkeeper.cli import terminal
 
 HEAD = ("name", "state", "what to do")
 ROWS = [

@@ -30,7 +30,7 @@ class TestToken:
 
     def test_no_connection_at_all(self, cli: Cli) -> None:
         """Where there is none, the sentence says how to make it."""
-        assert sentence(cli("token", "acme")).endswith("make link CONNECTION=acme.")
+        assert sentence(cli("token", "acme")).endswith("make link CONNECTION=acme")
 
     @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
     def test_disabled(self, cli: Cli, stage: Stage, state: str) -> None:

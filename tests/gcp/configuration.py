@@ -55,7 +55,9 @@ def local(name: str) -> Any:
 
 def copy(directory: Path) -> Path:
     """A copy of what Terraform and deploy.py need, as it lies in the repository; returns its infra/gcp."""
-    rubbish = shutil.ignore_patterns("__pycache__", ".terraform*", "*.tfstate*", "*.tfvars*")
+    rubbish = shutil.ignore_patterns(
+        "__pycache__", ".terraform*", "*.tfstate*", "*.tfvars*", "*_override.tf", "take_over.tf"
+    )
     shutil.copytree(INFRA, directory / "infra" / "gcp", ignore=rubbish)
     shutil.copytree(ROOT / "functions", directory / "functions", ignore=rubbish)
     return directory / "infra" / "gcp"
@@ -84,6 +86,12 @@ def cloud(resource: str, attribute: str, known: Mapping[str, Any]) -> Any:
             return f"serviceAccount:service-{NUMBER}@gcp-sa-secretmanager.iam.gserviceaccount.com"
         case ("google_cloudfunctions2_function", "uri"):
             return f"https://{known['service_account_email'].partition('@')[0]}-abc123-ew.a.run.app"
+        case ("google_artifact_registry_repository", "id"):
+            return f"projects/{project}/locations/{known['location']}/repositories/{known['repository_id']}"
+        case ("google_cloud_scheduler_job", "id"):
+            return f"projects/{project}/locations/{known['region']}/jobs/{known['name']}"
+        case ("google_logging_project_sink", "writer_identity"):
+            return f"serviceAccount:service-{NUMBER}@gcp-sa-logging.iam.gserviceaccount.com"
         case ("google_pubsub_topic", "id"):
             return f"projects/{project}/topics/{known['name']}"
         case ("google_monitoring_dashboard" | "google_monitoring_alert_policy", "id" | "name"):

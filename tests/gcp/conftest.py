@@ -7,6 +7,8 @@ import pytest
 
 from gcp import configuration, stub_provider
 from gcp.configuration import Plan, Terraform
+from gcp.machine import HAS_VALUES, USUAL, Machine
+from gcp.stub_provider import Memory
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -14,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs Terraform for real takes seconds each time: not for the quick suite."""
     for item in items:
         uses = getattr(item, "fixturenames", ())
-        if item.path.parent == Path(__file__).parent and "provider_environment" in uses:
+        if item.path.parent == Path(__file__).parent and {"provider_environment", "machine", "recording"} & set(uses):
             item.add_marker(pytest.mark.slow)
 
 
@@ -23,10 +25,8 @@ def provider_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
     """Environment variables by which Terraform finds the stub provider, and nothing of this machine's."""
     if not configuration.TERRAFORM:
         pytest.skip("terraform is not installed")
-    empty = tmp_path_factory.mktemp("terraform") / "terraformrc"
-    empty.touch()
     with stub_provider.running(configuration.cloud) as environment:
-        yield {**environment, "TF_CLI_CONFIG_FILE": str(empty), "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+        yield {**environment, **_alone(tmp_path_factory), "TF_IN_AUTOMATION": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,11 @@ def full_plan(terraform: Terraform) -> Plan:
             {"principal": "serviceAccount:all@my-project-123.iam.gserviceaccount.com"},
             {"principal": "group:some@example.com", "connections": [f"client-{number}" for number in range(12)]},
         ],
-        publish_new_versions=True,
+        events_topic=True,
+        events_topic_refreshes=True,
+        tiktok_account_scopes=["user.info.basic", "video.list"],
+        connect_ingress="ALLOW_INTERNAL_AND_GCLB",
+        role_suffix="_2",
         portal_connection="main",
         portal_advertiser_ids=["7001", "7002"],
         alert_email="data-team@example.com",
@@ -69,3 +73,37 @@ def repository(tmp_path: Path) -> Path:
     """A copy of the repository as far as deploying needs it."""
     configuration.copy(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def cloud() -> Memory:
+    """What the cloud has."""
+    return Memory()
+
+
+@pytest.fixture
+def machine(repository: Path, cloud: Memory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine with real Terraform, before which the cloud lies empty. The state is a file here."""
+    if not configuration.TERRAFORM:
+        pytest.skip("terraform is not installed")
+    made = Machine(repository)
+    made.link(configuration.TERRAFORM)
+    cloud.file = made.stub / "functions.json"
+    with stub_provider.running(configuration.cloud, cloud) as environment:
+        made.environment |= {**environment, **_alone(tmp_path_factory), "STATE": "local"}
+        yield made
+
+
+@pytest.fixture
+def deployed(machine: Machine, cloud: Memory) -> Machine:
+    """The same after a whole deployment."""
+    status, said = machine.run("deploy", "--yes", answers=[HAS_VALUES, *USUAL])
+    assert status == 0, said
+    machine.forget_calls()
+    return machine
+
+
+def _alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    empty = tmp_path_factory.mktemp("terraform") / "terraformrc"
+    empty.touch()
+    return {"TF_CLI_CONFIG_FILE": str(empty), "CHECKPOINT_DISABLE": "1"}

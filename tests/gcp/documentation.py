@@ -52,7 +52,7 @@ def permissions() -> str:
     rows.append(
         (
             "`build`",
-            "source buckets, the project",
+            "source buckets, the repository of images, the project",
             "`storage.objectViewer`, `artifactregistry.writer`, `logging.logWriter`",
             "Build both functions.",
         )

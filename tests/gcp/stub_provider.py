@@ -1,49 +1,112 @@
 """A Terraform provider that makes nothing: real Terraform can validate, plan and apply `infra/gcp` against it, offline.
 
-It speaks version 5 of Terraform's plugin protocol (tfplugin5.proto of Terraform's sources) for every resource of
-`schema.json`, or of another file like it, takes whatever it is given, and makes up what a cloud would answer.
-Terraform finds it by the environment variable that it has for debugging providers, TF_REATTACH_PROVIDERS.
+It knows every resource of `schema.json`, the real provider's schema, takes whatever it is given, and makes up what a
+cloud would answer. With a `Memory` it behaves as the real one was seen to: what exists cannot be made again, an update
+that fails leaves the planned values in the state, Google's copy of a function's source is never compared, and a
+function that is made anew has lost who may call it. Terraform finds it by TF_REATTACH_PROVIDERS, made for debugging.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-import struct
+import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from gcp.plugin import UNKNOWN, Handler, Unknown, Value, message, pack, unpack
 
 SCHEMA = Path(__file__).with_name("schema.json")
 PROVIDERS = ("archive", "google", "google-beta")
 
-# What the cloud fills in where the configuration says nothing, besides what the schema calls computed.
-FILLED_IN = {"project", "uri", "url", "gcf_uri", "service"}
+FUNCTION = "google_cloudfunctions2_function"
+INVOKER = "google_cloud_run_v2_service_iam_member"
+# By which the cloud tells two things of a type apart; a change of one of these makes a thing anew.
+NAMES = (
+    *("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "location", "region"),
+    *("role", "member"),
+)
+# What can exist only once by that name.
+UNIQUE = {
+    *(FUNCTION, "google_service_account", "google_secret_manager_secret", "google_project_iam_custom_role"),
+    *(
+        "google_storage_bucket",
+        "google_logging_metric",
+        "google_cloud_scheduler_job",
+        "google_logging_project_exclusion",
+    ),
+    *("google_artifact_registry_repository", "google_pubsub_topic", "google_logging_project_sink"),
+}
 
 
-class Unknown:
-    """A value that is known after apply."""
+@dataclass
+class Memory:
+    """What the cloud has, and how it is to behave.
+
+    Attributes:
+        things: by type and names.
+        refuse: pattern over "create TYPE NAME", what is said, and how often.
+        slow: seconds that an apply of something that fits the pattern takes.
+        applied: "create TYPE NAME" of everything that was begun.
+        file: where the functions are written as gcloud describes them.
+    """
+
+    things: dict[str, dict[str, Value]] = field(default_factory=dict)
+    refuse: list[list[Any]] = field(default_factory=list)
+    slow: tuple[str, float] = ("(?!)", 0)
+    applied: list[str] = field(default_factory=list)
+    file: Path | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refusal(self, what: str) -> str:
+        """What is said against doing that; empty: nothing."""
+        for rule in self.refuse:
+            if re.search(rule[0], what) and rule[2] > 0:
+                rule[2] -= 1
+                return str(rule[1])
+        return ""
+
+    def forget(self, pattern: str) -> None:
+        """Let things be gone that were deleted by hand, and what hung on them."""
+        for key in [key for key in self.things if re.search(pattern, key)]:
+            del self.things[key]
+        self.write()
+
+    def write(self) -> None:
+        """Let the stand-in for gcloud know what functions there are."""
+        if self.file:
+            told = {value["name"]: _described(value) for key, value in self.things.items() if key.startswith(FUNCTION)}
+            self.file.write_text(json.dumps(told))
 
 
-UNKNOWN = Unknown()
-Value = Any
+def key_of(kind: str, value: dict[str, Value]) -> str:
+    """By which the cloud knows a thing."""
+    names = [value[name] for name in NAMES if isinstance(value.get(name), str)]
+    return " ".join([kind, *names, *(condition["title"] for condition in value.get("condition") or [])])
 
 
 @contextmanager
-def running(cloud: Callable[[str, str, dict[str, Value]], Value]) -> Iterator[dict[str, str]]:
+def running(
+    cloud: Callable[[str, str, dict[str, Value]], Value], memory: Memory | None = None
+) -> Iterator[dict[str, str]]:
     """Run the provider; yields the environment variables by which Terraform finds it.
 
     Args:
         cloud: Makes up the value of an attribute after apply, from the resource's type, the attribute's name and what
             is known of the resource or block.
+        memory: What the cloud has; without it, everything is as the state says.
     """
-    server = grpc.server(futures.ThreadPoolExecutor(8))
-    server.add_generic_rpc_handlers((_Handler(_Provider(cloud)),))
+    server = grpc.server(futures.ThreadPoolExecutor(16))
+    server.add_generic_rpc_handlers((Handler(_Provider(cloud, memory)),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     attach = {
@@ -63,312 +126,181 @@ def running(cloud: Callable[[str, str, dict[str, Value]], Value]) -> Iterator[di
 
 
 class _Provider:
-    def __init__(self, cloud: Callable[[str, str, dict[str, Value]], Value]) -> None:
+    def __init__(self, cloud: Callable[[str, str, dict[str, Value]], Value], memory: Memory | None) -> None:
         self._cloud = cloud
+        self._memory = memory
         self._schema = json.loads(SCHEMA.read_text())
 
     def GetSchema(self, _: Any) -> Any:  # noqa: N802 - the protocol's names
-        answer = _message("Schemas")()
-        answer.provider.block.CopyFrom(
-            _block({"attributes": {"project": "string", "region": "string", "default_labels": "map"}, "blocks": {}})
-        )
-        for name, block in self._schema["resources"].items():
-            answer.resource_schemas[name].block.CopyFrom(_block(block))
-        for name, block in self._schema["data"].items():
-            answer.data_source_schemas[name].block.CopyFrom(_block(block))
-        for name, block in self._schema.get("ephemeral", {}).items():
-            answer.ephemeral_resource_schemas[name].block.CopyFrom(_block(block))
+        answer = message("Schemas")()
+        settings = {
+            "project": "string",
+            "region": "string",
+            "default_labels": {"type": ["map", "string"], "optional": True},
+        }
+        answer.provider.block.CopyFrom(_block({"attributes": settings}))
+        for kind, schemas in {
+            "resources": answer.resource_schemas,
+            "data": answer.data_source_schemas,
+            "ephemeral": answer.ephemeral_resource_schemas,
+        }.items():
+            for name, block in self._schema.get(kind, {}).items():
+                schemas[name].block.CopyFrom(_block(block))
         return answer
 
     def PrepareProviderConfig(self, request: Any) -> Any:  # noqa: N802
-        return _message("Two")(value=request.config)
+        return message("Two")(value=request.config)
 
     def ValidateResourceTypeConfig(self, _: Any) -> Any:  # noqa: N802
-        return _message("Nothing")()
+        return message("Nothing")()
 
     ValidateDataSourceConfig = ValidateEphemeralResourceConfig = ValidateResourceTypeConfig
     Configure = CloseEphemeralResource = Stop = ValidateResourceTypeConfig
 
     def UpgradeResourceState(self, request: Any) -> Any:  # noqa: N802
-        answer = _message("Two")()
+        answer = message("Two")()
         answer.value.json = request.raw_state.json
         return answer
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
-        return _message("Two")(value=request.current_state)
+        state = unpack(request.current_state.msgpack)
+        answer = message("Two")()
+        answer.value.msgpack = pack(self._read(request.type_name, state) if self._memory else state)
+        return answer
+
+    def ImportResourceState(self, request: Any) -> Any:  # noqa: N802
+        assert self._memory
+        own = re.split(r"[/ ]", request.id)[-1].partition("@")[0]
+        found = next((v for k, v in self._memory.things.items() if k.split()[:2] == [request.type_name, own]), None)
+        answer = message("ImportedAll")()
+        if found is None:
+            answer.diagnostics.add(severity=1, summary=f"Cannot import {request.id}: it does not exist")
+        else:
+            answer.resources.add(type_name=request.type_name).state.msgpack = pack(found)
+        return answer
 
     def PlanResourceChange(self, request: Any) -> Any:  # noqa: N802
-        planned = unpack(request.proposed_new_state.msgpack)
-        if planned is not None and unpack(request.prior_state.msgpack) is None:
-            planned = self._fill(request.type_name, self._schema["resources"][request.type_name], planned, known=False)
-        answer = _message("Planned")(legacy_type_system=True)
+        planned, prior = unpack(request.proposed_new_state.msgpack), unpack(request.prior_state.msgpack)
+        answer = message("Planned")(legacy_type_system=True)
+        if planned is not None and prior is None:
+            planned = self._fill(request.type_name, "resources", planned, known=False)
+        elif planned is not None:
+            for name in NAMES:
+                if not isinstance(planned.get(name), Unknown) and planned.get(name) != prior.get(name):
+                    answer.requires_replace.add().steps.add(attribute_name=name)
         answer.value.msgpack = pack(planned)
         return answer
 
     def ApplyResourceChange(self, request: Any) -> Any:  # noqa: N802
-        made = unpack(request.planned_state.msgpack)
+        made, prior = unpack(request.planned_state.msgpack), unpack(request.prior_state.msgpack)
+        answer = message("Applied")(legacy_type_system=True)
+        refusal = self._change(request.type_name, prior, made) if self._memory else ""
+        if refusal:
+            answer.diagnostics.add(severity=1, summary=refusal)
+        if refusal and prior is None and request.type_name != FUNCTION:
+            made = None
+        if refusal and made is None and prior is not None:
+            made = prior
         if made is not None:
-            made = self._fill(request.type_name, self._schema["resources"][request.type_name], made, known=True)
-        answer = _message("Applied")(legacy_type_system=True)
+            made = self._fill(request.type_name, "resources", made, known=True)
+        if self._memory and made is not None and (not refusal or prior is None):
+            self._memory.things[key_of(request.type_name, made)] = {**made, **({"state": "FAILED"} if refusal else {})}
+        if self._memory:
+            self._memory.write()
         answer.value.msgpack = pack(made)
         return answer
 
     def ReadDataSource(self, request: Any) -> Any:  # noqa: N802
-        found = unpack(request.config.msgpack)
-        found = self._fill(request.type_name, self._schema["data"][request.type_name], found, known=True)
-        answer = _message("Two")()
+        answer = message("Two")()
+        found = self._fill(request.type_name, "data", unpack(request.config.msgpack), known=True)
         answer.value.msgpack = pack(found)
         return answer
 
     def OpenEphemeralResource(self, request: Any) -> Any:  # noqa: N802
-        opened = unpack(request.config.msgpack)
-        opened = self._fill(request.type_name, self._schema["ephemeral"][request.type_name], opened, known=True)
-        answer = _message("Opened")()
+        answer = message("Opened")()
+        opened = self._fill(request.type_name, "ephemeral", unpack(request.config.msgpack), known=True)
         answer.result.msgpack = pack(opened)
         return answer
 
-    def _fill(self, resource: str, block: dict[str, Any], value: dict[str, Value], *, known: bool) -> dict[str, Value]:
+    def _read(self, kind: str, state: dict[str, Value]) -> dict[str, Value] | None:
+        assert self._memory
+        there = copy.deepcopy(self._memory.things.get(key_of(kind, state)))
+        if there and kind == FUNCTION:  # Google tells of its own copy of the source, which the provider never compares
+            there["build_config"][0]["source"] = state["build_config"][0]["source"]
+        return there
+
+    def _change(self, kind: str, prior: dict[str, Value] | None, made: dict[str, Value] | None) -> str:
+        """Let the cloud do it; returns what it says against it."""
+        assert self._memory
+        memory, thing = self._memory, made or prior or {}
+        what = f"{'create' if prior is None else 'update' if made else 'delete'} {key_of(kind, thing)}"
+        with memory.lock:
+            memory.applied.append(what)
+            refusal = memory.refusal(what)
+        if re.search(memory.slow[0], what):
+            time.sleep(memory.slow[1])
+        if prior is None and kind in UNIQUE and key_of(kind, thing) in memory.things:
+            return f"Error creating {kind}: googleapi: Error 409: '{thing.get('name')}' already exists, alreadyExists"
+        if made is None and not refusal:
+            memory.things.pop(key_of(kind, thing), None)
+            if kind == FUNCTION:
+                memory.forget(f"^{INVOKER} {thing['name']} ")
+        return refusal
+
+    def _fill(self, kind: str, where: str, value: dict[str, Value], *, known: bool) -> dict[str, Value]:
+        return self._filled(kind, self._schema[where][kind], value, known=known)
+
+    def _filled(self, kind: str, block: dict[str, Any], value: dict[str, Value], *, known: bool) -> dict[str, Value]:
         filled = dict(value)
-        for name, kind in block["attributes"].items():
-            made_up = kind.endswith(" computed") or name in FILLED_IN
-            if made_up and (filled.get(name) is None or isinstance(filled.get(name), Unknown)):
-                filled[name] = self._cloud(resource, name, filled) if known and kind.startswith("string") else None
-                if not known:
-                    filled[name] = UNKNOWN
-        for name, inner in block["blocks"].items():
-            filled[name] = [self._fill(resource, inner, item, known=known) for item in filled.get(name) or []]
+        for name, described in block.get("attributes", {}).items():
+            attribute = _attribute(described)
+            if attribute.get("computed") and (filled.get(name) is None or isinstance(filled.get(name), Unknown)):
+                text = attribute["type"] == "string"
+                filled[name] = (self._cloud(kind, name, filled) if text else None) if known else UNKNOWN
+        for name, inner in block.get("block_types", {}).items():
+            if inner["nesting_mode"] != "single":  # that is "timeouts" only
+                filled[name] = [
+                    self._filled(kind, inner["block"], item, known=known) for item in filled.get(name) or []
+                ]
         return filled
 
 
-_TYPES = {"string": '"string"', "bool": '"bool"', "number": '"number"'}
-_TYPES |= {"list": '["list","string"]', "map": '["map","string"]'}
+def _attribute(described: Any) -> dict[str, Any]:
+    """An attribute as Terraform's own schemas describe it; "string computed" and the like are short for that."""
+    if isinstance(described, dict):
+        return described
+    kind, _, flag = described.partition(" ")
+    return {"type": kind, flag or "optional": True}
 
 
 def _block(block: dict[str, Any]) -> Any:
-    made = _message("Block")()
-    for name, described in block["attributes"].items():
-        kind, _, flag = described.partition(" ")
-        computed = flag == "computed"
-        made.attributes.add(
-            name=name,
-            type=_TYPES[kind].encode(),
-            required=flag == "required",
-            optional=flag == "",
-            computed=computed or (not flag and name in FILLED_IN),
-        )
-    for name, inner in block["blocks"].items():
-        nested = made.block_types.add(type_name=name, nesting=2, min_items=int(inner["required"]))
-        nested.max_items = 0 if inner["many"] else 1
-        nested.block.CopyFrom(_block(inner))
+    made = message("Block")()
+    for name, described in block.get("attributes", {}).items():
+        attribute = _attribute(described)
+        flags = {flag: attribute.get(flag, False) for flag in ("required", "optional", "computed", "sensitive")}
+        made.attributes.add(name=name, type=json.dumps(attribute["type"]).encode(), **flags)
+    for name, inner in block.get("block_types", {}).items():
+        nested = made.block_types.add(type_name=name, nesting=_NESTING[inner["nesting_mode"]])
+        # The limits of a set or list; a single block has none.
+        nested.min_items, nested.max_items = inner.get("min_items", 0), inner.get("max_items", 0)
+        nested.block.CopyFrom(_block(inner["block"]))
     return made
 
 
-# --- the protocol's messages, as far as they are needed; several that look alike share one ---
-
-_FIELDS: dict[str, list[tuple[int, str, str]]] = {
-    "Nothing": [],
-    "Dynamic": [(1, "msgpack", "bytes"), (2, "json", "bytes")],
-    "Attribute": [
-        *((1, "name", "string"), (2, "type", "bytes"), (4, "required", "bool"), (5, "optional", "bool")),
-        (6, "computed", "bool"),
-    ],
-    "NestedBlock": [
-        *((1, "type_name", "string"), (2, "block", "Block"), (3, "nesting", "int64"), (4, "min_items", "int64")),
-        (5, "max_items", "int64"),
-    ],
-    "Block": [(1, "version", "int64"), (2, "attributes", "Attribute*"), (3, "block_types", "NestedBlock*")],
-    "Schema": [(1, "version", "int64"), (2, "block", "Block")],
-    "Schemas": [
-        *((1, "provider", "Schema"), (2, "resource_schemas", "Schema{}"), (3, "data_source_schemas", "Schema{}")),
-        (8, "ephemeral_resource_schemas", "Schema{}"),
-    ],
-    "Config": [(1, "config", "Dynamic")],
-    "Typed": [(1, "type_name", "string"), (2, "config", "Dynamic")],
-    "Raw": [(1, "json", "bytes")],
-    "Upgrade": [(1, "type_name", "string"), (2, "version", "int64"), (3, "raw_state", "Raw")],
-    "Read": [(1, "type_name", "string"), (2, "current_state", "Dynamic")],
-    "Plan": [(1, "type_name", "string"), (2, "prior_state", "Dynamic"), (3, "proposed_new_state", "Dynamic")],
-    "Apply": [(1, "type_name", "string"), (2, "prior_state", "Dynamic"), (3, "planned_state", "Dynamic")],
-    "Two": [(1, "value", "Dynamic")],
-    "Planned": [(1, "value", "Dynamic"), (5, "legacy_type_system", "bool")],
-    "Applied": [(1, "value", "Dynamic"), (4, "legacy_type_system", "bool")],
-    "Opened": [(3, "result", "Dynamic")],
-}
-_REQUESTS = {
-    "GetSchema": "Nothing",
-    "PrepareProviderConfig": "Config",
-    "ValidateResourceTypeConfig": "Typed",
-    "ValidateDataSourceConfig": "Typed",
-    "Configure": "Nothing",
-    "Stop": "Nothing",
-    "UpgradeResourceState": "Upgrade",
-    "ReadResource": "Read",
-    "PlanResourceChange": "Plan",
-    "ApplyResourceChange": "Apply",
-    "ReadDataSource": "Typed",
-    "ValidateEphemeralResourceConfig": "Typed",
-    "OpenEphemeralResource": "Typed",
-    "CloseEphemeralResource": "Nothing",
-}
+_NESTING = {"single": 1, "list": 2, "set": 3}
 
 
-def _messages() -> dict[str, Any]:
-    field = descriptor_pb2.FieldDescriptorProto
-    scalars = {
-        "string": field.TYPE_STRING,
-        "bytes": field.TYPE_BYTES,
-        "bool": field.TYPE_BOOL,
-        "int64": field.TYPE_INT64,
+def _described(function: dict[str, Value]) -> dict[str, Any]:
+    """A function as Google's API has it."""
+    (build,), (service,) = function["build_config"], function["service_config"]
+    secrets = [{key: entry[key] for key in ("key", "secret")} for entry in service["secret_environment_variables"]]
+    return {
+        "name": function["name"],
+        "state": function.get("state") if function.get("state") == "FAILED" else "ACTIVE",
+        "buildConfig": {"environmentVariables": build["environment_variables"]},
+        "serviceConfig": {
+            "uri": service["uri"],
+            "environmentVariables": service["environment_variables"],
+            "secretEnvironmentVariables": secrets,
+        },
     }
-    file = descriptor_pb2.FileDescriptorProto(name="stub.proto", package="stub", syntax="proto3")
-    for name, fields in _FIELDS.items():
-        message = file.message_type.add(name=name)
-        for number, own, kind in fields:
-            many = kind.endswith(("*", "{}"))
-            of = kind.removesuffix("*").removesuffix("{}")
-            made = message.field.add(name=own, number=number, label=3 if many else 1)
-            if of in scalars:
-                made.type = scalars[of]
-                continue
-            made.type = field.TYPE_MESSAGE
-            made.type_name = f".stub.{of}"
-            if kind.endswith("{}"):
-                entry = message.nested_type.add(name=f"{own.title().replace('_', '')}Entry")
-                entry.options.map_entry = True
-                entry.field.add(name="key", number=1, label=1, type=field.TYPE_STRING)
-                entry.field.add(name="value", number=2, label=1, type=field.TYPE_MESSAGE, type_name=f".stub.{of}")
-                made.type_name = f".stub.{name}.{entry.name}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"stub.{name}")) for name in _FIELDS}
-
-
-_MESSAGES = _messages()
-
-
-def _message(name: str) -> Any:
-    return _MESSAGES[name]
-
-
-class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
-    def __init__(self, provider: _Provider) -> None:
-        self._provider = provider
-
-    def service(self, details: Any) -> Any:
-        service, _, name = details.method.lstrip("/").partition("/")
-        if service != "tfplugin5.Provider" or name not in _REQUESTS:
-            return None
-        answer = getattr(self._provider, name)
-        return grpc.unary_unary_rpc_method_handler(
-            lambda request, _: answer(request),
-            request_deserializer=_message(_REQUESTS[name]).FromString,
-            response_serializer=lambda message: message.SerializeToString(),
-        )
-
-
-# --- MessagePack, as far as Terraform uses it; the extension of type 0 is a value that is not known yet ---
-
-
-def pack(value: Value) -> bytes:
-    """One value as MessagePack, in the longest form of each kind: Terraform reads all of them."""
-    match value:
-        case None:
-            return b"\xc0"
-        case Unknown():
-            return b"\xd4\x00\x00"
-        case bool():
-            return b"\xc3" if value else b"\xc2"
-        case int():
-            return b"\xd3" + struct.pack(">q", value)
-        case float():
-            return b"\xcb" + struct.pack(">d", value)
-        case str():
-            data = value.encode()
-            return b"\xdb" + struct.pack(">I", len(data)) + data
-        case list():
-            return b"\xdd" + struct.pack(">I", len(value)) + b"".join(pack(item) for item in value)
-        case dict():
-            pairs = b"".join(pack(key) + pack(item) for key, item in value.items())
-            return b"\xdf" + struct.pack(">I", len(value)) + pairs
-    raise TypeError(type(value))
-
-
-def unpack(data: bytes) -> Value:
-    """The value that some MessagePack holds."""
-    return _Reader(data).value()
-
-
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def value(self) -> Value:
-        code = self._take(1)[0]
-        if code <= 0x7F:
-            return code
-        if code >= 0xE0:
-            return code - 256
-        if 0x80 <= code <= 0x8F:
-            return self._map(code & 0x0F)
-        if 0x90 <= code <= 0x9F:
-            return self._list(code & 0x0F)
-        if 0xA0 <= code <= 0xBF:
-            return self._text(code & 0x1F)
-        if code in _CONSTANTS:
-            return _CONSTANTS[code]
-        if code in _NUMBERS:
-            return self._number(_NUMBERS[code])
-        if code in _SIZED:
-            read, size = _SIZED[code]
-            return getattr(self, read)(self._number(size))
-        if 0xD4 <= code <= 0xD8:
-            self._take(1 + (1 << (code - 0xD4)))
-            return UNKNOWN
-        raise ValueError(hex(code))
-
-    def _take(self, count: int) -> bytes:
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-    def _number(self, kind: str) -> Value:
-        return struct.unpack(f">{kind}", self._take(struct.calcsize(kind)))[0]
-
-    def _text(self, size: int) -> str:
-        return self._take(size).decode()
-
-    def _list(self, size: int) -> list[Value]:
-        return [self.value() for _ in range(size)]
-
-    def _map(self, size: int) -> dict[str, Value]:
-        return {self.value(): self.value() for _ in range(size)}
-
-    def _unknown(self, size: int) -> Unknown:
-        self._take(1 + size)
-        return UNKNOWN
-
-
-_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
-_NUMBERS = {
-    0xCA: "f",
-    0xCB: "d",
-    0xCC: "B",
-    0xCD: "H",
-    0xCE: "I",
-    0xCF: "Q",
-    0xD0: "b",
-    0xD1: "h",
-    0xD2: "i",
-    0xD3: "q",
-}
-_SIZED = {
-    0xC7: ("_unknown", "B"),
-    0xC8: ("_unknown", "H"),
-    0xD9: ("_text", "B"),
-    0xDA: ("_text", "H"),
-    0xDB: ("_text", "I"),
-    0xDC: ("_list", "H"),
-    0xDD: ("_list", "I"),
-    0xDE: ("_map", "H"),
-    0xDF: ("_map", "I"),
-}

@@ -1,7 +1,8 @@
-"""The Terraform README against the files; the front page's gcloud commands, run with a gcloud that records them."""
+"""The Terraform README against the files; the guide's gcloud commands, run with a gcloud that records them."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -10,15 +11,21 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import requests
 
 from gcp import documentation
-from gcp.configuration import INFRA, NUMBER, REQUIRED, Plan, local
+from gcp.configuration import INFRA, NUMBER, ROOT, Plan, local
+from gcp.deploy.screen import COST
+from gcp.deploy.source import source_hash
+from gcp.test_code import events_of_the_code
 
 GCLOUD = shutil.which("gcloud")
-FRONT = Path(__file__).parents[2] / "README.md"
+PAGE = INFRA.parent / "guide" / "without-terraform.md"
 REFRESH_URL = "https://tiktok-ads-refresh-abc.a.run.app"
 ANSWERS = [
     ["gcloud", "projects describe", 0, NUMBER],
@@ -29,7 +36,7 @@ ANSWERS = [
 
 @dataclass(frozen=True)
 class Recording:
-    """What the commands of the section *Without Terraform* did."""
+    """What the commands of the guide *Without Terraform* did."""
 
     calls: list[list[str]]
     given: dict[str, str]
@@ -48,14 +55,15 @@ class Recording:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """The published commands, run by sh with a gcloud that records how it is called."""
-    section = FRONT.read_text().partition("\n## Without Terraform\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     directory = tmp_path_factory.mktemp("readme")
     programs = directory / "bin"
     programs.mkdir()
     stub = Path(__file__).with_name("stub_program.py").read_text()
+    (directory / "functions").symlink_to(ROOT / "functions")
     for name, text in {
         "gcloud": f"#!{sys.executable}\n{stub}",
+        "make": '#!/bin/sh\necho "$@" > attached\n',
         "stty": "#!/bin/sh\n",
         "openssl": "#!/bin/sh\nprintf '%064d\\n' 7\n",
     }.items():
@@ -117,14 +125,37 @@ class TestTables:
                 if count:
                     assert value == pytest.approx(_price(row[0]) * float(count[1].replace(",", "")), abs=0.0051)
         assert totals == 2
+        together = [re.findall(r"\*\*([\d.]+)\*\*", line) for line in costs.splitlines() if "together" in line]
+        assert f"${together[0][0]} with one connection and ${together[0][1]} with 100" in COST
 
 
 def _price(what: str) -> float:
     if "versions" in what:
         return 0.06
+    if "images" in what:
+        return 0.10
     if "accesses" in what:
         return 0.03 / 10_000
     return 120 * (0.000024 + 0.5 * 0.0000025)
+
+
+class TestEvents:
+    def test_the_published_function_posts_what_somebody_wants_to_know(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It takes the published sample as Pub/Sub delivers it, posts one sentence, and leaves out other events."""
+        page = (INFRA.parent / "guide" / "events.md").read_text()
+        (sample,), (code,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("json", "python"))
+        post = Mock()
+        monkeypatch.setenv("CHAT_URL", "https://chat.example.com/x")
+        monkeypatch.setattr(requests, "post", post)
+        made: dict[str, Any] = {}
+        exec(compile(code, "main.py", "exec"), made)
+        entry = json.loads(sample)
+        for event in (entry["jsonPayload"]["event"], "token.refreshed"):
+            entry["jsonPayload"]["event"] = event
+            data = {"message": {"data": base64.b64encode(json.dumps(entry).encode()).decode()}}
+            made["react"](SimpleNamespace(data=data))
+        post.assert_called_once_with("https://chat.example.com/x", json={"text": "acme: …"}, timeout=30)
+        assert made["WANTED"] <= events_of_the_code()
 
 
 class TestCommands:
@@ -199,6 +230,8 @@ class TestCommands:
             "entry-point": build["entry_point"],
             "runtime": build["runtime"],
             "build-service-account": build["service_account"],
+            "docker-repository": build["docker_repository"],
+            "set-build-env-vars": f"SOURCE_HASH={source_hash(ROOT / 'functions')}",
             "region": made["location"],
         }
         assert {option: given[option] for option in expected} == expected
@@ -224,21 +257,20 @@ class TestCommands:
         (sink,) = recording.find("logging", "sinks", "update")
         assert 'service_name="tiktok-ads-connect" AND httpRequest.requestUrl:"?"' in sink["add-exclusion"]
 
-    def test_the_alert_is_a_policy(self, recording: Recording) -> None:
-        """What the shell writes is JSON that says what is looked for."""
-        policy = json.loads((recording.directory / "alert.json").read_text())
-        assert "severity>=ERROR AND jsonPayload.event:*" in policy["conditions"][0]["conditionMatchedLog"]["filter"]
+    def test_the_command_line_is_attached_as_elsewhere(self, recording: Recording) -> None:
+        """What `make attach` needs is what was chosen above."""
+        assert (recording.directory / "attached").read_text() == "attach PROJECT=my-project-123 REGION=europe-west1\n"
 
-    def test_the_command_line_is_told_the_same_as_by_deploying(self, recording: Recording) -> None:
-        """The file for the commands has the keys and values that `make deploy` writes, for nobody else to read."""
-        file = recording.directory / ".tokenkeeper" / "cloud.env"
-        values = dict(line.split("=", 1) for line in file.read_text().splitlines())
-        source = (INFRA / "deploy.py").read_text()
-        assert list(values) == re.findall(r'^        "([A-Z_]+)": outputs', source, re.MULTILINE)
-        assert values["GOOGLE_CLOUD_PROJECT"] == REQUIRED["project_id"]
-        assert values["REFRESH_URL"] == values["REFRESH_AUDIENCE"] == REFRESH_URL
-        assert file.stat().st_mode & 0o077 == 0
-        assert (recording.directory / ".tokenkeeper" / "current").read_text() == "cloud\n"
+    def test_images_do_not_pile_up_here_either(self, recording: Recording, plan: Plan) -> None:
+        """The same repository, the same clean-up, and the build may write to no other."""
+        policies = json.loads((recording.directory / "cleanup.json").read_text())
+        made = plan.one("google_artifact_registry_repository", "images")["cleanup_policies"]
+        assert {policy["name"]: policy["action"]["type"].upper() for policy in policies} == {
+            policy["id"]: policy["action"] for policy in made
+        }
+        assert policies[0]["mostRecentVersions"]["keepCount"] == 2
+        (writer,) = recording.find("artifacts", "repositories", "add-iam-policy-binding")
+        assert writer["role"] == "roles/artifactregistry.writer"
 
 
 _LOGINS = ("gcloud auth application-default login", "gcloud auth login")

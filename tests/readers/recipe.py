@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
+import socket
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from readers.internet import Internet, end
+from stage import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "infra" / "readers"
@@ -69,11 +74,13 @@ class Recipe:
         return [block.text for block in self.fenced if block.language == language]
 
     def write(self, folder: Path) -> Path:
-        """Write the files into a folder; returns it."""
+        """Write the files into a folder, with `tiktok_token.py` where the page says so; returns it."""
         for name, text in self.files.items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
+        if "](tiktok_token.py)" in self.text:
+            shutil.copy(PAGES / "tiktok_token.py", folder)
         return folder
 
 
@@ -125,16 +132,16 @@ def run(
     check: bool = True,
     seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Write a page's files into a folder and run its commands there.
+    """Write a page's files into a folder and run its commands there, or other ones; a failure fails the test.
 
     Args:
         page: What is run, as it stands.
         internet: Where it is run.
         environment: The folder in `.venv-readers` whose programs are found first; None for a tool of the machine's.
-        folder: Where.
+        folder: Where the files are.
         commands: Some of the page's blocks of commands; None for all of them.
         variables: More environment variables.
-        check: Whether a failure fails the test.
+        check: False where it may fail.
         seconds: How long it may take.
     """
     page.write(folder)
@@ -142,13 +149,36 @@ def run(
     process = start(script, internet, environment=environment, folder=folder, variables=variables)
     with process:
         try:
-            printed, complained = process.communicate(timeout=seconds)
+            printed, errors = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             end(process)
-            printed, complained = process.communicate()
-            pytest.fail(f"{page.name} took longer than {seconds} seconds: {printed[-2000:]} {complained[-2000:]}")
-    internet.hear(f"what {page.name} printed", printed)
-    internet.hear(f"what {page.name} complained", complained)
+            printed, errors = process.communicate()
+            pytest.fail(f"{page.name} took longer than {seconds} seconds: {printed[-2000:]} {errors[-2000:]}")
+    internet.record(f"what {page.name} printed", printed)
+    internet.record(f"what {page.name} printed as errors", errors)
     if check and process.returncode:
-        pytest.fail(f"{page.name} ended with {process.returncode}:\n{printed[-4000:]}\n{complained[-8000:]}")
-    return subprocess.CompletedProcess(script, process.returncode, printed, complained)
+        pytest.fail(f"{page.name} ended with {process.returncode}:\n{printed[-4000:]}\n{errors[-8000:]}")
+    return subprocess.CompletedProcess(script, process.returncode, printed, errors)
+
+
+@contextlib.contextmanager
+def served(
+    page: Recipe, internet: Internet, environment: str, folder: Path, *options: str, **variables: str
+) -> Iterator[str]:
+    """Serve a page's function with functions-framework; gives its address."""
+    page.write(folder)
+    port = free_port()
+    command = f"exec functions-framework --host=127.0.0.1 --port={port} {' '.join(options)}"
+    process = start(command, internet, environment=environment, folder=folder, variables=variables)
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            time.sleep(0.05)
+        assert process.poll() is None, process.communicate()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        end(process)
+        printed, errors = process.communicate()
+        internet.record("what the function printed", printed + errors)

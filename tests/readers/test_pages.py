@@ -1,4 +1,4 @@
-"""The pages of `infra/readers` against the README's table, their environments, their tests and what they link to."""
+"""The pages of `infra/readers`: each is in the table, has a test, and can be pasted; versions and links are right."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from gcp.test_readme import complaints
 from readers.recipe import ENVIRONMENTS, PAGES, ROOT, Recipe, recipe
 from readme.page import slug
 
-INDEX = (ROOT / "README.md").read_text()
-NAMES = sorted(page.stem for page in PAGES.glob("*.md"))
+INDEX = (PAGES / "README.md").read_text()
+NAMES = sorted(page.stem for page in PAGES.glob("*.md") if page.stem != "README")
 ROLE = "roles/secretmanager.secretAccessor"
+SHARED = {"tiktok-account": "dlt"}  # pages that run in another one's environment
 
 
 def table() -> list[list[str]]:
@@ -39,14 +40,14 @@ def installed(page: Recipe) -> set[str]:
 
 
 def role_section() -> str:
-    """What the README says about the one role."""
-    return INDEX.partition("### The one role\n")[2].partition("\n### ")[0]
+    """What the README there says about the one role."""
+    return INDEX.partition("## The one role\n")[2].partition("\n## ")[0]
 
 
 class TestIndex:
     def test_every_page_is_in_the_table_and_no_other(self) -> None:
         """Whoever reads about reading finds each of them, once."""
-        linked = [target for row in table() for target in re.findall(r"\]\(infra/readers/([\w-]+)\.md\)", row[0])]
+        linked = [target for row in table() for target in re.findall(r"\]\(([\w-]+)\.md\)", row[0])]
         assert sorted(linked) == NAMES
 
     def test_no_cell_is_empty(self) -> None:
@@ -55,7 +56,7 @@ class TestIndex:
 
     def test_environments_are_those_of_pages_or_named_in_a_test(self) -> None:
         """No tool is installed that nothing runs."""
-        tests = "".join(test.read_text() for test in Path(__file__).parent.glob("test_*.py"))
+        tests = "".join(test.read_text() for test in Path(__file__).parent.glob("*.py"))
         left = [file.stem for file in ENVIRONMENTS.glob("*.in") if f'"{file.stem}"' not in tests]
         assert left == []
         assert {file.stem for file in ENVIRONMENTS.glob("*.in")} == {file.stem for file in ENVIRONMENTS.glob("*.txt")}
@@ -79,36 +80,38 @@ class TestIndex:
 @pytest.mark.parametrize("name", NAMES)
 class TestPage:
     def test_it_has_a_test(self, name: str) -> None:
-        """What is published is run, or at least looked at."""
-        assert (Path(__file__).parent / f"test_{name.replace('-', '_')}.py").exists()
+        """What is published is run, or at least read."""
+        tests = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+        assert re.search(rf'Case\(\s*"{name}"|recipe\("{name}"\)', tests)
 
     def test_it_says_what_everybody_asks(self, name: str) -> None:
         """Which role, where that is explained, what a refreshed token and a refused one do to it."""
         text = recipe(name).text
         assert ROLE in text
-        assert "](../../README.md#the-one-role)" in text
+        assert "](README.md#the-one-role)" in text
         assert "40105" in text
         assert re.search("refresh", text)
 
     def test_what_is_installed_is_what_the_tests_run_with(self, name: str) -> None:
-        """Each package of the published `pip install` is in the environment's list of the same name."""
+        """Each package of the published `pip install` is in the environment."""
         wanted = installed(recipe(name))
-        assert not wanted or wanted <= names((ENVIRONMENTS / f"{name}.in").read_text())
+        assert not wanted or wanted <= names((ENVIRONMENTS / f"{SHARED.get(name, name)}.txt").read_text())
 
     def test_versions_are_those_that_are_pinned(self, name: str) -> None:
         """A version that a page claims to be run with is the one in its environment."""
-        pins = ENVIRONMENTS / f"{name}.txt"
+        pins = ENVIRONMENTS / f"{SHARED.get(name, name)}.txt"
         text = recipe(name).text.rpartition("```")[2]
         pinned_here = pins.read_text() if pins.exists() else ""
         for package, pinned in re.findall(r"^([\w.-]+)==([\w.]+)", pinned_here, re.MULTILINE):
             for claimed in re.findall(rf"(?<![\w-]){re.escape(package)} (\d+(?:\.\d+)*)", text, re.IGNORECASE):
                 assert f"{pinned}.".startswith(f"{claimed}."), package
 
-    def test_shell_blocks_and_json_can_be_read(self, name: str) -> None:
-        """No block is empty, and fences are in pairs."""
-        text = recipe(name).text
-        assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(recipe(name).fenced)
+    def test_commands_can_be_pasted(self, name: str) -> None:
+        """Fences are in pairs, no block is empty, no command has a comment or reads what is pasted after it."""
+        assert len(re.findall(r"^```", recipe(name).text, re.MULTILINE)) == 2 * len(recipe(name).fenced)
         assert all(block.text.strip() for block in recipe(name).fenced)
+        for command in recipe(name).blocks("sh"):
+            assert not re.search(r"(^|\s)#|\bread\b [a-zA-Z-]|<<", command.replace("source-tiktok-marketing read", ""))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,7 +1,7 @@
-"""`infra/readers/terraform.md`, run as it stands with real Terraform and a stand-in for Google's provider.
+"""The configurations of `terraform.md` and `airbyte.md`, with real Terraform and a fake of the providers.
 
-The schema and the calls are those of the provider's sources, release 7:
-`ephemeral_google_secret_manager_secret_version.go` and `data_source_secret_manager_secret_version_access.go`.
+Schemas and calls are those of Google's provider, release 7 (`ephemeral_google_secret_manager_secret_version.go`,
+`data_source_secret_manager_secret_version_access.go`), and of Airbyte's, 1.1 (documentation of `airbyte_source`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from gcp import stub_provider
-from local.tiktok import ads
 from readers.internet import Internet
 from readers.recipe import recipe, run
+from readers.tools import ACCOUNTS, CAMPAIGNS, configured
 
 pytestmark = [
     pytest.mark.readers,
@@ -27,17 +27,22 @@ pytestmark = [
 ]
 
 PAGE = recipe("terraform")
-EPHEMERAL = "google_secret_manager_secret_version"
-DATA = "google_secret_manager_secret_version_access"
-SECRET = "tiktok-ads-token-acme"
+DATA, SECRET = "google_secret_manager_secret_version_access", "tiktok-ads-token-acme"
 LOOK, READ = ("GetSecretVersion", SECRET), ("AccessSecretVersion", SECRET)
 ARGUMENTS = {"project": "string", "secret": "string required", "version": "string", "is_secret_data_base64": "bool"}
 ANSWERS = {"name": "string computed", "secret_data": "string computed"}
 TIMES = {"create_time": "string computed", "destroy_time": "string computed", "enabled": "bool computed"}
+SOURCE = {"configuration": "string required", "name": "string required", "workspace_id": "string required"} | {
+    "definition_id": "string",
+    "secret_id": "string",
+    **dict.fromkeys(("created_at", "source_id", "source_type"), "string computed"),
+}
 SCHEMA = {
-    "resources": {},
+    "resources": {"airbyte_source": {"attributes": SOURCE, "blocks": {}}},
     "data": {DATA: {"attributes": {**ARGUMENTS, **ANSWERS, "id": "string computed"}, "blocks": {}}},
-    "ephemeral": {EPHEMERAL: {"attributes": {**ARGUMENTS, **ANSWERS, **TIMES}, "blocks": {}}},
+    "ephemeral": {
+        "google_secret_manager_secret_version": {"attributes": {**ARGUMENTS, **ANSWERS, **TIMES}, "blocks": {}}
+    },
 }
 CALL = """\
 import base64, sys
@@ -45,138 +50,111 @@ import google.auth
 from google.auth.transport.requests import AuthorizedSession
 credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
 session = AuthorizedSession(credentials)
-address, *suffixes = sys.argv[1:]
-for suffix in suffixes:
-    answer = session.get(address + suffix)
+for suffix in sys.argv[2:]:
+    answer = session.get(sys.argv[1] + suffix)
     if not answer.ok:
         sys.exit(answer.json()["error"]["message"])
 sys.stdout.write(base64.b64decode(answer.json()["payload"]["data"]).decode())
 """
 
 
-class Google:
-    """What the provider does when it is asked for a secret, with the reader's credentials."""
+@pytest.fixture
+def variables(internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """By which Terraform finds the fake, which reads secrets with the reader's credentials."""
 
-    def __init__(self, internet: Internet) -> None:
-        self._internet = internet
-
-    def __call__(self, kind: str, attribute: str, known: dict[str, Any]) -> str:
+    def cloud(kind: str, attribute: str, known: dict[str, Any]) -> str:
         if attribute != "secret_data":
-            return "my-project-123" if attribute == "project" else f"some {attribute}"
+            return f"some {attribute}"
         secret = known["secret"] if "/" in known["secret"] else f"projects/my-project-123/secrets/{known['secret']}"
-        suffixes = [":access"] if kind == DATA else ["", ":access"]
         address = f"https://secretmanager.googleapis.com/v1/{secret}/versions/{known['version'] or 'latest'}"
-        done = subprocess.run(
-            [sys.executable, "-c", CALL, address, *suffixes],
-            env=self._internet.environ(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-c", CALL, address, *([":access"] if kind == DATA else ["", ":access"])]
+        done = subprocess.run(command, env=internet.environ(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise PermissionError(done.stderr)
         return done.stdout
 
-
-@pytest.fixture
-def variables(internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """By which Terraform finds the provider's stand-in."""
-    schema, settings = tmp_path / "schema.json", tmp_path / "terraformrc"
-    schema.write_text(json.dumps(SCHEMA))
-    settings.touch()
-    monkeypatch.setattr(stub_provider, "SCHEMA", schema)
-    with stub_provider.running(Google(internet)) as found:
-        yield {**found, "CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": str(settings), "TF_CLI_ARGS": "-no-color"}
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    (tmp_path / "terraformrc").touch()
+    monkeypatch.setattr(stub_provider, "SCHEMA", tmp_path / "schema.json")
+    with stub_provider.running(cloud) as found:
+        attached = json.loads(found["TF_REATTACH_PROVIDERS"])
+        attached["airbytehq/airbyte"] = attached["hashicorp/google"]
+        yield {
+            "TF_REATTACH_PROVIDERS": json.dumps(attached),
+            "CHECKPOINT_DISABLE": "1",
+            "TF_CLI_CONFIG_FILE": str(tmp_path / "terraformrc"),
+            "TF_CLI_ARGS": "-no-color",
+        }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the page's files are."""
-    made = tmp_path / "configuration"
-    made.mkdir()
-    return made
+    (tmp_path / "configuration").mkdir()
+    return tmp_path / "configuration"
 
 
-def test_a_module_gets_the_token_and_the_state_does_not(
-    internet: Internet, variables: dict[str, str], folder: Path
-) -> None:
-    """The script lists the campaigns, and the token is in no file that Terraform writes, and in no line it prints."""
+def terraform(internet: Internet, variables: dict[str, str], folder: Path, *words: str) -> str:
+    """One command; returns what it printed."""
+    command, environment = ["terraform", *words], internet.environ(**variables)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_ephemeral_token(internet: Internet, variables: dict[str, str], folder: Path) -> None:
+    """The script lists the campaigns, and no state, plan or line has the token; a revoked one fails the apply."""
     internet.allow("secretmanager.versions.get")
-    run(PAGE, internet, environment="python", folder=folder, variables=variables)
-    assert json.loads((folder / "campaigns.json").read_text()) == ads.campaigns(internet.token()["advertiser_ids"][0])
-    assert (folder / "terraform.tfstate").exists()
-    assert internet.holding(folder) == []
+    run(PAGE, internet, environment=None, folder=folder, variables=variables)
+    rows = json.loads((folder / "campaigns.json").read_text())
+    assert sorted(row["campaign_name"] for row in rows) == CAMPAIGNS
+    assert terraform(internet, variables, folder, "fmt", "-check", "-recursive") == ""
     terraform(internet, variables, folder, "plan", "-out=plan")
-    shown = terraform(internet, variables, folder, "show", "-json", "plan")
-    assert internet.token()["access_token"] not in shown
+    assert internet.token()["access_token"] not in terraform(internet, variables, folder, "show", "-json", "plan")
+    assert internet.holding(folder) == []
     assert (set(internet.secrets_calls()), internet.refused) == ({LOOK, READ}, [])
-
-
-def test_a_new_token_is_seen_by_the_next_plan(internet: Internet, variables: dict[str, str], folder: Path) -> None:
-    """What was applied before with another token is not to be changed, and the new one is what is used."""
-    internet.allow("secretmanager.versions.get")
-    run(PAGE, internet, environment="python", folder=folder, variables=variables)
-    internet.rotate()
-    terraform(
-        internet, variables, folder, "apply", "-auto-approve", "-replace=module.campaigns.terraform_data.campaigns"
-    )
-    new = internet.token()["access_token"]
-    assert [call["Access-Token"] for call in internet.stage.tiktok.requests_of("campaign_get")][-1] == new
-
-
-def test_a_script_that_is_refused_fails_the_apply(internet: Internet, variables: dict[str, str], folder: Path) -> None:
-    """A revoked token is an error with TikTok's code."""
-    internet.allow("secretmanager.versions.get")
     internet.stage.tiktok.revoke(internet.token()["access_token"])
-    done = run(PAGE, internet, environment="python", folder=folder, variables=variables, check=False)
-    assert done.returncode == 1
-    assert "TikTok answers code 40105" in unwrapped(done.stderr)
+    script = "terraform apply -auto-approve -replace=module.campaigns.terraform_data.campaigns"
+    done = run(PAGE, internet, environment=None, folder=folder, commands=[script], variables=variables, check=False)
+    assert (done.returncode, "TikTok answers code 40105" in " ".join(done.stderr.replace("│", " ").split())) == (
+        1,
+        True,
+    )
 
 
-def test_the_ephemeral_resource_needs_a_second_role(
-    internet: Internet, variables: dict[str, str], folder: Path
-) -> None:
-    """With the one role of readers it is refused when it looks at the version, before it reads it."""
-    done = run(PAGE, internet, environment="python", folder=folder, variables=variables, check=False)
+def test_it_needs_a_second_role(internet: Internet, variables: dict[str, str], folder: Path) -> None:
+    """With the one role of readers it is refused when it gets the version's metadata, before it reads it."""
+    done = run(PAGE, internet, environment=None, folder=folder, variables=variables, check=False)
     assert done.returncode == 1
-    assert "Permission 'secretmanager.versions.get' denied" in unwrapped(done.stderr)
+    assert "Permission 'secretmanager.versions.get' denied" in " ".join(done.stderr.replace("│", " ").split())
     assert set(internet.secrets_calls()) == {LOOK}
 
 
-def test_the_data_source_needs_the_one_role_and_writes_the_token_into_the_state(
-    internet: Internet, variables: dict[str, str], folder: Path
-) -> None:
-    """What the page warns of is so."""
+def test_the_data_source(internet: Internet, variables: dict[str, str], folder: Path) -> None:
+    """It needs the one role, and writes the token into the state, as the page warns."""
     stored = PAGE.write(folder) / "stored"
-    for words in (["init"], ["plan", "-out=plan"], ["apply", "plan"]):
+    for words in (["init"], ["apply", "-auto-approve"]):
         terraform(internet, variables, stored, *words)
     token = internet.token()["access_token"]
-    assert token in terraform(internet, variables, stored, "show", "-json", "plan")
     assert terraform(internet, variables, stored, "output", "-raw", "access_token") == token
     assert internet.holding(stored) == ["terraform.tfstate"]
     assert set(internet.secrets_calls()) == {READ}
 
 
-def test_the_files_are_formatted(internet: Internet, variables: dict[str, str], folder: Path) -> None:
-    """`terraform fmt` would change nothing."""
-    PAGE.write(folder)
-    assert terraform(internet, variables, folder, "fmt", "-check", "-diff", "-recursive") == ""
-
-
-def unwrapped(complaint: str) -> str:
-    """Terraform's error in one line, without its frame."""
-    return " ".join(complaint.replace("│", " ").split())
-
-
-def terraform(internet: Internet, variables: dict[str, str], folder: Path, *words: str) -> str:
-    """One command; returns what it printed."""
-    done = subprocess.run(
-        ["terraform", *words],
-        cwd=folder,
-        env=internet.environ(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.mark.parametrize("printed", [False, True], ids=["page", "config"])
+def test_airbytes_source(internet: Internet, variables: dict[str, str], folder: Path, *, printed: bool) -> None:
+    """The page's source is for one advertiser; the one that `make config` prints, without a token, is for all."""
+    text = recipe("airbyte").files["main.tf"]
+    if printed:
+        text = text.partition("variable ")[0] + configured(internet, "airbyte-terraform", folder)
+        assert internet.token()["access_token"] not in text
+    (folder / "main.tf").write_text(text)
+    names = {"workspace_id": "w", "airbyte_workspace_id": "w", "tiktok_app_secret": "the app secret"}
+    variables = variables | {f"TF_VAR_{name}": value for name, value in names.items()}
+    for words in ("fmt -check", "init -input=false", "plan -input=false -out=plan"):
+        terraform(internet, variables, folder, *words.split())
+    plan = json.loads(terraform(internet, variables, folder, "show", "-json", "plan"))
+    (resource,) = plan["planned_values"]["root_module"]["resources"]
+    credentials = {"auth_type": "oauth2.0", "app_id": internet.token()["app_id"]}
+    credentials |= {"access_token": internet.token()["access_token"]}
+    credentials |= {"secret": "the app secret"} if printed else {"secret": "unused", "advertiser_id": ACCOUNTS[0]}
+    assert json.loads(resource["values"]["configuration"]) == {"credentials": credentials, "start_date": "2026-01-01"}

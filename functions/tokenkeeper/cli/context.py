@@ -1,28 +1,35 @@
-"""What the command line acts on: the settings of the place that was started or deployed, ready for use."""
+"""What a command acts on: the settings of what was started or deployed, ready for use."""
 
 from __future__ import annotations
 
 import re
 import socket
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tokenkeeper import settings
+from tokenkeeper.cli import saved
+from tokenkeeper.cli.saved import Saved
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import SettingsError, VaultUnavailable
-from tokenkeeper.settings import Needs, Place, Settings
-from tokenkeeper.vault import Vault
+from tokenkeeper.errors import SettingsError
+from tokenkeeper.settings import Needs, Settings
 
+if TYPE_CHECKING:
+    from tokenkeeper.store.vault import Vault
+    from tokenkeeper.tiktok.families import TikTok
+
+LIST_SECONDS = 60.0
 READ_SECONDS = 20.0
 _SECRET_NAME = re.compile(r"projects/([^/]+)/secrets/([^/]+)", re.ASCII)
 _KEPT_AS_SECRETS = {"LINK_SIGNING_KEYS": Needs.LINKS, "TIKTOK_APP_SECRET": Needs.APP}
 _NOTHING_SAVED = (
-    "Nothing is set up yet: start everything on this machine with `make run`, set it up in Google Cloud with "
-    "`make deploy`, or set the variables yourself, {name} first."
+    "{name} is missing, and nothing is set up yet: start everything on this machine with `make run`, set it up in "
+    "Google Cloud with `make deploy`, or set the variables yourself."
 )
 
 
-class Target:
-    """One command's view of the place that it acts on."""
+class Context:
+    """One command's view of what it acts on."""
 
     def __init__(self, name: str = "") -> None:
         """Set up; nothing is read yet.
@@ -33,29 +40,38 @@ class Target:
         self._name = name
 
     @cached_property
-    def place(self) -> Place:
-        """Where that is; raises `SettingsError` as `settings.place` does."""
-        return settings.place(self._name)
+    def saved(self) -> Saved:
+        """The environment with what is saved beneath it; raises `SettingsError` as `saved.read` does."""
+        return saved.read(self._name)
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether it is a deployment, where runs come by themselves."""
+        return self.saved.name == "cloud"
+
+    def variable(self, name: str) -> str:
+        """A variable that only the command line reads, or empty."""
+        return self.saved.environment.get(name, "")
 
     @property
     def refresh_url(self) -> str:
-        """Address of the refresh function in the cloud; empty: runs are made in this process."""
-        return self.place.environment.get("REFRESH_URL", "")
+        """URL of the refresh function in the cloud; empty: runs are made in this process."""
+        return self.variable("REFRESH_URL")
 
     @property
     def refresh_audience(self) -> str:
-        """Whom an identity token for that address has to be made out to."""
-        return self.place.environment.get("REFRESH_AUDIENCE", self.refresh_url)
+        """The audience of an identity token for that URL."""
+        return self.variable("REFRESH_AUDIENCE") or self.refresh_url
 
     def notice(self) -> str:
-        """A sentence about where this acts, if that is not obvious; else empty."""
-        place = self.place
-        here = {"local": "what `make run` started on this machine", "cloud": "Google Cloud"}.get(place.name, "")
-        if place.replaced:
-            names = ", ".join(place.replaced)
+        """A sentence about what this acts on, if that is not obvious; else empty."""
+        found = self.saved
+        here = {"local": "what `make run` started on this machine", "cloud": "Google Cloud"}.get(found.name, "")
+        if found.replaced:
+            names = ", ".join(found.replaced)
             return f"Acting on {here}, with {names} from the environment instead of what is saved."
-        if place.another:
-            other = "cloud" if place.name == "local" else "local"
+        if found.both:
+            other = "cloud" if found.name == "local" else "local"
             return f"Acting on {here}; TARGET={other} (or --target {other}) chooses the other."
         return ""
 
@@ -63,10 +79,10 @@ class Target:
         """The settings that a command needs; what is kept as a secret is read with the operator's credentials.
 
         Raises:
-            SettingsError: one is missing or wrong.
-            VaultError: a secret could not be read.
+            SettingsError: one is missing or invalid.
+            StoreError: a secret could not be read.
         """
-        environment = dict(self.place.environment)
+        environment = dict(self.saved.environment)
         for name, need in _KEPT_AS_SECRETS.items():
             if need in needs and not environment.get(name) and environment.get(f"{name}_SECRET"):
                 environment[name] = self.kept_as_secret(name)
@@ -74,7 +90,7 @@ class Target:
             return settings.read(needs, environment)
         except SettingsError as error:
             name = str(error).partition(" ")[0]
-            if self.place.name or environment.get(name):
+            if self.saved.name or environment.get(name):
                 raise
             raise SettingsError(_NOTHING_SAVED.format(name=name)) from None
 
@@ -82,31 +98,44 @@ class Target:
         """The value of a setting that is kept in Secret Manager.
 
         Raises:
-            SettingsError: the place names no such secret, or it holds no text.
-            VaultError: it could not be read.
+            SettingsError: no such secret is named, or it holds no text.
+            StoreError: it could not be read.
         """
-        from tokenkeeper.secretmanager import SecretManager
+        from tokenkeeper.store.secretmanager import SecretManager
 
-        found = _SECRET_NAME.fullmatch(self.place.environment.get(f"{name}_SECRET", ""))
+        found = _SECRET_NAME.fullmatch(self.variable(f"{name}_SECRET"))
         if found is None:
             raise SettingsError(f"{name}_SECRET is no secret's name; write it like projects/my-project/secrets/name.")
-        store = SecretManager(found[1], self.place.environment.get("SECRET_MANAGER_EMULATOR_HOST", ""))
+        store = SecretManager(found[1], self.variable("SECRET_MANAGER_EMULATOR_HOST"))
         try:
             return store.access(found[2], "latest", Deadline(READ_SECONDS)).payload.decode()
         except UnicodeDecodeError:
             raise SettingsError(f"{name} cannot be read: the secret {found[2]} holds no text.") from None
 
     def vault(self, needs: Needs = Needs.STORE) -> Vault:
-        """The secrets; raises as `settings` does, and `VaultUnavailable` if a local Secret Manager is not running."""
+        """The secrets; raises as `settings` and `check_running` do."""
+        from tokenkeeper.store.vault import Vault
+
         chosen = self.settings(needs)
-        if chosen.emulator_host and not _listens(chosen.emulator_host):
-            advice = "start it with `make run`"
-            if self.place.name != "local" or "SECRET_MANAGER_EMULATOR_HOST" in self.place.replaced:
-                advice = "start it, or unset SECRET_MANAGER_EMULATOR_HOST for the real one"
-            elif self.place.another:
-                advice += ", or choose Google Cloud with TARGET=cloud"
-            raise VaultUnavailable(f"The local Secret Manager at {chosen.emulator_host} is not running: {advice}.")
+        self.check_running(chosen)
         return Vault(chosen)
+
+    def check_running(self, chosen: Settings) -> None:
+        """Raise `SettingsError` with what to do, if a local Secret Manager is not running."""
+        if not chosen.emulator_host or _listens(chosen.emulator_host):
+            return
+        advice = "start it with `make run`"
+        if self.saved.name != "local" or "SECRET_MANAGER_EMULATOR_HOST" in self.saved.replaced:
+            advice = "start it, or unset SECRET_MANAGER_EMULATOR_HOST for the real one"
+        elif self.saved.both:
+            advice += ", or choose Google Cloud with TARGET=cloud"
+        raise SettingsError(f"The local Secret Manager at {chosen.emulator_host} is not running: {advice}.")
+
+    def tiktok(self) -> TikTok:
+        """TikTok, as this app sees it; raises as `settings` does."""
+        from tokenkeeper.tiktok.families import TikTok
+
+        return TikTok(self.settings(Needs.STORE | Needs.APP | Needs.CALLBACK))
 
 
 def _listens(address: str) -> bool:

@@ -1,72 +1,75 @@
-"""How all connections are, from one listing of the secrets: what is wrong, and what to do about it."""
+"""How all connections are, from one listing of the secrets: what is wrong, and what to do about it. No I/O."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenkeeper import clock
 from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection
-from tokenkeeper.vault import Inventory
+
+if TYPE_CHECKING:
+    from tokenkeeper.store.vault import Inventory
 
 ENDS_SOON = timedelta(days=30)
 ENDS_VERY_SOON = timedelta(days=7)
 RUN_IS_LATE = timedelta(hours=24)
+HEALTHS = ("ok", "failing", "reauthorize", "unfinished", "orphaned")
 _LONGEST_ID = 33  # an id and its comma: with less room left in the annotation, not all ids may be in it
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One connection.
+    """One connection, judged. Its advertisers are taken apart only when they are asked for: there may be many.
 
     Attributes:
-        name: Its name.
+        connection: Its state; of one that is orphaned, nothing but its name.
         health: `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh
             secret is left.
-        kind: `long-lived` or `expiring`; empty where there is no grant.
-        advertisers: Ids, as many as the listing tells.
-        names: Advertisers' names by id, as many as the listing tells.
-        more_advertisers: Whether there may be more.
-        connected_at: When it was last connected.
-        expires_at: End of the stored access token.
         ends_at: When only a new authorization helps.
-        failing_since: Since when it has been failing.
-        last_error: Kind, code and TikTok's request id of what is wrong.
         todo: What to do; empty: nothing.
         needs_person: Whether that needs a person now.
     """
 
-    name: str
+    connection: Connection
     health: str
-    kind: str = ""
-    advertisers: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    more_advertisers: bool = False
-    connected_at: datetime | None = None
-    expires_at: datetime | None = None
     ends_at: datetime | None = None
-    failing_since: datetime | None = None
-    last_error: str = ""
     todo: str = ""
     needs_person: bool = False
 
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self.connection.name
+
+    @property
+    def more_advertisers(self) -> bool:
+        """Whether there may be more advertisers than the annotation holds."""
+        return len(self.connection.annotations.get("advertisers", "")) > LARGEST_ADVERTISERS - _LONGEST_ID
+
     def document(self) -> dict[str, Any]:
         """The JSON object for scripts."""
+        found = self.connection
+        ids, names = found.advertisers, found.names
         return {
-            "connection": self.name,
+            "connection": found.name,
             "health": self.health,
-            "kind": self.kind or None,
-            "advertiser_ids": list(self.advertisers),
-            "advertiser_names": {id_: self.names[id_] for id_ in self.advertisers if id_ in self.names},
+            "family": found.family,
+            "kind": found.kind or None,
+            "advertiser_ids": list(ids),
+            "advertiser_names": {id_: names[id_] for id_ in ids if id_ in names},
             "more_advertisers": self.more_advertisers,
-            "connected_at": _stamp(self.connected_at),
-            "expires_at": _stamp(self.expires_at),
+            "open_id": found.open_id or None,
+            "username": found.username or None,
+            "connected_at": _stamp(found.connected_at),
+            "expires_at": _stamp(found.expires_at),
             "ends_at": _stamp(self.ends_at),
-            "failing_since": _stamp(self.failing_since),
-            "last_error": self.last_error or None,
+            "failing_since": _stamp(found.failing_since),
+            "last_error": found.problem.short if found.problem else None,
             "needs_person": self.needs_person,
             "todo": self.todo or None,
         }
@@ -74,7 +77,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The last run, as it wrote itself down."""
+    """The last run, as it recorded itself."""
 
     started: datetime
     finished: datetime
@@ -90,8 +93,8 @@ class Overview:
     """How everything is.
 
     Attributes:
-        lines: All connections by name.
-        last_run: None: there was none yet, or it wrote nothing down.
+        lines: The connections by name.
+        last_run: None: there was none yet, or it recorded nothing.
         run_is_late: Whether there should have been a run since.
     """
 
@@ -104,9 +107,16 @@ class Overview:
         """Whether nobody is needed."""
         return not self.run_is_late and not any(line.needs_person for line in self.lines)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many connections are how; healths that none has are left out."""
+        found = Counter(line.health for line in self.lines)
+        return {health: found[health] for health in HEALTHS if found[health]}
+
     def document(self) -> dict[str, Any]:
         """The JSON object for scripts."""
         return {
+            "counts": dict(self.counts),
             "connections": [line.document() for line in self.lines],
             "attention": [line.name for line in self.lines if line.needs_person],
             "last_run": self.last_run.document() if self.last_run else None,
@@ -128,7 +138,7 @@ def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overvie
     ]
     lines += [
         Line(
-            name,
+            Connection(name, {}, {}),
             "orphaned",
             todo=f"its token secret was deleted: make link CONNECTION={name}, or make disconnect CONNECTION={name}",
             needs_person=True,
@@ -136,13 +146,13 @@ def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overvie
         for name in inventory.refreshable - inventory.connections.keys()
     ]
     run = last_run(inventory.last_run)
-    since = [run.finished] if run else [line.connected_at for line in lines if line.connected_at]
+    since = [run.finished] if run else [at for line in lines if (at := line.connection.connected_at)]
     late = scheduled and any(now - moment > RUN_IS_LATE for moment in since)
     return Overview(tuple(sorted(lines, key=lambda line: line.name)), run, late)
 
 
 def last_run(annotations: Mapping[str, str]) -> LastRun | None:
-    """The last run from the annotations that it wrote, or None where they tell of none."""
+    """The last run from the annotations that it wrote, or None where they name none."""
     try:
         started = clock.parse(annotations.get("last-run-started", ""))
         finished = clock.parse(annotations.get("last-run-finished", ""))
@@ -167,40 +177,31 @@ def ago(moment: datetime, now: datetime) -> str:
 
 def _line(connection: Connection, now: datetime, *, refreshable: bool) -> Line:
     todo, needs_person = _todo(connection, now, refreshable=refreshable)
-    ids = connection.advertisers
     return Line(
-        name=connection.name,
-        health=connection.health if connection.made and connection.health else "unfinished",
-        kind=connection.kind,
-        advertisers=ids,
-        names=connection.names,
-        more_advertisers=len(",".join(ids)) > LARGEST_ADVERTISERS - _LONGEST_ID,
-        connected_at=connection.connected_at,
-        expires_at=connection.expires_at,
-        ends_at=connection.ends_at(refreshable=refreshable),
-        failing_since=connection.failing_since,
-        last_error=connection.last_error,
-        todo=todo,
-        needs_person=needs_person,
+        connection,
+        connection.health if connection.made and connection.health else "unfinished",
+        connection.ends_at(refreshable=refreshable),
+        todo,
+        needs_person,
     )
 
 
 def _todo(connection: Connection, now: datetime, *, refreshable: bool) -> tuple[str, bool]:
     """What to do about a connection, and whether that needs a person now."""
-    link = f"make link CONNECTION={connection.name}"
+    link = f"make link CONNECTION={connection.name}" + (" FAMILY=account" if connection.family == "account" else "")
     if not connection.made or not connection.health:
-        return (
-            f"was never finished: open its link again, or make disconnect CONNECTION={connection.name}",
-            False,
-        )
-    kind, _, rest = connection.last_error.partition(" ")
-    code = f"code {rest.split()[0]}" if rest and rest.split()[0].lstrip("-").isdigit() else ""
+        return f"was never finished: open its link again, or make disconnect CONNECTION={connection.name}", False
+    failing = connection.health == "failing"
+    problem = connection.problem
+    code = f"code {problem.code}" if problem and problem.code is not None else ""
     if connection.health == "reauthorize":
         return f"access has ended at TikTok{f' ({code})' if code else ''}: {link}", True
-    if connection.health == "failing" and kind == "broken":
+    if connection.failing_of("broken"):
         return f"its secret cannot be read: restore a version of it, or {link}", True
-    if connection.health == "failing" and kind == "other_app":
+    if connection.failing_of("other_app"):
         return f"belongs to another app than TIKTOK_APP_ID: set that one, or {link}", True
+    if connection.failing_of("empty"):
+        return f"TikTok lists no ad account for its token: ask the advertiser to give access again, or {link}", True
     end, token_end = connection.ends_at(refreshable=refreshable), connection.expires_at
     if end and end <= now:
         return f"ended {ago(end, now)}: {link}", True
@@ -208,9 +209,12 @@ def _todo(connection: Connection, now: datetime, *, refreshable: bool) -> tuple[
         return f"its token ended {ago(token_end, now)} and was not refreshed: make refresh, then make doctor", True
     if end and end - now <= ENDS_SOON:
         return f"before it ends: {link}", end - now <= ENDS_VERY_SOON
-    if connection.health == "failing":
+    if failing:
         since = f" since {connection.failing_since:%Y-%m-%d %H:%M} UTC" if connection.failing_since else ""
-        return f"nothing yet, every run tries again: failing{since} ({code or kind or 'unknown'})", False
+        cause = code or (problem.kind if problem else "") or "unknown"
+        if connection.alerted:
+            return f"failing{since} ({cause}): see TikTok's status page and the log of refresh", False
+        return f"nothing yet, every run tries again: failing{since} ({cause})", False
     return "", False
 
 

@@ -117,8 +117,9 @@ def _check_permission(context: RunContext, lease: Lease) -> None:
     """Make sure, before the first refresh token is used, that what TikTok issues may be stored."""
     name, vault, troubles = lease.connection.name, context.vault, context.troubles
     secret_id = vault.refresh_id(name)
+    refused_before = lease.connection.failing_of("broken")
     with context.permission:
-        if troubles.is_fine(ADDING):
+        if troubles.is_fine(ADDING) and not (refused_before or troubles.has_met(ADDING, name)):
             return
         if vault.may_add(secret_id, Deadline(READ_SECONDS)):
             troubles.fine(ADDING)
@@ -150,7 +151,7 @@ def _store(
     writer: GrantWriter,
 ) -> Outcome:
     name, vault = old.connection, context.vault
-    new = old.refreshed(response, asked_at)
+    new = old.refreshed(response, asked_at).with_username(lease.connection.username)
     listed = response.advertiser_ids if old.family == "advertiser" else None
     surprising = listed is not None and (not listed or transitions.lost_most(old.advertiser_ids or (), listed))
     if listed and not surprising:

@@ -54,7 +54,7 @@ class Accounts:
             "redirect_uri": self.redirect_url,
         }
         try:
-            return _response(self._api.post("/tt_user/oauth2/token/", body, seconds, fresh=True))
+            return read_response(self._api.post("/tt_user/oauth2/token/", body, seconds, fresh=True))
         except TikTokRefused as error:
             if error.code == ACCOUNT_CODE_OR_TOKEN:  # here it is about the code
                 raise TikTokRefused(Kind.RESTART, error.code, error.request_id) from None
@@ -64,7 +64,7 @@ class Accounts:
         """Redeem a refresh token; an answer for another account is no answer."""
         body = self._app | {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.reveal()}
         data = self._api.post("/tt_user/oauth2/refresh_token/", body, before_sending=before_sending)
-        response = _response(data)
+        response = read_response(data)
         if response.open_id and response.open_id != grant.open_id:
             raise TikTokSilent("TikTok answered with another account's token", data["request_id"])
         return response
@@ -109,7 +109,8 @@ class Accounts:
         return {"client_id": self._settings.app_id, "client_secret": self._settings.app_secret.reveal()}
 
 
-def _response(data: Mapping[str, Any]) -> TokenResponse:
+def read_response(data: Mapping[str, Any]) -> TokenResponse:
+    """The `data` of a token endpoint, with its `request_id`; raises `TikTokSilent` where it holds no usable token."""
     return token_response(
         data,
         advertiser_ids=(),

@@ -46,13 +46,13 @@ class Advertisers:
     def exchange(self, code: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
         """Redeem an authorization code, once."""
         body = self._app | {"auth_code": code.reveal()}
-        return _response(self._api.post("/oauth2/access_token/", body, seconds, largest=LARGEST_LIST, fresh=True))
+        return read_response(self._api.post("/oauth2/access_token/", body, seconds, largest=LARGEST_LIST, fresh=True))
 
     def refresh(self, grant: RefreshableGrant, before_sending: Callable[[], None] = nothing) -> TokenResponse:
         """Redeem a refresh token. Access and refresh token of the answer are both new."""
         body = self._app | {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.reveal()}
         path = "/oauth2/refresh_token/"
-        return _response(self._api.post(path, body, largest=LARGEST_LIST, before_sending=before_sending))
+        return read_response(self._api.post(path, body, largest=LARGEST_LIST, before_sending=before_sending))
 
     def revoke(self, grant: Grant, seconds: float = CALL_SECONDS) -> None:
         """Make a token worthless, and the authorization that it belongs to."""
@@ -111,6 +111,7 @@ class Advertisers:
         return {"app_id": self._settings.app_id, "secret": self._settings.app_secret.reveal()}
 
 
-def _response(data: Mapping[str, Any]) -> TokenResponse:
+def read_response(data: Mapping[str, Any]) -> TokenResponse:
+    """The `data` of a token endpoint, with its `request_id`; raises `TikTokSilent` where it holds no usable token."""
     ids = grants.advertiser_ids(data.get("advertiser_ids"))
     return token_response(data, advertiser_ids=ids, scope=grants.permission_ids(data.get("scope")))

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tokenkeeper import grant
+from tokenkeeper.checks import is_line
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Scope, TokenResponse
 from tokenkeeper.secret import Secret
@@ -153,7 +154,7 @@ def token_response(
 def line(value: object) -> str:
     """A name of TikTok's as one printable line; empty where it is none."""
     words = " ".join(value.split()) if isinstance(value, str) else ""
-    return "".join(letter for letter in words if letter.isprintable() or letter in "\u200c\u200d")[:_LONGEST_TEXT]
+    return "".join(filter(is_line, words))[:_LONGEST_TEXT]
 
 
 def identifier(value: object) -> str:

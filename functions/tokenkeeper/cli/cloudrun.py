@@ -1,0 +1,171 @@
+"""The Cloud Run call: a run of the refresh function, requested with the operator's own identity."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import google.auth
+import requests
+from google.auth import exceptions as auth_errors
+from google.auth import impersonated_credentials
+from google.auth.transport.requests import Request
+from google.oauth2 import id_token
+
+from tokenkeeper.cli import web
+from tokenkeeper.errors import KeeperError
+from tokenkeeper.refresh.request import RunRequest
+
+_LONGEST_RUN = 1810.0  # seconds: Cloud Scheduler's attempt deadline is 30 minutes, and no run is longer
+_GCLOUD_SECONDS = 60
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_OF_CLOUD_RUN = {
+    429: "A run is under way already, and the refresh function makes one at a time (429): see `make status` in some "
+    "minutes, or try again then.",
+    404: "There is no refresh function at {url} (404): run `make deploy`, or `make attach` if it was deployed "
+    "elsewhere.",
+    500: "The refresh function ended without an answer (500): its log in Google Cloud says why.",
+    503: "The refresh function could not be started, or is unavailable (503): try again in a minute; if it stays, its "
+    "log in Google Cloud says why.",
+    504: "The run took longer than Cloud Run waits for an answer (504): what was done is stored, and the next run goes "
+    "on with the rest. See `make status`.",
+}
+"""What Cloud Run itself answers, without a summary of the function's."""
+
+
+class RunNotStarted(KeeperError):
+    """The function could not be called, or gave no summary; the text says what to do."""
+
+
+class Summary(NamedTuple):
+    """What the function answered: the HTTP status, and the summary of the run."""
+
+    status: int
+    document: Mapping[str, Any]
+
+
+def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> Summary:
+    """Have the refresh function make a run, and wait for its end.
+
+    Args:
+        url: The function's URL.
+        audience: The audience of the identity token.
+        request: What the run is asked to do.
+        impersonate: E-mail of a service account to act as; empty: nobody else.
+
+    Raises:
+        RunNotStarted: it could not be asked, or gave no summary.
+    """
+    body: dict[str, object] = {"force": True} if request.force else {}
+    if request.connections is not None:
+        body["connections"] = list(request.connections)
+    answer = None
+    for identity in _identities(audience, impersonate):
+        answer = _call(url, body, identity)
+        if answer.status_code not in {401, 403}:
+            break  # else another identity may be let in
+    if answer is None:
+        raise RunNotStarted(
+            "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service "
+            "account: its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in "
+            "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
+        )
+    return _read(url, answer)
+
+
+def _read(url: str, answer: requests.Response) -> Summary:
+    status = answer.status_code
+    if status in {401, 403}:
+        raise RunNotStarted(
+            "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
+            "service."
+        )
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        other = f"The refresh function answered with HTTP {status} and no summary: see its log in Google Cloud."
+        raise RunNotStarted(_OF_CLOUD_RUN.get(status, other).format(url=url))
+    if status == 400:
+        raise RunNotStarted(str(document.get("error", "The refresh function did not understand the request.")))
+    return Summary(status, document)
+
+
+def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Response:
+    headers = {"Authorization": f"Bearer {identity}"}
+    try:
+        with web.session(url) as session:
+            return session.post(url, json=body, headers=headers, timeout=(10, _LONGEST_RUN), allow_redirects=False)
+    except requests.exceptions.Timeout:
+        raise RunNotStarted("The refresh function gave no answer: see `make status` in some minutes.") from None
+    except OSError as error:  # all errors of requests are, and a CA file that is missing
+        raise RunNotStarted(
+            f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
+        ) from None
+
+
+def _identities(audience: str, impersonate: str) -> Iterator[str]:
+    """Identity tokens of whoever can be found: the service account to act as, gcloud's account, the environment's."""
+    if impersonate:
+        yield from _acting_as(impersonate, audience)
+        return
+    yield from _of_gcloud(audience)
+    try:
+        yield str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
+    except (auth_errors.GoogleAuthError, ValueError):
+        yield from _of_default_credentials(audience)
+
+
+def _of_gcloud(audience: str) -> Iterator[str]:
+    gcloud = shutil.which("gcloud")
+    for more in ([f"--audiences={audience}"], []) if gcloud else ():  # a person's token takes no audience
+        try:
+            done = subprocess.run(  # noqa: S603 - no shell, and nothing in it that somebody else chose
+                [gcloud or "", "auth", "print-identity-token", *more],
+                capture_output=True,
+                text=True,
+                timeout=_GCLOUD_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return
+        if done.returncode == 0 and done.stdout.strip():
+            yield done.stdout.strip()
+            return
+
+
+def _of_default_credentials(audience: str) -> Iterator[str]:
+    """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
+    try:
+        credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
+        email = getattr(credentials, "service_account_email", "")
+        if isinstance(credentials, impersonated_credentials.Credentials):
+            yield from _of_target(credentials, audience)
+        elif isinstance(email, str) and "@" in email:
+            yield from _acting_as(email, audience)
+        else:
+            credentials.refresh(Request())
+            if isinstance(getattr(credentials, "id_token", None), str):
+                yield credentials.id_token
+    except (auth_errors.GoogleAuthError, ValueError):
+        return
+
+
+def _acting_as(email: str, audience: str) -> Iterator[str]:
+    try:
+        source = google.auth.default(scopes=[_SCOPE])[0]
+        target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
+        yield from _of_target(target, audience)
+    except (auth_errors.GoogleAuthError, ValueError):
+        return
+
+
+def _of_target(target: impersonated_credentials.Credentials, audience: str) -> Iterator[str]:
+    identity = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
+        target, target_audience=audience, include_email=True
+    )
+    identity.refresh(Request())
+    yield str(identity.token)

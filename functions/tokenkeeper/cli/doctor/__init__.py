@@ -1,0 +1,1 @@
+"""Checks whether everything is there that the token keeper needs, one module a subject."""

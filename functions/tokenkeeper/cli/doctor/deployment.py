@@ -1,0 +1,110 @@
+"""Checks the functions in the cloud: whether refresh is private, and whether both run this checkout's source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import google.auth
+import requests
+from google.auth import exceptions as auth_errors
+from google.auth.transport.requests import AuthorizedSession
+
+from tokenkeeper.cli import web
+from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding, Subject
+from tokenkeeper.errors import KeeperError
+
+FUNCTIONS = {"connect": "CONNECT_FUNCTION", "refresh": "REFRESH_FUNCTION"}
+"""The saved variables with the full names of the deployed functions."""
+SOURCE = Path(__file__).parents[3]
+_API = "https://cloudfunctions.googleapis.com/v2/"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+class NotTold(KeeperError):
+    """A function could not be looked up; the text says why."""
+
+
+def functions(examined: Subject) -> Iterator[Finding]:
+    """All findings; none where nothing is deployed."""
+    if examined.context.refresh_url:
+        yield _refresh_is_private(examined.context.refresh_url)
+    expected = source_hash(SOURCE)
+    for function, variable in FUNCTIONS.items():
+        name = examined.context.variable(variable)
+        if name:
+            yield source_of(function, name, expected)
+
+
+def source_of(
+    function: str, name: str, expected: str, describe: Callable[[str], Mapping[str, Any]] | None = None
+) -> Finding:
+    """Whether a function was built from this source, by its build variable SOURCE_HASH.
+
+    Args:
+        function: `connect` or `refresh`.
+        name: The function's full name.
+        expected: `source_hash` of this checkout.
+        describe: Looks a function up; None: at Google.
+    """
+    thing = f"the source of {function}"
+    try:
+        told = (describe or _describe)(name)
+    except NotTold as error:
+        return Finding(thing, "unknown", str(error))
+    built_from = str(told.get("buildConfig", {}).get("environmentVariables", {}).get("SOURCE_HASH", ""))
+    if told.get("state") != "ACTIVE":
+        return Finding(thing, "problem", f"it does not serve (state {told.get('state')}): make deploy")
+    if built_from != expected:
+        text = f"it was built from {built_from[:12] or 'an unknown source'}, and this is {expected[:12]}: make deploy"
+        return Finding(thing, "problem", text)
+    return Finding(thing, "ok", f"is this checkout's ({expected[:12]})")
+
+
+def source_hash(functions: Path) -> str:
+    """The hash that SOURCE_HASH has for a function that runs the source in this folder.
+
+    It is what `sha256sum` prints for the sorted files, hashed once more. In a shell:
+    find main.py requirements.txt tokenkeeper -type f ! -path '*__pycache__*' |
+    LC_ALL=C sort | xargs sha256sum | sha256sum
+    """
+    package = [file for file in (functions / "tokenkeeper").rglob("*") if file.is_file()]
+    files = [functions / "main.py", functions / "requirements.txt", *package]
+    named = sorted((file.relative_to(functions).as_posix(), file) for file in files if "__pycache__" not in file.parts)
+    lines = [f"{sha256(file.read_bytes()).hexdigest()}  {name}\n" for name, file in named]
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def _refresh_is_private(url: str) -> Finding:
+    thing = "refresh"
+    answer = web.get(url, CALL_SECONDS)
+    if answer is None:
+        return Finding(thing, "problem", "does not answer: see whether it is deployed, and check REFRESH_URL")
+    if answer.status_code in {401, 403}:
+        return Finding(thing, "ok", "answers nobody but those that IAM lets in")
+    if answer.status_code == 404:
+        return Finding(thing, "problem", f"there is no function at {url}: make deploy, or make attach")
+    return Finding(
+        thing,
+        "problem",
+        f"answers anybody (HTTP {answer.status_code}): take roles/run.invoker away from allUsers on its service",
+    )
+
+
+def _describe(name: str) -> Mapping[str, Any]:
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+        with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
+            answer = session.get(_API + name, timeout=CALL_SECONDS)
+        told = json.loads(answer.content)
+    except (auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
+        raise NotTold(f"Google did not tell ({type(error).__name__}): gcloud auth application-default login") from None
+    except ValueError:
+        raise NotTold(f"Google did not tell (HTTP {answer.status_code})") from None
+    if answer.status_code != 200:
+        sentence = told.get("error", {}).get("message", f"HTTP {answer.status_code}")
+        raise NotTold(f"Google did not tell: {sentence} It takes roles/cloudfunctions.viewer.")
+    return dict(told)

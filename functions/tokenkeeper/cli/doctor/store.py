@@ -1,0 +1,107 @@
+"""Checks Secret Manager: whether it answers, what this identity may do there, and the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from tokenkeeper import clock
+from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding, Subject
+from tokenkeeper.cli.show import number_of
+from tokenkeeper.cli.status import RUN_IS_LATE, ago, last_run, overview
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import base_labels
+from tokenkeeper.errors import (
+    Cause,
+    SecretExists,
+    SecretMissing,
+    SettingsError,
+    StoreError,
+    StoreForbidden,
+    StoreUnavailable,
+)
+from tokenkeeper.settings import Needs
+from tokenkeeper.store.secretmanager import SecretManager
+from tokenkeeper.store.vault import Inventory, Vault
+
+_FOR_COMMANDS = {
+    "secretmanager.versions.access": "make token",
+    "secretmanager.secrets.get": "make token",
+    "secretmanager.secrets.update": "make disconnect",
+    "secretmanager.secrets.delete": "make disconnect",
+}
+
+
+def secret_manager(examined: Subject) -> Iterator[Finding]:
+    """Whether it answers, and, if it does, all else."""
+    thing = "Secret Manager"
+    try:
+        vault = examined.context.vault()
+        inventory = vault.inventory(Deadline(CALL_SECONDS))
+        project = vault.project
+    except StoreForbidden as error:
+        role = " Listing takes roles/secretmanager.viewer." if error.reason.cause is Cause.ROLE else ""
+        yield Finding(thing, "problem", f"{error}{role}")
+        return
+    except (StoreError, SettingsError) as error:
+        yield Finding(thing, "problem", str(error))
+        return
+    yield Finding(thing, "ok", f"answers; {number_of(len(inventory.connections), 'connection')} in project {project}")
+    if inventory.connections:
+        yield _permissions(vault, min(inventory.connections))
+    else:
+        yield _creation(examined)
+    yield _runs(inventory, scheduled=examined.context.is_cloud)
+
+
+def _permissions(vault: Vault, name: str) -> Finding:
+    thing = "your permissions"
+    try:
+        held = vault.permissions(vault.token_id(name), list(_FOR_COMMANDS), Deadline(CALL_SECONDS))
+    except StoreError as error:
+        return Finding(thing, "unknown", str(error))
+    missing = [f"{permission} ({command})" for permission, command in _FOR_COMMANDS.items() if permission not in held]
+    if missing:
+        return Finding(thing, "problem", "ask for " + ", ".join(missing))
+    return Finding(thing, "ok", "secrets may be listed, read, changed and deleted")
+
+
+def _creation(examined: Subject) -> Finding:
+    """Tries whether a secret may be created, before there is a connection: creates one and deletes it."""
+    thing = "a new secret"
+    try:
+        chosen = examined.settings(Needs.STORE | Needs.CALLBACK)
+    except SettingsError:
+        return Finding(thing, "unknown", NOT_CHECKED)
+    secrets = SecretManager(
+        chosen.project, chosen.emulator_host, chosen.secret_locations, chosen.secret_kms_key, in_cloud=False
+    )
+    secret_id = f"{chosen.secret_prefix}-doctor"
+    try:
+        with suppress(SecretExists):  # left there by a doctor that was cut off
+            secrets.create(secret_id, base_labels("doctor"), {}, Deadline(CALL_SECONDS))
+    except StoreUnavailable as error:
+        return Finding(thing, "unknown", str(error))
+    except StoreError as error:
+        return Finding(thing, "problem", str(error))
+    try:
+        with suppress(SecretMissing):
+            secrets.delete(secret_id, "", Deadline(CALL_SECONDS))
+    except StoreError as error:
+        return Finding(thing, "problem", f"can be created, and {secret_id} could not be deleted again: {error}")
+    return Finding(
+        thing, "ok", f"can be created by you ({secret_id} was, and is deleted); connect has a role of its own"
+    )
+
+
+def _runs(inventory: Inventory, *, scheduled: bool) -> Finding:
+    thing = "runs"
+    now = clock.now()
+    run = last_run(inventory.last_run)
+    if overview(inventory, now, scheduled=scheduled).run_is_late:
+        hours = f"{RUN_IS_LATE.total_seconds() / 3600:.0f} hours"
+        text = f"none for more than {hours}: see the job in Cloud Scheduler, and the log of refresh"
+        return Finding(thing, "problem", text)
+    if run is None:
+        return Finding(thing, "ok", "none yet" if scheduled else "none yet; make refresh makes one")
+    return Finding(thing, "ok", f"the last one ended {ago(run.finished, now)}")

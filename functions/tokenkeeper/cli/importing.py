@@ -1,0 +1,199 @@
+"""Storing a token that exists already: TikTok is asked first, and the rules of a re-connection hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+from tokenkeeper import clock, grant, transitions
+from tokenkeeper.cli.importlines import ImportRefused, Token
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import (
+    Kind,
+    LeaseHeld,
+    SecretMissing,
+    StoreUnavailable,
+    TikTokError,
+    TikTokRefused,
+    TikTokSilent,
+    TikTokUnreachable,
+)
+from tokenkeeper.grant import Grant
+from tokenkeeper.store import lease
+from tokenkeeper.store.persist import STORE_SECONDS, store_authorization
+from tokenkeeper.store.vault import Vault
+from tokenkeeper.tiktok.families import Reach, TikTok, TokenFamily
+
+T = TypeVar("T")
+
+MAY_PASS = (ImportRefused, StoreUnavailable)
+"""What concerns one token alone, or passes by itself: others may be imported all the same."""
+_READ_SECONDS = 20.0
+_NAME_SECONDS = 5.0
+_WAIT_FOR_LEASE = 15.0
+_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds, after answers that there are too many calls
+
+
+class Importer:
+    """Imports tokens, of one app. One instance serves many threads."""
+
+    def __init__(self, vault: Vault, tiktok: TikTok, app_id: str) -> None:
+        """Set up.
+
+        Args:
+            vault: Where to.
+            tiktok: Where the tokens came from.
+            app_id: The app that `tiktok` speaks for.
+        """
+        self._vault = vault
+        self._tiktok = tiktok
+        self._app_id = app_id
+
+    def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
+        """Store a token, if TikTok accepts it.
+
+        Args:
+            token: The token.
+            spare_healthy: Leave a connection alone that is well, so that an old file never replaces a newer grant.
+
+        Returns:
+            The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
+            is well.
+
+        Raises:
+            ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
+            KeeperError: TikTok or Secret Manager failed.
+        """
+        deadline = Deadline(STORE_SECONDS)
+        import_id = f"import-{token.response.access_token.fingerprint}"
+        before = self._state(token.connection)
+        if before is not None and _stays(before, import_id, spare_healthy=spare_healthy):
+            return None
+        family = self._tiktok.family(token.family)
+        found, reach = self._asked(token, family)
+
+        def check(connection: Connection) -> None:
+            check_may_replace(connection, found, any_account=token.any_account)
+
+        def connected(connection: Connection) -> transitions.Change:
+            change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
+            if reach.advertisers is None:
+                return change
+            return change._replace(connection=transitions.named(change.connection, reach.names(stored.advertiser_ids)))
+
+        if before is not None:
+            check(before)
+        try:
+            with lease.hold(
+                self._vault, token.connection, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
+            ) as held:
+                stored = found.dated(found.obtained_at, held.connection.obtained_at)
+                store_authorization(self._vault, held, stored, deadline)
+                held.finish(connected, deadline)
+        except LeaseHeld:
+            raise ImportRefused(
+                f"Somebody else is working on {token.connection}, a run perhaps: try again in a minute."
+            ) from None
+        return stored
+
+    def _state(self, name: str) -> Connection | None:
+        try:
+            return self._vault.connection(name, Deadline(_READ_SECONDS))
+        except SecretMissing:
+            return None
+
+    def _asked(self, token: Token, family: TokenFamily) -> tuple[Grant, Reach]:
+        """The grant, as TikTok confirms it, and what it reaches."""
+        response = token.response
+        try:
+            if token.family == "account" and not response.open_id:
+                told = _patiently(lambda: family.describe(response.access_token))
+                response = replace(response, open_id=told.open_id, scope=response.scope or told.scope)
+            found = self._grant(replace(token, response=response))
+            reach = _patiently(lambda: family.check(found))
+        except TikTokRefused as error:
+            raise _refused(error) from None
+        except (TikTokUnreachable, TikTokSilent) as error:
+            raise ImportRefused(f"{error}: check the network, and try again.") from None
+        if token.family == "account":
+            try:
+                return found.with_username(family.names(found, _NAME_SECONDS).username), Reach()
+            except TikTokError:
+                return found, Reach()
+        if reach.advertisers is not None:
+            found = found.with_advertisers([advertiser.id for advertiser in reach.advertisers])
+        elif not found.advertiser_ids:
+            raise ImportRefused(
+                "The token works, but may not list its ad accounts: give TikTok's whole JSON answer, which names them."
+            )
+        if not found.advertiser_ids:
+            raise ImportRefused("TikTok lists no ad account for the token.")
+        return found, reach
+
+    def _grant(self, token: Token) -> Grant:
+        """The grant. Where nobody knows when it was issued, it counts as past half of its life.
+
+        So the next run refreshes it and learns from TikTok's answer when it really ends.
+        """
+        life = token.response.expires_in
+        unknown = clock.now() - timedelta(seconds=life / 2 if life and life < _LONGEST_LIFE else 0)
+        return grant.first(
+            token.response,
+            connection=token.connection,
+            app_id=self._app_id,
+            family=token.family,
+            asked_at=token.obtained_at or unknown,
+        )
+
+
+_LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
+
+
+def check_may_replace(connection: Connection, found: Grant, *, any_account: bool) -> None:
+    """Check that a grant may take the place of a connection's: of the same family, for some of the same accounts.
+
+    Raises:
+        ImportRefused: it may not.
+    """
+    if not connection.made or any_account:
+        return
+    name, allow = connection.name, "ANY_ACCOUNT=1 (--any-account) allows it."
+    if connection.family != found.family:
+        raise ImportRefused(f"{name} is of the family {connection.family}, and the token is not. {allow}")
+    if found.family == "account":
+        if connection.open_id and connection.open_id != found.open_id:
+            raise ImportRefused(f"The token is for another TikTok account than {name}. {allow}")
+    elif connection.approved and set(connection.approved).isdisjoint(found.advertiser_ids or ()):
+        raise ImportRefused(f"The token reaches none of the ad accounts of {name}. {allow}")
+
+
+def _stays(connection: Connection, import_id: str, *, spare_healthy: bool) -> bool:
+    return connection.made and (connection.last_link == import_id or (spare_healthy and connection.health == "ok"))
+
+
+def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:
+    match error.kind:
+        case Kind.REAUTHORIZE | Kind.EXPIRED | Kind.RESTART:
+            return ImportRefused(f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID.")
+        case Kind.PERMISSION:
+            return ImportRefused(f"{error}: the token lacks a permission that is needed to look at it.")
+        case Kind.OPERATOR:
+            error.args = (f"{error}: check TIKTOK_APP_ID and TIKTOK_APP_SECRET, or run make doctor.",)
+            return error
+        case _:
+            return ImportRefused(f"{error}: try again later.")
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """The call's result; answers that there are too many calls are waited out."""
+    for pause in _PAUSES:
+        try:
+            return call()
+        except TikTokRefused as error:
+            if error.kind is not Kind.THROTTLED:
+                raise
+            clock.sleep(pause)
+    return call()

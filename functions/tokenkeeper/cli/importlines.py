@@ -1,0 +1,138 @@
+"""Tokens that exist already, as people bring them: TikTok's JSON answer, or the access token alone. No I/O.
+
+No error quotes what was given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tokenkeeper import checks, clock
+from tokenkeeper.checks import Invalid
+from tokenkeeper.cli.options import name_problem
+from tokenkeeper.errors import KeeperError, TikTokSilent
+from tokenkeeper.grant import Family, TokenResponse
+from tokenkeeper.tiktok import account, advertiser
+from tokenkeeper.tiktok.codes import SUCCESSES
+
+_RESPONSES = {"advertiser": advertiser.read_response, "account": account.read_response}
+
+
+class ImportRefused(KeeperError):
+    """A token was not imported; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for a token unless its line says otherwise."""
+
+    family: Family = "advertiser"
+    any_account: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token to import.
+
+    Attributes:
+        connection: Name of the connection.
+        family: What was authorized.
+        response: What TikTok answered, as far as it is known.
+        any_account: Whether it may replace a connection's advertisers, or its account, by entirely different ones.
+        labels: The operator's own labels, which the connection's secret gets.
+        obtained_at: When TikTok issued it; None: not known.
+    """
+
+    connection: str
+    family: Family
+    response: TokenResponse
+    any_account: bool
+    labels: Mapping[str, str]
+    obtained_at: datetime | None
+
+
+def read_token(text: str, connection: str, defaults: Defaults) -> Token:
+    """Read TikTok's JSON answer (its `data` alone is enough), or a bare access token.
+
+    Raises:
+        ImportRefused: it is neither.
+    """
+    text = text.strip()
+    if not text:
+        raise ImportRefused("Nothing was given: paste TikTok's JSON answer, or the access token.")
+    if text.startswith("{"):
+        return _token(_object(text), connection, defaults)
+    return _token({"access_token": text}, connection, defaults)
+
+
+def read_line(text: str, defaults: Defaults) -> Token:
+    """Read one line of a file: a JSON object with `connection` beside the keys of TikTok's answer.
+
+    It may have `family`, `labels` (an object) and `obtained_at` (RFC 3339) as well.
+
+    Raises:
+        ImportRefused: it is no such line.
+    """
+    document = _object(text)
+    name = document.get("connection")
+    if not isinstance(name, str):
+        raise ImportRefused('The line has no "connection".')
+    problem = name_problem(name)
+    if problem:
+        raise ImportRefused(problem)
+    family = document.get("family", defaults.family)
+    if family not in _RESPONSES:
+        raise ImportRefused('"family" is neither "advertiser" nor "account".')
+    labels = {**defaults.labels, **_labels(document.get("labels", {}))}
+    return _token(document, name, Defaults(family, defaults.any_account, labels))
+
+
+def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> Token:
+    code = document.get("code", 0)
+    if code not in SUCCESSES:
+        shown = code if isinstance(code, int) else "that is no number"
+        raise ImportRefused(f"TikTok's answer has the code {shown}, so there is no token in it.")
+    data = document.get("data", document)
+    if not isinstance(data, dict):
+        raise ImportRefused('"data" is no JSON object.')
+    try:
+        response = _RESPONSES[defaults.family]({"request_id": "", **data})
+    except TikTokSilent:
+        raise ImportRefused('There is no usable "access_token".') from None
+    return Token(
+        connection, defaults.family, response, defaults.any_account, defaults.labels, _time(document, "obtained_at")
+    )
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ImportRefused("It is not JSON.") from None
+    if not isinstance(document, dict):
+        raise ImportRefused("It is no JSON object.")
+    return document
+
+
+def _labels(value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict) or any("," in f"{key}{text}" for key, text in value.items()):
+        raise ImportRefused('"labels" is no JSON object of labels, like {"client": "acme"}.')
+    try:
+        return checks.labels(",".join(f"{key}={text}" for key, text in value.items()))
+    except Invalid as invalid:
+        raise ImportRefused(f'"labels" {invalid}.') from None
+
+
+def _time(document: Mapping[str, Any], key: str) -> datetime | None:
+    value = document.get(key)
+    if value is None:
+        return None
+    try:
+        return clock.parse(value if isinstance(value, str) else "")
+    except (ValueError, OverflowError):
+        raise ImportRefused(f'"{key}" is no time, like 2026-11-22T10:00:00Z.') from None

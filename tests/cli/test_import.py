@@ -1,0 +1,281 @@
+"""make import: a token that exists already is stored as if it had been connected, if it works."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from command_line import Cli, answer, imported, sentence
+from local.serving import Fault
+from stage import REFRESH, TOKEN, Stage
+from tokenkeeper import clock
+from tokenkeeper.cli.importlines import Defaults, ImportRefused, read_line, read_token
+
+
+class TestOne:
+    def test_whole_answer(self, cli: Cli, stage: Stage) -> None:
+        """TikTok's answer makes a connection with its ad accounts by name; nothing is printed."""
+        grant = stage.tiktok.grant()
+        done = imported(cli, "acme", grant)
+        assert done.out == ""
+        assert "acme was imported: 3 ad accounts." in done.err
+        assert stage.token()["access_token"] == grant.access_token
+        assert stage.token()["scope"] == list(grant.scope)
+        assert stage.labels() == {
+            "managed-by": "tiktok-token-keeper",
+            "holds": "token",
+            "connection": "acme",
+            "family": "advertiser",
+            "kind": "long-lived",
+            "health": "ok",
+        }
+        assert "Acme Outlet" in stage.annotations()["advertiser-names"]
+        assert "lease" not in stage.annotations()
+        assert REFRESH + "acme" not in stage.secrets.secrets()
+
+    def test_bare_token(self, cli: Cli, stage: Stage) -> None:
+        """Of a token alone TikTok tells the ad accounts."""
+        grant = stage.tiktok.grant()
+        assert cli("import", "acme", typed=grant.access_token + "\n").status == 0
+        assert stage.token()["advertiser_ids"] == list(grant.advertiser_ids)
+
+    def test_refresh_token_is_kept_and_not_used(self, cli: Cli, stage: Stage) -> None:
+        """A refresh token is stored unused, and the next run refreshes what may be older than it seems."""
+        grant = stage.tiktok.grant("expiring")
+        imported(cli, "acme", grant)
+        assert stage.tiktok.token_calls == []
+        assert stage.whole_grant()["refresh_token"] == grant.refresh_token
+        assert stage.time("acme", "expires-at") - clock.now() < timedelta(hours=12)
+
+    def test_issued_just_now(self, cli: Cli, stage: Stage) -> None:
+        """A time of issue that is told counts."""
+        grant = stage.tiktok.grant("expiring")
+        typed = answer(grant, obtained_at=clock.text(clock.now()))
+        assert cli("import", "acme", typed=typed).status == 0
+        assert stage.time("acme", "expires-at") - clock.now() > timedelta(hours=23)
+
+    def test_account(self, cli: Cli, stage: Stage) -> None:
+        """A TikTok account's grant is stored with its open id and user name, in both secrets."""
+        grant = stage.tiktok.grant_account()
+        done = imported(cli, "organic", grant)
+        assert "the TikTok account acme.shoes" in done.err
+        token = stage.token("organic")
+        assert (token["open_id"], token["username"], token["advertiser_ids"]) == (grant.open_id, "acme.shoes", [])
+        assert stage.whole_grant("organic")["refresh_token"] == grant.refresh_token
+        assert stage.labels("organic")["family"] == "account"
+
+    def test_bare_account_token(self, cli: Cli, stage: Stage) -> None:
+        """Of an account's token alone TikTok tells the account and the scopes."""
+        grant = stage.tiktok.grant_account()
+        assert cli("import", "organic", "--family", "account", typed=grant.access_token).status == 0
+        assert stage.token("organic")["open_id"] == grant.open_id
+        assert stage.token("organic")["scope"] == list(grant.scope)
+
+    def test_says_what_is_not_covered(self, cli: Cli, stage: Stage) -> None:
+        """Permissions that are missing are said at once, with the tables that they cost."""
+        done = imported(cli, "acme", stage.tiktok.grant(scope=[10, 20, 21, 22, 3]))
+        assert "Not covered: all reports and insights (/report/integrated/get/)" in done.err
+
+    def test_labels(self, cli: Cli, stage: Stage) -> None:
+        """Labels of the operator's own are set on the secret."""
+        imported(cli, "acme", stage.tiktok.grant(), "--labels", "client=x,team=y")
+        assert {"client": "x", "team": "y"}.items() <= stage.labels().items()
+
+    def test_hidden_prompt(self, cli: Cli, stage: Stage) -> None:
+        """In a window it is asked for and not shown, also over several lines."""
+        grant = stage.tiktok.grant()
+        pretty = json.dumps(json.loads(answer(grant)), indent=1)
+        done = cli.on_terminal("import", "acme", typed=pretty + "\n", question=b"ends it): ")
+        assert done.status == 0, done
+        assert "access_token" not in done.out
+        assert stage.token()["access_token"] == grant.access_token
+
+
+class TestReading:
+    """What is no token ends in a sentence that does not quote it."""
+
+    @pytest.mark.parametrize(
+        ("typed", "reason"),
+        [
+            ("", "Nothing was given"),
+            ("{", "It is not JSON."),
+            ("two words", 'There is no usable "access_token".'),
+            ('{"code": 40110, "message": "used"}', "has the code 40110"),
+            ('{"code": 0, "data": {}}', 'There is no usable "access_token".'),
+            ('{"code": 0, "data": []}', '"data" is no JSON object.'),
+            ('{"access_token": "x", "obtained_at": "yesterday"}', '"obtained_at" is no time'),
+        ],
+    )
+    def test_one(self, typed: str, reason: str) -> None:
+        """Neither TikTok's answer nor a token."""
+        with pytest.raises(ImportRefused, match=re.escape(reason)):
+            read_token(typed, "acme", Defaults())
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"connection": None}, 'The line has no "connection".'),
+            ({"connection": "Acme"}, "'Acme' is no connection's name"),
+            ({"family": "organic"}, '"family" is neither'),
+            ({"labels": "client=x"}, '"labels" is no JSON object of labels'),
+            ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
+            ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),
+        ],
+    )
+    def test_line(self, changes: dict[str, object], reason: str) -> None:
+        """A line of a file that cannot be used."""
+        line = {"connection": "acme", "access_token": "canary-of-a-token", **changes}
+        with pytest.raises(ImportRefused, match=re.escape(reason)) as caught:
+            read_line(json.dumps(line), Defaults())
+        assert "canary" not in str(caught.value)
+
+    def test_line_over_defaults(self) -> None:
+        """What a line says counts more than what the command says; the token is hidden."""
+        line = {"connection": "acme", "family": "account", "data": {"access_token": "t", "open_id": "o"}}
+        token = read_line(json.dumps(line | {"labels": {"team": "y"}}), Defaults(labels={"client": "x", "team": "z"}))
+        assert (token.family, token.response.open_id) == ("account", "o")
+        assert token.labels == {"client": "x", "team": "y"}
+        assert "Secret(…)" in repr(token)
+
+
+class TestRefused:
+    def test_asks_nobody(self, cli: Cli, stage: Stage) -> None:
+        """What is no token is refused before TikTok is asked."""
+        assert sentence(cli("import", "acme", typed="{")) == "It is not JSON."
+        assert stage.tiktok.calls == []
+
+    def test_tiktok_away(self, cli: Cli, stage: Stage) -> None:
+        """While TikTok does not answer, nothing is stored."""
+        grant = stage.tiktok.grant()
+        stage.tiktok.add_fault(Fault("advertiser_get", do="drop", times=None))
+        assert "check the network, and try again" in sentence(cli("import", "acme", typed=answer(grant)))
+        assert stage.secrets.secrets() == {}
+
+    def test_does_not_work(self, cli: Cli, stage: Stage) -> None:
+        """What TikTok does not accept is not stored."""
+        grant = stage.tiktok.grant()
+        stage.tiktok.revoke(grant.access_token)
+        assert "the token has ended" in sentence(cli("import", "acme", typed=answer(grant)))
+        assert stage.secrets.secrets() == {}
+
+    def test_wrong_app_secret(self, cli: Cli, stage: Stage) -> None:
+        """A failure of the operator's own says what to check."""
+        done = cli("import", "acme", typed=answer(stage.tiktok.grant()), TIKTOK_APP_SECRET="wrong" * 8)
+        assert "check TIKTOK_APP_ID and TIKTOK_APP_SECRET" in sentence(done)
+
+    def test_other_advertisers(self, cli: Cli, stage: Stage) -> None:
+        """A token for none of the connection's ad accounts is refused, unless that is allowed."""
+        stage.plant("acme")
+        other = stage.tiktok.grant(advertisers=["7000000000000000009"])
+        assert "none of the ad accounts of acme" in sentence(cli("import", "acme", typed=answer(other)))
+        imported(cli, "acme", other, "--any-account")
+        assert stage.token()["advertiser_ids"] == ["7000000000000000009"]
+
+    def test_other_account_and_family(self, cli: Cli, stage: Stage) -> None:
+        """Neither does another TikTok account, or another family, take a connection's place."""
+        imported(cli, "organic", stage.tiktok.grant_account())
+        other = cli("import", "organic", "--family", "account", typed=answer(stage.tiktok.grant_account("acme.outlet")))
+        assert "another TikTok account than organic" in sentence(other)
+        ads = cli("import", "organic", typed=answer(stage.tiktok.grant()))
+        assert "organic is of the family account" in sentence(ads)
+
+    def test_lists_none(self, cli: Cli, stage: Stage) -> None:
+        """A token without an ad account is of no use."""
+        assert "lists no ad account" in sentence(
+            cli("import", "acme", typed=answer(stage.tiktok.grant(advertisers=[])))
+        )
+
+    def test_may_not_list(self, cli: Cli, stage: Stage) -> None:
+        """A token that may not list its ad accounts needs the whole answer, which names them."""
+        grant = stage.tiktok.grant()
+        stage.tiktok.fail_next("advertiser_get", 40001, times=None)
+        said = sentence(cli("import", "acme", typed=grant.access_token))
+        assert "give TikTok's whole JSON answer" in said
+        imported(cli, "acme", grant)
+        assert stage.token()["advertiser_ids"] == list(grant.advertiser_ids)
+
+
+class TestAgain:
+    def test_changes_nothing(self, cli: Cli, stage: Stage) -> None:
+        """The same token a second time changes nothing, even after a run has refreshed it."""
+        grant = stage.tiktok.grant("expiring")
+        imported(cli, "acme", grant)
+        assert stage.run()[1]["refreshed"] == 1
+        refreshed = stage.token()
+        done = imported(cli, "acme", grant)
+        assert "has this token already" in done.err
+        assert stage.token() == refreshed
+
+    def test_replaces(self, cli: Cli, stage: Stage) -> None:
+        """A newer token takes the place of the stored one, whatever the dates, and ends what was wrong."""
+        before = stage.plant("acme", "expiring")
+        stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"}, annotations={"last-error": "reauthorize"})
+        grant = stage.tiktok.grant()
+        done = imported(cli, "acme", grant)
+        assert "connection.recovered" in done.err
+        assert stage.token()["access_token"] == grant.access_token
+        assert stage.token()["obtained_at"] > before["obtained_at"]
+        assert stage.labels()["health"] == "ok"
+
+
+class TestMany:
+    def test_goes_on_after_a_bad_line(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """Each line is a connection; refused ones are named with their reason, and it can be run again."""
+        dead = stage.tiktok.grant()
+        stage.tiktok.revoke(dead.access_token)
+        account = stage.tiktok.grant_account()
+        lines = [
+            answer(stage.tiktok.grant(), connection="acme", labels={"client": "x"}),
+            "",
+            "not json",
+            answer(dead, connection="dead"),
+            answer(account, connection="organic", family="account"),
+            answer(stage.tiktok.grant(), connection="acme"),
+            json.dumps({"connection": "Bad Name", "access_token": "x"}),
+        ]
+        file = tmp_path / "tokens.jsonl"
+        file.write_text("\n".join(lines))
+        done = cli("import", "--file", str(file))
+        assert done.status == 1, done
+        head, *refused = done.out.splitlines()
+        assert head == "2 tokens imported, 4 refused:"
+        assert [line.partition(":")[0] for line in refused] == ["line 3", "line 4 (dead)", "line 6 (acme)", "line 7"]
+        assert "is on line 1 already" in refused[2]
+        assert stage.labels()["client"] == "x"
+        assert stage.token("organic")["open_id"] == account.open_id
+        assert "0 tokens imported, 2 were there already, 4 refused:" in cli("import", "--file", str(file)).out
+
+    def test_all_well(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """Where all lines are well, so is the exit status; labels choose among them."""
+        file = tmp_path / "tokens.jsonl"
+        lines = [
+            answer(stage.tiktok.grant(), connection=f"acme-{number}", labels={"client": f"c{number % 2}"})
+            for number in range(6)
+        ]
+        file.write_text("\n".join(lines))
+        done = cli("import", "--file", str(file), "--label", "client=c1")
+        assert (done.status, done.out) == (0, "3 tokens imported.\n")
+        assert len(stage.secrets.secrets()) == 3
+
+    def test_leaves_alone_what_is_well(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """A file that is imported again never replaces a newer grant; what needs a person is replaced."""
+        file = tmp_path / "tokens.jsonl"
+        file.write_text(answer(stage.tiktok.grant("expiring"), connection="acme"))
+        newer = stage.plant("acme")
+        assert cli("import", "--file", str(file)).out == "0 tokens imported, 1 was there already.\n"
+        assert stage.token() == newer
+        stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"})
+        assert cli("import", "--file", str(file)).out == "1 token imported.\n"
+
+    def test_stops_at_what_concerns_all(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """What would fail for every line ends it with one sentence."""
+        file = tmp_path / "tokens.jsonl"
+        file.write_text(answer(stage.tiktok.grant(), connection="acme"))
+        stage.secrets.deny("secretmanager.secrets.create")
+        assert "Permission denied: cannot create secret tiktok-ads-token-acme" in sentence(
+            cli("import", "--file", str(file))
+        )
