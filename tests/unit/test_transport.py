@@ -134,8 +134,14 @@ class TestTime:
             Fault(do="hold", hold="slow"),
             Fault(do="hold", hold="slow too", when="after"),
             faults.drip(seconds=30),
+            faults.drip(seconds=1.2),
         ],
-        ids=["no answer", "no answer after it took effect", "an answer that comes byte by byte"],
+        ids=[
+            "no answer",
+            "no answer after it took effect",
+            "an answer that comes byte by byte, with long gaps",
+            "an answer that comes byte by byte, never late with the next",
+        ],
     )
     def test_all_of_it_takes_no_longer_than_allowed(self, server: Server, fault: Fault) -> None:
         """However slowly an answer comes, the call is over in time, and nobody knows whether it took place."""
