@@ -220,11 +220,12 @@ class TestProxies:
                 {TIKTOK: port_of(server) if ends_tls else tls.port}, certificate if ends_tls else None
             ) as proxy,
         ):
-            monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
-            monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+            for name in ("REQUESTS_CA_BUNDLE", "NETRC"):
+                monkeypatch.setenv(name, "")  # so that it is as before afterwards
+                monkeypatch.delenv(name)
             for name, value in {**proxies.environment(proxy), variable: str(certificate)}.items():
                 monkeypatch.setenv(name, value)
-            settings.share_ca_file()
+            settings.prepare_requests()
             assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
             assert proxy.asked == [f"{TIKTOK}:443"]
         assert len(server.calls) == 1
@@ -276,6 +277,7 @@ class TestProxies:
         netrc = tmp_path / "netrc"
         netrc.write_text(f"machine {TIKTOK} login me password mine\ndefault login me password mine\n")
         monkeypatch.setenv("NETRC", str(netrc))
+        settings.prepare_requests()
         with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
             for name, value in proxies.environment(proxy, certificate).items():
                 monkeypatch.setenv(name, value)
