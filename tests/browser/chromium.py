@@ -83,7 +83,7 @@ class Visit:
         where = urlsplit(self.page.url)
         if where.netloc == urlsplit(self.address).netloc:
             public = re.sub(r'name="link" value="[^"]*"', "", self.page.content())
-            self.stage.canaries.hear(f"the page {where.path} in a browser", public)
+            self.stage.canaries.record(f"the page {where.path} in a browser", public)
 
     def open(self, link: str) -> Self:
         """Open a connect link's path."""

@@ -69,7 +69,8 @@ class TestStatus:
 
     def test_ad_accounts_have_names(self, cli: Cli, stage: Stage) -> None:
         """People see the name beside the id, scripts get all names."""
-        token = stage.connected()
+        imported(cli, "acme", stage.tiktok.grant())
+        token = stage.token()
         assert "Acme Shoes, Europe (7000000000000000001) +2" in cli("status").out
         (acme,) = json.loads(cli("status", "--json").out)["connections"]
         assert list(acme["advertiser_names"]) == token["advertiser_ids"]
@@ -173,7 +174,7 @@ class TestWhatToDo:
     def test_account(self) -> None:
         """A TikTok account is shown by its user name, and is connected again as what it is."""
         line = judged(connection(open_id="o1", username="acme.shoes", health="reauthorize"))
-        assert (line.family, line.username) == ("account", "acme.shoes")
+        assert (line.connection.family, line.connection.username) == ("account", "acme.shoes")
         assert line.todo.endswith("make link CONNECTION=acme FAMILY=account")
 
     def test_ends_without_refresh_token(self) -> None:

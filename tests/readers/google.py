@@ -99,11 +99,12 @@ class Google:
 
 
 class GrpcFront:
-    """Secret Manager over gRPC, without TLS, on a loopback port."""
+    """Secret Manager over gRPC, on a loopback port."""
 
-    def __init__(self, google: Google) -> None:
+    def __init__(self, google: Google, certificate: Path, key: Path) -> None:
         self._server = grpc.server(ThreadPoolExecutor(4, thread_name_prefix="grpc"))
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+        self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
         self._server.add_generic_rpc_handlers((_Methods(google),))
         self._server.start()
 

@@ -132,16 +132,16 @@ def run(
     check: bool = True,
     seconds: float = 300,
 ) -> subprocess.CompletedProcess[str]:
-    """Write a page's files into a folder and run its commands there.
+    """Write a page's files into a folder and run its commands there, or other ones; a failure fails the test.
 
     Args:
         page: What is run, as it stands.
         internet: Where it is run.
         environment: The folder in `.venv-readers` whose programs are found first; None for a tool of the machine's.
-        folder: Where.
+        folder: Where the files are.
         commands: Some of the page's blocks of commands; None for all of them.
         variables: More environment variables.
-        check: Whether a failure fails the test.
+        check: False where it may fail.
         seconds: How long it may take.
     """
     page.write(folder)
@@ -154,8 +154,8 @@ def run(
             end(process)
             printed, errors = process.communicate()
             pytest.fail(f"{page.name} took longer than {seconds} seconds: {printed[-2000:]} {errors[-2000:]}")
-    internet.hear(f"what {page.name} printed", printed)
-    internet.hear(f"what {page.name} printed as errors", errors)
+    internet.record(f"what {page.name} printed", printed)
+    internet.record(f"what {page.name} printed as errors", errors)
     if check and process.returncode:
         pytest.fail(f"{page.name} ended with {process.returncode}:\n{printed[-4000:]}\n{errors[-8000:]}")
     return subprocess.CompletedProcess(script, process.returncode, printed, errors)
@@ -181,4 +181,4 @@ def served(
     finally:
         end(process)
         printed, errors = process.communicate()
-        internet.hear("what the function printed", printed + errors)
+        internet.record("what the function printed", printed + errors)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 from readers.internet import Internet
 from readers.recipe import programs, recipe, run
 from readers.tools import ACCOUNTS, configured
+from readers.wires import Handler, Server
 from stage import APP_SECRET
 
 pytestmark = pytest.mark.readers
@@ -41,46 +40,33 @@ with contextlib.suppress(errors.ResponseValidationError):
 """
 
 
-class Recipient(ThreadingHTTPServer):
+class Recipient(Server):
     """Keeps the method, path, header and body of each call."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
         self.sent: list[tuple[str, str, str, Any]] = []
+        super().__init__(Answers)
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Handler):
     server: Recipient
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.sent.append((self.command, self.path, self.headers.get("Authorization", ""), body))
+    def respond(self) -> None:
+        login = self.headers.get("Authorization", "")
+        self.server.sent.append((self.command, self.path, login, json.loads(self.body())))
         answer = json.dumps({"access_token": "a bearer", "sourceId": SOURCE, "jobId": 1}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    do_PATCH = do_POST  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing is printed."""
+        self.answer(200, answer, Content_Type="application/json")
 
 
 @pytest.fixture
 def airbyte() -> Iterator[Recipient]:
     with Recipient() as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 def test_a_source_is_made_updated_and_synced(internet: Internet, airbyte: Recipient, tmp_path: Path) -> None:
     """With the newest token and the chosen advertiser; method, path and body are those of Airbyte's own client."""
-    address = {"AIRBYTE_URL": f"http://127.0.0.1:{airbyte.server_address[1]}/v1"}
+    address = {"AIRBYTE_URL": f"http://127.0.0.1:{airbyte.port}/v1"}
     new = internet.rotate()["access_token"]
     for more in (
         {"AIRBYTE_WORKSPACE_ID": WORKSPACE},

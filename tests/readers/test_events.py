@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from gcp.test_readme import complaints
 from local.exchange import Answer, Request
 from readers.internet import Internet
 from readers.recipe import recipe, served
+from readers.wires import Handler, Server
 
 pytestmark = pytest.mark.readers
 
@@ -31,33 +30,26 @@ HEADERS = {
 }
 
 
-class Chat(HTTPServer):
+class Chat(Server):
     """A chat that keeps what is posted to it."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Posts)
         self.posted: list[str] = []
+        super().__init__(Posts)
 
 
-class Posts(BaseHTTPRequestHandler):
+class Posts(Handler):
     server: Chat
 
-    def do_POST(self) -> None:
-        self.server.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing is printed."""
+    def respond(self) -> None:
+        self.server.posted.append(json.loads(self.body())["text"])
+        self.answer(200)
 
 
 @pytest.fixture
 def chat() -> Iterator[Chat]:
     with Chat() as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 def delivered(address: str, entry: dict[str, Any]) -> int:
@@ -76,7 +68,7 @@ def test_events_are_posted_and_a_job_is_started(internet: Internet, chat: Chat, 
         return Answer(body={"name": "operations/1"})
 
     internet.pages[f"/v2/{JOB}:run"] = run
-    variables = {"CHAT_WEBHOOK": f"http://127.0.0.1:{chat.server_address[1]}/", "CONNECTION": "acme", "JOB": JOB}
+    variables = {"CHAT_WEBHOOK": f"http://127.0.0.1:{chat.port}/", "CONNECTION": "acme", "JOB": JOB}
     recovered = {"event": "connection.recovered", "message": "acme works again."}
     with served(
         PAGE, internet, "events", tmp_path, "--target=react", "--signature-type=cloudevent", **variables

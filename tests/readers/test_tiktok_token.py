@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from local.secret_manager import SecretManagerServer
 from local.serving import Fault
 from readers import tiktok_token
 from readers.internet import Internet
+from readers.wires import Handler, Server
 
 FILE = Path(__file__).parents[2] / "infra" / "readers" / "tiktok_token.py"
 PROJECT, SECRET, ACCESS = "test-project", "tiktok-ads-token-acme", "AccessSecretVersion"
@@ -385,17 +385,11 @@ class TestConfiguration:
         assert "GOOGLE_CLOUD_PROJECT" in str(refused())
 
 
-class Unavailable(BaseHTTPRequestHandler):
+class Unavailable(Handler):
     """A metadata server that is there and knows nothing."""
 
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/" else 500)
-        self.send_header("Metadata-Flavor", "Google")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing is printed."""
+    def respond(self) -> None:
+        self.answer(200 if self.path == "/" else 500, Metadata_Flavor="Google")
 
 
 class TestLogin:
@@ -411,7 +405,7 @@ class TestLogin:
         done = subprocess.run(
             command, env=internet.environ(**environment), capture_output=True, text=True, timeout=120, check=False
         )
-        internet.hear("what the reader says", done.stdout + done.stderr)
+        internet.record("what the reader says", done.stdout + done.stderr)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
@@ -443,10 +437,8 @@ class TestLogin:
 
     def test_the_metadata_server_is_away(self, internet: Internet) -> None:
         """Nothing is wrong with roles or settings then."""
-        with HTTPServer(("127.0.0.1", 0), Unavailable) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            address = f"127.0.0.1:{server.server_address[1]}"
+        with Server(Unavailable) as server:
+            address = f"127.0.0.1:{server.port}"
             given = {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address, "GOOGLE_APPLICATION_CREDENTIALS": ""}
             remedy, text = self.error(internet, **given)
-            server.shutdown()
         assert (remedy, "try again in some minutes" in text) == ("wait", True)

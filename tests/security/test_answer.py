@@ -293,8 +293,8 @@ class TestCookies:
         browser = stage.browser()
         answer = browser.come_back(stage.code(), browser.begin(stage.link()))
         for line in answer.raw.headers.getlist("Set-Cookie"):
-            stage.canaries.hear("a cookie", line)
-        assert stage.betrayals() == []
+            stage.canaries.record("a cookie", line)
+        assert stage.leaks() == []
 
     def test_that_somebody_made_up_are_not_shown(self, wire: Wire) -> None:
         """A result that this function did not sign is no result [37] [38]."""

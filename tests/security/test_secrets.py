@@ -64,10 +64,10 @@ class TestMechanism:
         """However a secret is coded or cut off, it is found, and the finding does not repeat it [41]."""
         canaries = Canaries()
         canaries.keep("a token", SECRET)
-        canaries.hear("a page", "nothing here")
-        assert canaries.betrayals() == []
-        canaries.hear("a log", form(SECRET))
-        assert canaries.betrayals() == ["a token in a log"]
+        canaries.record("a page", "nothing here")
+        assert canaries.leaks() == []
+        canaries.record("a log", form(SECRET))
+        assert canaries.leaks() == ["a token in a log"]
 
     def test_finds_it_in_an_exception(self) -> None:
         """Texts, arguments and causes of exceptions count as said [41]."""
@@ -79,26 +79,26 @@ class TestMechanism:
             except ValueError as error:
                 raise RuntimeError("no") from error
         except RuntimeError as error:
-            canaries.hear_error("an exception", error)
-        assert canaries.betrayals() == ["a token in an exception"]
+            canaries.record_error("an exception", error)
+        assert canaries.leaks() == ["a token in an exception"]
 
     def test_knows_where_a_secret_belongs(self) -> None:
         """A state is for TikTok's address and for nothing else [41]."""
         canaries = Canaries()
         canaries.keep("a state", SECRET, belongs_in=r"the headers of POST .* 303")
-        canaries.hear("the headers of POST /start 303", SECRET)
-        assert canaries.betrayals() == []
-        canaries.hear("the headers of POST /start 200", SECRET)
-        assert canaries.betrayals() == ["a state in the headers of POST /start 200"]
+        canaries.record("the headers of POST /start 303", SECRET)
+        assert canaries.leaks() == []
+        canaries.record("the headers of POST /start 200", SECRET)
+        assert canaries.leaks() == ["a state in the headers of POST /start 200"]
 
     def test_finds_the_signature_of_a_link_and_not_what_it_shares(self) -> None:
         """What comes before a link's signature is in the state as well; the signature makes it a link [41]."""
         canaries = Canaries()
         text = canaries.keep("a connect link", Signer([Secret(LINK_KEY)]).new_link("acme")[1].reveal())
-        canaries.hear("a log", text.rpartition(".")[0])
-        assert canaries.betrayals() == []
-        canaries.hear("a log", text.rpartition(".")[2])
-        assert canaries.betrayals() == ["a connect link in a log"]
+        canaries.record("a log", text.rpartition(".")[0])
+        assert canaries.leaks() == []
+        canaries.record("a log", text.rpartition(".")[2])
+        assert canaries.leaks() == ["a connect link in a log"]
 
     def test_would_catch_a_function_that_talks(self, stage: Stage, tmp_path: Path) -> None:
         """A `connect` that says a secret in its log, a page, a header, a cookie or a traceback fails its test [41]."""
@@ -109,7 +109,7 @@ class TestMechanism:
         assert browser.come_back(stage.code(), browser.begin(stage.link())).status_code == 303
         assert browser.get("/done").status_code == 200
         function.wait_for_line("the app secret")
-        found = stage.betrayals()
+        found = stage.leaks()
         stage.canaries.clear()
         assert {betrayal.split(" 303")[0].split(" 200")[0] for betrayal in found} >= {
             "an authorization code in connect's log",
@@ -126,7 +126,7 @@ class TestMechanism:
         stage.connected()
         stage.later(hours=13)
         assert stage.run()[0] == 200
-        assert stage.betrayals() == []
+        assert stage.leaks() == []
         kinds = set(stage.canaries.secrets.values())
         assert kinds >= {
             "a connect link",
@@ -238,8 +238,8 @@ class TestSecretValues:
         canaries = Canaries()
         canaries.keep("a secret", SECRET)
         for said in (repr(holder), str(holder), f"{holder}", f"{[holder]}", f"{holder!r:>99}", repr({"a": holder})):
-            canaries.hear("a text", said)
-        assert canaries.betrayals() == []
+            canaries.record("a text", said)
+        assert canaries.leaks() == []
 
     def test_cannot_be_serialised_by_accident(self) -> None:
         """Neither JSON nor pickle takes a secret [42]."""
@@ -334,18 +334,18 @@ class TestExceptions:
                     "account_profile",
                 }  # only the code counts
                 continue
-            heard.hear_error(name, error)
+            heard.record_error(name, error)
             assert error.__cause__ is None
             assert error.__suppress_context__ or error.__context__ is None
-        assert heard.betrayals() == []
+        assert heard.leaks() == []
 
     def test_of_a_tiktok_that_is_not_there_hold_nothing(self, heard: Canaries) -> None:
         """A refused connection is wrapped likewise [43]."""
         for name, call in CALLS.items():
             with pytest.raises(TikTokUnreachable) as caught:
                 call(read_settings(TIKTOK_API_URL="http://127.0.0.1:9/open_api/v1.3"))
-            heard.hear_error(name, caught.value)
-        assert heard.betrayals() == []
+            heard.record_error(name, caught.value)
+        assert heard.leaks() == []
 
     @pytest.mark.parametrize("status", [0, 400, 401, 403, 404, 409, 412, 429, 500, 503])
     def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, heard: Canaries, status: int) -> None:
@@ -363,9 +363,9 @@ class TestExceptions:
         ):
             with pytest.raises(KeeperError) as caught:
                 call(Deadline(0.1))
-            heard.hear_error("the store", caught.value)
+            heard.record_error("the store", caught.value)
             assert caught.value.__cause__ is None
-        assert heard.betrayals() == []
+        assert heard.leaks() == []
 
     def test_of_settings_name_no_secret_value(self, heard: Canaries) -> None:
         """A secret setting that is wrong is refused without its value [42] [43]."""
@@ -377,8 +377,8 @@ class TestExceptions:
         ):
             with pytest.raises(KeeperError) as caught:
                 settings.read(settings.CONNECT, {**good, **bad})
-            heard.hear_error("settings", caught.value)
-        assert heard.betrayals() == []
+            heard.record_error("settings", caught.value)
+        assert heard.leaks() == []
 
 
 class Listening(TikTokServer):
@@ -431,8 +431,8 @@ class TestAppSecret:
         caplog.set_level(logging.DEBUG)
         for call in CALLS.values():
             failure_of(call, simulated)
-        heard.hear("debug logs", caplog.text)
-        assert heard.betrayals() == []
+        heard.record("debug logs", caplog.text)
+        assert heard.leaks() == []
 
 
 class Elsewhere(LocalServer):
@@ -504,9 +504,9 @@ class TestStoredState:
         stage.later(hours=13)
         stage.run()
         for secret_id in stage.secrets.secrets():
-            stage.canaries.hear(f"labels of {secret_id}", json.dumps(stage.secrets.labels(secret_id)))
-            stage.canaries.hear(f"annotations of {secret_id}", json.dumps(stage.secrets.annotations(secret_id)))
-        assert stage.betrayals() == []
+            stage.canaries.record(f"labels of {secret_id}", json.dumps(stage.secrets.labels(secret_id)))
+            stage.canaries.record(f"annotations of {secret_id}", json.dumps(stage.secrets.annotations(secret_id)))
+        assert stage.leaks() == []
 
     def test_is_what_is_promised_and_no_more(self, stage: Stage) -> None:
         """The token secret holds neither refresh token nor app secret [41]."""
@@ -537,11 +537,11 @@ class TestCommands:
                 timeout=60,
                 check=False,
             )
-            stage.canaries.hear(f"what make {words[0]} says", done.stderr)
+            stage.canaries.record(f"what make {words[0]} says", done.stderr)
             if words == purpose["token"]:
                 assert done.stdout.strip() == stage.token()["access_token"]
             elif words == purpose["link"]:
                 stage.canaries.keep("a connect link", done.stdout.strip().partition("link=")[2])
             else:
-                stage.canaries.hear(f"what make {words[0]} prints", done.stdout)
-        assert stage.betrayals() == []
+                stage.canaries.record(f"what make {words[0]} prints", done.stdout)
+        assert stage.leaks() == []

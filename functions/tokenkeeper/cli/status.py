@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tokenkeeper import clock
 from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection
-from tokenkeeper.grant import Family
 
 if TYPE_CHECKING:
     from tokenkeeper.store.vault import Inventory
@@ -25,64 +24,52 @@ _LONGEST_ID = 33  # an id and its comma: with less room left in the annotation, 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One connection.
+    """One connection, judged. Its advertisers are taken apart only when they are asked for: there may be many.
 
     Attributes:
-        name: Its name.
+        connection: Its state; of one that is orphaned, nothing but its name.
         health: `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh
             secret is left.
-        family: What was authorized.
-        kind: `long-lived` or `expiring`; empty where there is no grant.
-        advertisers: Ids, as many as the listing tells.
-        names: Advertisers' names by id, as many as the listing tells.
-        more_advertisers: Whether there may be more.
-        open_id: The TikTok account, for the family `account`; else empty.
-        username: That account's name, where it is known.
-        labels: All labels of its token secret.
-        connected_at: When it was last connected.
-        expires_at: End of the stored access token.
         ends_at: When only a new authorization helps.
-        failing_since: Since when it has been failing.
-        last_error: Kind, code and TikTok's request id of what is wrong.
         todo: What to do; empty: nothing.
         needs_person: Whether that needs a person now.
     """
 
-    name: str
+    connection: Connection
     health: str
-    family: Family = "advertiser"
-    kind: str = ""
-    advertisers: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    more_advertisers: bool = False
-    open_id: str = ""
-    username: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    connected_at: datetime | None = None
-    expires_at: datetime | None = None
     ends_at: datetime | None = None
-    failing_since: datetime | None = None
-    last_error: str = ""
     todo: str = ""
     needs_person: bool = False
 
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self.connection.name
+
+    @property
+    def more_advertisers(self) -> bool:
+        """Whether there may be more advertisers than the annotation holds."""
+        return len(self.connection.annotations.get("advertisers", "")) > LARGEST_ADVERTISERS - _LONGEST_ID
+
     def document(self) -> dict[str, Any]:
         """The JSON object for scripts."""
+        found = self.connection
+        ids, names = found.advertisers, found.names
         return {
-            "connection": self.name,
+            "connection": found.name,
             "health": self.health,
-            "family": self.family,
-            "kind": self.kind or None,
-            "advertiser_ids": list(self.advertisers),
-            "advertiser_names": {id_: self.names[id_] for id_ in self.advertisers if id_ in self.names},
+            "family": found.family,
+            "kind": found.kind or None,
+            "advertiser_ids": list(ids),
+            "advertiser_names": {id_: names[id_] for id_ in ids if id_ in names},
             "more_advertisers": self.more_advertisers,
-            "open_id": self.open_id or None,
-            "username": self.username or None,
-            "connected_at": _stamp(self.connected_at),
-            "expires_at": _stamp(self.expires_at),
+            "open_id": found.open_id or None,
+            "username": found.username or None,
+            "connected_at": _stamp(found.connected_at),
+            "expires_at": _stamp(found.expires_at),
             "ends_at": _stamp(self.ends_at),
-            "failing_since": _stamp(self.failing_since),
-            "last_error": self.last_error or None,
+            "failing_since": _stamp(found.failing_since),
+            "last_error": found.problem.short if found.problem else None,
             "needs_person": self.needs_person,
             "todo": self.todo or None,
         }
@@ -151,7 +138,7 @@ def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overvie
     ]
     lines += [
         Line(
-            name,
+            Connection(name, {}, {}),
             "orphaned",
             todo=f"its token secret was deleted: make link CONNECTION={name}, or make disconnect CONNECTION={name}",
             needs_person=True,
@@ -159,7 +146,7 @@ def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overvie
         for name in inventory.refreshable - inventory.connections.keys()
     ]
     run = last_run(inventory.last_run)
-    since = [run.finished] if run else [line.connected_at for line in lines if line.connected_at]
+    since = [run.finished] if run else [at for line in lines if (at := line.connection.connected_at)]
     late = scheduled and any(now - moment > RUN_IS_LATE for moment in since)
     return Overview(tuple(sorted(lines, key=lambda line: line.name)), run, late)
 
@@ -190,26 +177,12 @@ def ago(moment: datetime, now: datetime) -> str:
 
 def _line(connection: Connection, now: datetime, *, refreshable: bool) -> Line:
     todo, needs_person = _todo(connection, now, refreshable=refreshable)
-    ids = connection.advertisers
-    problem = connection.problem
     return Line(
-        name=connection.name,
-        health=connection.health if connection.made and connection.health else "unfinished",
-        family=connection.family,
-        kind=connection.kind,
-        advertisers=ids,
-        names=connection.names,
-        more_advertisers=len(connection.annotations.get("advertisers", "")) > LARGEST_ADVERTISERS - _LONGEST_ID,
-        open_id=connection.open_id,
-        username=connection.username,
-        labels=connection.labels,
-        connected_at=connection.connected_at,
-        expires_at=connection.expires_at,
-        ends_at=connection.ends_at(refreshable=refreshable),
-        failing_since=connection.failing_since,
-        last_error=problem.short if problem else "",
-        todo=todo,
-        needs_person=needs_person,
+        connection,
+        connection.health if connection.made and connection.health else "unfinished",
+        connection.ends_at(refreshable=refreshable),
+        todo,
+        needs_person,
     )
 
 

@@ -132,6 +132,7 @@ class Callback:
             wait=_LEASE_WAIT,
             create=flow.labels,
             check=check,
+            over=self._deadline,
         )
         try:
             lease = stack.enter_context(holding)
