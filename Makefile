@@ -7,7 +7,7 @@ UV := $(VENV)-pins/bin/uv
 ENVIRONMENTS := tests/readers/environments
 READERS := $(patsubst $(ENVIRONMENTS)/%.txt,$(VENV)-readers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
 .DEFAULT_GOAL := help
-.PHONY: help sound run link import status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench year lint format pins clean
+.PHONY: help sound run link import status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench pictures lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -94,8 +94,8 @@ readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an
 bench: $(VENV)/ready  ## measure speed and size
 	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
 
-year: $(VENV)/ready  ## simulate a bad year of 10,000 connections, which takes up to an hour, and draw it
-	@PYTHONPATH=functions:infra:tests $(PY) -m reliability.year
+pictures: $(VENV)/ready  ## take README's pictures from the running product (needs Chromium)
+	@PYTHONPATH=functions:infra:tests $(PY) -m pictures.take
 
 lint: sound $(VENV)/ready  ## check style, format and types
 	@$(PY) -m ruff check .

@@ -21,12 +21,12 @@ class Canaries:
 
     Attributes:
         secrets: Secret texts, each with the name of what it is.
-        heard: Everything that left the product, each with where it was.
+        recorded: Everything that left the product, each with where it was.
         allowed: For some secrets, where they belong: a regular expression that the whole of a place matches.
     """
 
     secrets: dict[str, str] = field(default_factory=dict)
-    heard: list[tuple[str, str]] = field(default_factory=list)
+    recorded: list[tuple[str, str]] = field(default_factory=list)
     allowed: dict[str, str] = field(default_factory=dict)
 
     def keep(self, name: str, text: str, *, belongs_in: str = "") -> str:
@@ -37,15 +37,15 @@ class Canaries:
                 self.allowed[text] = belongs_in
         return text
 
-    def hear(self, where: str, text: str) -> None:
+    def record(self, where: str, text: str) -> None:
         """Something was said in public."""
-        self.heard.append((where, text))
+        self.recorded.append((where, text))
 
-    def hear_error(self, where: str, error: BaseException) -> None:
+    def record_error(self, where: str, error: BaseException) -> None:
         """An exception got so far that somebody could print it: its text, its arguments, its traceback, its causes."""
-        self.hear(where, "".join(traceback.format_exception(error)) + repr(error.args) + str(error))
+        self.record(where, "".join(traceback.format_exception(error)) + repr(error.args) + str(error))
 
-    def betrayals(self) -> list[str]:
+    def leaks(self) -> list[str]:
         """Where a secret was said, as sentences that do not repeat it."""
         forms: dict[str, list[tuple[str, str]]] = {}
         for text in self.secrets:
@@ -54,7 +54,7 @@ class Canaries:
         return sorted(
             {
                 f"{self.secrets[text]} in {where}"
-                for where, said in self.heard
+                for where, said in self.recorded
                 for text in _found(forms, said)
                 if not re.fullmatch(self.allowed.get(text, r"(?!)"), where)
             }
@@ -63,7 +63,7 @@ class Canaries:
     def clear(self) -> None:
         """Forget everything."""
         self.secrets.clear()
-        self.heard.clear()
+        self.recorded.clear()
         self.allowed.clear()
 
 

@@ -97,9 +97,9 @@ class Cli:
         return Process(["tokenkeeper", *words], environment, ROOT / "functions", streams)
 
     def _heard(self, words: tuple[str, ...], done: Done) -> Done:
-        self.stage.canaries.hear(f"what {words[:1]} says", done.err)
+        self.stage.canaries.record(f"what {words[:1]} says", done.err)
         if "token" not in words and "link" not in words:  # theirs is a secret, and the purpose of it
-            self.stage.canaries.hear(f"what {words[:1]} prints", done.out)
+            self.stage.canaries.record(f"what {words[:1]} prints", done.out)
         assert "Traceback" not in done.out + done.err
         assert "defect" not in done.err
         return done

@@ -26,9 +26,9 @@ def stage(whole_stage: Stage) -> Iterator[Stage]:
     """Everything on one machine, as at the beginning. Whatever a test does, no secret may show up where it must not."""
     whole_stage.reset()
     yield whole_stage
-    betrayals = whole_stage.betrayals()
+    leaks = whole_stage.leaks()
     whole_stage.reset()
-    assert not betrayals, betrayals
+    assert not leaks, leaks
 
 
 @pytest.hookimpl(wrapper=True)
@@ -39,7 +39,7 @@ def pytest_runtest_makereport(
     report = yield
     stage = getattr(item, "funcargs", {}).get("stage")
     if call.when == "call" and report.passed and isinstance(stage, Stage):
-        stage.canaries.hear("what was printed", report.capstdout + report.capstderr + report.caplog)
+        stage.canaries.record("what was printed", report.capstdout + report.capstderr + report.caplog)
     return report
 
 

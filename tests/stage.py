@@ -106,7 +106,7 @@ class Function:
             for line in lines:
                 with self._heard:
                     self.lines.append(line.rstrip("\n"))
-                    self._canaries.hear(f"{self.target}'s log", line)
+                    self._canaries.record(f"{self.target}'s log", line)
                     self._heard.notify_all()
 
     @property
@@ -207,8 +207,8 @@ class Browser:
         """One request; a redirect is shown, not followed."""
         response = self.session.request(method, self.base + path, allow_redirects=False, timeout=90, **what)
         public = re.sub(r'name="link" value="[^"]*"', "", response.text)  # the start page hands its own link on
-        self._canaries.hear(f"the page {method} {path.partition('?')[0]} {response.status_code}", public)
-        self._canaries.hear(
+        self._canaries.record(f"the page {method} {path.partition('?')[0]} {response.status_code}", public)
+        self._canaries.record(
             f"the headers of {method} {path.partition('?')[0]} {response.status_code}",
             "\n".join(f"{name}: {value}" for name, value in response.headers.items()),
         )
@@ -422,9 +422,15 @@ class Stage:
         assert answer.status_code == 303, answer.text
         return self.token(connection)
 
-    def plant(self, connection: str, kind: str = "long-lived", *, age_hours: float = 0) -> dict[str, Any]:
+    def plant(
+        self, connection: str, kind: str = "long-lived", *, age_hours: float = 0, family: Family = "advertiser"
+    ) -> dict[str, Any]:
         """Put a connection straight into the store, made so many hours ago; returns its token payload."""
-        given = self.tiktok.grant(kind)  # type: ignore[arg-type]
+        given = (
+            self.tiktok.grant(kind)  # type: ignore[arg-type]
+            if family == "advertiser"
+            else self.tiktok.grant_account(kind=kind)  # type: ignore[arg-type]
+        )
         at = clock.now() - timedelta(hours=age_hours)
         response = TokenResponse(
             Secret(given.access_token),
@@ -433,8 +439,10 @@ class Stage:
             31_536_000.0 if given.refresh_token else None,
             tuple(given.advertiser_ids),
             tuple(given.scope),
+            given.open_id,
         )
-        made = grant.first(response, connection=connection, app_id=APP_ID, family="advertiser", asked_at=at)
+        made = grant.first(response, connection=connection, app_id=APP_ID, family=family, asked_at=at)
+        made = made.with_username(given.username)
         empty = Connection(connection, {}, {})
         state = transitions.connected(empty, made, at, "", {}).connection.with_(annotations={"advertiser-names": None})
         self.secrets.create(
@@ -455,7 +463,7 @@ class Stage:
         answer = requests.post(
             target.url, data=None if body is None else json.dumps(body), timeout=300, headers={"User-Agent": "test"}
         )
-        self.canaries.hear("refresh's answer", answer.text)
+        self.canaries.record("refresh's answer", answer.text)
         target.runs += "seconds" in answer.text
         return answer.status_code, answer.json()
 
@@ -495,7 +503,7 @@ class Stage:
 
     # --- between tests ---
 
-    def betrayals(self) -> list[str]:
+    def leaks(self) -> list[str]:
         """Where a secret showed up that must not."""
         self.canaries.keep("the app secret", APP_SECRET)
         self.canaries.keep("a signing key", LINK_KEY)
@@ -513,7 +521,7 @@ class Stage:
             self.canaries.keep("an access token", given.access_token)
             if given.refresh_token:
                 self.canaries.keep("a refresh token", given.refresh_token)
-        return self.canaries.betrayals()
+        return self.canaries.leaks()
 
     def reset(self) -> None:
         """Make everything as it was at the beginning."""

@@ -35,8 +35,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _stream: TextIO | None = None
 
 
-def write_to(stream: TextIO) -> None:
-    """Send everything to `stream` from now on. Without this call it is standard output."""
+def write_to(stream: TextIO | None) -> None:
+    """Send everything to `stream` from now on. Without this call, or with None, it is standard output."""
     global _stream
     _stream = stream
 

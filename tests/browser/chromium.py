@@ -1,4 +1,4 @@
-"""A real browser, what it was told by the pages, and how a person goes through them."""
+"""A real browser, what the pages make it do, and how a person goes through them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Visit:
         where = urlsplit(self.page.url)
         if where.netloc == urlsplit(self.address).netloc:
             public = re.sub(r'name="link" value="[^"]*"', "", self.page.content())
-            self.stage.canaries.hear(f"the page {where.path} in a browser", public)
+            self.stage.canaries.record(f"the page {where.path} in a browser", public)
 
     def open(self, link: str) -> Self:
         """Open a connect link's path."""
@@ -93,7 +93,16 @@ class Visit:
     def go_on(self) -> Self:
         """Continue to TikTok."""
         self.page.get_by_role("button", name="Continue to TikTok").click()
-        self.page.wait_for_url(self.stage.tiktok.authorize_url + "?**")
+        return self.at_tiktok()
+
+    def at_tiktok(self) -> Self:
+        """Wait for one of TikTok's consent pages."""
+        self.page.wait_for_url(re.compile(f"{re.escape(self.stage.tiktok.url)}/.*\\?"))
+        return self
+
+    def choose(self, name: str) -> Self:
+        """Choose a TikTok account on the consent page."""
+        self.page.get_by_role("group", name="Your TikTok account").get_by_label(name).check()
         return self
 
     def tick(self, *names: str) -> Self:

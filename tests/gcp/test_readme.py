@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -10,14 +11,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import requests
 
 from gcp import documentation
 from gcp.configuration import INFRA, NUMBER, ROOT, Plan, local
 from gcp.deploy.screen import COST
 from gcp.deploy.source import source_hash
+from gcp.test_code import events_of_the_code
 
 GCLOUD = shutil.which("gcloud")
 PAGE = INFRA.parent / "guide" / "without-terraform.md"
@@ -134,6 +139,25 @@ def _price(what: str) -> float:
     return 120 * (0.000024 + 0.5 * 0.0000025)
 
 
+class TestEvents:
+    def test_the_published_function_posts_what_somebody_wants_to_know(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It takes the published sample as Pub/Sub delivers it, posts one sentence, and leaves out other events."""
+        page = (INFRA.parent / "guide" / "events.md").read_text()
+        (sample,), (code,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("json", "python"))
+        post = Mock()
+        monkeypatch.setenv("CHAT_URL", "https://chat.example.com/x")
+        monkeypatch.setattr(requests, "post", post)
+        made: dict[str, Any] = {}
+        exec(compile(code, "main.py", "exec"), made)
+        entry = json.loads(sample)
+        for event in (entry["jsonPayload"]["event"], "token.refreshed"):
+            entry["jsonPayload"]["event"] = event
+            data = {"message": {"data": base64.b64encode(json.dumps(entry).encode()).decode()}}
+            made["react"](SimpleNamespace(data=data))
+        post.assert_called_once_with("https://chat.example.com/x", json={"text": "acme: …"}, timeout=30)
+        assert made["WANTED"] <= events_of_the_code()
+
+
 class TestCommands:
     @pytest.mark.slow
     def test_gcloud_understands_every_command_of_the_section(self, recording: Recording) -> None:
@@ -232,11 +256,6 @@ class TestCommands:
         assert words.index("logging sinks update") < words.index("functions deploy tiktok-ads-connect")
         (sink,) = recording.find("logging", "sinks", "update")
         assert 'service_name="tiktok-ads-connect" AND httpRequest.requestUrl:"?"' in sink["add-exclusion"]
-
-    def test_the_alert_is_a_policy(self, recording: Recording) -> None:
-        """What the shell writes is JSON that says what is looked for."""
-        policy = json.loads((recording.directory / "alert.json").read_text())
-        assert "severity>=ERROR AND jsonPayload.event:*" in policy["conditions"][0]["conditionMatchedLog"]["filter"]
 
     def test_the_command_line_is_attached_as_elsewhere(self, recording: Recording) -> None:
         """What `make attach` needs is what was chosen above."""

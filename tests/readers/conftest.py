@@ -23,6 +23,6 @@ def internet(whole_internet: Internet) -> Iterator[Internet]:
     whole_internet.reset()
     whole_internet.connect()
     yield whole_internet
-    betrayals = whole_internet.betrayals()
+    leaks = whole_internet.leaks()
     whole_internet.reset()
-    assert not betrayals, betrayals
+    assert not leaks, leaks

@@ -144,9 +144,9 @@ class Internet:
         self.google.calls.clear()
         self.refused.clear()
 
-    def hear(self, where: str, text: str) -> None:
+    def record(self, where: str, text: str) -> None:
         """Something was printed: no secret may be in it. See `Canaries.keep` for what belongs somewhere."""
-        self.stage.canaries.hear(where, text)
+        self.stage.canaries.record(where, text)
 
     def holding(self, folder: Path, name: str = CONNECTION) -> list[str]:
         """The files below a folder in which the access token of a connection stands."""
@@ -173,13 +173,13 @@ class Internet:
         self.allow(ACCESS)
         self.forget_calls()
 
-    def betrayals(self) -> list[str]:
+    def leaks(self) -> list[str]:
         """Where a secret showed up that must not."""
         keep = self.stage.canaries.keep
         keep("the reader's private key", "".join(self.account.private_key.splitlines()[1:-1]))
         for token in self.google.issued:
             keep("an access token of Google's", token)
-        return self.stage.betrayals()
+        return self.stage.leaks()
 
     def close(self) -> None:
         """Stop everything."""

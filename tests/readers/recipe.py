@@ -154,8 +154,8 @@ def run(
             end(process)
             printed, errors = process.communicate()
             pytest.fail(f"{page.name} took longer than {seconds} seconds: {printed[-2000:]} {errors[-2000:]}")
-    internet.hear(f"what {page.name} printed", printed)
-    internet.hear(f"what {page.name} printed as errors", errors)
+    internet.record(f"what {page.name} printed", printed)
+    internet.record(f"what {page.name} printed as errors", errors)
     if check and process.returncode:
         pytest.fail(f"{page.name} ended with {process.returncode}:\n{printed[-4000:]}\n{errors[-8000:]}")
     return subprocess.CompletedProcess(script, process.returncode, printed, errors)
@@ -181,4 +181,4 @@ def served(
     finally:
         end(process)
         printed, errors = process.communicate()
-        internet.hear("what the function printed", printed + errors)
+        internet.record("what the function printed", printed + errors)

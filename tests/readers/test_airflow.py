@@ -33,6 +33,6 @@ def test_it_is_asked_for_variables_only(internet: Internet, tmp_path: Path) -> N
         timeout=300,
         check=False,
     )
-    internet.hear("what the backend printed", done.stdout + done.stderr)
+    internet.record("what the backend printed", done.stdout + done.stderr)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "None None None"), done.stderr
     assert internet.secrets_calls() == [("AccessSecretVersion", "tiktok-ads-token-beta")]

@@ -68,7 +68,7 @@ def test_the_job(internet: Internet, tmp_path: Path, *, replaced: bool) -> None:
             file.write_text(newest(internet))
         tiktok.release("middle")
         printed, errors = job.communicate(timeout=300)
-    internet.hear("what the job printed", printed + errors)
+    internet.record("what the job printed", printed + errors)
     if replaced:
         assert sorted(json.loads(printed)) == internet.token()["advertiser_ids"]
     else:

@@ -55,9 +55,9 @@ def test_hosts_and_certificates(internet: Internet) -> None:
 
 def test_a_token_that_is_printed_is_found(internet: Internet) -> None:
     """The canaries hear what tools print."""
-    internet.hear("what a tool printed", f"<{internet.token()['access_token']}>")
-    assert internet.betrayals() == ["an access token in what a tool printed"]
-    internet.stage.canaries.heard.clear()
+    internet.record("what a tool printed", f"<{internet.token()['access_token']}>")
+    assert internet.leaks() == ["an access token in what a tool printed"]
+    internet.stage.canaries.recorded.clear()
 
 
 def test_what_still_runs_at_the_end_is_ended(internet: Internet, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_token_that_is_replaced_meanwhile(case: Case, internet: Internet, tmp_
         new = internet.rotate()["access_token"]
         tiktok.release("middle")
         printed, errors = process.communicate(timeout=300)
-    internet.hear(f"what {case.page} printed", printed + errors)
+    internet.record(f"what {case.page} printed", printed + errors)
     assert process.returncode == 0, printed + errors
     assert case.found(tmp_path, printed) == case.wanted
     used = [request["Access-Token"] for request in tiktok.requests_of(case.asks)]

@@ -55,7 +55,7 @@ def test_a_token_that_is_replaced_between_two_pages(internet: Internet, tmp_path
         tiktok.revoke(old)
         tiktok.release("second page")
         errors = process.communicate(timeout=60)[1]
-    internet.hear("what videos.py printed as errors", errors)
+    internet.record("what videos.py printed as errors", errors)
     assert process.returncode == 0, errors
     assert len((tmp_path / "videos.jsonl").read_text().splitlines()) == VIDEOS
     assert [request["Access-Token"] for request in tiktok.requests_of(LIST)] == [old, old, new]

@@ -405,7 +405,7 @@ class TestLogin:
         done = subprocess.run(
             command, env=internet.environ(**environment), capture_output=True, text=True, timeout=120, check=False
         )
-        internet.hear("what the reader says", done.stdout + done.stderr)
+        internet.record("what the reader says", done.stdout + done.stderr)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 

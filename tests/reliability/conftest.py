@@ -23,6 +23,6 @@ def quick(whole_quick_stage: QuickStage) -> Iterator[QuickStage]:
     whole_quick_stage.reset()
     with whole_quick_stage.in_place():
         yield whole_quick_stage
-        betrayals = whole_quick_stage.betrayals()
+        leaks = whole_quick_stage.leaks()
     whole_quick_stage.reset()
-    assert not betrayals, betrayals
+    assert not leaks, leaks

@@ -1,43 +1,47 @@
-"""What Secret Manager can do during a callback, and what comes of it: nothing is spent that cannot be kept.
+"""What TikTok and Secret Manager can do during a callback: nothing is used up that cannot be kept.
 
-The calls are counted, not chosen. `connect` may read no version, so it cannot find one whose answer was lost: such a
-write is made again, the same bytes on top of themselves.
+Reliability lines 2, 3, 10, 11, 15 and 21, and promise 2. The calls are counted, not chosen. `connect` may read no
+version, so it cannot find one whose answer was lost: such a write is made again, the same bytes on top of themselves.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+import pytest
 import requests
 
-from local.serving import Call, Fault
+from local.serving import Fault
 from reliability.quick import (
+    ANSWER_LOST,
     AWAY,
+    ERROR_PAGE,
     FORBIDDEN,
-    LOST,
+    NOT_SENT,
     OVER,
     THROTTLED,
-    TROUBLES,
+    Moment,
     QuickStage,
+    Trouble,
     clock_off_by,
+    code,
     each,
-    mostly_slow,
+    fault,
+    not_permitted,
+    omitting,
+    unreachable,
 )
 from stage import REFRESH, TOKEN
+from tokenkeeper import clock
+from tokenkeeper.store.lease import TERM
 
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
-STORED, REFUSED = "NOTICE connection.stored", "ERROR connection.refused"
-REFRESHED = "INFO token.refreshed"
+STORED, REFRESHED = "NOTICE connection.stored", "INFO token.refreshed"
+ERROR, WARNING = "ERROR connection.refused", "WARNING connection.refused"
 INCOMPLETE, UNSAVED = "WARNING connection.incomplete", "CRITICAL token.unsaved"
-ALWAYS: dict[str, dict[str, Any]] = {
-    "it is forbidden": FORBIDDEN,
-    "the answer is 503": AWAY,
-    "the answer is 429": THROTTLED,
-    "it is lost on its way": LOST,
-}
 
 
 @dataclass(frozen=True)
@@ -49,30 +53,11 @@ class Way:
 
 
 WAYS = {
-    "a first expiring grant": Way("expiring", None),
-    "an expiring grant in place of its like": Way("expiring", "expiring"),
-    "a first long-lived grant": Way("long-lived", None),
-    "a long-lived grant in place of its like": Way("long-lived", "long-lived"),
-    "a long-lived grant in place of an expiring one": Way("long-lived", "expiring"),
-    "an expiring grant in place of a long-lived one": Way("expiring", "long-lived"),
+    f"{'an' if brings == 'expiring' else 'a'} {brings} grant {sentence}": Way(brings, over)
+    for brings in ("expiring", "long-lived", "account")
+    for sentence, over in (OVER.items() if brings != "account" else [("where nothing was stored", None)])
 }
-# The first two ways have all kinds of calls; the other combinations are slow ones.
-every_way = each("way", mostly_slow(WAYS, *list(WAYS)[:2]))
-every_trouble = each("trouble", mostly_slow(ALWAYS, *list(ALWAYS)[:2]))
-
-
-@dataclass(frozen=True)
-class Point:
-    """A call of a callback: its name, the beginning of its secret's name, and how many like it come before."""
-
-    call: str
-    secret: str
-    before: int
-    accepted: bool
-    step: str
-
-    def fault(self, connection: str, times: int | None, **trouble: Any) -> Fault:
-        return Fault(self.call, f"/{self.secret}{connection}$", skip=self.before, times=times, **trouble)
+every_way = each("way", WAYS)
 
 
 class Approval:
@@ -83,21 +68,21 @@ class Approval:
         if way.over:
             stage.plant(connection, way.over, age_hours=1)
         self.before = self.stored()
-        self._browser = stage.browser()
-        self.link = stage.link(connection)
-        self._state = self._browser.begin(self.link)
+        self.browser = stage.browser()
+        self.link = stage.link(connection, family="account" if way.brings == "account" else "advertiser")
+        self._state = self.browser.begin(self.link)
         self.confirm()
 
     def confirm(self) -> None:
         """Confirm at TikTok, which gives a new code."""
-        self._code = self.stage.code(self.way.brings)
+        self._code = self.stage.account_code() if self.way.brings == "account" else self.stage.code(self.way.brings)
         for server in (self.stage.secrets, self.stage.tiktok):
             server.forget_calls()
-        self._began = self.stage.clocks.stopwatch()
+        self.began = self.stage.time.stopwatch()
 
     def come_back(self) -> requests.Response:
-        answer = self._browser.come_back(self._code, self._state)
-        assert self.stage.clocks.stopwatch() - self._began <= BUDGET
+        answer = self.browser.come_back(self._code, self._state)
+        assert self.stage.time.stopwatch() - self.began <= BUDGET
         if answer.status_code == 303:
             self.given = self.stage.tiktok.grants[-1]
         return answer
@@ -116,18 +101,19 @@ class Approval:
 
     def assert_kept(self) -> None:
         """What TikTok gave is what both secrets hold, and the connection is described accordingly."""
-        token = self.stage.token(self.connection)
+        token, labels = self.stage.token(self.connection), self.stage.labels(self.connection)
+        annotations = self.stage.annotations(self.connection)
         assert token["access_token"] == self.given.access_token
-        if self.way.brings == "expiring":
-            assert self.stage.whole_grant(self.connection) == {
-                **token,
-                "refresh_token": self.given.refresh_token,
-                "refresh_expires_at": self.stage.annotations(self.connection)["refresh-expires-at"],
+        if self.given.kind == "expiring":
+            whole = self.stage.whole_grant(self.connection)
+            assert whole["refresh_token"] == self.given.refresh_token
+            assert {key: whole[key] for key in token if key != "username"} == {
+                key: value for key, value in token.items() if key != "username"
             }
-        annotations, labels = self.stage.annotations(self.connection), self.stage.labels(self.connection)
-        assert (labels["kind"], labels["health"]) == (self.way.brings, "ok")
+        assert (labels["kind"], labels["health"], labels["family"]) == (self.given.kind, "ok", self.given.family)
         assert annotations["obtained-at"] == token["obtained_at"]
-        assert annotations["advertisers"] == ",".join(self.given.advertiser_ids)
+        assert annotations.get("advertisers", "") == ",".join(self.given.advertiser_ids)
+        assert annotations.get("open-id", "") == self.given.open_id
         assert "connected-at" in annotations
         assert "lease" not in annotations
 
@@ -140,147 +126,117 @@ class Approval:
             assert names is None or names.keys() == set(self.given.advertiser_ids)
 
 
-def points_of(stage: QuickStage, way: Way) -> list[Point]:
-    """The calls to Secret Manager of a callback that is left alone, in the order in which they come."""
+def moments_of(stage: QuickStage, way: Way) -> dict[str, list[Moment]]:
+    """The calls to Secret Manager of a callback that is left alone, by step; their secrets without the name."""
     approval = Approval(stage, way, "alone")
-    assert approval.come_back().status_code == 303
-    (exchanged,) = [call.at for call in stage.tiktok.calls if call.name == "access_token"]
-    (stored,) = [call.at for call in stage.secrets.calls if _secret(call) == TOKEN and call.name == "AddSecretVersion"]
-    seen: Counter[tuple[str, str]] = Counter()
-    points = []
-    for call in stage.secrets.calls:
-        step = "preparing" if call.at < exchanged else "storing" if call.at <= stored else "afterwards"
-        kind = (call.name, _secret(call))
-        points.append(Point(*kind, seen[kind], call.status == 200, step))
-        seen[kind] += 1
-    assert stage.told() == [STORED]
+    found = [
+        Moment(one.call, one.resource.removesuffix("alone"), one.skip)
+        for one in stage.moments(lambda: approval.come_back(), "alone")[:-1]
+    ]
+    assert stage.logged() == [STORED]
     assert stage.token_calls() == 1
-    return points
+    exchanged = next(n for n, one in enumerate(found) if one.call in {"access_token", "account_token"})
+    stored = max(n for n, one in enumerate(found) if one.call == "AddSecretVersion" and one.resource == TOKEN)
+    of_store = [(n, one) for n, one in enumerate(found) if one.resource]
+    return {
+        "preparing": [one for n, one in of_store if n < exchanged],
+        "storing": [one for n, one in of_store if exchanged < n <= stored],
+        "afterwards": [one for n, one in of_store if n > stored],
+    }
 
 
-def _secret(call: Call) -> str:
-    return call.resource.rpartition("/")[2].removesuffix("alone")
+def fault_at(moment: Moment, connection: str, times: int | None, trouble: dict[str, Any]) -> Fault:
+    return Fault(moment.call, f"/{moment.resource}{connection}$", skip=moment.skip, times=times, **trouble)
 
 
-def cases(stage: QuickStage, way: Way, step: str) -> list[tuple[Point, Approval]]:
-    """One connection for each call of a step, so that a single run shows what it makes of all of them."""
-    points = [point for point in points_of(stage, way) if point.step == step]
-    assert points
-    return [(point, Approval(stage, way, f"acme-{number}")) for number, point in enumerate(points)]
-
-
-@each("trouble", TROUBLES)
-@each("times", mostly_slow({"once": 1, "three times": 3}, "three times"))
-@every_way
-def test_any_call_may_fail_in_passing(quick: QuickStage, way: Way, times: int, trouble: dict[str, Any]) -> None:
-    """Whichever call fails once or three times, the code is exchanged once, the grant stored, and nobody alerted."""
-    approvals = []
-    for number, point in enumerate(points_of(quick, way)):
-        approval = Approval(quick, way, f"acme-{number}")
-        quick.secrets.add_fault(point.fault(approval.connection, times, **trouble))
-        assert approval.come_back().status_code == 303, point
-        quick.secrets.clear_faults()
-        assert quick.token_calls() == 1, point
-        assert quick.told() == [STORED], point
-        approval.assert_kept()
-        added = approval.added()
-        once = dict.fromkeys([TOKEN, REFRESH] if way.brings == "expiring" else [TOKEN], 1)
-        unheard_of = point.call == "AddSecretVersion" and point.accepted and trouble.get("when") == "after"
-        again = {point.secret: 1 + times} if unheard_of else {}
-        assert {kept: len(payloads) for kept, payloads in added.items()} == once | again, point
-        assert all(len(set(payloads)) == 1 for payloads in added.values())
-        approvals.append(approval)
-    assert quick.run()[0] == 200
-    assert (quick.told(), quick.token_calls()) == ([], 0)
-    for approval in approvals:
-        approval.assert_completed()
-
-
-class TestAlways:
-    @every_trouble
+class TestSecretManager:
+    @each("trouble", {"the answer is 503": AWAY, "the answer is 429": THROTTLED, "the answer is lost": ANSWER_LOST})
     @every_way
-    def test_before_the_exchange(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
+    def test_any_call_may_fail_three_times(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
+        """Whichever call it is, the code is exchanged once, the grant stored, and nobody alerted."""
+        approvals = []
+        for number, moment in enumerate(sum(moments_of(quick, way).values(), [])):
+            approval = Approval(quick, way, f"acme-{number}")
+            quick.secrets.add_fault(fault_at(moment, approval.connection, 3, trouble))
+            assert approval.come_back().status_code == 303, moment
+            quick.secrets.clear_faults()
+            assert (quick.token_calls(), quick.logged()) == (1, [STORED]), moment
+            approval.assert_kept()
+            assert all(len(set(payloads)) == 1 for payloads in approval.added().values()), moment
+            approvals.append(approval)
+        assert quick.run()[0] == 200
+        assert (quick.logged(), quick.token_calls()) == ([], 0)
+        for approval in approvals:
+            approval.assert_completed()
+
+    @each("trouble", {"it is forbidden": FORBIDDEN, "the answer is 503": AWAY})
+    @every_way
+    def test_that_fails_always_before_the_exchange(
+        self, quick: QuickStage, way: Way, trouble: dict[str, Any]
+    ) -> None:
         """While it is not sure that it can be stored nothing is used up: reloading the page a minute later does it."""
-        for point, approval in cases(quick, way, "preparing"):
-            approval.confirm()
-            quick.secrets.add_fault(point.fault(approval.connection, None, **trouble))
+        for number, moment in enumerate(moments_of(quick, way)["preparing"]):
+            approval = Approval(quick, way, f"acme-{number}")
+            quick.secrets.add_fault(fault_at(moment, approval.connection, None, trouble))
             page = approval.come_back()
-            assert page.status_code == 503, point
+            assert page.status_code == 503, moment
             assert "Nothing was used up" in page.text
-            assert (quick.tiktok.calls, quick.told()) == ([], [REFUSED]), point
+            assert (quick.tiktok.calls, quick.logged()) == ([], [ERROR]), moment
             assert approval.stored() == approval.before
-            if way.over:
-                assert "lease" not in quick.annotations(approval.connection)
             quick.secrets.clear_faults()
-            quick.later(minutes=1)
-            approval._began = quick.clocks.stopwatch()
-            assert approval.come_back().status_code == 303, point
-            assert (quick.token_calls(), quick.told()) == (1, [STORED]), point
+            quick.later(minutes=2)
+            approval.began = quick.time.stopwatch()
+            assert approval.come_back().status_code == 303, moment
+            assert (quick.token_calls(), quick.logged()) == (1, [STORED]), moment
             approval.assert_kept()
 
-    @every_trouble
+    @each("trouble", {"it is forbidden": FORBIDDEN, "it is lost on its way": NOT_SENT})
     @every_way
-    def test_storing(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
-        """One alert, a page that says so, the old grant as it was; confirming anew makes the connection."""
-        for point, approval in cases(quick, way, "storing"):
-            if point.secret == TOKEN and way.brings == "expiring":
-                continue  # see the next test
-            approval.confirm()
-            quick.secrets.add_fault(point.fault(approval.connection, None, **trouble))
-            assert_not_kept(approval)
-            assert approval.added() == {}, point
-            quick.secrets.clear_faults()
-            quick.later(minutes=5)
-            assert quick.run()[0] == 200
-            assert (quick.token_calls(), quick.told()) == (0, []), point
-            assert approval.stored() == approval.before
-            approval.confirm()
-            assert approval.come_back().status_code == 303, point
-            assert (quick.token_calls(), quick.told()) == (1, [STORED])
-            approval.assert_kept()
+    def test_that_never_stores(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
+        """One alert, a page that says so, the old grant as it was; confirming again makes the connection."""
+        approval = Approval(quick, way)
+        quick.secrets.add_fault(Fault("AddSecretVersion", times=None, **trouble))
+        assert_not_kept(approval)
+        assert approval.added() == {}
+        quick.secrets.clear_faults()
+        quick.later(minutes=5)
+        assert quick.run()[0] == 200
+        assert (quick.token_calls(), quick.logged(), approval.stored()) == (0, [], approval.before)
+        approval.confirm()
+        assert approval.come_back().status_code == 303
+        assert (quick.token_calls(), quick.logged()) == (1, [STORED])
+        approval.assert_kept()
 
-    @every_trouble
     @each("over", OVER)
-    def test_only_the_token_secret(self, quick: QuickStage, over: str | None, trouble: dict[str, Any]) -> None:
-        """The page says that it was not kept, since readers have nothing of it; a run gives them what is kept.
-
-        That is the next one; where an expiring grant was stored before, the one for which that is due.
-        """
+    def test_that_does_not_store_the_token_secret(self, quick: QuickStage, over: str | None) -> None:
+        """The page says that it was not kept, since readers have nothing of it; a run gives them what is kept."""
         approval = Approval(quick, Way("expiring", over))
-        quick.secrets.add_fault(Fault("AddSecretVersion", f"/{TOKEN}", times=None, **trouble))
+        quick.secrets.add_fault(Fault("AddSecretVersion", f"/{TOKEN}", times=None))
         assert_not_kept(approval)
         assert list(approval.added()) == [REFRESH]
         approval.given = quick.tiktok.grants[-1]
         quick.secrets.clear_faults()
-        if over == "expiring":
-            quick.later(minutes=5)
-            quick.run()
-            assert quick.token()["access_token"] == json.loads(approval.before[TOKEN][-1])["access_token"]
         quick.later(hours=11)
         assert quick.run()[0] == 200
-        assert (quick.token_calls(), quick.told()) == (0, [])
+        assert (quick.token_calls(), quick.logged()) == (0, [])
         approval.assert_completed()
 
-    @every_trouble
+    @each("trouble", {"it is forbidden": FORBIDDEN, "the answer is 503": AWAY})
     @every_way
-    def test_after_storing(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
-        """The connection is made all the same, and the next run completes what could not be written down."""
-        approvals: list[Approval] = []
-        for point, approval in cases(quick, way, "afterwards"):
-            quick.later(seconds=1)  # nobody confirms in the second in which the link was made
-            approval.confirm()
-            quick.secrets.add_fault(point.fault(approval.connection, None, **trouble))
-            assert approval.come_back().status_code == 303, point
-            quick.secrets.clear_faults()
-            assert quick.token_calls() == 1
-            assert quick.told() == ([STORED] if approvals else [INCOMPLETE, STORED])
-            approvals.append(approval)
-        assert len(approvals) == 2, "labels and annotations, then the advertisers' names"
+    def test_that_takes_no_annotations(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
+        """The connection is made all the same, with one write less; the next run completes it, and its link is used."""
+        (moment,) = moments_of(quick, way)["afterwards"]
+        approval = Approval(quick, way)
+        quick.later(seconds=1)  # nobody confirms in the second in which the link was made
+        approval.confirm()
+        quick.secrets.add_fault(fault_at(moment, "acme", None, trouble))
+        assert approval.come_back().status_code == 303
+        quick.secrets.clear_faults()
+        assert (quick.token_calls(), quick.logged()) == (1, [INCOMPLETE, STORED])
         assert quick.run()[0] == 200
-        assert (quick.token_calls(), quick.told()) == (0, [])
-        for approval in approvals:
-            approval.assert_completed()
-            assert quick.browser().get(approval.link).status_code == 409, "its link works once"
+        assert (quick.token_calls(), quick.logged()) == (0, [])
+        approval.assert_completed()
+        assert quick.browser().get(approval.link).status_code == 409
 
 
 def assert_not_kept(approval: Approval) -> None:
@@ -289,36 +245,200 @@ def assert_not_kept(approval: Approval) -> None:
     page = approval.come_back()
     assert page.status_code == 503
     assert "This confirmation could not be kept" in page.text
-    assert stage.clocks.stopwatch() - approval._began > BUDGET - 1
-    assert (stage.token_calls(), stage.told()) == (1, [UNSAVED])
+    assert stage.time.stopwatch() - approval.began > BUDGET - 1
+    assert (stage.token_calls(), stage.logged()) == (1, [UNSAVED])
     assert approval.stored().get(TOKEN) == approval.before.get(TOKEN)
     assert "lease" not in stage.annotations(approval.connection)
 
 
+# One of each kind: what TikTok makes of the exchange, and with which severity that is logged.
+REFUSALS: dict[str, tuple[Trouble, str]] = {
+    "TikTok throttles": (code(40100), WARNING),
+    "TikTok fails for a moment": (code(50002), WARNING),
+    "TikTok refuses the app": (code(40124), ERROR),
+    "TikTok refuses the app or this advertiser": (code(40118), ERROR),
+    "TikTok says that a token is dead": (code(40105), ERROR),
+    "permission is lacking": (not_permitted(), ERROR),
+    "the code was used": (code(40110), WARNING),
+    "TikTok cannot be reached": (unreachable, ERROR),
+    "a gateway answers": (fault(status=502, body=ERROR_PAGE), ERROR),
+    "TikTok says yes without a token": (fault(status=200, body={"code": 0, "data": {}}), ERROR),
+    "it takes effect and its answer is lost": (fault(do="drop", when="after"), ERROR),
+}
+FIRST = {"expiring": Way("expiring", "expiring"), "long-lived": Way("long-lived", "long-lived"),
+         "account": Way("account", None)}  # fmt: skip
+
+
+class TestTikTok:
+    @each("refusal", REFUSALS)
+    @each("way", FIRST)
+    def test_no_connection_is_made_when(self, quick: QuickStage, way: Way, refusal: tuple[Trouble, str]) -> None:
+        """The code is sent once, if at all; what was stored stays; whoever confirms again within the hour connects."""
+        trouble, logged = refusal
+        quick.new_instances(CALLBACK_BUDGET_SECONDS="10")
+        approval, call = Approval(quick, way), "account_token" if way.brings == "account" else "access_token"
+        trouble(quick, call)
+        assert approval.come_back().status_code == 502
+        assert quick.tiktok.count(call) == (trouble is not unreachable)
+        assert quick.logged() == [logged]
+        assert approval.stored() == approval.before
+        quick.quiet()
+        quick.later(minutes=45)
+        approval.confirm()
+        assert approval.come_back().status_code == 303
+        assert quick.logged() == [STORED]
+        approval.assert_kept()
+
+    def test_the_same_code_after_nothing_was_sent(self, quick: QuickStage) -> None:
+        """The very same page may be reloaded, as it says."""
+        approval = Approval(quick, Way("long-lived", None))
+        unreachable(quick, "")
+        assert "Nothing was used up" in approval.come_back().text
+        quick.quiet()
+        approval.began = quick.time.stopwatch()
+        assert approval.come_back().status_code == 303
+        approval.assert_kept()
+
+    def test_the_same_code_after_it_took_effect(self, quick: QuickStage) -> None:
+        """A code is worthless once it was exchanged: a reloaded page says so, and nothing is stored."""
+        approval = Approval(quick, Way("long-lived", None))
+        fault(times=1, do="drop", when="after")(quick, "access_token")
+        approval.come_back()
+        quick.logged()
+        page = approval.come_back()
+        assert page.status_code == 502
+        assert "This confirmation was used already" in page.text
+        assert (quick.logged(), approval.stored()) == ([WARNING], {})
+
+    @each("case", {name: case for name, case in REFUSALS.items() if case[0] is not unreachable})
+    def test_that_does_not_say_for_which_advertisers(self, quick: QuickStage, case: tuple[Trouble, str]) -> None:
+        """Where the answer names none they are asked for; without them nothing is stored, and confirming again works."""
+        trouble, logged = case
+        approval = Approval(quick, Way("long-lived", "long-lived"))
+        omitting("advertiser_ids")(quick, "access_token")
+        trouble(quick, "advertiser_get")
+        assert approval.come_back().status_code == 502
+        assert (quick.logged(), approval.stored()) == ([logged], approval.before)
+        quick.quiet()
+        quick.later(minutes=45)
+        approval.confirm()
+        assert approval.come_back().status_code == 303
+        approval.assert_kept()
+
+    @each("trouble", {"throttles once": code(40100, times=1), "is silent once": fault(times=1, do="drop")})
+    def test_that(self, quick: QuickStage, trouble: Trouble) -> None:
+        """Asking for the advertisers is safe to repeat, so one failure costs nobody an approval."""
+        approval = Approval(quick, Way("long-lived", None))
+        omitting("advertiser_ids")(quick, "access_token")
+        trouble(quick, "advertiser_get")
+        assert approval.come_back().status_code == 303
+        approval.assert_kept()
+
+    @each("case", {name: case for name, case in REFUSALS.items() if case[0] is not unreachable})
+    @each("brings", {"an advertiser's": "long-lived", "an account's": "account"})
+    def test_without_a_name(self, quick: QuickStage, brings: str, case: tuple[Trouble, str]) -> None:
+        """Whatever becomes of the names, they are asked for once, and the token is stored."""
+        approval = Approval(quick, Way(brings, None))
+        call = "advertiser_get" if brings == "long-lived" else "account_profile"
+        case[0](quick, call)
+        assert approval.come_back().status_code == 303
+        assert (quick.tiktok.count(call), quick.logged()) == (1, [STORED])
+        approval.assert_kept()
+
+
 class TestClock:
     @each("minutes", {"behind": -10, "ahead": 10})
-    @each("way", WAYS)
+    @every_way
     def test_of_the_callback_is_off(self, quick: QuickStage, way: Way, minutes: int) -> None:
         """Ten minutes either way: what was stored last counts, and runs refresh it once in its time."""
         if way.over:
-            quick.connected("acme", way.over)
+            quick.plant("acme", way.over)
             quick.later(minutes=5)
-        link = quick.link("acme")
+        family: Any = "account" if way.brings == "account" else "advertiser"
+        link = quick.link("acme", family=family)
         with clock_off_by(minutes=minutes):
             browser = quick.browser()
-            assert browser.come_back(quick.code(way.brings), browser.begin(link)).status_code == 303
+            given_code = quick.account_code() if family == "account" else quick.code(way.brings)
+            assert browser.come_back(given_code, browser.begin(link)).status_code == 303
         given = quick.tiktok.grants[-1].access_token
         for _ in range(2):
             assert quick.run()[0] == 200
             assert quick.token()["access_token"] == given
-        assert (REFRESH + "acme" in quick.secrets.secrets()) == (way.brings == "expiring")
-        assert quick.tiktok.count("refresh_token") == 0
+        expiring = way.brings != "long-lived"
+        assert (REFRESH + "acme" in quick.secrets.secrets()) == expiring
+        assert sum(quick.tiktok.spent.values()) == 0
         for days in (1, 2):
             quick.later(hours=13)
             for _ in range(2):
                 assert quick.run()[0] == 200
-            assert quick.tiktok.count("refresh_token") == (days if way.brings == "expiring" else 0)
+            assert sum(quick.tiktok.spent.values()) == (days if expiring else 0)
         assert quick.tiktok.is_alive(quick.token()["access_token"])
         assert quick.tiktok.reused == []
-        assert quick.told() == [STORED] * (2 if way.over else 1) + [REFRESHED] * 2 * (way.brings == "expiring")
-        assert (quick.labels()["kind"], quick.labels()["health"]) == (way.brings, "ok")
+        assert quick.logged() == [STORED, *[REFRESHED] * 2 * expiring]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How connecting again may fail: the page's status, what is logged, and what makes it fail."""
+
+    status: int
+    logged: str
+    trouble: Trouble = lambda _stage, _call: None
+    advertisers: tuple[str, ...] | None = None
+    declined: bool = False
+
+
+def held_by_somebody(stage: QuickStage, _call: str) -> None:
+    lease = f"refresh-1 {clock.text(clock.now() + timedelta(seconds=TERM))}"
+    stage.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
+
+
+FAILURES = {
+    "declined": Failure(200, "INFO connection.refused", declined=True),
+    "no advertiser is ticked": Failure(422, WARNING, advertisers=()),
+    "others are ticked": Failure(403, ERROR, advertisers=("7000000000000000099",)),
+    "somebody else works on it": Failure(503, WARNING, held_by_somebody),
+    "the store is away": Failure(
+        503, UNSAVED, lambda stage, _: stage.secrets.add_fault(Fault("AddSecretVersion", times=None))
+    ),
+    "it may not store": Failure(503, ERROR, lambda stage, _: stage.secrets.deny("secretmanager.versions.add")),
+    "the API is disabled": Failure(
+        503, ERROR, lambda stage, _: stage.secrets.add_fault(Fault(times=None, status=403, body=API_DISABLED))
+    ),
+}
+API_DISABLED = {
+    "error": {
+        "code": 403,
+        "status": "PERMISSION_DENIED",
+        "message": "Secret Manager API has not been used in project test-project before or it is disabled.",
+    }
+}
+
+
+@each("kind", {"over an expiring grant": "expiring", "over a long-lived grant": "long-lived"})
+@each("failure", FAILURES)
+@pytest.mark.parametrize("brings", ["expiring", "long-lived"])
+def test_a_re_authorization_that_fails_leaves_what_is_stored(
+    quick: QuickStage, failure: Failure, kind: str, brings: str
+) -> None:
+    """However connecting again fails, bytes and state stay as they were, and the old token is kept working."""
+    quick.connected("acme", kind)
+    quick.later(hours=1)
+    browser = quick.browser()
+    state, given_code = browser.begin(quick.link("acme")), quick.code(brings, failure.advertisers)
+    failure.trouble(quick, "")
+    before = {name: quick.secrets.payloads(name) for name in quick.secrets.secrets()}
+    labels, annotations = quick.labels(), quick.annotations()
+    quick.logged()
+    query = f"/?error=access_denied&state={state}"
+    page = browser.get(query) if failure.declined else browser.come_back(given_code, state)
+    assert (page.status_code, quick.logged()) == (failure.status, [failure.logged])
+    assert {name: quick.secrets.payloads(name) for name in quick.secrets.secrets()} == before
+    assert (quick.labels(), quick.annotations()) == (labels, annotations)
+    quick.quiet()
+    quick.token_calls()
+    quick.later(hours=12)
+    assert quick.run()[0] == 200
+    assert quick.logged() == ([REFRESHED] if kind == "expiring" else [])
+    assert quick.token_calls() == (kind == "expiring")
+    assert quick.tiktok.is_alive(quick.token()["access_token"])

@@ -51,8 +51,8 @@ class Wire:
                 received += chunk
         answer = parsed(received)
         head = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
-        self._canaries.hear("a page", re.sub(r'name="link" value="[^"]*"', "", answer.body))
-        self._canaries.hear("the headers of a page", head)
+        self._canaries.record("a page", re.sub(r'name="link" value="[^"]*"', "", answer.body))
+        self._canaries.record("the headers of a page", head)
         return answer
 
 

@@ -132,11 +132,12 @@ class Callback:
             wait=_LEASE_WAIT,
             create=flow.labels,
             check=check,
+            over=self._deadline,
         )
         try:
             lease = stack.enter_context(holding)
             # A secret that this call has created could not be asked about before.
-            if not (permission.result() if permission else may_add()):
+            if not (permission.result(_PREPARE_SECONDS) if permission else may_add()):
                 text = f"Permission denied: cannot add a version to secret {secret_id}. Grant the missing role."
                 raise flow.refused("store_refused", text)
         except LinkUsed as error:
@@ -145,7 +146,7 @@ class Callback:
             raise flow.refused("connection_busy", str(error)) from None
         except (StoreForbidden, StoreRejected, SettingsError) as error:
             raise flow.refused("store_refused", str(error)) from None
-        except StoreError as error:
+        except (StoreError, TimeoutError) as error:
             raise flow.refused("store_unavailable", str(error)) from None
         return lease
 

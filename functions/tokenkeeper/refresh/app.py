@@ -29,16 +29,23 @@ class Refresh:
 
     needs = settings.REFRESH
 
-    def __init__(self, settings: Settings, vault: Vault | None = None, tiktok: TikTok | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        vault: Vault | None = None,
+        tiktok: TikTok | None = None,
+        rate: RateLimiter | None = None,
+    ) -> None:
         """Set up.
 
         Args:
             settings: The settings.
             vault: Secret Manager; None: the one that the settings name.
-            tiktok: TikTok; None: the one that the settings name, at the rate that they allow.
+            tiktok: TikTok; None: the one that the settings name.
+            rate: What paces the calls of `tiktok`; None: as many a second as the settings allow.
         """
         self._settings = settings
-        self._rate = RateLimiter(settings.max_qps)
+        self._rate = rate or RateLimiter(settings.max_qps)
         self._vault = vault or Vault(settings)
         self._tiktok = tiktok or TikTok(settings, self._rate)
         self._pending: dict[str, Pending] = {}

@@ -117,8 +117,9 @@ def _check_permission(context: RunContext, lease: Lease) -> None:
     """Make sure, before the first refresh token is used, that what TikTok issues may be stored."""
     name, vault, troubles = lease.connection.name, context.vault, context.troubles
     secret_id = vault.refresh_id(name)
+    refused_before = lease.connection.failing_of("broken")
     with context.permission:
-        if troubles.is_fine(ADDING):
+        if troubles.is_fine(ADDING) and not (refused_before or troubles.has_met(ADDING, name)):
             return
         if vault.may_add(secret_id, Deadline(READ_SECONDS)):
             troubles.fine(ADDING)

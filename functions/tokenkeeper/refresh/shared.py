@@ -34,6 +34,10 @@ class SharedTroubles:
             names.add(name)
             return 0 if trouble in self._fine else len(names)
 
+    def has_met(self, trouble: str, name: str) -> bool:
+        """Whether this connection met it."""
+        return name in self._met.get(trouble, ())
+
     def count(self, trouble: str) -> int:
         """How many connections met it; 0 where one is known that did not."""
         with self._lock:

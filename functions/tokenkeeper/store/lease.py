@@ -23,6 +23,7 @@ TERM = 45.0  # seconds; the longest single step under a lease, a call to TikTok,
 CLOCKS_DIFFER_BY = timedelta(seconds=30)
 _FURTHEST_AHEAD = timedelta(minutes=5)  # no clock that agrees with ours writes an end further ahead
 _BETWEEN_TRIES = 0.5  # seconds
+_RELEASE_SECONDS = 5.0
 
 
 class Lease:
@@ -107,6 +108,7 @@ def hold(
     wait: float = 0.0,
     create: Mapping[str, str] | None = None,
     check: Callable[[Connection], None] = lambda _: None,
+    over: Deadline | None = None,
 ) -> Iterator[Lease]:
     """Hold a connection's lease while the block runs.
 
@@ -118,6 +120,7 @@ def hold(
         wait: For how many seconds to wait for another holder.
         create: Labels of a token secret to create where it is missing; None: it has to exist.
         check: Called with the connection before the lease is written; what it raises is raised here.
+        over: When everything has to be over, giving the lease back included; None: no such time.
 
     Raises:
         LeaseHeld: somebody else holds it.
@@ -128,7 +131,7 @@ def hold(
     try:
         yield lease
     finally:
-        lease.release(Deadline(5))
+        lease.release(over.within(_RELEASE_SECONDS) if over else Deadline(_RELEASE_SECONDS))
 
 
 def _take(

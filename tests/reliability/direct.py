@@ -1,0 +1,335 @@
+"""The stand-ins without sockets: Secret Manager and TikTok as the functions get them passed in.
+
+A call goes from the product straight to what the servers on sockets answer with, faults, quotas and delays included.
+Left out are Google's client, HTTP and JSON, which take fifty times as long as all the rest and have tests of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from email.message import Message
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+from google.api_core import exceptions as google_errors
+
+from local.exchange import Answer, Fault, Request
+from local.serving import LocalServer
+from local.tiktok.api import API_PATH, ENDPOINTS
+from tokenkeeper import clock
+from tokenkeeper.clock import Deadline
+from tokenkeeper.errors import (
+    SecretChanged,
+    SecretMissing,
+    StoreError,
+    StoreRejected,
+    TikTokSilent,
+    TikTokUnreachable,
+    VersionUnreadable,
+)
+from tokenkeeper.store.calls import Calls
+from tokenkeeper.store.secretmanager import PAGE_SIZE, StoredSecret, Version
+from tokenkeeper.tiktok import transport
+
+
+class Died(BaseException):
+    """The process is gone. Not an `Exception`, since no code of a dead process runs."""
+
+
+@dataclass
+class Process:
+    """One process that the functions run in, and when it dies.
+
+    Attributes:
+        dies_at: The number of the call, from 1, at which it dies; 0 for never.
+        of: Only calls whose name has this in it are counted.
+        after: Whether that call takes place first; nobody sees its answer.
+        calls: The calls so far.
+        dead: Whether it has died: from then on no call leaves it.
+    """
+
+    dies_at: int = 0
+    of: str = ""
+    after: bool = False
+    calls: int = 0
+    dead: bool = False
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment in something that is under way.
+
+    Attributes:
+        call: The name of the call that is made.
+        resource: The secret's name, or the path.
+        skip: How many such calls came before.
+        after: Whether the call has taken place and is not answered yet.
+    """
+
+    call: str
+    resource: str
+    skip: int
+    after: bool = False
+
+    def __str__(self) -> str:
+        return f"{'after' if self.after else 'before'} {self.call} {self.resource} ({self.skip + 1})"
+
+
+@dataclass
+class Wire:
+    """All calls of all processes pass here: they take time, processes die at them, and other things happen meanwhile.
+
+    Attributes:
+        takes: By stand-in (`secrets`, `tiktok`), the shortest and the longest time that a call takes, in seconds.
+        calls: Name and resource of each call.
+        unreachable: Whether no connection to TikTok comes about.
+    """
+
+    takes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    unreachable: bool = False
+    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _acts: dict[Moment, Callable[[], object]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _chance: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def at(self, moment: Moment, act: Callable[[], object]) -> None:
+        """Have this happen at that moment, once, while the caller is held up."""
+        self._acts[replace(moment, skip=self._counts[moment.call, moment.resource] + moment.skip)] = act
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.takes.clear()
+        self.calls.clear()
+        self._counts.clear()
+        self._acts.clear()
+        self.unreachable = False
+
+    def carry(
+        self, process: Process, server: LocalServer, moment: Moment, request: Request, limit: float
+    ) -> tuple[Fault | None, Answer]:
+        """Make one call within `limit` seconds.
+
+        Raises:
+            TimeoutError: it was done, and the answer came too late.
+        """
+        with self._lock:
+            if process.dead:
+                raise Died
+            counted = process.of in moment.call
+            process.calls += counted
+            dies = process.dead = counted and process.calls == process.dies_at
+            key = (moment.call, moment.resource)
+            moment = replace(moment, skip=self._counts[key])
+            self._counts[key] += 1
+            self.calls.append(key)
+        if dies and not process.after:
+            raise Died
+        self._happen(moment)
+        if process.dead and not dies:
+            raise Died
+        takes = self._chance.uniform(*self.takes.get("tiktok" if API_PATH in request.path else "secrets", (0.0, 0.0)))
+        if takes:
+            clock.sleep(min(takes, limit))
+        found = server.respond(request)
+        if dies:
+            raise Died
+        self._happen(replace(moment, after=True))
+        if process.dead:
+            raise Died
+        if takes > limit:
+            raise TimeoutError
+        return found
+
+    def _happen(self, moment: Moment) -> None:
+        act = self._acts.pop(moment, None)
+        if act is not None:
+            act()
+
+
+class DirectSecretManager:
+    """The embedded Secret Manager as `store.vault.Vault` gets it passed in: see `SecretManager`."""
+
+    def __init__(self, wire: Wire, process: Process, server: LocalServer, project: str) -> None:
+        self.project = project
+        self._wire, self._process, self._server = wire, process, server
+        self._calls = Calls(project)
+
+    @property
+    def throttled(self) -> bool:
+        return self._calls.throttled
+
+    def list(self, name_part: str, deadline: Deadline) -> Iterator[StoredSecret]:
+        for page in self._pages("ListSecrets", "", {"filter": f"name:{name_part}"}, deadline):
+            yield from map(_stored, page.get("secrets", ()))
+
+    def get(self, secret_id: str, deadline: Deadline) -> StoredSecret:
+        return _stored(self._call("GetSecret", "GET", secret_id, deadline))
+
+    def create(
+        self, secret_id: str, labels: Mapping[str, str], annotations: Mapping[str, str], deadline: Deadline
+    ) -> StoredSecret:
+        body = {"replication": {"automatic": {}}, "labels": dict(labels), "annotations": dict(annotations)}
+        query = {"secretId": secret_id}
+        return _stored(self._call("CreateSecret", "POST", secret_id, deadline, path="", query=query, body=body))
+
+    def update(self, secret: StoredSecret, deadline: Deadline, *, retry: bool = True) -> StoredSecret:
+        body = {"labels": dict(secret.labels), "annotations": dict(secret.annotations), "etag": secret.etag}
+        query = {"updateMask": "labels,annotations"}
+        return _stored(
+            self._call(
+                "UpdateSecret", "PATCH", secret.id, deadline, query=query, body=body, retry=retry, stale=SecretChanged
+            )
+        )
+
+    def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
+        query = {"etag": etag} if etag else {}
+        self._call("DeleteSecret", "DELETE", secret_id, deadline, query=query, stale=SecretChanged)
+
+    def access(self, secret_id: str, version: int | str, deadline: Deadline) -> Version:
+        path = f"/{secret_id}/versions/{version}:access"
+        found = self._call("AccessSecretVersion", "GET", secret_id, deadline, path=path, stale=VersionUnreadable)
+        return Version(_number(found["name"]), base64.b64decode(found["payload"]["data"]))
+
+    def number(self, secret_id: str, version: int | str, deadline: Deadline) -> int:
+        path = f"/{secret_id}/versions/{version}"
+        return _number(self._call("GetSecretVersion", "GET", secret_id, deadline, path=path)["name"])
+
+    def add(self, secret_id: str, payload: bytes, deadline: Deadline) -> int:
+        path, body = f"/{secret_id}:addVersion", {"payload": {"data": base64.b64encode(payload).decode()}}
+        added = self._call("AddSecretVersion", "POST", secret_id, deadline, path=path, body=body, retry=False)
+        return _number(added["name"])
+
+    def versions(self, secret_id: str, deadline: Deadline) -> dict[int, bool]:
+        found: dict[int, bool] = {}
+        for page in self._pages("ListSecretVersions", f"/{secret_id}/versions", {}, deadline, secret_id):
+            found |= {_number(one["name"]): one["state"] != "DESTROYED" for one in page.get("versions", ())}
+        return found
+
+    def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
+        path = f"/{secret_id}/versions/{number}:destroy"
+        with suppress(VersionUnreadable, SecretMissing):
+            self._call(
+                "DestroySecretVersion", "POST", secret_id, deadline, path=path, body={}, stale=VersionUnreadable
+            )
+
+    def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
+        path, body = f"/{secret_id}:testIamPermissions", {"permissions": [*wanted]}
+        held = self._call("TestIamPermissions", "POST", secret_id, deadline, path=path, body=body)
+        return frozenset(held.get("permissions", ()))
+
+    def _pages(
+        self, call: str, path: str, query: dict[str, str], deadline: Deadline, secret_id: str = ""
+    ) -> Iterator[Mapping[str, Any]]:
+        token = ""
+        while True:
+            asked = {**query, "pageSize": str(PAGE_SIZE), **({"pageToken": token} if token else {})}
+            page = self._call(call, "GET", secret_id, deadline, path=path, query=asked)
+            yield page
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+
+    def _call(
+        self,
+        call: str,
+        method: str,
+        secret_id: str,
+        deadline: Deadline,
+        *,
+        path: str | None = None,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        retry: bool = True,
+        stale: type[StoreError] = StoreRejected,
+    ) -> Mapping[str, Any]:
+        address = f"/v1/projects/{self.project}/secrets{f'/{secret_id}' if path is None else path}"
+        content = b"" if body is None else json.dumps(body).encode()
+        request = Request(method, address, urlencode(query or {}), Message(), content)
+
+        def attempt(limit: float) -> Mapping[str, Any]:
+            try:
+                fault, answer = self._wire.carry(
+                    self._process, self._server, Moment(call, secret_id, 0), request, limit
+                )
+            except TimeoutError:
+                raise requests.exceptions.ReadTimeout from None
+            if fault is not None and fault.do in {"drop", "truncate"}:
+                raise requests.exceptions.ConnectionError
+            if answer.status >= 400:
+                raise google_errors.from_http_response(_response(request, answer))  # type: ignore[no-untyped-call]
+            return dict(json.loads(answer.payload))
+
+        what = f"{call} of {secret_id}"
+        return self._calls.make(what, secret_id, attempt, deadline, retry=retry, precondition=stale)
+
+
+class DirectTransport:
+    """The simulated TikTok as `tiktok.families.TikTok` gets it passed in: see `Transport`."""
+
+    def __init__(self, wire: Wire, process: Process, server: LocalServer) -> None:
+        self._wire, self._process, self._server = wire, process, server
+
+    def get(
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, largest: int
+    ) -> transport.Answer:
+        return self._send("GET", path, seconds, query=query, headers=headers)
+
+    def post(
+        self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
+    ) -> transport.Answer:
+        return self._send("POST", path, seconds, body=json.dumps(body).encode())
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> transport.Answer:
+        if self._wire.unreachable:
+            raise TikTokUnreachable("TikTok could not be reached (ConnectionError)")
+        fields = Message()
+        for name, value in (headers or {}).items():
+            fields[name] = value
+        request = Request(method, API_PATH + path, urlencode(query or {}), fields, body)
+        call = ENDPOINTS[request.path][1]
+        try:
+            fault, answer = self._wire.carry(self._process, self._server, Moment(call, "", 0), request, seconds)
+        except TimeoutError:
+            raise TikTokSilent("TikTok did not answer in time") from None
+        if fault is not None and fault.do in {"drop", "truncate"}:
+            raise TikTokSilent("The connection to TikTok broke")
+        try:
+            document = json.loads(answer.payload)
+        except ValueError:
+            document = None
+        return transport.Answer(answer.status, document if isinstance(document, dict) else None)
+
+
+def _response(request: Request, answer: Answer) -> requests.Response:
+    response = requests.Response()
+    response.status_code, response.raw = answer.status, io.BytesIO(answer.payload)
+    response.request = requests.Request(request.method, f"http://secretmanager{request.path}").prepare()
+    return response
+
+
+def _stored(secret: Mapping[str, Any]) -> StoredSecret:
+    name = secret["name"].rpartition("/")[2]
+    return StoredSecret(name, dict(secret.get("labels", {})), dict(secret.get("annotations", {})), secret["etag"])
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("/")[2])
