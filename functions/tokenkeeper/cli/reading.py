@@ -62,7 +62,8 @@ def status(
     selection = statustable.Selection(connections, health or "", labels, everything)
     found = selection.of(whole)
     if as_json:
-        show.as_json(found.document())
+        for piece in found.json():
+            click.echo(piece, nl=False)
     else:
         for line in statustable.lines_of(found, selection, now, terminal.window(sys.stdout)):
             click.echo(line)
