@@ -88,7 +88,7 @@ def disconnect(context: Context, connection: str, *, yes: bool, force: bool) -> 
 def doctor(context: Context, *, as_json: bool) -> int:
     """Check whether everything is there that the token keeper needs.
 
-    Exit status: 0 all is there, 1 there is a problem, 2 something could not be told.
+    Exit status: 0 all is there, 1 there is a problem, 2 something could not be determined.
     """
     from tokenkeeper.cli.doctor.examination import findings
 

@@ -45,7 +45,7 @@ def status(
     Of more than 50, only those that need something are shown. For connections that are named, it says as well which
     tables their permissions do not cover.
 
-    Exit status: 0 all is well, 1 some need a person, 2 it could not be told.
+    Exit status: 0 all is well, 1 some need a person, 2 it could not be determined.
     """
     from tokenkeeper.cli import statustable
     from tokenkeeper.cli.status import overview
