@@ -138,7 +138,7 @@ class TestMechanism:
             "the app secret",
             "a signing key",
         }
-        places = {where for where, _ in stage.canaries.heard}
+        places = {where for where, _ in stage.canaries.recorded}
         assert places >= {"connect's log", "refresh's log", "refresh's answer", "the headers of POST /start 303"}
 
 
