@@ -167,6 +167,8 @@ def _stored_tokens(target: Target) -> list[str]:
 
 
 def _farewell(stored: Sequence[str], *, tokens: bool) -> str:
+    if not stored:
+        return "All of the above is deleted. No token is stored."
     names = "".join(f"\n    {name}" for name in stored)
     if tokens:
         return (
