@@ -223,6 +223,13 @@ class TestDoctor:
 
 
 class TestSource:
+    def test_not_described(self, cli: Cli) -> None:
+        """Without credentials nobody knows what is deployed, which is no problem but unknown."""
+        cli.save("cloud", CONNECT_FUNCTION="projects/p/locations/l/functions/f")
+        found = findings(cli("doctor", "--json"))["the source of connect"]
+        assert found["verdict"] == "unknown"
+        assert "gcloud auth application-default login" in found["text"]
+
     def test_hash(self) -> None:
         """It is the hash that a shell makes of the folder."""
         command = (
