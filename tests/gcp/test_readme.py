@@ -54,7 +54,7 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """The published commands, run by sh with a gcloud that records how it is called."""
+    """The published commands, run by bash with a gcloud that records how it is called."""
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     directory = tmp_path_factory.mktemp("readme")
     programs = directory / "bin"
@@ -64,14 +64,13 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     for name, text in {
         "gcloud": f"#!{sys.executable}\n{stub}",
         "make": '#!/bin/sh\necho "$@" > attached\n',
-        "stty": "#!/bin/sh\n",
         "openssl": "#!/bin/sh\nprintf '%064d\\n' 7\n",
     }.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     (directory / "answers.json").write_text(json.dumps(ANSWERS))
     done = subprocess.run(
-        ["/bin/sh", "-eu", "-c", "\n".join(blocks)],
+        ["/bin/bash", "-eu", "-c", "\n".join(blocks)],
         input="the-app-secret\n",
         env={"PATH": f"{programs}:/usr/bin:/bin", "STUB_DIRECTORY": str(directory), "HOME": str(directory)},
         cwd=directory,

@@ -77,8 +77,15 @@ class TestWhoseItIs:
         """The name of a secret alone does not."""
         assert Connection("acme", labels, annotations).ours is ours
 
+    def test_a_missing_family_means_advertiser(self) -> None:
+        """Which is no reason to write; of an account the label is missed."""
+        whole = connected(expiring())
+        labels = {key: text for key, text in whole.labels.items() if key != "family"}
+        assert not Connection("acme", labels, whole.annotations).labels_missing
+        assert Connection("acme", labels, {**whole.annotations, "open-id": "o-1"}).labels_missing
+
     @pytest.mark.parametrize(
-        "removed", ["managed-by", "holds", "connection", "family", "kind", "health"], ids="without {}".format
+        "removed", ["managed-by", "holds", "connection", "kind", "health"], ids="without {}".format
     )
     def test_a_missing_label_is_noticed(self, removed: str) -> None:
         """Whichever label of ours somebody removes, the next run has to put it back."""
