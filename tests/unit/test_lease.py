@@ -123,6 +123,15 @@ class TestTaking:
             assert store.labels("tiktok-ads-token-beta")["client"] == "x"
             assert store.count("UpdateSecret") == 0
 
+    def test_of_two_that_create_a_connection_one_gets_it(self, vault: Vault, store: SecretManagerServer) -> None:
+        """The other finds it held."""
+        theirs = Fault("CreateSecret", status=409, body={"error": {"code": 409, "status": "ALREADY_EXISTS"}})
+        store.add_fault(Fault("GetSecret", "beta", status=404, body={"error": {"code": 404, "status": "NOT_FOUND"}}))
+        store.add_fault(theirs)
+        store.create("tiktok-ads-token-beta", project=PROJECT, annotations={"lease": until(seconds=45).lease})
+        with pytest.raises(LeaseHeld), hold(vault, "beta", "connect", Deadline(30), create={}):
+            pass
+
     def test_there_has_to_be_a_connection(self, vault: Vault) -> None:
         """What is not there is created only where that is asked for."""
         with pytest.raises(SecretMissing), hold(vault, "beta", "refresh", Deadline(30)):

@@ -118,6 +118,15 @@ class TestRefresh:
             writer.add_refresh(NEW)
         assert (clock.now() - NOON).total_seconds() == pytest.approx(120, abs=6)
 
+    def test_a_lease_that_cannot_be_renewed_keeps_nobody_from_trying(
+        self, writer: GrantWriter, store: SecretManagerServer, hand_clock: HandClock
+    ) -> None:
+        """Perhaps a version can be added all the same."""
+        hand_clock.pass_by(seconds=TERM)
+        store.add_fault(Fault("UpdateSecret", times=None, status=503))
+        writer.add_refresh(NEW)
+        assert stored(store, REFRESH)[-1] == NEW
+
 
 class TestSomebodyElse:
     def test_gives_way_where_a_newer_grant_is_stored(

@@ -134,8 +134,14 @@ class TestTime:
             Fault(do="hold", hold="slow"),
             Fault(do="hold", hold="slow too", when="after"),
             faults.drip(seconds=30),
+            faults.drip(seconds=1.2),
         ],
-        ids=["no answer", "no answer after it took effect", "an answer that comes byte by byte"],
+        ids=[
+            "no answer",
+            "no answer after it took effect",
+            "an answer that comes byte by byte, with long gaps",
+            "an answer that comes byte by byte, never late with the next",
+        ],
     )
     def test_all_of_it_takes_no_longer_than_allowed(self, server: Server, fault: Fault) -> None:
         """However slowly an answer comes, the call is over in time, and nobody knows whether it took place."""
@@ -214,11 +220,12 @@ class TestProxies:
                 {TIKTOK: port_of(server) if ends_tls else tls.port}, certificate if ends_tls else None
             ) as proxy,
         ):
-            monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
-            monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+            for name in ("REQUESTS_CA_BUNDLE", "NETRC"):
+                monkeypatch.setenv(name, "")  # so that it is as before afterwards
+                monkeypatch.delenv(name)
             for name, value in {**proxies.environment(proxy), variable: str(certificate)}.items():
                 monkeypatch.setenv(name, value)
-            settings.share_ca_file()
+            settings.prepare_requests()
             assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
             assert proxy.asked == [f"{TIKTOK}:443"]
         assert len(server.calls) == 1
@@ -270,6 +277,7 @@ class TestProxies:
         netrc = tmp_path / "netrc"
         netrc.write_text(f"machine {TIKTOK} login me password mine\ndefault login me password mine\n")
         monkeypatch.setenv("NETRC", str(netrc))
+        settings.prepare_requests()
         with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
             for name, value in proxies.environment(proxy, certificate).items():
                 monkeypatch.setenv(name, value)

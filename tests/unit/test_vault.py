@@ -150,7 +150,9 @@ class TestChange:
         vault.change("acme", lambda connection: connection.leased("me"), deadline)
         assert store.annotations(TOKEN) == {"lease": "me"}
 
-    def test_a_late_reading_is_waited_out(self, vault: Vault, store: SecretManagerServer, deadline: Deadline) -> None:
+    def test_a_late_reading_is_waited_out(
+        self, vault: Vault, store: SecretManagerServer, deadline: Deadline, hand_clock: HandClock
+    ) -> None:
         """Where a reading is behind, the change waits until it is not."""
         store.edit(TOKEN, annotations={"note": "1"})
         store.set_lag(gets=1)
@@ -165,6 +167,7 @@ class TestChange:
 
         vault.change("acme", transition, deadline)
         assert store.annotations(TOKEN) == {"note": "1", "lease": "me"}
+        assert hand_clock.slept
 
     def test_one_that_others_keep_changing_ends_with_the_deadline(
         self, vault: Vault, store: SecretManagerServer, deadline: Deadline, hand_clock: HandClock

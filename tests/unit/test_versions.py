@@ -131,6 +131,27 @@ class TestAdd:
         assert store.count("AddSecretVersion") == 1
         assert versions.add("new", b"x", deadline, create=create) == 1
 
+    def test_a_secret_that_may_not_be_created_is_tried_until_the_deadline(
+        self, versions: Versions, store: SecretManagerServer
+    ) -> None:
+        """The refusal is what the caller gets."""
+
+        def create(secret_id: str, _: Deadline) -> None:
+            raise StoreForbidden(f"cannot create {secret_id}")
+
+        with pytest.raises(StoreForbidden, match="cannot create new"):
+            versions.add("new", b"x", Deadline(10), create=create)
+        assert store.count("AddSecretVersion") > 3
+
+    def test_what_cannot_be_read_back_is_added_again(
+        self, versions: Versions, store: SecretManagerServer, deadline: Deadline
+    ) -> None:
+        """Nobody knows whether the lost version is there; twice is no harm, none would be."""
+        store.add_fault(Fault("AddSecretVersion", do="drop", when="after"))
+        store.deny("secretmanager.versions.access")
+        assert versions.add(S, b"new", deadline, known=0) == 2
+        assert store.payloads(S) == [b"new", b"new"]
+
     def test_the_precondition_is_checked_before_each_try(
         self, versions: Versions, store: SecretManagerServer, deadline: Deadline
     ) -> None:
