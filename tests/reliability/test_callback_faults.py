@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from local.serving import Fault
+from reliability.direct import Moment
 from reliability.quick import (
     ANSWER_LOST,
     AWAY,
@@ -23,7 +24,6 @@ from reliability.quick import (
     NOT_SENT,
     OVER,
     THROTTLED,
-    Moment,
     QuickStage,
     Trouble,
     clock_off_by,
@@ -393,6 +393,13 @@ def held_by_somebody(stage: QuickStage, _call: str) -> None:
     stage.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
 
 
+API_DISABLED = {
+    "error": {
+        "code": 403,
+        "status": "PERMISSION_DENIED",
+        "message": "Secret Manager API has not been used in project test-project before or it is disabled.",
+    }
+}
 FAILURES = {
     "declined": Failure(200, "INFO connection.refused", declined=True),
     "no advertiser is ticked": Failure(422, WARNING, advertisers=()),
@@ -405,13 +412,6 @@ FAILURES = {
     "the API is disabled": Failure(
         503, ERROR, lambda stage, _: stage.secrets.add_fault(Fault(times=None, status=403, body=API_DISABLED))
     ),
-}
-API_DISABLED = {
-    "error": {
-        "code": 403,
-        "status": "PERMISSION_DENIED",
-        "message": "Secret Manager API has not been used in project test-project before or it is disabled.",
-    }
 }
 
 
