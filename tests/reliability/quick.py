@@ -136,9 +136,10 @@ OVER = {
 BRINGS = {"that brings an expiring grant": "expiring", "that brings a long-lived grant": "long-lived"}
 
 
-def each(name: str, cases: Mapping[str, Any]) -> pytest.MarkDecorator:
-    """The test is made once for each of these values, under the sentence that is its key."""
-    return pytest.mark.parametrize(name, cases.values(), ids=cases.keys())
+def each(name: str, cases: Mapping[str, Any], *slow: str) -> pytest.MarkDecorator:
+    """The test is made once for each of these values, under the sentence that is its key; `slow` are slow ones."""
+    values = [pytest.param(value, marks=pytest.mark.slow) if key in slow else value for key, value in cases.items()]
+    return pytest.mark.parametrize(name, values, ids=list(cases))
 
 
 class Recorder:
@@ -184,12 +185,12 @@ class QuickStage(Stage):
     """Both stand-ins, both functions, in one process.
 
     Attributes:
-        time: Everybody's.
+        clocks: Everybody's time.
         wire: What all calls pass.
         changes: Settings that differ from the usual ones.
     """
 
-    time: Time = field(default_factory=Time)
+    clocks: Time = field(default_factory=Time)
     wire: Wire = field(default_factory=Wire)
     changes: dict[str, str | None] = field(default_factory=dict)
     _process: Process = field(default_factory=Process)
@@ -198,15 +199,15 @@ class QuickStage(Stage):
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.canaries)
         for server in (self.secrets, self.tiktok):
-            server.clock = lambda: self.time.true().timestamp()
+            server.clock = lambda: self.clocks.true().timestamp()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Time and log as they are here, while this lasts."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(clock, "now", self.time.shown)
-            patch.setattr(clock, "monotonic", self.time.stopwatch)
-            patch.setattr(clock, "sleep", self.time.sleep)
+            patch.setattr(clock, "now", self.clocks.shown)
+            patch.setattr(clock, "monotonic", self.clocks.stopwatch)
+            patch.setattr(clock, "sleep", self.clocks.sleep)
             log.write_to(cast("TextIO", self.recorder))
             try:
                 yield
@@ -260,7 +261,7 @@ class QuickStage(Stage):
     # --- time and death ---
 
     def later(self, **span: float) -> None:
-        self.time.let_pass(timedelta(**span).total_seconds())
+        self.clocks.let_pass(timedelta(**span).total_seconds())
 
     def set_clock(self, *, functions: float | None = None, stand_ins: float | None = None) -> None:
         """Here every clock shows the same; see `later` and `clock_off_by`."""
@@ -396,7 +397,7 @@ class QuickStage(Stage):
     def reset(self) -> None:
         super().reset()
         self.quiet()
-        self.time.reset()
+        self.clocks.reset()
         self.wire.clear()
         self._process = Process()
         self.changes.clear()

@@ -78,11 +78,11 @@ class Approval:
         self._code = self.stage.account_code() if self.way.brings == "account" else self.stage.code(self.way.brings)
         for server in (self.stage.secrets, self.stage.tiktok):
             server.forget_calls()
-        self.began = self.stage.time.stopwatch()
+        self.began = self.stage.clocks.stopwatch()
 
     def come_back(self) -> requests.Response:
         answer = self.browser.come_back(self._code, self._state)
-        assert self.stage.time.stopwatch() - self.began <= BUDGET
+        assert self.stage.clocks.stopwatch() - self.began <= BUDGET
         if answer.status_code == 303:
             self.given = self.stage.tiktok.grants[-1]
         return answer
@@ -185,7 +185,7 @@ class TestSecretManager:
             assert approval.stored() == approval.before
             quick.secrets.clear_faults()
             quick.later(minutes=2)
-            approval.began = quick.time.stopwatch()
+            approval.began = quick.clocks.stopwatch()
             assert approval.come_back().status_code == 303, moment
             assert (quick.token_calls(), quick.logged()) == (1, [STORED]), moment
             approval.assert_kept()
@@ -245,7 +245,7 @@ def assert_not_kept(approval: Approval) -> None:
     page = approval.come_back()
     assert page.status_code == 503
     assert "This confirmation could not be kept" in page.text
-    assert stage.time.stopwatch() - approval.began > BUDGET - 1
+    assert stage.clocks.stopwatch() - approval.began > BUDGET - 1
     assert (stage.token_calls(), stage.logged()) == (1, [UNSAVED])
     assert approval.stored().get(TOKEN) == approval.before.get(TOKEN)
     assert "lease" not in stage.annotations(approval.connection)
@@ -295,7 +295,7 @@ class TestTikTok:
         unreachable(quick, "")
         assert "Nothing was used up" in approval.come_back().text
         quick.quiet()
-        approval.began = quick.time.stopwatch()
+        approval.began = quick.clocks.stopwatch()
         assert approval.come_back().status_code == 303
         approval.assert_kept()
 

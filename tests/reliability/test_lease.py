@@ -53,7 +53,7 @@ class TestManyAtOnce:
         quick.secrets.set_lag(latest=2, lists=2)
         instances = [quick.instance("refresh") for _ in range(5)]
         acts = [lambda one=one: quick.run(function=one) for one in instances]
-        with quick.time.passing_slowly(), quick.meanwhile(*acts):
+        with quick.clocks.passing_slowly(), quick.meanwhile(*acts):
             pass
         assert_each_redeemed_once(quick, names)
         assert (quick.logged(), quick.token_calls()) == (["INFO token.refreshed"] * 20, 20)
@@ -104,7 +104,7 @@ class TestHolderThatLives:
             with clock_off_by(seconds=theirs):
                 quick.run(function=other)
 
-        with quick.time.passing_slowly(), quick.meanwhile(quick.run):
+        with quick.clocks.passing_slowly(), quick.meanwhile(quick.run):
             server.wait_held("here")
             looked = quick.secrets.count("GetSecret")
             with quick.meanwhile(second):
@@ -124,9 +124,9 @@ class TestHolderThatLives:
 
         for skip in range(20):
             quick.at(Moment("AddSecretVersion", "tiktok-ads-refresh-acme", skip), look)
-        begun = quick.time.stopwatch()
+        begun = quick.clocks.stopwatch()
         assert quick.run()[0] == 200
-        assert quick.time.stopwatch() - begun > TERM
+        assert quick.clocks.stopwatch() - begun > TERM
         assert min(ends).total_seconds() > 0
         assert quick.outcome() == NEW
 
@@ -177,9 +177,9 @@ class TestHolderThatDied:
         with quick.dying(point, after=True):
             quick.run()
         quick.token_calls()
-        before = quick.time.stopwatch()
+        before = quick.clocks.stopwatch()
         assert quick.run()[0] == 200
-        assert TERM + APART - 1 <= quick.time.stopwatch() - before <= TERM + APART + 11
+        assert TERM + APART - 1 <= quick.clocks.stopwatch() - before <= TERM + APART + 11
         assert quick.outcome() == outcome
 
     @each("kind", BRINGS)
@@ -245,7 +245,7 @@ class TestConnect:
         quick.connected("acme", "expiring")
         quick.later(hours=13)
         quick.tiktok.add_fault(Fault("access_token", do="hold", hold="here"))
-        with quick.time.passing_slowly(), quick.meanwhile(lambda: quick.approve("acme", kind)):
+        with quick.clocks.passing_slowly(), quick.meanwhile(lambda: quick.approve("acme", kind)):
             quick.tiktok.wait_held("here")
             looked = quick.secrets.count("GetSecret")
             with quick.meanwhile(quick.run):

@@ -240,7 +240,7 @@ def both_at_once(stage: QuickStage) -> None:
     statuses: list[int] = []
     other = stage.instance("refresh")
     with (
-        stage.time.passing_slowly(),
+        stage.clocks.passing_slowly(),
         stage.meanwhile(*[lambda one=one: statuses.append(stage.run(function=one)[0]) for one in (None, other)]),
     ):
         pass
