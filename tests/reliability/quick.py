@@ -61,11 +61,11 @@ class Time:
         """Wait: over at once, and all clocks have moved on."""
         if self._slow:
             threading.Event().wait(0.001)
-        self.let_pass(min(seconds, 0.001) if self._slow else seconds)
+        self.let_pass(min(seconds, 0.01) if self._slow else seconds)
 
     @contextmanager
     def passing_slowly(self) -> Iterator[None]:
-        """Whoever waits inside waits a millisecond: for what goes on at the same time, in threads."""
+        """Whoever waits inside waits a moment: for what goes on at the same time, in threads."""
         self._slow = True
         try:
             yield
@@ -221,10 +221,10 @@ class QuickStage(Stage):
         self.changes |= changes
         self._functions.clear()
 
-    def instance(self, target: str) -> Connect | Refresh:
-        """One more instance of a function, beside the usual one."""
+    def instance(self, target: str, **changes: str) -> Connect | Refresh:
+        """One more instance of a function, beside the usual one, with other settings."""
         usual = {"CALLBACK_BUDGET_SECONDS": "50", "RUN_BUDGET_SECONDS": "1500"}
-        environment = self.environment(8080, **{**usual, **self.changes})
+        environment = self.environment(8080, **{**usual, **self.changes, **changes})
         needs = settings.CONNECT if target == "connect" else settings.REFRESH
         chosen = settings.read(needs, environment)
         secrets = DirectSecretManager(self.wire, self._process, self.secrets, self.project)
@@ -269,16 +269,17 @@ class QuickStage(Stage):
     @contextmanager
     def dying(self, at: int, of: str = "", *, after: bool) -> Iterator[Process]:
         """Whatever runs inside dies at that call (`of` these), and its instances with it."""
-        self._functions.clear()
-        process = self._process = Process(at, of, after)
+        process = self._process
+        process.dies_at, process.of, process.after, process.calls = at, of, after, 0
         try:
             yield process
         except Died:
             pass
         finally:
-            process.dies_at = 0
-            self._process = Process()
-            self._functions.clear()
+            process.dies_at, process.of = 0, ""
+            if process.dead:
+                self._process = Process()
+                self._functions.clear()
 
     @contextmanager
     def meanwhile(self, *acts: Callable[[], Any]) -> Iterator[None]:
