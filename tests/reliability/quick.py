@@ -375,9 +375,9 @@ class QuickStage(Stage):
         assert self.labels(connection)["health"] == "ok"
         assert "lease" not in self.annotations(connection)
 
-    def due(self, connection: str = "acme", *, versions: int = 1, family: str = "advertiser") -> None:
+    def due(self, connection: str = "acme", *, versions: int = 1, family: Any = "advertiser") -> None:
         """Plant an expiring connection past half of its life, with so many versions of each secret."""
-        self.plant(connection, "expiring", age_hours=13, family=family)  # type: ignore[arg-type]
+        self.plant(connection, "expiring", age_hours=13, family=family)
         for secret_id in (TOKEN + connection, REFRESH + connection):
             payload = self.secrets.payloads(secret_id)[-1]
             for _ in range(versions - 1):
