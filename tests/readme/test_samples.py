@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from readme.page import OPERATING, README, ROOT
+from readme.page import OPERATING, README, ROOT, Page
 from stage import PROJECT, TOKEN, Stage
+from tokenkeeper import events
 
 GCLOUD = shutil.which("gcloud")
 THERE = "my-project-123"
@@ -63,6 +64,15 @@ def test_the_table_of_connections_looks_like_that(stage: Stage) -> None:
     shown, printed = (re.sub(dates, "DATE", text) for text in (sample, done.stdout))
     assert printed == shown, done.stderr
     assert done.returncode == 1
+
+
+def test_the_event_that_is_shown_is_one_of_the_code() -> None:
+    """Name, severity and sentence of the message from Pub/Sub."""
+    (sample,) = Page("infra/readers/events.md").blocks("json")
+    shown = json.loads(sample)
+    entry = events.REAUTHORIZATION_REQUIRED.entry(connection="acme", code=40105)
+    said = {"connection": "acme", "event": entry.event, "message": entry.message}
+    assert (shown["jsonPayload"], shown["severity"]) == (said, entry.severity)
 
 
 @pytest.mark.skipif(GCLOUD is None, reason="gcloud is not installed here")
