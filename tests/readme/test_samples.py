@@ -15,6 +15,7 @@ import pytest
 from readme.page import OPERATING, README, ROOT, Page
 from stage import PROJECT, TOKEN, Stage
 from tokenkeeper import events
+from tokenkeeper.cli.importlines import Defaults, read_line
 
 GCLOUD = shutil.which("gcloud")
 THERE = "my-project-123"
@@ -64,6 +65,14 @@ def test_the_table_of_connections_looks_like_that(stage: Stage) -> None:
     shown, printed = (re.sub(dates, "DATE", text) for text in (sample, done.stdout))
     assert printed == shown, done.stderr
     assert done.returncode == 1
+
+
+def test_the_line_of_a_file_can_be_imported() -> None:
+    """With a token in it, it is read as what it says."""
+    (sample,) = OPERATING.blocks("json")
+    token = read_line(sample.replace("…", "a" * 40), Defaults())
+    assert (token.connection, token.labels) == ("acme", {"client": "acme"})
+    assert token.response.advertiser_ids == ("7000000000000000001",)
 
 
 def test_the_event_that_is_shown_is_one_of_the_code() -> None:
