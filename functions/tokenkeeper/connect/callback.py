@@ -65,8 +65,7 @@ class Callback:
     def __init__(self, parts: Parts, request: Request, arguments: Arguments) -> None:
         self._settings, self._vault, self._cookies = parts.settings, parts.vault, parts.cookies
         self._tiktok, self._signer = parts.tiktok, parts.signer
-        self._request = request
-        self._arguments = arguments
+        self._request, self._arguments = request, arguments
         budget = parts.settings.callback_budget
         self._deadline = Deadline(budget)
         self._prepared_by = Deadline(min(_PREPARE_SECONDS, budget / 2))
