@@ -115,7 +115,8 @@ class TestThrottled:
         assert hand_clock.monotonic() - begin == pytest.approx(1)
         assert not rate.exhausted
 
-    def test_it_goes_on_slower_and_recovers(self, hand_clock: HandClock) -> None:
+    @pytest.mark.usefixtures("hand_clock")
+    def test_it_goes_on_slower_and_recovers(self) -> None:
         """Calls come at half the rate then; with each answer the rate comes closer to the usual one."""
         rate = RateLimiter(10)
         rate.throttled()
@@ -149,7 +150,8 @@ class TestThrottled:
 
 
 class TestRuns:
-    def test_another_one_keeps_the_distance_to_the_last_call(self, hand_clock: HandClock) -> None:
+    @pytest.mark.usefixtures("hand_clock")
+    def test_another_one_keeps_the_distance_to_the_last_call(self) -> None:
         """A run that begins right after another does not send its first call any sooner."""
         rate = RateLimiter(2)
         sent(rate, 2)
