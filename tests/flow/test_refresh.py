@@ -658,3 +658,34 @@ class TestTheRun:
         assert [status for status, _ in answers] == [200, 200, 200]
         assert stage.tiktok.count("advertiser_get") == 60
         assert stage.tiktok.max_in_window(1.0) <= 21
+
+
+class TestCallsPerConnection:
+    def test_of_one_that_is_refreshed_are_three_reads_and_six_writes(self, stage: Stage) -> None:
+        """The list told its state: only the newest grant is read, and the refresh secret's next number asked for."""
+        stage.plant("acme", "expiring")
+        for _ in range(8):  # the last has a version of each secret to destroy, and many that are destroyed
+            stage.later(hours=13)
+            stage.secrets.forget_calls()
+            assert stage.run()[1]["refreshed"] == 1
+        calls = [call for call in stage.secrets.calls if "acme" in call.resource]
+        reads = [call.name for call in calls if call.name.startswith(("Get", "Access", "List"))]
+        writes = [call.name for call in calls if call.name.startswith(("Add", "Update", "Destroy"))]
+        assert reads == ["AccessSecretVersion"] * 3
+        assert writes == [
+            "UpdateSecret",
+            "AddSecretVersion",
+            "AddSecretVersion",
+            "DestroySecretVersion",
+            "DestroySecretVersion",
+            "UpdateSecret",
+        ]
+
+    def test_of_one_that_was_changed_since_it_was_listed_are_one_read_more(self, stage: Stage) -> None:
+        """A list that is late is noticed when the lease is written: what is refreshed is what is stored."""
+        stage.plant("acme", "expiring")
+        stage.later(hours=13)
+        stage.secrets.edit(f"{TOKEN}acme", labels={**stage.labels(), "client": "x"})
+        stage.secrets.set_lag(lists=1)
+        assert stage.run()[1]["refreshed"] == 1
+        assert stage.labels("acme")["client"] == "x"

@@ -3,7 +3,7 @@
 It knows every resource of `schema.json`, the real provider's schema, takes whatever it is given, and makes up what a
 cloud would answer. With a `Memory` it behaves as the real one was seen to: what exists cannot be made again, an update
 that fails leaves the planned values in the state, Google's copy of a function's source is never compared, and a
-function that is made anew has lost who may call it. Terraform finds it by TF_REATTACH_PROVIDERS, made for debugging.
+function that is replaced has lost who may call it. Terraform finds it by TF_REATTACH_PROVIDERS, made for debugging.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROVIDERS = ("archive", "google", "google-beta")
 
 FUNCTION = "google_cloudfunctions2_function"
 INVOKER = "google_cloud_run_v2_service_iam_member"
-# By which the cloud tells two things of a type apart; a change of one of these makes a thing anew.
+# By which the cloud tells two things of a type apart; a change of one of these replaces a thing.
 NAMES = (
     *("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "location", "region"),
     *("role", "member"),

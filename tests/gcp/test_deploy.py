@@ -133,7 +133,7 @@ class TestUpdates:
         assert status == 1
         assert "refresh does not run this source" in said
 
-    def test_a_function_that_is_made_anew_can_be_called(self, deployed: Machine, cloud: Memory) -> None:
+    def test_a_function_that_is_replaced_can_be_called(self, deployed: Machine, cloud: Memory) -> None:
         """Deleted by hand, its callers are gone with it: one deployment brings both back."""
         cloud.forget(f"^{FUNCTION} tiktok-ads-connect|^{INVOKER} tiktok-ads-connect")
         status, said = deployed.run("deploy", "--yes", answers=GOOD)

@@ -199,8 +199,8 @@ class TestScreen:
             "1 accounts           tiktok-ads-connect (creates and writes connections' secrets, reads no token)" in lines
         )
         assert (
-            lines["make:"]
-            < lines["make anew:"]
+            lines["create:"]
+            < lines["replace:"]
             < lines["change:"]
             < lines["1 functions          tiktok-ads-refresh (source)"]
         )
@@ -225,7 +225,7 @@ class TestScreen:
             }
             progress({"type": kind, "hook": {"action": "create", "resource": resource}})
         progress.end()
-        assert capsys.readouterr().out == "[1/2] made functions: connect\n"
+        assert capsys.readouterr().out == "[1/2] created functions: connect\n"
 
 
 class TestTakingOver:

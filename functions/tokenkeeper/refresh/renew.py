@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from tokenkeeper import clock, events, log, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import (
     Kind,
+    LeaseLost,
     StoreError,
     StoreUnavailable,
     Superseded,
@@ -150,7 +152,7 @@ def _store(
     asked_at: datetime,
     writer: GrantWriter,
 ) -> Outcome:
-    name, vault = old.connection, context.vault
+    name, before = old.connection, writer.numbers
     new = old.refreshed(response, asked_at).with_username(lease.connection.username)
     listed = response.advertiser_ids if old.family == "advertiser" else None
     surprising = listed is not None and (not listed or transitions.lost_most(old.advertiser_ids or (), listed))
@@ -164,16 +166,31 @@ def _store(
     new = _with_list(new, second, writer)
     for entry in transitions.changed_entries(old, new):
         log.write(entry)
-    prune(context, name, vault.refresh_id(name), writer.numbers.refresh, 0)
-    destroyed_to = prune(context, name, vault.token_id(name), writer.numbers.token, lease.connection.destroyed_to)
+    destroyed_to = _prune_both(context, lease, before, writer.numbers)
     if second == ():
         lease.finish(
             lambda before: transitions.refreshed_but_empty(before, new, destroyed_to, clock.now()),
             Deadline(READ_SECONDS),
         )
         return Outcome(Verdict.FAILING, attention=True)
-    lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to), Deadline(READ_SECONDS))
+    with suppress(LeaseLost):  # somebody else goes on with it, or deleted it: the grant is stored all the same
+        lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to), Deadline(READ_SECONDS))
     return Outcome(Verdict.REFRESHED)
+
+
+def _prune_both(context: RunContext, lease: Lease, before: Numbers, after: Numbers) -> int:
+    """Destroy the versions of both secrets that are too many; returns what is written down as destroyed.
+
+    Only of the token secret is it written down, and only when both are done: so where it had none left to destroy
+    before this refresh, the refresh secret had none either, and its versions need not be listed.
+    """
+    name, vault, known = lease.connection.name, context.vault, lease.connection.destroyed_to
+    keep = context.settings.keep_versions
+    both_done = 0 < known == before.token - keep
+    refresh_done = max(0, before.refresh - keep) if both_done else 0
+    refresh_done = prune(context, name, vault.refresh_id(name), after.refresh, refresh_done)
+    token_done = prune(context, name, vault.token_id(name), after.token, known)
+    return token_done if refresh_done >= after.refresh - keep else known
 
 
 def ask_again(context: RunContext, lease: Lease, grant: RefreshableGrant, numbers: Numbers) -> Outcome:

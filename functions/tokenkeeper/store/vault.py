@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
 
 ADD_VERSIONS = "secretmanager.versions.add"
+_MANY = 512  # characters of ids and names, above which a list of thousands of connections leaves the ids out
 
 
 @dataclass(slots=True)
@@ -27,8 +28,8 @@ class Inventory:
     """What the list of all secrets brought.
 
     Attributes:
-        connections: By name, as the list has them, which may be late. Without their advertisers, to stay small,
-            unless they were asked for.
+        connections: By name, as the list has them, which may be late. One with many advertisers is without them, to
+            stay small, unless they were asked for, and without an etag, since it must not be written like that.
         refreshable: Names of the connections that have a refresh secret.
         last_run: What the last run recorded: see `Vault.record_run`.
     """
@@ -108,7 +109,7 @@ class Vault:
             elif secret.id.startswith(token) and CONNECTION.fullmatch(secret.id.removeprefix(token)):
                 connection = _connection(secret.id.removeprefix(token), secret)
                 if connection.ours:
-                    found.connections[connection.name] = connection if advertisers else _without_advertisers(connection)
+                    found.connections[connection.name] = connection if advertisers else _small(connection)
             elif secret.id.startswith(refresh) and secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]:
                 found.refreshable.add(secret.id.removeprefix(refresh))
         return found
@@ -244,11 +245,9 @@ def _connection(name: str, secret: StoredSecret) -> Connection:
     return Connection(name, secret.labels, secret.annotations, secret.etag)
 
 
-def _without_advertisers(connection: Connection) -> Connection:
-    large = ("advertisers", "approved")
-    return Connection(
-        connection.name,
-        connection.labels,
-        {key: value for key, value in connection.annotations.items() if key not in large},
-        connection.etag,
-    )
+def _small(connection: Connection) -> Connection:
+    large = ("advertisers", "approved", "advertiser-names")
+    if sum(len(connection.annotations.get(key, "")) for key in large) <= _MANY:
+        return connection
+    kept = {key: value for key, value in connection.annotations.items() if key not in large[:2]}
+    return Connection(connection.name, connection.labels, kept)
