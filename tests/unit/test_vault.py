@@ -113,14 +113,25 @@ class TestInventory:
         assert (found.connections, found.refreshable) == ({}, set())
 
     @pytest.mark.usefixtures("acme")
-    def test_advertisers_only_where_they_are_asked_for(
+    def test_many_advertisers_only_where_they_are_asked_for(
         self, vault: Vault, store: SecretManagerServer, deadline: Deadline
     ) -> None:
-        """Thousands of connections with thousands of ids each would not fit into a small function."""
-        store.edit(TOKEN, annotations={"advertisers": "7001", "approved": "7002"})
-        assert vault.inventory(deadline).connections["acme"].approved == ()
-        found = vault.inventory(deadline, advertisers=True).connections["acme"]
-        assert (found.advertisers, found.approved) == (("7001",), ("7002",))
+        """Thousands of connections with thousands of ids each would not fit; what is not whole cannot be written."""
+        many = ",".join(str(number) for number in range(1000, 1200))
+        store.edit(TOKEN, annotations={"advertisers": many, "approved": "7002"})
+        small = vault.inventory(deadline).connections["acme"]
+        assert (small.advertisers, small.approved, small.etag) == ((), (), "")
+        whole = vault.inventory(deadline, advertisers=True).connections["acme"]
+        assert (len(whole.advertisers), whole.approved) == (200, ("7002",))
+        assert whole.etag
+
+    @pytest.mark.usefixtures("acme")
+    def test_a_few_are_listed(self, vault: Vault, store: SecretManagerServer, deadline: Deadline) -> None:
+        """Then the listed state is whole, and can be written upon."""
+        store.edit(TOKEN, annotations={"advertisers": "7001"})
+        listed = vault.inventory(deadline).connections["acme"]
+        assert listed.advertisers == ("7001",)
+        assert listed.etag == vault.connection("acme", deadline).etag
 
 
 @pytest.mark.usefixtures("acme")
