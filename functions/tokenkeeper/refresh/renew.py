@@ -43,7 +43,6 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
     """
     _check_permission(context, lease)
     writer = GrantWriter(context.vault, lease, old.obtained_at, numbers)
-    silent = False
     while True:
         try:
             response, asked_at = _redeem(context, lease, old)
@@ -54,17 +53,18 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
             context.sort_out(old.connection, error)
             final = _is_final(context, error, old)
             _check_superseded(writer)
-            if not final:
-                raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
-            lease.finish(transitions.ended(error.code, error.request_id), Deadline(READ_SECONDS))
-            return Outcome(Verdict.REAUTHORIZE, attention=True)
+            if final:
+                lease.finish(transitions.ended(error.code, error.request_id), Deadline(READ_SECONDS))
+                return Outcome(Verdict.REAUTHORIZE, attention=True)
+            if old.connection in context.unanswered:
+                return _leave_failing(lease, error)
+            raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
             _check_superseded(writer)
-            if silent:
-                lease.finish(_failing(error), Deadline(READ_SECONDS))
-                return _OVERDUE
-            silent = True
+            if old.connection in context.unanswered:
+                return _leave_failing(lease, error)
+            context.unanswered.add(old.connection)
     return _store(context, lease, old, response, asked_at, writer)
 
 
@@ -244,6 +244,11 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
 
 def _forget_pending(context: RunContext, name: str) -> None:
     context.pending.pop(name, None)
+
+
+def _leave_failing(lease: Lease, error: TikTokError) -> Outcome:
+    lease.finish(_failing(error), Deadline(READ_SECONDS))
+    return _OVERDUE
 
 
 def _failing(error: TikTokError) -> Transition:
