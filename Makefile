@@ -7,7 +7,7 @@ UV := $(VENV)-pins/bin/uv
 ENVIRONMENTS := tests/readers/environments
 READERS := $(patsubst $(ENVIRONMENTS)/%.txt,$(VENV)-readers/%/ready,$(wildcard $(ENVIRONMENTS)/*.txt))
 .DEFAULT_GOAL := help
-.PHONY: help sound run link import status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench year lint format pins clean
+.PHONY: help sound run link import status token config refresh disconnect doctor deploy plan destroy attach test test-all test-readers readers bench pictures lint format pins clean
 
 # A switch is on with 1, yes or true.
 on = $(filter 1 yes true,$($(1)))
@@ -76,9 +76,10 @@ plan: sound  ## show all that deploy would change
 destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1, UNLOCK=1)
 	@$(cloud) destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock)
 
+# NAME counts on the command line only: some systems have a variable of that name, with the machine's.
 attach: sound  ## let the commands act on a deployment made elsewhere: PROJECT=my-project REGION=europe-west1 (NAME=)
 	@if [ -z "$$PROJECT" ] || [ -z "$$REGION" ]; then echo "Name both: make attach PROJECT=my-project-123 REGION=europe-west1" >&2; exit 2; fi
-	@$(cloud) attach --project "$$PROJECT" --region "$$REGION" $(if $(NAME),--name "$$NAME")
+	@$(cloud) attach --project "$$PROJECT" --region "$$REGION" $(if $(filter command,$(origin NAME)),--name "$$NAME")
 
 test: lint  ## check the code and run the tests
 	@$(PY) -m pytest -q -n 2 -m "not slow and not readers"
@@ -94,8 +95,8 @@ readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an
 bench: $(VENV)/ready  ## measure speed and size
 	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
 
-year: $(VENV)/ready  ## simulate a bad year of 10,000 connections, which takes up to an hour, and draw it
-	@PYTHONPATH=functions:infra:tests $(PY) -m reliability.year
+pictures: $(VENV)/ready  ## take README's pictures from the running product (needs Chromium)
+	@PYTHONPATH=functions:infra:tests $(PY) -m pictures.take
 
 lint: sound $(VENV)/ready  ## check style, format and types
 	@$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""A certificate that a test makes for `localhost`; nobody vouches for it."""
+"""A certificate that a test makes for names of its own; whoever is to trust it gets the file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class Certificate:
     file: Path
 
 
-def make(folder: Path) -> Certificate:
-    """Make one for `localhost` and `127.0.0.1`, good from yesterday until tomorrow."""
+def make(folder: Path, *names: str) -> Certificate:
+    """Make one for `localhost`, `127.0.0.1` and these names, good from yesterday until tomorrow."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
+    hosts = [x509.DNSName(host) for host in ("localhost", *names)]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -37,13 +38,11 @@ def make(folder: Path) -> Certificate:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]),
-            critical=False,
-        )
+        .add_extension(x509.SubjectAlternativeName([*hosts, x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    file = folder / "localhost.pem"
+    file = folder / f"{'-'.join(('localhost', *names))}.pem"
     file.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(serialization.Encoding.PEM)

@@ -130,13 +130,15 @@ class Connection:
     @property
     def labels_missing(self) -> bool:
         """Whether labels of ours are missing or wrong, so that the next run has to put them back."""
-        return self.made and {**self.labels, **self.own_labels} != dict(self.labels)
+        wanted = self.own_labels
+        if "family" not in self.labels and self.family == "advertiser":  # which a missing one means
+            wanted.pop("family", None)
+        return self.made and {**self.labels, **wanted} != dict(self.labels)
 
     @property
     def own_labels(self) -> dict[str, str]:
         """The labels that it should carry, as far as they are known."""
-        family = self.family if "family" in self.labels or self.family == "account" else ""  # missing: advertiser
-        known = {"kind": self.kind, "health": self.health, "family": family}
+        known = {"kind": self.kind, "health": self.health, "family": self.family if self.made else ""}
         return {
             **base_labels("token", self.name),
             **{key: value for key, value in known.items() if value},

@@ -118,7 +118,7 @@ class LocalServer(Faults, Calls):
             ) from None
         self._port = self._socket.socket.getsockname()[1]
         self._thread = threading.Thread(
-            target=self._socket.serve_forever, args=(0.05,), name=f"{type(self).__name__}:{self._port}", daemon=True
+            target=self._socket.serve_forever, name=f"{type(self).__name__}:{self._port}", daemon=True
         )
         self._thread.start()
         return self

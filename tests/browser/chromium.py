@@ -1,4 +1,4 @@
-"""A real browser, what it was told by the pages, and how a person goes through them."""
+"""A real browser, what the pages make it do, and how a person goes through them."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ class Visit:
 
     @property
     def heading(self) -> str:
-        """The page's heading; the canaries hear the page."""
-        self._hear()
+        """The page's heading; the canaries record the page."""
+        self._record()
         return self.page.get_by_role("heading", level=1).inner_text()
 
     @property
     def text(self) -> str:
         """All that can be read on the page."""
-        self._hear()
+        self._record()
         return self.page.inner_text("main")
 
-    def _hear(self) -> None:
+    def _record(self) -> None:
         where = urlsplit(self.page.url)
         if where.netloc == urlsplit(self.address).netloc:
             public = re.sub(r'name="link" value="[^"]*"', "", self.page.content())
@@ -93,7 +93,16 @@ class Visit:
     def go_on(self) -> Self:
         """Continue to TikTok."""
         self.page.get_by_role("button", name="Continue to TikTok").click()
-        self.page.wait_for_url(self.stage.tiktok.authorize_url + "?**")
+        return self.at_tiktok()
+
+    def at_tiktok(self) -> Self:
+        """Wait for one of TikTok's consent pages."""
+        self.page.wait_for_url(re.compile(f"{re.escape(self.stage.tiktok.url)}/.*\\?"))
+        return self
+
+    def choose(self, name: str) -> Self:
+        """Choose a TikTok account on the consent page."""
+        self.page.get_by_role("group", name="Your TikTok account").get_by_label(name).check()
         return self
 
     def tick(self, *names: str) -> Self:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Response, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Response, Route, expect
 
-from browser.chromium import Visit
+from browser.chromium import Visit, picture, visit
+from browser.gateway import Gateway
 from local.exchange import Fault
-from stage import Stage
+from stage import Stage, free_port
 
 pytestmark = pytest.mark.browser
 
@@ -45,7 +46,7 @@ class TestConnecting:
         assert EUROPE not in visit.text
         assert stage.token()["advertiser_ids"] == ["7000000000000000002"]
 
-    def test_with_none_ticked_can_be_mended_by_going_back(self, stage: Stage, tab: Open) -> None:
+    def test_with_none_ticked_can_be_repaired_by_going_back(self, stage: Stage, tab: Open) -> None:
         """The page says so; back at TikTok, ticking one and confirming connects, without a new link."""
         visit = tab().open(stage.link()).go_on().tick().confirm()
         assert visit.heading == "No ad account was ticked"
@@ -63,6 +64,17 @@ class TestConnecting:
         assert visit.heading == "Access was declined"
         assert "Nothing was stored" in visit.text
         assert stage.writes() == []
+        assert_quiet(visit)
+
+    def test_a_tiktok_account(self, stage: Stage, tab: Open) -> None:
+        """The same way in the account holder's words, to the account that was chosen."""
+        visit = tab().open(stage.link(family="account"))
+        assert visit.heading == "Connect your TikTok account to acme"
+        visit.go_on().choose("Acme Outlet").confirm()
+        assert visit.page.url == f"{visit.address}/done"
+        assert visit.heading == "Your TikTok account is connected to acme"
+        assert "acme.outlet" in visit.text
+        assert stage.token()["open_id"] == stage.annotations()["open-id"]
         assert_quiet(visit)
 
     def test_works_without_scripts(self, stage: Stage, tab: Open, chromium: Browser) -> None:
@@ -83,6 +95,28 @@ class TestConnecting:
         visit.page.wait_for_url(stage.tiktok.authorize_url + "?**")
 
 
+class TestBehindAGateway:
+    """A company's network leads TikTok's page to one of its own, which the form may not lead to."""
+
+    def test_the_button_does_nothing_and_the_link_after_a_reload_leads_on(
+        self, stage: Stage, context: BrowserContext, gateway: Gateway
+    ) -> None:
+        """The start page says what to do, and the plain link ends in the same flow, without scripts."""
+        port = free_port()
+        settings = {"PORT": str(port), "PUBLIC_URL": f"http://localhost:{port}"}
+        stage.start("connect", TIKTOK_AUTHORIZE_URL=f"{gateway.url}/portal/auth", **settings)
+        at = visit(stage, settings["PUBLIC_URL"], context).open(stage.link())
+        assert "If the button does nothing, reload this page" in at.text
+        with at.page.expect_event("console", lambda message: "form-action" in message.text):
+            at.page.get_by_role("button", name="Continue to TikTok").click()
+        assert at.heading == "Connect TikTok Ads to acme"
+        at.page.reload()
+        picture(at.page, "start-behind-a-gateway")
+        at.page.get_by_role("link", name="Go to TikTok by this link").click()
+        at.at_tiktok().confirm()
+        assert at.heading == "TikTok Ads is connected to acme"
+
+
 class TestGoingBackAndForth:
     def test_reload_of_the_result_shows_it_again(self, stage: Stage, tab: Open) -> None:
         """The result is at an address of its own, and nothing happens a second time [36]."""
@@ -98,23 +132,23 @@ class TestGoingBackAndForth:
         visit.page.go_back()
         assert visit.page.url.startswith(stage.tiktok.authorize_url)
         visit.confirm()
-        assert visit.heading == "This does not belong to a connection begun in this browser"
-        assert "nothing that was connected before has changed" in visit.text
+        assert visit.heading == "This connect link was used"
+        assert "What the link has connected stays as it is" in visit.text
         assert len(stage.secrets.payloads("tiktok-ads-token-acme")) == 1
         visit.page.goto(f"{visit.address}/done")
         assert visit.heading == "TikTok Ads is connected to acme"
 
     def test_reload_of_a_callback_that_could_not_store_completes_it(self, stage: Stage, tab: Open) -> None:
         """The page says to reload in a minute, and that is all there is to do."""
-        stage.secrets.deny("secretmanager.versions.add")
+        stage.secrets.add_fault(Fault("TestIamPermissions", times=None, status=503))
         visit = tab().open(stage.link()).go_on().confirm()
         assert visit.heading == "Please reload this page in a minute"
-        stage.secrets.allow_all()
+        stage.secrets.clear_faults()
         visit.page.reload()
         assert visit.heading == "TikTok Ads is connected to acme"
 
     def test_reload_of_a_callback_that_tiktok_refused_says_it_again(self, stage: Stage, tab: Open) -> None:
-        """A code that was spent is spent: the page says where to begin again, as often as it is loaded."""
+        """A code that was used is used: the page says where to begin again, as often as it is loaded."""
         stage.tiktok.fail_next("access_token", 40110, times=None)
         visit = tab().open(stage.link()).go_on().confirm()
         for _ in range(2):

@@ -13,13 +13,15 @@ from playwright.sync_api import BrowserContext, Page
 from browser.chromium import Visit, picture
 from local.tiktok import Options
 from stage import Stage
-from tokenkeeper import pages, settings
-from tokenkeeper.pages import Notice, Pages
+from tokenkeeper import settings
+from tokenkeeper.connect import notices
+from tokenkeeper.connect.notices import Notice
+from tokenkeeper.connect.pages import Pages
 
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Visit]
-NOTICES = {name: value for name, value in vars(pages).items() if isinstance(value, Notice)}
+NOTICES = {name: value for name, value in vars(notices).items() if isinstance(value, Notice)}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 OUR_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 MANY = [str(7_000_000_000_000_000_000 + number) for number in range(1, 41)]
@@ -36,6 +38,14 @@ def shown(stage: Stage, visit: Visit) -> Iterator[str]:
     yield "done"
     visit.open(stage.link("acme-shoes-eu"))
     yield "start-again"
+    visit.open(stage.link("acme-organic", family="account"))
+    yield "start-account"
+    visit.go_on()
+    visit.page.go_back()
+    visit.page.reload()
+    yield "start-account-with-a-link"
+    visit.go_on().confirm()
+    yield "done-account"
     long_name = "a-connection-whose-name-is-as-long-as-a-name-can-be-63-characters"[:63]
     stage.tiktok.options = Options(kind="expiring")
     stage.tiktok.override_answer("access_token", {"scope": [4, 10], "advertiser_ids": MANY})
@@ -96,7 +106,8 @@ class TestAccessibility:
         made = Pages(settings.read(settings.CONNECT, environment))
         page = context.new_page()
         for name, notice in NOTICES.items():
-            page.set_content(made.notice(notice, "0a1b2c3d").get_data(as_text=True))
+            shown = made.notice(notice.for_family("account"), 503, "0a1b2c3d")
+            page.set_content(shown.get_data(as_text=True))
             picture(page, name.lower())
             assert audit(page) == [], name
             assert not sticks_out(page, 320), name

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from command_line import Cli, sentence
+from command_line import Cli, imported, sentence
 from local.serving import Fault
 from stage import APP_ID, APP_SECRET, TOKEN, Stage
 from tokenkeeper.cli.tools import TOOLS
@@ -60,6 +60,38 @@ class TestConfig:
         usual = json.loads(cli("config", "acme", "--for", "airbyte").out)
         assert chosen["start_date"] == "2025-03-04"
         assert usual["start_date"].endswith("-01-01")
+
+    def test_only(self, cli: Cli, stage: Stage) -> None:
+        """A selection of ad accounts is passed on; unknown ids are an error that lists the known ones by name."""
+        plant(stage)
+        may_print_app_secret(stage)
+        chosen = json.loads(cli("config", "acme", "--for", "json", "--only", "7000000000000000002").out)
+        assert chosen["advertiser_ids"] == ["7000000000000000002"]
+        said = sentence(cli("config", "acme", "--for", "json", "--only", "7000000000000000001,7009,7010"))
+        assert said.startswith("acme does not reach 7009, 7010. It reaches: 7000000000000000001 Acme Shoes; ")
+        assert "ONLY (--only) is 'x', not a list of ids" in sentence(
+            cli("config", "acme", "--for", "env", "--only", "x")
+        )
+        one = json.loads(cli("config", "acme", "--for", "airbyte", "--only", "7000000000000000002").out)
+        assert one["credentials"]["advertiser_id"] == "7000000000000000002"
+        two = cli("config", "acme", "--for", "airbyte", "--only", "7000000000000000001,7000000000000000002")
+        assert "airbyte takes one ad account or all of them" in sentence(two)
+
+    @pytest.mark.parametrize("tool", TOOLS)
+    def test_account(self, cli: Cli, stage: Stage, tool: str) -> None:
+        """A TikTok account's token goes to the tools that take one; the others refuse it."""
+        grant = stage.tiktok.grant_account(scope=["user.info.basic", "video.list"])
+        imported(cli, "organic", grant)
+        stage.canaries.keep("the token", grant.access_token, belongs_in=PRINTED)
+        done = cli("config", "organic", "--for", tool)
+        if "account" not in TOOLS[tool].families:
+            assert "takes tokens of ad accounts, and organic is for a TikTok account" in sentence(done)
+            return
+        assert done.status == 0, done
+        assert grant.access_token in done.out
+        assert grant.open_id in done.out
+        assert "Not covered: profile (/business/get/), since the scope user.info.profile and user.info" in done.err
+        assert "no ad accounts to choose from" in sentence(cli("config", "organic", "--for", tool, "--only", "7001"))
 
     def test_no_day(self, cli: Cli) -> None:
         """What is no day ends in a sentence."""

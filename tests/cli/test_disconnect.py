@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from command_line import Cli, Done, sentence
+from command_line import Cli, Done, imported, sentence
 from local.serving import Fault
 from stage import REFRESH, TOKEN, Stage
 
@@ -35,10 +35,38 @@ class TestDisconnect:
 
     def test_says_whose_access_goes(self, cli: Cli, stage: Stage) -> None:
         """Ad accounts have names, as far as they are known."""
-        stage.connected(advertisers=[f"700000000000000000{number}" for number in range(1, 6)])
+        imported(cli, "acme", stage.tiktok.grant(advertisers=[f"700000000000000000{n}" for n in range(1, 6)]))
         said = cli("disconnect", "acme", "--yes").err
         first = "Acme Shoes, Europe; Acme Shoes, North America; Acme Outlet"
         assert f"of acme for 5 advertisers ({first} and 2 more) at TikTok" in said
+
+    def test_account(self, cli: Cli, stage: Stage) -> None:
+        """A TikTok account's grant is revoked where such grants are, and its user name is said."""
+        grant = stage.tiktok.grant_account()
+        imported(cli, "acme", grant)
+        done = cli("disconnect", "acme", "--yes")
+        assert done.status == 0, done
+        assert "to the TikTok account acme.shoes at TikTok" in done.err
+        assert not stage.tiktok.is_alive(grant.access_token)
+        assert gone(stage)
+
+    def test_warns_of_others(self, cli: Cli, stage: Stage) -> None:
+        """Before it asks, it names the connections that would end as well, and only those."""
+        grant = stage.tiktok.grant()
+        for name in ("acme", "same-token"):
+            imported(cli, name, grant)
+        stage.plant("same-accounts")
+        imported(cli, "other-accounts", stage.tiktok.grant(advertisers=["7000000000000000009"]))
+        for name in ("organic", "organic-too"):
+            imported(cli, name, stage.tiktok.grant_account())
+        said = cli("disconnect", "acme", typed="n\n").err
+        assert "same-token has the same token: it stops working as well." in said
+        assert "same-accounts reaches the same ad accounts: TikTok may end its access as well." in said
+        assert "other-accounts" not in said
+        assert "organic" not in said
+        said = cli("disconnect", "organic", typed="n\n").err
+        assert "organic-too is for the same TikTok account: TikTok may end its access as well." in said
+        assert "other-accounts" not in said
 
     def test_asks(self, cli: Cli, stage: Stage) -> None:
         """In a window it asks; after a no nothing was changed, after a yes it is done."""

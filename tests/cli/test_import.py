@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from command_line import Cli, answer, imported, sentence
+from local.serving import Fault
 from stage import REFRESH, TOKEN, Stage
 from tokenkeeper import clock
+from tokenkeeper.cli.importlines import Defaults, ImportRefused, read_line, read_token
 
 
 class TestOne:
@@ -68,7 +71,9 @@ class TestOne:
     def test_bare_account_token(self, cli: Cli, stage: Stage) -> None:
         """Of an account's token alone TikTok tells the account and the scopes."""
         grant = stage.tiktok.grant_account()
-        assert cli("import", "organic", "--family", "account", typed=grant.access_token).status == 0
+        done = cli("import", "organic", "--family", "account", typed=grant.access_token)
+        assert done.status == 0
+        assert "without its refresh token" in done.err
         assert stage.token("organic")["open_id"] == grant.open_id
         assert stage.token("organic")["scope"] == list(grant.scope)
 
@@ -92,7 +97,9 @@ class TestOne:
         assert stage.token()["access_token"] == grant.access_token
 
 
-class TestRefused:
+class TestReading:
+    """What is no token ends in a sentence that does not quote it."""
+
     @pytest.mark.parametrize(
         ("typed", "reason"),
         [
@@ -105,10 +112,50 @@ class TestRefused:
             ('{"access_token": "x", "obtained_at": "yesterday"}', '"obtained_at" is no time'),
         ],
     )
-    def test_no_token(self, cli: Cli, stage: Stage, typed: str, reason: str) -> None:
-        """What is no token ends in a sentence that does not quote it, and TikTok is not asked."""
-        assert reason in sentence(cli("import", "acme", typed=typed))
+    def test_one(self, typed: str, reason: str) -> None:
+        """Neither TikTok's answer nor a token."""
+        with pytest.raises(ImportRefused, match=re.escape(reason)):
+            read_token(typed, "acme", Defaults())
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"connection": None}, 'The line has no "connection".'),
+            ({"connection": "Acme"}, "'Acme' is no connection's name"),
+            ({"family": "organic"}, '"family" is neither'),
+            ({"labels": "client=x"}, '"labels" is no JSON object of labels'),
+            ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
+            ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),
+        ],
+    )
+    def test_line(self, changes: dict[str, object], reason: str) -> None:
+        """A line of a file that cannot be used."""
+        line = {"connection": "acme", "access_token": "canary-of-a-token", **changes}
+        with pytest.raises(ImportRefused, match=re.escape(reason)) as caught:
+            read_line(json.dumps(line), Defaults())
+        assert "canary" not in str(caught.value)
+
+    def test_line_over_defaults(self) -> None:
+        """What a line says counts more than what the command says; the token is hidden."""
+        line = {"connection": "acme", "family": "account", "data": {"access_token": "t", "open_id": "o"}}
+        token = read_line(json.dumps(line | {"labels": {"team": "y"}}), Defaults(labels={"client": "x", "team": "z"}))
+        assert (token.family, token.response.open_id) == ("account", "o")
+        assert token.labels == {"client": "x", "team": "y"}
+        assert "Secret(…)" in repr(token)
+
+
+class TestRefused:
+    def test_asks_nobody(self, cli: Cli, stage: Stage) -> None:
+        """What is no token is refused before TikTok is asked."""
+        assert sentence(cli("import", "acme", typed="{")) == "It is not JSON."
         assert stage.tiktok.calls == []
+
+    def test_tiktok_away(self, cli: Cli, stage: Stage) -> None:
+        """While TikTok does not answer, nothing is stored."""
+        grant = stage.tiktok.grant()
+        stage.tiktok.add_fault(Fault("advertiser_get", do="drop", times=None))
+        assert "check the network, and try again" in sentence(cli("import", "acme", typed=answer(grant)))
+        assert stage.secrets.secrets() == {}
 
     def test_does_not_work(self, cli: Cli, stage: Stage) -> None:
         """What TikTok does not accept is not stored."""
@@ -215,6 +262,16 @@ class TestMany:
         done = cli("import", "--file", str(file), "--label", "client=c1")
         assert (done.status, done.out) == (0, "3 tokens imported.\n")
         assert len(stage.secrets.secrets()) == 3
+
+    def test_leaves_alone_what_is_well(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """A file that is imported again never replaces a newer grant; what needs a person is replaced."""
+        file = tmp_path / "tokens.jsonl"
+        file.write_text(answer(stage.tiktok.grant("expiring"), connection="acme"))
+        newer = stage.plant("acme")
+        assert cli("import", "--file", str(file)).out == "0 tokens imported, 1 was there already.\n"
+        assert stage.token() == newer
+        stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"})
+        assert cli("import", "--file", str(file)).out == "1 token imported.\n"
 
     def test_stops_at_what_concerns_all(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
         """What would fail for every line ends it with one sentence."""

@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import requests
 
 from command_line import Cli, sentence
+from local.serving import Fault
 from stage import LINK_KEY, TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.cli.commands import commands
@@ -136,6 +136,16 @@ class TestMany:
 
 
 class TestLabels:
+    def test_arrive(self, cli: Cli, stage: Stage) -> None:
+        """Family and labels of a link are those of the connection that it makes."""
+        words = ("link", "organic", "--family", "account", "--labels", "client=x,team=y")
+        address = cli(*words, PUBLIC_URL=stage.connect.url).out.strip()
+        stage.canaries.keep("a connect link", address.partition("link=")[2])
+        browser = stage.browser()
+        state = browser.begin(address.removeprefix(stage.connect.url))
+        assert browser.come_back(stage.account_code(), state).status_code == 303
+        assert {"family": "account", "client": "x", "team": "y"}.items() <= stage.labels("organic").items()
+
     def test_travel_in_the_link(self, cli: Cli) -> None:
         """Labels are signed into the link."""
         assert read(cli("link", "acme", "--labels", "client=x,team=y").out).labels == {"client": "x", "team": "y"}
@@ -170,8 +180,7 @@ class TestClock:
     def test_off(self, cli: Cli, stage: Stage, where: str) -> None:
         """A clock that is off by the time of connect, or else of Secret Manager, makes no link."""
         server = stage.tiktok if where == "connect" else stage.secrets
-        fault = {"status": 404, "headers": {"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, "call": "*", "times": None}
-        requests.post(f"{server.url}/_control/faults", json=fault, timeout=10).raise_for_status()
+        server.add_fault(Fault(status=404, headers={"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}, times=None))
         here = {"PUBLIC_URL": stage.tiktok.url} if where == "connect" else {}
         assert "seconds fast, and connect links carry the time" in sentence(cli("link", "acme", **here))
 

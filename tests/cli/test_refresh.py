@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cli_google import TokenServer
 from command_line import SECONDS, Cli, sentence
 from local.serving import Fault
-from stage import Stage
+from stage import TOKEN, Stage
 
 
 class TestHere:
@@ -140,10 +141,47 @@ class TestInCloud:
         stage.tiktok.fail_next("unknown", 0, http_status=403)
         assert "roles/run.invoker" in sentence(cli("refresh", PATH=gcloud))
 
+    @pytest.mark.parametrize(
+        ("status", "said"),
+        [
+            (404, "There is no refresh function at http"),
+            (429, "A run is under way already"),
+            (500, "ended without an answer (500)"),
+            (503, "could not be started, or is unavailable (503)"),
+            (504, "took longer than Cloud Run waits for an answer (504)"),
+            (418, "answered with HTTP 418 and no summary"),
+        ],
+    )
+    def test_cloud_run_itself_answers(self, cli: Cli, stage: Stage, gcloud: str, status: int, said: str) -> None:
+        """What Cloud Run answers without the function is said as what it is."""
+        cli.save("cloud", REFRESH_URL=stage.tiktok.url)
+        stage.tiktok.add_fault(Fault(status=status, body=b"<html>Rate exceeded.</html>"))
+        assert said in sentence(cli("refresh", PATH=gcloud))
+
+    def test_service_account(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """Without gcloud, a service account's key is as good: its identity is made out to the function."""
+        stage.plant("acme")
+        cli.save("cloud", REFRESH_URL=stage.refresh.url, REFRESH_AUDIENCE="https://refresh.example")
+        with TokenServer() as google:
+            key = tmp_path / "key.json"
+            key.write_text(json.dumps(google.key()))
+            done = cli("refresh", PATH="/nowhere", GOOGLE_APPLICATION_CREDENTIALS=str(key))
+        assert done.status == 0, done
+        assert google.audiences == ["https://refresh.example"]
+
+    def test_label(self, cli: Cli, stage: Stage, gcloud: str) -> None:
+        """A run may be limited to connections with a label."""
+        stage.plant("acme")
+        stage.plant("beta")
+        stage.secrets.edit(TOKEN + "beta", labels={"client": "x"})
+        cli.save("cloud", REFRESH_URL=stage.refresh.url)
+        assert cli("refresh", "--label", "client=x", PATH=gcloud).out.endswith(": 1 verified.\n")
+
     def test_something_else_answers(self, cli: Cli, stage: Stage, gcloud: str) -> None:
         """An answer that is no summary ends in a sentence."""
         cli.save("cloud", REFRESH_URL=stage.tiktok.url)
-        assert "answered with HTTP 404 and no summary" in sentence(cli("refresh", PATH=gcloud))
+        stage.tiktok.add_fault(Fault(status=200, body=b"<html>"))
+        assert "answered with HTTP 200 and no summary" in sentence(cli("refresh", PATH=gcloud))
 
     def test_unreachable(self, cli: Cli, gcloud: str) -> None:
         """A function that cannot be reached ends in a sentence."""

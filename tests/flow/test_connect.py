@@ -10,19 +10,39 @@ import json
 import re
 import threading
 import urllib.parse
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 import requests
+from flask import Flask, request
 
 import faults
 from flow.reading import nothing_was_used_or_written, reference_on, refused, text_of
 from local.serving import Fault
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Browser, Form, Stage, free_port
-from tokenkeeper import clock
+from tokenkeeper import clock, settings
+from tokenkeeper.connect.app import Connect
+from tokenkeeper.connect.links import Signer
+from tokenkeeper.tiktok.families import TikTok
+from tokenkeeper.tiktok.transport import Answer, Transport
 
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
 TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+class Recording(Transport):
+    """Sends what it is given, and notes how long each POST might take."""
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(base_url)
+        self.seconds: list[float] = []
+
+    def post(
+        self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
+    ) -> Answer:
+        self.seconds.append(seconds)
+        return super().post(path, body, seconds, largest, fresh=fresh)
 
 
 class TestRoutes:
@@ -350,8 +370,7 @@ class TestStep3WhetherItCanBeStored:
     def test_googles_own_reason_is_in_the_log(self, stage: Stage) -> None:
         """A policy does not pass by itself: nobody is told to reload, and the ERROR has Google's sentence."""
         sentence = "Constraint constraints/gcp.resourceLocations violated for projects/test-project."
-        error = {"code": 400, "status": "FAILED_PRECONDITION", "message": sentence}
-        stage.secrets.add_fault(Fault("CreateSecret", times=None, status=400, body={"error": error}))
+        stage.secrets.add_fault(faults.google_error("FAILED_PRECONDITION", sentence, call="CreateSecret", times=None))
         page = stage.approve()
         assert page.status_code == 503
         assert "Tell the person who sent you the link" in text_of(page)
@@ -466,6 +485,18 @@ class TestStep4TheExchange:
         assert page.status_code == 502
         assert "Nothing was used up" in text_of(page)
         assert refused(function)["reason"] == "tiktok_unreachable"
+
+    def test_it_may_take_as_long_as_the_budget_allows(self, stage: Stage) -> None:
+        """An approver of thousands of ad accounts waits for TikTok; only storing has 20 seconds of its own."""
+        chosen = settings.read(settings.CONNECT, stage.environment(8080, CALLBACK_BUDGET_SECONDS="300"))
+        transport = Recording(chosen.api_url)
+        state, begun, nonce = Signer(chosen.link_keys).new_state(Signer(chosen.link_keys).new_link("acme")[0])
+        query = {"auth_code": stage.code(), "state": state}
+        cookie = {"Cookie": f"tk-{begun.flow}={nonce.reveal()}"}
+        with Flask("test").test_request_context("/", query_string=query, headers=cookie):
+            answer = Connect(chosen, tiktok=TikTok(chosen, transport=transport)).answer(request)
+        assert answer.status_code == 303
+        assert 250 < transport.seconds[0] <= 280
 
     def test_a_failed_reconnection_leaves_what_was_stored(self, stage: Stage) -> None:
         """Whatever TikTok says, the connection stays as it was."""
@@ -647,7 +678,7 @@ class TestLinks:
         stored = [event for event in stage.connect.events if event["event"] == "connection.stored"]
         assert stored[1]["message"] == "acme was connected again."
 
-    def test_reconnecting_mends_a_broken_connection(self, stage: Stage) -> None:
+    def test_reconnecting_repairs_a_broken_connection(self, stage: Stage) -> None:
         """Its marks go away, and the log says that it works again."""
         stage.connected()
         since = {"failing-since": "2026-01-01T00:00:00Z", "last-error": "reauthorize 40105 X", "warned": "7"}
@@ -685,7 +716,7 @@ class TestThePortalsOwnLink:
         assert "last-link" not in stage.annotations("main")
         assert "TikTok Ads is connected to main" in text_of(portal.get("/done"))
 
-    def test_altogether_other_advertisers_do_not_replace_the_stored_ones(self, stage: Stage, portal: Browser) -> None:
+    def test_entirely_different_advertisers_do_not_replace_the_stored_ones(self, stage: Stage, portal: Browser) -> None:
         """The list does not lift the guard of every re-connection."""
         assert portal.get(f"/?code={stage.code(advertisers=[EUROPE])}").status_code == 303
         assert portal.get(f"/?code={stage.code(advertisers=[AMERICA])}").status_code == 403

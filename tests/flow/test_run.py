@@ -187,7 +187,6 @@ class TestRun:
         finally:
             again.kill()
 
-    @pytest.mark.slow
     def test_nobody_else_reads_what_is_kept(self, running: Running, tmp_path: Path) -> None:
         """Everything that is kept is for this user's eyes only, and no token lies there in the open."""
         approve(running.link())
@@ -201,7 +200,6 @@ class TestRun:
         assert token.encode() not in (tmp_path / "state" / "secrets.db").read_bytes()
         assert token not in running.text
 
-    @pytest.mark.slow
     def test_declined_and_nothing_ticked(self, running: Running) -> None:
         """Declining, or ticking no ad account, stores nothing and leaves the link good."""
         link = running.link()
@@ -210,7 +208,6 @@ class TestRun:
         assert running.command("token", "main").returncode == 2
         assert approve(link).status_code == 200
 
-    @pytest.mark.slow
     @pytest.mark.parametrize("who", ["connect", "refresh", "tiktok", "secret manager"])
     def test_one_dies(self, tmp_path: Path, ports: dict[str, str], who: str) -> None:
         """When one process dies, the others are stopped, and it is said which and how."""
@@ -223,7 +220,6 @@ class TestRun:
         finally:
             running.kill()
 
-    @pytest.mark.slow
     def test_ctrl_c_while_starting(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """Ctrl-C before the banner ends it cleanly as well."""
         running = Running(tmp_path / "state", ports)
@@ -263,44 +259,11 @@ class TestCannotStart:
         assert len(running.lines) == 1, running.text
         return running.lines[0]
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("option", OPTIONS)
-    def test_port_taken(self, tmp_path: Path, ports: dict[str, str], option: str) -> None:
-        """A port that is taken is named, with the option that changes it."""
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            ports[option] = str(taken.getsockname()[1])
-            said = self.refused(tmp_path, ports)
-        assert said.startswith(f"Port {ports[option]}, where ")
-        assert f"choose another with make run {option}=" in said
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize(
-        ("changes", "said"),
-        [
-            ({"PORT": "abc"}, "PORT is 'abc', not a port from 1 to 65535, like 8080."),
-            ({"TIKTOK_PORT": "70000"}, "TIKTOK_PORT is '70000', not a port"),
-            ({"TIKTOK_APP_ID": "7123"}, "TIKTOK_APP_ID is set and TIKTOK_APP_SECRET is not: set both"),
-            ({"TIKTOK_APP_SECRET": "x" * 40}, "TIKTOK_APP_SECRET is set and TIKTOK_APP_ID is not: set both"),
-            ({"K_SERVICE": "connect"}, "This is for a developer's machine only"),
-            ({"FUNCTION_TARGET": "connect"}, "This is for a developer's machine only"),
-            ({"PORTAL_CONNECTION": "main"}, "PORTAL_ADVERTISER_IDS is missing although PORTAL_CONNECTION is set"),
-            ({"KEEP_VERSIONS": "1"}, "KEEP_VERSIONS is '1', not a whole number"),
-            ({"LINK_SIGNING_KEYS": "short"}, "LINK_SIGNING_KEYS has 5 characters"),
-        ],
-    )
-    def test_wrong_setting(self, tmp_path: Path, ports: dict[str, str], changes: dict[str, str], said: str) -> None:
+    def test_wrong_setting(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """Settings that cannot work end in one sentence before anything is started."""
-        assert self.refused(tmp_path, ports | changes).startswith(said)
+        said = self.refused(tmp_path, ports | {"TIKTOK_APP_ID": "7123"})
+        assert said.startswith("TIKTOK_APP_ID is set and TIKTOK_APP_SECRET is not: set both")
 
-    @pytest.mark.slow
-    def test_same_port_twice(self, tmp_path: Path, ports: dict[str, str]) -> None:
-        """One port for two is refused."""
-        ports["REFRESH_PORT"] = ports["PORT"]
-        assert "is meant for both connect and refresh" in self.refused(tmp_path, ports)
-
-    @pytest.mark.slow
     def test_two_at_once(self, running: Running, tmp_path: Path) -> None:
         """A second one for the same store says so, and leaves the first alone."""
         link = running.link()
@@ -311,12 +274,6 @@ class TestCannotStart:
         finally:
             second.kill()
         assert approve(link).status_code == 200
-
-    @pytest.mark.slow
-    def test_folder_not_ours(self, tmp_path: Path, ports: dict[str, str]) -> None:
-        """A folder that cannot be written ends in a sentence."""
-        (tmp_path / "state").write_text("a file")
-        assert "make" in self.refused(tmp_path, ports)
 
 
 class TestUnfit:
@@ -339,7 +296,6 @@ class TestUnfit:
 
 
 class TestRealApp:
-    @pytest.mark.slow
     def test_real_app(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """With a real app's credentials there is no simulation, and it says which address to register."""
         changes = {"TIKTOK_APP_ID": "7123456789012345678", "TIKTOK_APP_SECRET": "a-real-secret" * 3}

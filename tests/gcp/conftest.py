@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs Terraform for real takes seconds each time: not for the quick suite."""
     for item in items:
         uses = getattr(item, "fixturenames", ())
-        if item.path.parent == Path(__file__).parent and {"provider_environment", "machine"} & set(uses):
+        if item.path.parent == Path(__file__).parent and {"provider_environment", "machine", "recording"} & set(uses):
             item.add_marker(pytest.mark.slow)
 
 

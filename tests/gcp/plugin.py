@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+import msgpack  # type: ignore[import-untyped]
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
@@ -130,109 +130,14 @@ class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
         )
 
 
-# --- MessagePack, as far as Terraform uses it; the extension of type 0 is a value that is not known yet ---
+# --- MessagePack, in which an extension is a value that is not known yet ---
 
 
 def pack(value: Value) -> bytes:
-    """One value as MessagePack, in the longest form of each kind: Terraform reads all of them."""
-    match value:
-        case None:
-            return b"\xc0"
-        case Unknown():
-            return b"\xd4\x00\x00"
-        case bool():
-            return b"\xc3" if value else b"\xc2"
-        case int():
-            return b"\xd3" + struct.pack(">q", value)
-        case float():
-            return b"\xcb" + struct.pack(">d", value)
-        case str():
-            data = value.encode()
-            return b"\xdb" + struct.pack(">I", len(data)) + data
-        case list():
-            return b"\xdd" + struct.pack(">I", len(value)) + b"".join(pack(item) for item in value)
-        case dict():
-            pairs = b"".join(pack(key) + pack(item) for key, item in value.items())
-            return b"\xdf" + struct.pack(">I", len(value)) + pairs
-    raise TypeError(type(value))
+    """One value as MessagePack."""
+    return bytes(msgpack.packb(value, default=lambda _: msgpack.ExtType(0, b"\0")))
 
 
 def unpack(data: bytes) -> Value:
     """The value that some MessagePack holds."""
-    return _Reader(data).value()
-
-
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def value(self) -> Value:
-        code = self._take(1)[0]
-        if code <= 0x7F:
-            return code
-        if code >= 0xE0:
-            return code - 256
-        if 0x80 <= code <= 0x8F:
-            return self._map(code & 0x0F)
-        if 0x90 <= code <= 0x9F:
-            return self._list(code & 0x0F)
-        if 0xA0 <= code <= 0xBF:
-            return self._text(code & 0x1F)
-        if code in _CONSTANTS:
-            return _CONSTANTS[code]
-        if code in _NUMBERS:
-            return self._number(_NUMBERS[code])
-        if code in _SIZED:
-            read, size = _SIZED[code]
-            return getattr(self, read)(self._number(size))
-        if 0xD4 <= code <= 0xD8:
-            self._take(1 + (1 << (code - 0xD4)))
-            return UNKNOWN
-        raise ValueError(hex(code))
-
-    def _take(self, count: int) -> bytes:
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-    def _number(self, kind: str) -> Value:
-        return struct.unpack(f">{kind}", self._take(struct.calcsize(kind)))[0]
-
-    def _text(self, size: int) -> str:
-        return self._take(size).decode()
-
-    def _list(self, size: int) -> list[Value]:
-        return [self.value() for _ in range(size)]
-
-    def _map(self, size: int) -> dict[str, Value]:
-        return {self.value(): self.value() for _ in range(size)}
-
-    def _unknown(self, size: int) -> Unknown:
-        self._take(1 + size)
-        return UNKNOWN
-
-
-_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
-_NUMBERS = {
-    0xCA: "f",
-    0xCB: "d",
-    0xCC: "B",
-    0xCD: "H",
-    0xCE: "I",
-    0xCF: "Q",
-    0xD0: "b",
-    0xD1: "h",
-    0xD2: "i",
-    0xD3: "q",
-}
-_SIZED = {
-    0xC7: ("_unknown", "B"),
-    0xC8: ("_unknown", "H"),
-    0xD9: ("_text", "B"),
-    0xDA: ("_text", "H"),
-    0xDB: ("_text", "I"),
-    0xDC: ("_list", "H"),
-    0xDD: ("_list", "I"),
-    0xDE: ("_map", "H"),
-    0xDF: ("_map", "I"),
-}
+    return msgpack.unpackb(data, ext_hook=lambda *_: UNKNOWN)

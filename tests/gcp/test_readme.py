@@ -49,7 +49,7 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """The published commands, run by sh with a gcloud that records how it is called."""
+    """The published commands, run by bash with a gcloud that records how it is called."""
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     directory = tmp_path_factory.mktemp("readme")
     programs = directory / "bin"
@@ -59,14 +59,13 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     for name, text in {
         "gcloud": f"#!{sys.executable}\n{stub}",
         "make": '#!/bin/sh\necho "$@" > attached\n',
-        "stty": "#!/bin/sh\n",
         "openssl": "#!/bin/sh\nprintf '%064d\\n' 7\n",
     }.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     (directory / "answers.json").write_text(json.dumps(ANSWERS))
     done = subprocess.run(
-        ["/bin/sh", "-eu", "-c", "\n".join(blocks)],
+        ["/bin/bash", "-eu", "-c", "\n".join(blocks)],
         input="the-app-secret\n",
         env={"PATH": f"{programs}:/usr/bin:/bin", "STUB_DIRECTORY": str(directory), "HOME": str(directory)},
         cwd=directory,
@@ -84,6 +83,7 @@ def complaints(commands: list[str]) -> list[str]:
     """What gcloud's own parser finds wrong."""
     if not GCLOUD:
         pytest.skip("gcloud is not installed")
+    commands = list(dict.fromkeys(commands))  # it judges each once
     done = subprocess.run(
         [GCLOUD, "meta", "lint-gcloud-commands", "--commands-file=/dev/stdin"],
         input=json.dumps([{"command_string": command} for command in commands]),
@@ -232,11 +232,6 @@ class TestCommands:
         assert words.index("logging sinks update") < words.index("functions deploy tiktok-ads-connect")
         (sink,) = recording.find("logging", "sinks", "update")
         assert 'service_name="tiktok-ads-connect" AND httpRequest.requestUrl:"?"' in sink["add-exclusion"]
-
-    def test_the_alert_is_a_policy(self, recording: Recording) -> None:
-        """What the shell writes is JSON that says what is looked for."""
-        policy = json.loads((recording.directory / "alert.json").read_text())
-        assert "severity>=ERROR AND jsonPayload.event:*" in policy["conditions"][0]["conditionMatchedLog"]["filter"]
 
     def test_the_command_line_is_attached_as_elsewhere(self, recording: Recording) -> None:
         """What `make attach` needs is what was chosen above."""

@@ -1,12 +1,15 @@
 """What `make run` starts, with which settings."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from local.banner import banner
-from local.setup import Ports, Problem, Setup
+from local.launch import launch
+from local.setup import Ports, Setup
 
+OPTIONS = ("PORT", "REFRESH_PORT", "SECRET_MANAGER_PORT", "TIKTOK_PORT")
 PORTS = Ports(28080, 28081, 28085, 28090)
 SPACE = {"CODESPACE_NAME": "fuzzy", "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.github.dev"}
 
@@ -56,9 +59,63 @@ class TestPrograms:
         with_secret = [program.name for program in given.programs() if "TIKTOK_APP_SECRET" in program.environment]
         assert with_secret == ["connect", "refresh"]
 
-    def test_problems(self, tmp_path: Path) -> None:
-        """What cannot be used is one sentence."""
-        with pytest.raises(Problem, match="TIKTOK_APP_SECRET is not: set both"):
-            setup(tmp_path, TIKTOK_APP_ID="7123")
-        with pytest.raises(Problem, match="HOST is"):
-            setup(tmp_path, HOST="192.0.2.1")
+
+class TestProblems:
+    """What cannot be used ends in one sentence, before anything is started."""
+
+    def said(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **changes: str
+    ) -> str:
+        ports = dict(zip(OPTIONS, map(str, (28080, 28081, 28085, 28090)), strict=True))
+        for name in ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "PUBLIC_URL"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"TOKENKEEPER_STATE": str(folder / "state"), **ports, **changes}.items():
+            monkeypatch.setenv(name, value)
+        assert launch([]) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        return lines[0]
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"PORT": "abc"}, "PORT is 'abc', not a port from 1 to 65535, like 8080."),
+            ({"TIKTOK_PORT": "70000"}, "TIKTOK_PORT is '70000', not a port"),
+            ({"REFRESH_PORT": "28080"}, "Port 28080 is meant for both connect and refresh"),
+            ({"TIKTOK_APP_ID": "7123"}, "TIKTOK_APP_ID is set and TIKTOK_APP_SECRET is not: set both"),
+            ({"TIKTOK_APP_SECRET": "x" * 40}, "TIKTOK_APP_SECRET is set and TIKTOK_APP_ID is not: set both"),
+            ({"HOST": "192.0.2.1"}, "HOST is '192.0.2.1', which is neither"),
+            ({"K_SERVICE": "connect"}, "This is for a developer's machine only"),
+            ({"PORTAL_CONNECTION": "main"}, "PORTAL_ADVERTISER_IDS is missing although PORTAL_CONNECTION is set"),
+            ({"KEEP_VERSIONS": "1"}, "KEEP_VERSIONS is '1', not a whole number"),
+            ({"LINK_SIGNING_KEYS": "short"}, "LINK_SIGNING_KEYS has 5 characters"),
+        ],
+    )
+    def test_settings(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        changes: dict[str, str],
+        sentence: str,
+    ) -> None:
+        """The sentence names the variable and what is wrong with it."""
+        assert self.said(tmp_path, monkeypatch, capsys, **changes).startswith(sentence)
+
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_port_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+    ) -> None:
+        """A port that is taken is named, with the option that changes it."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = str(taken.getsockname()[1])
+            sentence = self.said(tmp_path, monkeypatch, capsys, **{option: port})
+        assert sentence.startswith(f"Port {port}, where ")
+        assert f"choose another with make run {option}=" in sentence
+
+    def test_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """A folder that cannot be written is named."""
+        (tmp_path / "state").write_text("a file")
+        assert "a folder of your own" in self.said(tmp_path, monkeypatch, capsys)

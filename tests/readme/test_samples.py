@@ -1,4 +1,4 @@
-"""The samples in README.md, run against the stand-ins."""
+"""The samples in README and guides, run against the emulators."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from readme.page import ROOT, blocks
+from readme.page import OPERATING, README, ROOT, Page
 from stage import PROJECT, TOKEN, Stage
+from tokenkeeper import events
+from tokenkeeper.cli.importlines import Defaults, read_line
 
 GCLOUD = shutil.which("gcloud")
 THERE = "my-project-123"
@@ -21,7 +23,7 @@ THERE = "my-project-123"
 
 def test_the_payload_that_is_shown_is_the_one_that_is_stored(stage: Stage) -> None:
     """Keys and their order, and which of them are null."""
-    (sample,) = blocks("json")
+    (sample,) = README.blocks("json")
     shown, stored = json.loads(sample), stage.connected(advertisers=["7000000000000000001"])
     assert list(shown) == list(stored)
     assert {**shown, "access_token": "", "obtained_at": ""} == {**stored, "access_token": "", "obtained_at": ""}
@@ -30,7 +32,7 @@ def test_the_payload_that_is_shown_is_the_one_that_is_stored(stage: Stage) -> No
 def test_the_shell_takes_the_token_from_make(stage: Stage, tmp_path: Path) -> None:
     """`make -s token` prints the token alone, and TikTok takes it."""
     stored = stage.connected()
-    (sample,) = [block for block in blocks("sh") if "make -s token" in block]
+    (sample,) = [block for block in README.blocks("sh") if "make -s token" in block]
     script = sample.replace("https://business-api.tiktok.com/", f"{stage.tiktok.url}/")
     environment = stage.environment(1) | {"HOME": str(tmp_path), "TOKENKEEPER_STATE": str(tmp_path)}
     makefile = tmp_path / "Makefile"
@@ -58,10 +60,28 @@ def test_the_table_of_connections_looks_like_that(stage: Stage) -> None:
         timeout=60,
         check=False,
     )
-    (sample,) = [block for block in blocks("text") if block.startswith("connection ")]
-    undated = [re.sub(r"\d{4}-\d\d-\d\d", "DATE", text) for text in (sample, done.stdout)]
-    assert undated[1].startswith(undated[0]), done.stdout + done.stderr
+    (sample,) = [block for block in OPERATING.blocks("text") if "what to do" in block]
+    dates = r"\d{4}-\d\d-\d\d( \d\d:\d\d)?|just now|1 minute ago"
+    shown, printed = (re.sub(dates, "DATE", text) for text in (sample, done.stdout))
+    assert printed == shown, done.stderr
     assert done.returncode == 1
+
+
+def test_the_line_of_a_file_can_be_imported() -> None:
+    """With a token in it, it is read as what it says."""
+    (sample,) = OPERATING.blocks("json")
+    token = read_line(sample.replace("…", "a" * 40), Defaults())
+    assert (token.connection, token.labels) == ("acme", {"client": "acme"})
+    assert token.response.advertiser_ids == ("7000000000000000001",)
+
+
+def test_the_event_that_is_shown_is_one_of_the_code() -> None:
+    """Name, severity and sentence of the message from Pub/Sub."""
+    (sample,) = Page("infra/readers/events.md").blocks("json")
+    shown = json.loads(sample)
+    entry = events.REAUTHORIZATION_REQUIRED.entry(connection="acme", code=40105)
+    said = {"connection": "acme", "event": entry.event, "message": entry.message}
+    assert (shown["jsonPayload"], shown["severity"]) == (said, entry.severity)
 
 
 @pytest.mark.skipif(GCLOUD is None, reason="gcloud is not installed here")
@@ -94,7 +114,7 @@ class TestGcloud:
         stage.plant("fine")
         stage.tiktok.revoke(stage.plant("gone")["access_token"])
         stage.run()
-        (sample,) = [block for block in blocks("sh") if "secrets list" in block]
+        (sample,) = [block for block in OPERATING.blocks("sh") if "secrets list" in block]
         said = self.run(stage, sample, tmp_path)
         assert TOKEN + "gone" in said
         assert TOKEN + "fine" not in said

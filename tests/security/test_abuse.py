@@ -17,8 +17,8 @@ from local.tiktok import Options
 from security.raw import Wire, parsed
 from stage import LINK_KEY, Function, Stage
 from tokenkeeper import clock
-from tokenkeeper.links import Signer
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.connect.links import Signer
+from tokenkeeper.secret import Secret
 
 TROUBLE = {
     "dropped before": Fault(do="drop"),
@@ -149,7 +149,7 @@ class TestStore:
 
 class TestOtherAdvertisers:
     def test_do_not_replace_a_connection_silently(self, stage: Stage) -> None:
-        """A re-connection to altogether other ad accounts is refused, and what is stored stays, byte for byte [49]."""
+        """A re-connection to entirely different ad accounts is refused; what is stored stays, byte for byte [49]."""
         stage.connected("acme", advertisers=["7000000000000000001"])
         before = stage.secrets.payloads("tiktok-ads-token-acme")
         assert stage.approve("acme", advertisers=["7000000000000000003"]).status_code == 403

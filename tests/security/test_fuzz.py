@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from local.exchange import Fault
 from security.raw import EVERYWHERE
 from stage import APP_SECRET, LINK_KEY, Stage
+from tokenkeeper.connect.links import Signer
 from tokenkeeper.errors import LinkError
-from tokenkeeper.links import Signer
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.secret import Secret
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 MARKER = "qzjx7"

@@ -29,7 +29,7 @@ class TestMethod:
                 assert (answer.status, answer.headers.get("Allow")) == (405, allowed), method
         assert stage.tiktok.calls == []
 
-    def test_head_spends_nothing(self, stage: Stage) -> None:
+    def test_head_uses_nothing_up(self, stage: Stage) -> None:
         """HEAD to a good callback address is refused, and the code and state stay good [17]."""
         browser = stage.browser()
         state = browser.begin(stage.link())
@@ -157,20 +157,30 @@ class TestQuery:
         assert stage.writes() == []
 
     @pytest.mark.parametrize(
-        "code",
-        ["a" * 513, "a b", "a\nb", "a\0b", "<b>", '"', "a'b", "a;b", "a,b", "é", "٣", "{a}", "a\\b", "a%b", "a\u202eb"],
+        ("code", "kind"),
+        [
+            ("a" * 1025, "printable ASCII"),
+            ("a\nb", "control"),
+            ("a\0b", "control"),
+            ("a\x7f", "control"),
+            ("é", "not ASCII"),
+            ("٣", "not ASCII"),
+            ("a\u202eb", "not ASCII"),
+        ],
     )
     @pytest.mark.parametrize("key", ["auth_code", "code"])
-    def test_an_odd_code_is_refused(self, stage: Stage, key: str, code: str) -> None:
-        """A code of another length or with other characters than any code has goes nowhere [22]."""
+    def test_an_odd_code_is_refused(self, stage: Stage, key: str, code: str, kind: str) -> None:
+        """A code that is too long or no printable ASCII goes nowhere; the log has its length and kind, not it [22]."""
         browser = stage.browser()
         state = browser.begin(stage.link())
         good = {"auth_code": stage.code(), "code": stage.code()}
         assert browser.get("/", params={**good, key: code, "state": state}).status_code == 400
         assert stage.tiktok.calls == []
         assert stage.writes() == []
+        (entry,) = (event for event in stage.connect.events if event["event"] == "connection.refused")
+        assert (entry["reason"], entry["length"], entry["characters"]) == ("code_malformed", len(code), kind)
 
-    @pytest.mark.parametrize("code", ["a", "a" * 512, "a-b_c.d~e", "MTIz/abc+==", "a|b"])
+    @pytest.mark.parametrize("code", ["a", "a" * 1024, "a-b_c.d~e*!", "MTIz/abc+==", "<a b>'\"\\{%}|;,"])
     def test_an_unusual_code_is_for_tiktok_to_judge(self, stage: Stage, code: str) -> None:
         """Codes are opaque: what could be one is sent, and TikTok's no is shown [22]."""
         browser = stage.browser()

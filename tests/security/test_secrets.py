@@ -26,16 +26,20 @@ from local.exchange import Answer, Call, Fault, Request
 from local.serving import LocalServer
 from local.tiktok import Options, TikTokServer
 from stage import APP_ID, APP_SECRET, LINK_KEY, PROJECT, ROOT, Stage
-from tokenkeeper import log, settings
+from tokenkeeper import grant, log, payload, settings
 from tokenkeeper.clock import Deadline
+from tokenkeeper.connect.links import Signer
+from tokenkeeper.connect.request import Arguments
 from tokenkeeper.errors import KeeperError, TikTokError, TikTokSilent, TikTokUnreachable
-from tokenkeeper.grant import Grant, Handout
-from tokenkeeper.links import Signer
-from tokenkeeper.secrecy import Secret
-from tokenkeeper.secretmanager import SecretManager, Version
-from tokenkeeper.tiktok import TikTok
-from tokenkeeper.transport import Answer as TikTokAnswer
-from tokenkeeper.vault import Newest
+from tokenkeeper.events import Entry
+from tokenkeeper.grant import Family, RefreshableGrant, TokenResponse
+from tokenkeeper.secret import Secret
+from tokenkeeper.settings import Settings
+from tokenkeeper.store.secretmanager import SecretManager, Version
+from tokenkeeper.store.versions import Newest
+from tokenkeeper.tiktok.api import LARGEST_ANSWER, LARGEST_LIST, Api
+from tokenkeeper.tiktok.families import TikTok
+from tokenkeeper.tiktok.transport import Answer as TikTokAnswer
 
 SECRET = "canary-Aq7/+Zk=&<_>'\"~9b3"
 
@@ -107,7 +111,7 @@ class TestMechanism:
         function.wait_for_line("the app secret")
         found = stage.leaks()
         stage.canaries.clear()
-        assert {betrayal.split(" 303")[0].split(" 200")[0] for betrayal in found} >= {
+        assert {leak.split(" 303")[0].split(" 200")[0] for leak in found} >= {
             "an authorization code in connect's log",
             "an access token in connect's log",
             "an access token in the headers of GET /",
@@ -116,7 +120,7 @@ class TestMechanism:
             "the app secret in connect's log",
         }
 
-    def test_hears_everything_that_the_functions_say(self, stage: Stage) -> None:
+    def test_records_everything_that_the_functions_say(self, stage: Stage) -> None:
         """Logs, pages and headers of both functions reach it, and so do the secrets of a whole flow [41]."""
         stage.tiktok.options = Options(kind="expiring")
         stage.connected()
@@ -140,38 +144,39 @@ class TestMechanism:
 
 _TALKATIVE = """
 import base64
-import sys
 import traceback
 
-from tokenkeeper import connect, pages, tiktok
+from tokenkeeper.connect.app import Connect
+from tokenkeeper.connect.pages import Pages
+from tokenkeeper.tiktok.advertiser import Advertisers
 
-exchange = tiktok.TikTok.exchange
+begin, exchange, answer, done = Connect.__init__, Advertisers.exchange, Connect.answer, Pages.done
 said = {}
+
+
+def talkative_begin(self, settings):
+    said["settings"] = settings
+    begin(self, settings)
 
 
 def talkative_exchange(self, code, seconds):
     print("the code is", code.reveal(), flush=True)
-    handout = exchange(self, code, seconds)
-    said["access"], said["refresh"] = handout.access_token.reveal(), handout.refresh_token.reveal()
+    response = exchange(self, code, seconds)
+    said["access"], said["refresh"] = response.access_token.reveal(), response.refresh_token.reveal()
     print(base64.b64encode(b"token: " + said["access"].encode()).decode(), flush=True)
     try:
-        raise ValueError("the app secret: " + self._app_secret.reveal())
+        raise ValueError("the app secret: " + said["settings"].app_secret.reveal())
     except ValueError:
         traceback.print_exc()
-    return handout
+    return response
 
 
-harden = connect.Connect._harden
-
-
-def talkative_harden(self, response):
-    if said and response.status_code == 303:
-        response.headers["X-Key"] = self._settings.link_keys[0].reveal().encode().hex()
+def talkative_answer(self, request):
+    response = answer(self, request)
+    if "access" in said and response.status_code == 303:
+        response.headers["X-Key"] = said["settings"].link_keys[0].reveal().encode().hex()
         response.set_cookie("token", said["access"])
-    return harden(self, response)
-
-
-done = pages.Pages.done
+    return response
 
 
 def talkative_done(self, results):
@@ -180,34 +185,47 @@ def talkative_done(self, results):
     return response
 
 
-tiktok.TikTok.exchange = talkative_exchange
-connect.Connect._harden = talkative_harden
-pages.Pages.done = talkative_done
+Connect.__init__, Connect.answer = talkative_begin, talkative_answer
+Advertisers.exchange, Pages.done = talkative_exchange, talkative_done
 """
+
+
+def read_settings(**changes: str) -> Settings:
+    """The settings of `connect`."""
+    environment = {
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "TIKTOK_APP_ID": APP_ID,
+        "TIKTOK_APP_SECRET": APP_SECRET,
+        "LINK_SIGNING_KEYS": LINK_KEY,
+        "PUBLIC_URL": "https://tokens.example",
+    }
+    return settings.read(settings.CONNECT, {**environment, **changes})
+
+
+def made(family: Family, access_token: Secret, refresh_token: Secret) -> RefreshableGrant:
+    """A grant with these tokens."""
+    response = TokenResponse(access_token, refresh_token, 1.0, 1.0, ("1",), (4,), open_id="open")
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    found = grant.first(response, connection="acme", app_id=APP_ID, family=family, asked_at=now)
+    assert isinstance(found, RefreshableGrant)
+    return found
 
 
 def _holders() -> list[object]:
     """One of everything in the product that holds a secret value."""
     secret = Secret(SECRET)
-    now = datetime(2026, 11, 22, tzinfo=UTC)
-    handout = Handout(secret, secret, 1.0, 1.0, ("1",), (4,))
-    environment = {
-        "GOOGLE_CLOUD_PROJECT": PROJECT,
-        "TIKTOK_APP_ID": APP_ID,
-        "TIKTOK_APP_SECRET": SECRET,
-        "LINK_SIGNING_KEYS": f"{SECRET}{SECRET}",
-        "PUBLIC_URL": "https://tokens.example",
-    }
-    grant = Grant.first(handout, "acme", APP_ID, now)
+    chosen = read_settings(TIKTOK_APP_SECRET=SECRET, LINK_SIGNING_KEYS=f"{SECRET}{SECRET}")
+    stored = made("advertiser", secret, secret)
     return [
         secret,
-        handout,
-        grant,
-        settings.read(settings.CONNECT, environment),
-        Version(1, grant.refresh_payload()),
-        Newest(1, grant.refresh_payload()),
+        TokenResponse(secret, secret),
+        stored,
+        chosen,
+        Arguments(codes=(secret,), link=secret),
+        Version(1, payload.of_refresh(stored)),
+        Newest(1, payload.of_refresh(stored)),
         TikTokAnswer(200, {"data": {"access_token": SECRET}}),
-        TikTok("https://a.example", APP_ID, secret),
+        TikTok(chosen),
         Signer([secret]),
         SecretManager(PROJECT, "127.0.0.1:1"),
     ]
@@ -233,7 +251,7 @@ class TestSecretValues:
 
     def test_are_masked_by_the_log(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A secret that somebody passes to the log as a field stays hidden [42]."""
-        log.event("INFO", "a", "b", field=Secret(SECRET))  # type: ignore[arg-type]
+        log.write(Entry("a", "INFO", "b", {"field": Secret(SECRET)}))  # type: ignore[dict-item]
         assert SECRET not in capsys.readouterr().out
 
     def test_of_unexpected_errors_are_not_logged(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,13 +266,20 @@ class TestSecretValues:
 
 
 CODE, REFRESH, ACCESS = (Secret(f"canary-{name}-0123456789") for name in ("code", "refresh", "access"))
-CALLS: dict[str, Callable[[TikTok], object]] = {
-    "access_token": lambda tiktok: tiktok.exchange(CODE, 3),
-    "refresh_token": lambda tiktok: tiktok.refresh(REFRESH, 3),
-    "revoke_token": lambda tiktok: tiktok.revoke(ACCESS, 3),
-    "advertiser_get": lambda tiktok: tiktok.advertisers(ACCESS, 3),
-    "user_info": lambda tiktok: tiktok.check_alive(ACCESS, 3),
+ADS, ACCOUNT = made("advertiser", ACCESS, REFRESH), made("account", ACCESS, REFRESH)
+CALLS: dict[str, Callable[[Settings], object]] = {
+    "access_token": lambda chosen: TikTok(chosen).family("advertiser").exchange(CODE, 3),
+    "refresh_token": lambda chosen: TikTok(chosen).family("advertiser").refresh(ADS),
+    "revoke_token": lambda chosen: TikTok(chosen).family("advertiser").revoke(ADS, 3),
+    "advertiser_get": lambda chosen: TikTok(chosen).family("advertiser").names(ADS, 3),
+    "user_info": lambda chosen: Api(chosen.api_url).get("/user/info/", {}, ACCESS, 3),
+    "account_token": lambda chosen: TikTok(chosen).family("account").exchange(CODE, 3),
+    "account_refresh_token": lambda chosen: TikTok(chosen).family("account").refresh(ACCOUNT),
+    "account_revoke": lambda chosen: TikTok(chosen).family("account").revoke(ACCOUNT, 3),
+    "account_token_info": lambda chosen: TikTok(chosen).family("account").describe(ACCESS, 3),
+    "account_profile": lambda chosen: TikTok(chosen).family("account").names(ACCOUNT, 3),
 }
+LISTS = {"access_token", "refresh_token", "advertiser_get"}  # these may name thousands of ad accounts
 ECHO = "secret=canary-app-secret-0123456789abcdef01234567 code=canary-code-0123456789 canary-access-0123456789"
 FAULTS = {
     "no answer": Fault(do="drop"),
@@ -268,7 +293,7 @@ FAULTS = {
 
 
 @pytest.fixture
-def told() -> Canaries:
+def canaries() -> Canaries:
     """Canaries for all that the calls below send."""
     canaries = Canaries()
     for name in ("code", "refresh", "access"):
@@ -277,9 +302,15 @@ def told() -> Canaries:
     return canaries
 
 
-def failure_of(call: Callable[[TikTok], object], tiktok: TikTok) -> TikTokError | None:
+@pytest.fixture
+def simulated(stage: Stage) -> Settings:
+    """The settings of a program that calls the simulated TikTok."""
+    return read_settings(TIKTOK_API_URL=stage.tiktok.api_url)
+
+
+def failure_of(call: Callable[[Settings], object], chosen: Settings) -> TikTokError | None:
     try:
-        call(tiktok)
+        call(chosen)
     except TikTokError as error:
         return error
     return None
@@ -287,51 +318,57 @@ def failure_of(call: Callable[[TikTok], object], tiktok: TikTok) -> TikTokError 
 
 class TestExceptions:
     @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-    def test_of_calls_to_tiktok_hold_nothing_that_was_sent(self, stage: Stage, told: Canaries, fault: Fault) -> None:
+    def test_of_calls_to_tiktok_hold_nothing_that_was_sent(
+        self, stage: Stage, simulated: Settings, canaries: Canaries, fault: Fault
+    ) -> None:
         """Whatever goes wrong, what is raised is ours, and neither it nor its traceback repeats anything [43]."""
-        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
         calls = CALLS.items() if fault.do != "delay" else [("access_token", CALLS["access_token"])]
         for name, call in calls:
             stage.tiktok.add_fault(dataclasses.replace(fault, call=name))
-            error = failure_of(call, tiktok)
+            error = failure_of(call, simulated)
             if error is None:
-                assert name in {"revoke_token", "user_info"}  # these look at nothing but the code
+                assert name in {
+                    "revoke_token",
+                    "user_info",
+                    "account_revoke",
+                    "account_profile",
+                }  # only the code counts
                 continue
-            told.record_error(name, error)
+            canaries.record_error(name, error)
             assert error.__cause__ is None
             assert error.__suppress_context__ or error.__context__ is None
-        assert told.leaks() == []
+        assert canaries.leaks() == []
 
-    def test_of_a_tiktok_that_is_not_there_hold_nothing(self, told: Canaries) -> None:
+    def test_of_a_tiktok_that_is_not_there_hold_nothing(self, canaries: Canaries) -> None:
         """A refused connection is wrapped likewise [43]."""
         for name, call in CALLS.items():
             with pytest.raises(TikTokUnreachable) as caught:
-                call(TikTok("http://127.0.0.1:9/open_api/v1.3", APP_ID, Secret(APP_SECRET)))
-            told.record_error(name, caught.value)
-        assert told.leaks() == []
+                call(read_settings(TIKTOK_API_URL="http://127.0.0.1:9/open_api/v1.3"))
+            canaries.record_error(name, caught.value)
+        assert canaries.leaks() == []
 
     @pytest.mark.parametrize("status", [0, 400, 401, 403, 404, 409, 412, 429, 500, 503])
-    def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, told: Canaries, status: int) -> None:
-        """Payloads are in no exception of the store's either [43]."""
+    def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, canaries: Canaries, status: int) -> None:
+        """Nor does an exception of the store's, but for Google's own sentence, which is about names [43]."""
         store = SecretManager(PROJECT, stage.secrets.address)
-        error = {"code": status, "message": ECHO, "status": "INTERNAL", "details": [{"@type": ECHO}]}
+        error = {"code": status, "message": "No.", "status": "INTERNAL", "details": [{"@type": ECHO}], "x": ECHO}
         fault = Fault(status=status, body={"error": error}, times=None) if status else Fault(do="drop", times=None)
         stage.secrets.add_fault(fault)
-        payload = ACCESS.reveal().encode()
+        content = ACCESS.reveal().encode()
         for call in (
-            lambda time: store.add("a", payload, time),
+            lambda time: store.add("a", content, time),
             lambda time: store.access("a", 1, time),
             lambda time: store.create("a", {}, {}, time),
-            lambda time: list(store.secrets({}, time)),
+            lambda time: list(store.list("a", time)),
         ):
             with pytest.raises(KeeperError) as caught:
                 call(Deadline(0.1))
-            told.record_error("the store", caught.value)
+            canaries.record_error("the store", caught.value)
             assert caught.value.__cause__ is None
-        assert told.leaks() == []
+        assert canaries.leaks() == []
 
-    def test_of_settings_name_no_secret_value(self, told: Canaries) -> None:
-        """A wrong secret setting is complained of without saying it [42] [43]."""
+    def test_of_settings_name_no_secret_value(self, canaries: Canaries) -> None:
+        """A secret setting that is wrong is refused without its value [42] [43]."""
         good = {"TIKTOK_APP_ID": APP_ID, "TIKTOK_APP_SECRET": APP_SECRET, "PUBLIC_URL": "https://a.example"}
         for bad in (
             {"TIKTOK_APP_SECRET": f"{APP_SECRET} {APP_SECRET}"},
@@ -340,8 +377,8 @@ class TestExceptions:
         ):
             with pytest.raises(KeeperError) as caught:
                 settings.read(settings.CONNECT, {**good, **bad})
-            told.record_error("settings", caught.value)
-        assert told.leaks() == []
+            canaries.record_error("settings", caught.value)
+        assert canaries.leaks() == []
 
 
 class Listening(TikTokServer):
@@ -360,11 +397,11 @@ class TestAppSecret:
     def test_travels_in_a_body_wherever_it_can(self) -> None:
         """Only `advertiser/get` takes it in the address, as TikTok has it; the other addresses are bare [44]."""
         with Listening() as server:
-            tiktok = TikTok(server.api_url, APP_ID, Secret(APP_SECRET))
+            chosen = read_settings(TIKTOK_API_URL=server.api_url)
             for call in CALLS.values():
-                failure_of(call, tiktok)
+                failure_of(call, chosen)
             where = {
-                request.path.rpartition("/oauth2/")[2] or request.path: (
+                request.path.removeprefix("/open_api/v1.3"): (
                     APP_SECRET in request.query,
                     APP_SECRET.encode() in request.body,
                     APP_SECRET in str(request.headers),
@@ -372,25 +409,30 @@ class TestAppSecret:
                 for request in server.seen
             }
             addresses = "".join(request.path + request.query.replace(APP_SECRET, "") for request in server.seen)
+        in_the_address, in_the_body, nowhere = (True, False, False), (False, True, False), (False, False, False)
         assert where == {
-            "access_token/": (False, True, False),
-            "refresh_token/": (False, True, False),
-            "revoke_token/": (False, True, False),
-            "advertiser/get/": (True, False, False),
-            "/open_api/v1.3/user/info/": (False, False, False),
+            "/oauth2/access_token/": in_the_body,
+            "/oauth2/refresh_token/": in_the_body,
+            "/oauth2/revoke_token/": in_the_body,
+            "/oauth2/advertiser/get/": in_the_address,
+            "/user/info/": nowhere,
+            "/tt_user/oauth2/token/": in_the_body,
+            "/tt_user/oauth2/refresh_token/": in_the_body,
+            "/tt_user/oauth2/revoke/": in_the_body,
+            "/tt_user/token_info/get/": nowhere,
+            "/business/get/": nowhere,
         }
         assert not any(secret.reveal() in addresses for secret in (CODE, REFRESH, ACCESS))
 
     def test_stays_out_of_the_libraries_own_logs(
-        self, stage: Stage, told: Canaries, caplog: pytest.LogCaptureFixture
+        self, simulated: Settings, canaries: Canaries, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The address with the secret is in no debug log, even if somebody opens all of them [44]."""
-        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
         caplog.set_level(logging.DEBUG)
         for call in CALLS.values():
-            failure_of(call, tiktok)
-        told.record("debug logs", caplog.text)
-        assert told.leaks() == []
+            failure_of(call, simulated)
+        canaries.record("debug logs", caplog.text)
+        assert canaries.leaks() == []
 
 
 class Elsewhere(LocalServer):
@@ -411,26 +453,25 @@ def elsewhere() -> Iterator[Elsewhere]:
 
 @pytest.mark.parametrize("name", CALLS)
 class TestEveryCallToTikTok:
-    def test_follows_no_redirect(self, stage: Stage, elsewhere: Elsewhere, name: str) -> None:
+    def test_follows_no_redirect(self, stage: Stage, simulated: Settings, elsewhere: Elsewhere, name: str) -> None:
         """A token, a code or the app secret goes to the configured address only [45]."""
-        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
         for status in (301, 302, 303, 307, 308):
             stage.tiktok.add_fault(Fault(call=name, status=status, body=b"", headers={"Location": elsewhere.url}))
             with pytest.raises(TikTokSilent):
-                CALLS[name](tiktok)
+                CALLS[name](simulated)
         assert elsewhere.calls == []
 
-    def test_refuses_an_answer_over_a_megabyte(self, stage: Stage, name: str) -> None:
-        """A large answer is dropped, whatever it says of its length or coding [45]."""
-        tiktok = TikTok(stage.tiktok.api_url, APP_ID, Secret(APP_SECRET))
+    def test_refuses_an_answer_that_is_too_large(self, stage: Stage, simulated: Settings, name: str) -> None:
+        """1 MB, 16 MB where ad accounts are listed, whatever it says of its length or coding [45]."""
+        limit = LARGEST_LIST if name in LISTS else LARGEST_ANSWER
         good = b'{"code": 0, "data": {"access_token": "aaaaaaaa", "list": []}, "x": "'
-        stage.tiktok.add_fault(Fault(call=name, status=200, body=good + b"a" * 1_000_000 + b'"}'))
+        stage.tiktok.add_fault(Fault(call=name, status=200, body=good + b"a" * limit + b'"}'))
         with pytest.raises(TikTokSilent):
-            CALLS[name](tiktok)
+            CALLS[name](simulated)
         bomb = gzip.compress(good + b"a" * 30_000_000 + b'"}')
         stage.tiktok.add_fault(Fault(call=name, status=200, body=bomb, headers={"Content-Encoding": "gzip"}))
         with pytest.raises(TikTokSilent):
-            CALLS[name](tiktok)
+            CALLS[name](simulated)
 
     def test_checks_whom_it_talks_to(self, name: str, certificate: Certificate) -> None:
         """A certificate that nobody vouches for ends the call before anything is said [45]."""
@@ -450,7 +491,7 @@ class TestEveryCallToTikTok:
             thread = threading.Thread(target=listen, daemon=True)
             thread.start()
             with pytest.raises(TikTokUnreachable):
-                CALLS[name](TikTok(f"https://localhost:{listener.getsockname()[1]}", APP_ID, Secret(APP_SECRET)))
+                CALLS[name](read_settings(TIKTOK_API_URL=f"https://localhost:{listener.getsockname()[1]}"))
             thread.join(10)
         assert [words for words in said if words] == []
 
@@ -472,10 +513,10 @@ class TestStoredState:
         stage.tiktok.options = Options(kind="expiring")
         stage.connected()
         (given,) = (given for given in stage.tiktok.grants if given.access_token == stage.token()["access_token"])
-        for payload in stage.secrets.payloads("tiktok-ads-token-acme"):
+        for content in stage.secrets.payloads("tiktok-ads-token-acme"):
             assert given.refresh_token
-            assert given.refresh_token.encode() not in payload
-            assert APP_SECRET.encode() not in payload
+            assert given.refresh_token.encode() not in content
+            assert APP_SECRET.encode() not in content
 
 
 class TestCommands:

@@ -12,9 +12,9 @@ import requests
 
 from stage import LINK_KEY, Browser, Stage
 from tokenkeeper import clock
+from tokenkeeper.connect.links import STATE_LIFE, Signer, bound_to
 from tokenkeeper.errors import LinkExpired, LinkInvalid
-from tokenkeeper.links import STATE_LIFE, Signer, bound_to
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.secret import Secret
 
 OTHER_KEY = "canary-another-key-abcdefabcdefabcdefabcdefabcdef"
 
@@ -136,7 +136,7 @@ class TestAge:
         assert browser.come_back(stage.code(), state).status_code == 303
 
     def test_past_the_limit_it_is_not(self, stage: Stage) -> None:
-        """After an hour the flow has to begin anew, even with the right cookie [6]."""
+        """After an hour the flow has to begin again, even with the right cookie [6]."""
         browser = stage.browser()
         state = browser.begin(stage.link(life=timedelta(days=1)))
         stage.set_clock(functions=STATE_LIFE.total_seconds() + 1)
@@ -156,7 +156,7 @@ class TestAge:
         monkeypatch.setattr(clock, "now", lambda: issued + STATE_LIFE + timedelta(seconds=1))
         with pytest.raises(LinkExpired):
             by.read_state(text)
-        monkeypatch.setattr(clock, "now", lambda: issued - timedelta(seconds=11))
+        monkeypatch.setattr(clock, "now", lambda: issued - timedelta(seconds=31))
         with pytest.raises(LinkInvalid):
             by.read_state(text)
 
@@ -185,13 +185,14 @@ class TestAge:
 
 class TestReplay:
     def test_after_success_in_the_same_browser(self, stage: Stage) -> None:
-        """The flow's cookie is gone, so the state is worth nothing [7]."""
+        """The flow's cookie is gone, and the browser keeps the flow's result: the link was used [7]."""
         browser = stage.browser()
         state = browser.begin(stage.link())
         assert browser.come_back(stage.code(), state).status_code == 303
         stage.tiktok.forget_calls()
         stage.secrets.forget_calls()
-        assert_refused(stage, browser.come_back(stage.code(), state))
+        assert_refused(stage, browser.come_back(stage.code(), state), 409)
+        assert stage.secrets.calls == []
 
     def test_after_success_with_the_cookie_kept(self, stage: Stage) -> None:
         """Whoever kept the cookie learns that the link was used, and no code is exchanged [7]."""

@@ -1,17 +1,44 @@
-"""A clock in the hand and the two stand-ins, for the tests of single modules."""
+"""A clock moved by hand and the two emulators, for the tests of single modules."""
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from local.secret_manager import SecretManagerServer
 from local.tiktok import TikTokServer
 from tokenkeeper import clock, log
-from tokenkeeper.vault import Vault
+from tokenkeeper.store.vault import Vault
 from unit import parts
 from unit.parts import HandClock
+
+
+class Logged(io.StringIO):
+    """Where the product's log goes in a test; what is written can be read as objects."""
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries so far."""
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+    @property
+    def events(self) -> list[str]:
+        """Their events' names."""
+        return [entry["event"] for entry in self.entries]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[Logged]:
+    """The log of this test."""
+    stream = Logged()
+    log.write_to(stream)
+    yield stream
+    log.write_to(sys.stdout)
 
 
 @pytest.fixture
@@ -23,20 +50,16 @@ def hand_clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     return hand
 
 
-@pytest.fixture(autouse=True)
-def _log_to_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_stream", None)
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _secrets() -> Iterator[SecretManagerServer]:
     with SecretManagerServer() as running:
         yield running
 
 
 @pytest.fixture
-def store(_secrets: SecretManagerServer) -> SecretManagerServer:
-    """An empty embedded Secret Manager that does all that it is asked."""
+def store(_secrets: SecretManagerServer, hand_clock: HandClock) -> SecretManagerServer:
+    """An empty embedded Secret Manager that does all that it is asked; its clock is the one moved by hand."""
+    _secrets.clock = lambda: hand_clock.now().timestamp()
     _secrets.clear_faults()
     _secrets.forget_calls()
     _secrets.allow_all()
@@ -47,7 +70,7 @@ def store(_secrets: SecretManagerServer) -> SecretManagerServer:
     return _secrets
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _tiktok() -> Iterator[TikTokServer]:
     with TikTokServer(app_id=parts.APP_ID, app_secret=parts.APP_SECRET) as running:
         yield running
@@ -57,6 +80,7 @@ def _tiktok() -> Iterator[TikTokServer]:
 def simulated(_tiktok: TikTokServer) -> TikTokServer:
     """A simulated TikTok that answers all that it is asked."""
     _tiktok.clear_faults()
+    _tiktok.clear_overrides()
     _tiktok.forget_calls()
     return _tiktok
 

@@ -1,13 +1,14 @@
-"""What the tests of single modules share: a clock in the hand, settings of a complete environment, a first grant."""
+"""What the tests of single modules share: a clock moved by hand, settings of a complete environment, grants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from tokenkeeper import settings
-from tokenkeeper.grant import Grant, Handout
-from tokenkeeper.secrecy import Secret
+from tokenkeeper import grant, settings, transitions
+from tokenkeeper.connection import Connection, base_labels
+from tokenkeeper.grant import Grant, RefreshableGrant, Scope, TokenResponse
+from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Needs, Settings
 
 PROJECT = "test-project"
@@ -15,6 +16,8 @@ APP_ID = "7000000000000000000"
 APP_SECRET = "app-secret-0123456789abcdef0123456789abc"
 KEY = "key-one-0123456789abcdef0123456789abcdef"
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+DAY = 86_400.0  # seconds
+YEAR = 31_536_000.0
 EVERYTHING = Needs.STORE | Needs.APP | Needs.LINKS | Needs.CALLBACK | Needs.RUN
 COMPLETE = {
     "GOOGLE_CLOUD_PROJECT": PROJECT,
@@ -26,7 +29,7 @@ COMPLETE = {
 
 
 class HandClock:
-    """A clock that stands still until it is told to go on, or somebody sleeps."""
+    """A clock that stands still until a test moves it, or somebody sleeps."""
 
     def __init__(self, start: datetime = NOON) -> None:
         self.at = start
@@ -59,32 +62,73 @@ def read(needs: Needs = EVERYTHING, /, **changes: str | None) -> Settings:
     return settings.read(needs, environment)
 
 
-def handout(
+def response(
     access_token: str = "access-1",
     refresh_token: str | None = None,
     *,
     expires_in: float | None = None,
     refresh_expires_in: float | None = None,
     advertiser_ids: tuple[str, ...] | None = ("7001", "7002"),
-    scope: tuple[int, ...] | None = (4, 10, 200),
-) -> Handout:
+    scope: Scope | None = (4, 10, 200),
+    open_id: str = "",
+) -> TokenResponse:
     """What TikTok answered."""
-    return Handout(
+    return TokenResponse(
         Secret(access_token),
         Secret(refresh_token) if refresh_token else None,
         expires_in,
         refresh_expires_in,
         advertiser_ids,
         scope,
+        open_id,
     )
+
+
+def granted(answer: TokenResponse, connection: str = "acme", at: datetime = NOON) -> Grant:
+    """An advertiser's grant from that answer."""
+    return grant.first(answer, connection=connection, app_id=APP_ID, family="advertiser", asked_at=at)
+
+
+def refreshable(answer: TokenResponse, connection: str = "acme", at: datetime = NOON) -> RefreshableGrant:
+    """The same, of an answer with a refresh token."""
+    made = granted(answer, connection, at)
+    assert isinstance(made, RefreshableGrant)
+    return made
 
 
 def long_lived(connection: str = "acme", at: datetime = NOON) -> Grant:
     """A grant that lives until it is revoked."""
-    return Grant.first(handout(), connection, APP_ID, at)
+    return granted(response(), connection, at)
 
 
-def expiring(connection: str = "acme", at: datetime = NOON) -> Grant:
+def expiring(connection: str = "acme", at: datetime = NOON) -> RefreshableGrant:
     """A grant of a day, with a refresh token of a year."""
-    answer = handout("access-1", "refresh-1", expires_in=86_400, refresh_expires_in=31_536_000)
-    return Grant.first(answer, connection, APP_ID, at)
+    return refreshable(response("access-1", "refresh-1", expires_in=DAY, refresh_expires_in=YEAR), connection, at)
+
+
+def of_account(connection: str = "organic", at: datetime = NOON) -> RefreshableGrant:
+    """A TikTok account's grant, of a day, with a refresh token of a year."""
+    answer = response(
+        "act.1",
+        "rft.1",
+        expires_in=DAY,
+        refresh_expires_in=YEAR,
+        advertiser_ids=(),
+        scope=("user.info.basic", "video.list"),
+        open_id="open-1",
+    )
+    made = grant.first(answer, connection=connection, app_id=APP_ID, family="account", asked_at=at)
+    assert isinstance(made, RefreshableGrant)
+    return made
+
+
+def connected(grant: Grant, link: str = "link-1", at: datetime = NOON, **annotations: str) -> Connection:
+    """A connection that this grant was stored for, with these annotations beside."""
+    empty = Connection(grant.connection, {}, {})
+    made = transitions.connected(empty, grant, at, link, base_labels("token", grant.connection)).connection
+    return made.with_(annotations=dashed(annotations))
+
+
+def dashed(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Annotations named as Python's keywords may be (`failing_since`)."""
+    return {name.replace("_", "-"): text for name, text in annotations.items()}

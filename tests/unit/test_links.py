@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from tokenkeeper import transitions
+from tokenkeeper.connect.links import Signer, bound_to, flow_prefix
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import LinkExpired, LinkInvalid, LinkUsed
-from tokenkeeper.links import Signer, bound_to
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.secret import Secret
 from unit.parts import KEY, NOON, HandClock, long_lived
 
 OLD_KEY = "key-old-0123456789abcdef0123456789abcdef"
 OTHER_KEY = "key-two-0123456789abcdef0123456789abcdef"
 EMPTY = Connection("acme", {}, {})
+
+
+def made_at(moment: datetime, link: str) -> Connection:
+    """The connection, made at that moment with the link of that id."""
+    return transitions.connected(EMPTY, long_lived(), moment, link, {}).connection
+
 
 pytestmark = pytest.mark.usefixtures("hand_clock")
 
@@ -30,8 +37,21 @@ class TestLinks:
         """Connection, own id, time of issue in milliseconds, expiry and options come back as they went in."""
         made, text = signer.new_link("acme-eu", timedelta(hours=72), any_account=True)
         assert signer.read_link(text.reveal()) == made
-        assert (made.connection, made.any_account) == ("acme-eu", True)
+        assert (made.connection, made.any_account, made.family) == ("acme-eu", True, "advertiser")
         assert made.expires_at - made.issued_at == timedelta(hours=72)
+
+    def test_family_and_labels_travel_with_it(self, signer: Signer) -> None:
+        """What the connection's secret gets, and which consent page the approver is sent to."""
+        made, text = signer.new_link("acme", family="account", labels={"client": "shoes", "team": "media"})
+        assert signer.read_link(text.reveal()) == made
+        assert (made.family, made.labels) == ("account", {"client": "shoes", "team": "media"})
+
+    @pytest.mark.parametrize("labels", [{"Client": "a"}, {"client": "A b"}, {f"a{number}": "" for number in range(9)}])
+    def test_labels_that_no_secret_takes_are_no_link(self, signer: Signer, labels: dict[str, str]) -> None:
+        """Even if our own key signed them."""
+        _, text = signer.new_link("acme", labels=labels)
+        with pytest.raises(LinkInvalid):
+            signer.read_link(text.reveal())
 
     def test_72_hours_are_usual(self, signer: Signer) -> None:
         """Without another wish a link is good for three days, and only for the same accounts."""
@@ -100,7 +120,7 @@ class TestUse:
         """It is known by its id, whatever the clocks say."""
         link, _ = signer.new_link("acme")
         hand_clock.pass_by(days=-1)
-        made = EMPTY.connected(long_lived(), hand_clock.now(), link.id)
+        made = made_at(hand_clock.now(), link.id)
         with pytest.raises(LinkUsed):
             link.check_unused(made)
 
@@ -109,7 +129,7 @@ class TestUse:
         earlier, _ = signer.new_link("acme")
         hand_clock.pass_by(minutes=1)
         same_moment, _ = signer.new_link("acme")
-        made = EMPTY.connected(long_lived(), hand_clock.now(), "another")
+        made = made_at(hand_clock.now(), "another")
         hand_clock.pass_by(milliseconds=1)
         later, _ = signer.new_link("acme")
         for link in (earlier, same_moment):
@@ -138,14 +158,14 @@ class TestStates:
         assert not bound_to(state, "")
         assert cookie.reveal() not in text
 
-    def test_an_hour_and_not_a_moment_more(self, signer: Signer, hand_clock: HandClock) -> None:
-        """A state lives as long as TikTok's authorization code."""
-        text, _, _ = signer.new_state(signer.new_link("acme")[0])
-        hand_clock.pass_by(hours=1)
-        signer.read_state(text)
-        hand_clock.pass_by(milliseconds=1)
-        with pytest.raises(LinkExpired):
-            signer.read_state(text)
+    def test_a_flow_that_was_begun_can_be_gone_on_with(self, signer: Signer) -> None:
+        """Another state for the same cookie, which is known by its name as one of the link's."""
+        link, _ = signer.new_link("acme")
+        _, begun, nonce = signer.new_state(link)
+        again, state = signer.state_of(link, begun.flow, nonce)
+        assert signer.read_state(again) == state == begun
+        assert begun.flow.startswith(flow_prefix(link))
+        assert flow_prefix(signer.new_link("acme")[0]) != flow_prefix(link)
 
     def test_it_outlives_its_link(self, signer: Signer, hand_clock: HandClock) -> None:
         """Who began in time may finish although the link has expired by then."""
@@ -153,19 +173,11 @@ class TestStates:
         hand_clock.pass_by(minutes=30)
         assert signer.read_state(text).link.connection == "acme"
 
-    def test_links_states_and_results_are_never_taken_for_one_another(self, signer: Signer) -> None:
+    def test_a_result_is_none_that_was_signed_as_something_else(self, signer: Signer) -> None:
         """Each kind is signed for itself."""
-        link, link_text = signer.new_link("acme")
-        state_text, _, _ = signer.new_state(link)
-        result = signer.sign_result(["acme"])
-        for text in (state_text, result):
-            with pytest.raises(LinkInvalid):
-                signer.read_link(text)
-        for text in (link_text.reveal(), result):
-            with pytest.raises(LinkInvalid):
-                signer.read_state(text)
-        for text in (link_text.reveal(), state_text):
-            assert signer.read_result(text) is None
+        link, text = signer.new_link("acme")
+        for other in (text.reveal(), signer.new_state(link)[0]):
+            assert signer.read_result(other) is None
 
     def test_a_result_comes_back_as_it_went_in(self, signer: Signer) -> None:
         """What a browser keeps for a while is read again, if it was not changed."""

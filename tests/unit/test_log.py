@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
 from tokenkeeper import log
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.events import Entry, Value
+from tokenkeeper.secret import Secret
+from unit.conftest import Logged
 from unit.parts import NOON, HandClock
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 
 
-@pytest.fixture
-def stream() -> io.StringIO:
-    """Where everything is written to."""
-    stream = io.StringIO()
-    log.write_to(stream)
-    return stream
-
-
-def entries(stream: io.StringIO) -> list[dict[str, Any]]:
-    """What was written, one object for each line."""
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+def entry(message: str = "acme was connected.", **fields: Value) -> Entry:
+    """An entry of some event."""
+    return Entry("connection.stored", "NOTICE", message, fields)
 
 
 class Terminal(io.StringIO):
@@ -39,12 +31,12 @@ class Terminal(io.StringIO):
         return True
 
 
-class TestEvents:
-    def test_an_entry_is_one_object_on_one_line(self, stream: io.StringIO) -> None:
+class TestEntries:
+    def test_an_entry_is_one_object_on_one_line(self, logged: Logged) -> None:
         """Severity, message and event come first, then what else there is to say; None is left out."""
-        log.event("NOTICE", "connection.stored", "acme was connected.", connection="acme", code=None, advertisers=3)
-        assert stream.getvalue().endswith("\n")
-        assert list(entries(stream)[0].items()) == [
+        log.write(entry(connection="acme", code=None, advertisers=3))
+        assert logged.getvalue().endswith("}\n")
+        assert list(logged.entries[0].items()) == [
             ("severity", "NOTICE"),
             ("message", "acme was connected."),
             ("event", "connection.stored"),
@@ -52,62 +44,65 @@ class TestEvents:
             ("advertisers", 3),
         ]
 
-    def test_standard_output_is_where_it_goes(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Cloud Run reads standard output, so that is the default."""
-        log.event("INFO", "run.finished", "Done.")
-        assert json.loads(capsys.readouterr().out)["event"] == "run.finished"
+    def test_a_detail_is_in_the_sentence_only(self, logged: Logged) -> None:
+        """What a sentence ends with is not written a second time."""
+        log.write(entry("It failed: no.", detail="no."))
+        assert "detail" not in logged.entries[0]
 
     @pytest.mark.parametrize(
         "text", ["two\nlines", "a\r\nb", "nul\0", "next\x85line", "sep\u2028arator", "lone \ud800"]
     )
-    def test_nothing_that_comes_in_makes_a_second_line(self, stream: io.StringIO, text: str) -> None:
+    def test_nothing_that_comes_in_makes_a_second_line(self, logged: Logged, text: str) -> None:
         """Control characters, separators and broken characters become spaces."""
-        log.event("INFO", "x", text, also=text, listed=[text])
-        (entry,) = entries(stream)
-        assert not set("\n\r\0\x85\u2028\ud800") & set(entry["message"] + entry["also"] + entry["listed"][0])
+        log.write(entry(text, also=text, listed=[text]))
+        (written,) = logged.entries
+        assert not set("\n\r\0\x85\u2028\ud800") & set(written["message"] + written["also"] + written["listed"][0])
 
-    def test_a_secret_is_masked_even_by_mistake(self, stream: io.StringIO) -> None:
+    def test_a_secret_is_masked_even_by_mistake(self, logged: Logged) -> None:
         """A secret value given as a field is written as its mask."""
-        log.event("INFO", "x", "m", token=Secret("a-token"))  # type: ignore[arg-type]
-        assert entries(stream)[0]["token"] == "Secret(…)"
+        log.write(entry(token=Secret("a-token")))  # type: ignore[arg-type]
+        assert logged.entries[0]["token"] == "Secret(…)"
 
-    def test_what_is_too_long_is_cut(self, stream: io.StringIO) -> None:
+    def test_what_is_too_long_is_cut(self, logged: Logged) -> None:
         """Long texts and lists are cut, and it shows."""
-        log.event("INFO", "x", "m" * 5000, names=[str(number) for number in range(250)])
-        (entry,) = entries(stream)
-        assert len(entry["message"]) == 1001
-        assert entry["message"].endswith("…")
-        assert len(entry["names"]) == 101
-        assert entry["names"][-1] == "… and 150 more"
+        log.write(entry("m" * 5000, names=[str(number) for number in range(250)]))
+        (written,) = logged.entries
+        assert len(written["message"]) == 1001
+        assert written["message"].endswith("…")
+        assert len(written["names"]) == 101
+        assert written["names"][-1] == "… and 150 more"
 
-    def test_lines_of_several_threads_do_not_mix(self, stream: io.StringIO) -> None:
+    def test_lines_of_several_threads_do_not_mix(self, logged: Logged) -> None:
         """Every entry is written at once."""
 
         def write() -> None:
             for _ in range(50):
-                log.event("INFO", "x", "m" * 200)
+                log.write(entry("m" * 200))
 
         threads = [threading.Thread(target=write) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(entries(stream)) == 200
+        assert len(logged.entries) == 200
 
 
 class TestDefects:
-    def test_the_place_is_kept_and_the_text_is_not(self, stream: io.StringIO) -> None:
+    def test_the_place_is_kept_and_the_text_is_not(self, logged: Logged) -> None:
         """An unexpected error is named by type and place; its text, which may hold a secret, is not."""
         try:
             raise RuntimeError("https://example.com/?secret=abc")
         except RuntimeError as error:
             log.defect(error, connection="acme")
-        (entry,) = entries(stream)
-        assert entry["severity"] == "ERROR"
-        assert entry["event"] == "defect"
-        assert entry["connection"] == "acme"
-        assert "Unexpected RuntimeError at test_log.py:" in entry["message"]
-        assert "secret=abc" not in stream.getvalue()
+        (written,) = logged.entries
+        assert (written["severity"], written["event"], written["connection"]) == ("ERROR", "defect", "acme")
+        assert "Unexpected RuntimeError at test_log.py:" in written["message"]
+        assert "secret=abc" not in logged.getvalue()
+
+    def test_one_without_a_place_is_written_too(self, logged: Logged) -> None:
+        """An error that was never raised has no traceback."""
+        log.defect(RuntimeError())
+        assert "an unknown place" in logged.entries[0]["message"]
 
 
 class TestContext:
@@ -136,27 +131,27 @@ class TestContext:
         ids=["W3C", "Google", "Google without a span", "a line break behind it", "nonsense", "none"],
     )
     def test_the_requests_trace_is_in_every_entry(
-        self, stream: io.StringIO, headers: Mapping[str, str], fields: Mapping[str, str]
+        self, logged: Logged, headers: Mapping[str, str], fields: Mapping[str, str]
     ) -> None:
         """A trace header of either form is written as Cloud Logging wants it; anything else is not."""
         with log.context(headers.get, "p", reference="0123abcd"):
-            log.event("INFO", "x", "m")
-        (entry,) = entries(stream)
-        assert entry["reference"] == "0123abcd"
-        assert {key: value for key, value in entry.items() if key.startswith("logging.")} == fields
+            log.write(entry())
+        (written,) = logged.entries
+        assert written["reference"] == "0123abcd"
+        assert {key: value for key, value in written.items() if key.startswith("logging.")} == fields
 
-    def test_without_a_project_no_trace_is_written(self, stream: io.StringIO) -> None:
+    def test_without_a_project_no_trace_is_written(self, logged: Logged) -> None:
         """A trace without its project would lead nowhere."""
         with log.context({"traceparent": f"00-{TRACE}-{SPAN}-01"}.get, ""):
-            log.event("INFO", "x", "m")
-        assert "logging" not in stream.getvalue()
+            log.write(entry())
+        assert "logging" not in logged.getvalue()
 
-    def test_it_ends_with_the_request(self, stream: io.StringIO) -> None:
+    def test_it_ends_with_the_request(self, logged: Logged) -> None:
         """What one request added is not in the next one's entries, even if it failed."""
         with pytest.raises(KeyError), log.context(lambda _: None, "p", reference="0123abcd"):
             raise KeyError
-        log.event("INFO", "x", "m")
-        assert "reference" not in entries(stream)[0]
+        log.write(entry())
+        assert "reference" not in logged.entries[0]
 
 
 class TestOnATerminal:
@@ -165,7 +160,7 @@ class TestOnATerminal:
         terminal = Terminal()
         log.write_to(terminal)
         with log.context({"traceparent": f"00-{TRACE}-{SPAN}-01"}.get, "p", reference="0123abcd"):
-            log.event("WARNING", "connection.refused", "The link was used.", status=409)
+            log.write(Entry("connection.refused", "WARNING", "The link was used.", {"status": 409}))
         line = terminal.getvalue()
         assert line == (
             f"{hand_clock.now().astimezone():%H:%M:%S} WARNING  connection.refused         The link was used.  "

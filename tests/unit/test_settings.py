@@ -11,6 +11,7 @@ from tokenkeeper.errors import SettingsError
 from tokenkeeper.settings import CONNECT, REFRESH, Needs
 from unit.parts import APP_SECRET, COMPLETE, EVERYTHING, KEY, read
 
+ADDRESSES = ["TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL", "TIKTOK_ACCOUNT_AUTHORIZE_URL"]
 EIGHTY_ONE = "a" * 81
 OTHER_KEY = "key-two-0123456789abcdef0123456789abcdef"
 
@@ -30,6 +31,8 @@ class TestDefaults:
             ("emulator_host", ""),
             ("api_url", "https://business-api.tiktok.com/open_api/v1.3"),
             ("authorize_url", "https://business-api.tiktok.com/portal/auth"),
+            ("account_authorize_url", "https://www.tiktok.com/v2/auth/authorize"),
+            ("account_scopes", ("user.info.basic", "user.info.profile", "user.info.stats", "video.list")),
             ("max_qps", 8),
             ("run_budget", 1500),
             ("callback_budget", 50),
@@ -39,7 +42,6 @@ class TestDefaults:
             ("portal_state", "your_custom_params"),
             ("secret_locations", ()),
             ("secret_kms_key", ""),
-            ("secret_topic", ""),
             ("in_cloud", False),
         ],
     )
@@ -75,6 +77,9 @@ class TestMissing:
             (REFRESH, "LINK_SIGNING_KEYS"),
             (REFRESH, "PUBLIC_URL"),
             (REFRESH, "TIKTOK_AUTHORIZE_URL"),
+            (REFRESH, "TIKTOK_ACCOUNT_AUTHORIZE_URL"),
+            (REFRESH, "TIKTOK_ACCOUNT_SCOPES"),
+            (REFRESH, "SECRET_LOCATIONS"),
             (REFRESH, "CALLBACK_BUDGET_SECONDS"),
             (REFRESH, "PORTAL_CONNECTION"),
             (CONNECT, "TIKTOK_MAX_QPS"),
@@ -144,7 +149,7 @@ class TestPublicAddress:
 
 
 class TestTikToksAddresses:
-    @pytest.mark.parametrize("name", ["TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL"])
+    @pytest.mark.parametrize("name", ADDRESSES)
     @pytest.mark.parametrize(
         "address", ["https://example.com/api", "http://127.0.0.1:8090/api", "http://localhost/api"]
     )
@@ -152,7 +157,7 @@ class TestTikToksAddresses:
         """It is https anywhere, and plain http to this machine."""
         read(**{name: address})
 
-    @pytest.mark.parametrize("name", ["TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL"])
+    @pytest.mark.parametrize("name", ADDRESSES)
     @pytest.mark.parametrize(
         "address", ["http://example.com/api", "http://10.0.0.1/api", "http://localhost.example.com"]
     )
@@ -255,7 +260,8 @@ class TestNames:
             ("PORTAL_ADVERTISER_IDS", "acme"),
             ("SECRET_LOCATIONS", "Europe!"),
             ("SECRET_KMS_KEY", "my-key"),
-            ("SECRET_TOPIC", "my topic"),
+            ("TIKTOK_ACCOUNT_SCOPES", "user.info.basic,,video.list"),
+            ("TIKTOK_ACCOUNT_SCOPES", "Video List"),
         ],
     )
     def test_a_value_that_cannot_work_is_shown_with_a_right_one(self, name: str, value: str) -> None:
@@ -263,6 +269,10 @@ class TestNames:
         said = sentence(**{name: value})
         assert said.startswith(f"{name} is {value[:80]!r}")
         assert said.endswith(".")
+
+    def test_scopes_of_accounts_are_a_list(self) -> None:
+        """They are separated by commas, with or without spaces."""
+        assert read(TIKTOK_ACCOUNT_SCOPES="video.list, user.insights").account_scopes == ("video.list", "user.insights")
 
     def test_the_prefix_starts_every_secrets_name(self) -> None:
         """Another prefix may be set."""
@@ -318,6 +328,31 @@ class TestSurvey:
         """The survey for `refresh` says nothing about the public address."""
         assert "PUBLIC_URL" not in settings.survey(REFRESH, COMPLETE)
 
+    def test_every_variable_of_the_contract_is_surveyed(self) -> None:
+        """There is none that only a function's start would complain about."""
+        assert settings.survey(EVERYTHING, COMPLETE).keys() == {
+            "GOOGLE_CLOUD_PROJECT",
+            "SECRET_PREFIX",
+            "SECRET_MANAGER_EMULATOR_HOST",
+            "KEEP_VERSIONS",
+            "TIKTOK_APP_ID",
+            "TIKTOK_APP_SECRET",
+            "TIKTOK_API_URL",
+            "LINK_SIGNING_KEYS",
+            "PUBLIC_URL",
+            "TIKTOK_AUTHORIZE_URL",
+            "TIKTOK_ACCOUNT_AUTHORIZE_URL",
+            "TIKTOK_ACCOUNT_SCOPES",
+            "CALLBACK_BUDGET_SECONDS",
+            "PORTAL_CONNECTION",
+            "PORTAL_ADVERTISER_IDS",
+            "PORTAL_STATE",
+            "SECRET_LOCATIONS",
+            "SECRET_KMS_KEY",
+            "TIKTOK_MAX_QPS",
+            "RUN_BUDGET_SECONDS",
+        }
+
     def test_what_only_shows_together_is_found_too(self) -> None:
         """A portal connection without its list is a problem of the list."""
         found = settings.survey(EVERYTHING, {**COMPLETE, "PORTAL_CONNECTION": "main"})
@@ -331,3 +366,25 @@ class TestSurvey:
 def test_the_framework_names_the_function(environment: dict[str, str], target: str) -> None:
     """`FUNCTION_TARGET` says which of the two functions is served; without it, it is `connect`."""
     assert settings.target(environment) == target
+
+
+@pytest.mark.parametrize(
+    ("set_before", "read_by_requests"),
+    [
+        ({"SSL_CERT_FILE": "/ca.pem"}, "/ca.pem"),
+        ({"SSL_CERT_FILE": "/ca.pem", "REQUESTS_CA_BUNDLE": "/own.pem"}, "/own.pem"),
+        ({}, None),
+    ],
+    ids=["only OpenSSL's variable", "both", "neither"],
+)
+def test_a_companys_certificates_are_named_once(
+    monkeypatch: pytest.MonkeyPatch, set_before: dict[str, str], read_by_requests: str | None
+) -> None:
+    """`SSL_CERT_FILE` is enough: `requests`, which reads another variable, gets it too, unless it has its own."""
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NETRC"):
+        monkeypatch.setenv(name, "")  # so that it is as before afterwards
+        monkeypatch.delenv(name)
+    for name, value in set_before.items():
+        monkeypatch.setenv(name, value)
+    settings.prepare_requests()
+    assert settings.environment().get("REQUESTS_CA_BUNDLE") == read_by_requests

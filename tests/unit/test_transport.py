@@ -2,43 +2,85 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import certificates
 import faults
-from local.serving import Fault
-from local.tiktok import TikTokServer
+import proxies
+from local.exchange import Answer as Sent
+from local.exchange import Call, Request
+from local.serving import Fault, LocalServer
+from tokenkeeper import settings
 from tokenkeeper.errors import TikTokError, TikTokSilent, TikTokUnreachable
-from tokenkeeper.transport import LARGEST_ANSWER, Transport
-from unit import parts
+from tokenkeeper.tiktok.transport import Answer, Transport
 
-APP = {"app_id": parts.APP_ID, "secret": parts.APP_SECRET}
+TIKTOK = "tiktok.example"  # leads nowhere but through the proxies of these tests
+BODY = {"app_id": "7001", "secret": "app-secret"}
+LARGEST = 1_000_000
+
+
+class Server(LocalServer):
+    """Answers every request with an object, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(names=[TIKTOK])
+        self.requests: list[Request] = []
+
+    def answer(self, request: Request, call: Call) -> Sent:  # noqa: ARG002
+        self.requests.append(request)
+        return Sent(200, {"code": 0})
+
+
+@pytest.fixture(scope="module")
+def _running() -> Iterator[Server]:
+    with Server() as running:
+        yield running
 
 
 @pytest.fixture
-def transport() -> Iterator[Transport]:
-    """What calls."""
-    transport = Transport()
-    yield transport
-    transport._session.close()
+def server(_running: Server) -> Server:
+    """A server that does all that it is asked."""
+    _running.clear_faults()
+    _running.forget_calls()
+    _running.requests.clear()
+    return _running
 
 
-def post(transport: Transport, server: TikTokServer, seconds: float = 10, *, fresh: bool = False) -> object:
-    """Spend a code that does not exist; what comes back is TikTok's own answer."""
-    body = {**APP, "auth_code": "0" * 40}
-    return transport.post(f"{server.api_url}/oauth2/access_token/", body, seconds, fresh=fresh)
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for the server's name that no public authority signed."""
+    return certificates.make(tmp_path_factory.mktemp("certificates"), TIKTOK).file
+
+
+def port_of(server: LocalServer) -> int:
+    """The port that a server listens on."""
+    return int(server.address.rpartition(":")[2])
+
+
+def post(base_url: str, seconds: float = 10, *, fresh: bool = False, largest: int = LARGEST) -> Answer:
+    """One call, with a transport of its own."""
+    return Transport(base_url).post("/x/", BODY, seconds, largest, fresh=fresh)
 
 
 class TestAnswers:
-    def test_an_answer_is_its_status_and_its_object(self, transport: Transport, simulated: TikTokServer) -> None:
-        """TikTok's refusals come with HTTP 200 and an object."""
-        answer = transport.post(f"{simulated.api_url}/oauth2/access_token/", {**APP, "auth_code": "0" * 40}, 10)
-        assert answer.status == 200
-        assert answer.document is not None
-        assert answer.document["code"] == 40110
+    def test_an_answer_is_its_status_and_its_object(self, server: Server) -> None:
+        """A POST brings a JSON body."""
+        assert post(server.url) == Answer(200, {"code": 0})
+        (request,) = server.requests
+        assert (request.method, request.path, request.headers["Content-Type"]) == ("POST", "/x/", "application/json")
+        assert request.body == b'{"app_id": "7001", "secret": "app-secret"}'
+
+    def test_a_get_brings_query_and_headers(self, server: Server) -> None:
+        """What is asked for by GET goes into the address, the token into a header."""
+        Transport(server.url).get("/x/", {"a": "b c"}, {"Access-Token": "t"}, 10, LARGEST)
+        (request,) = server.requests
+        assert (request.method, request.query, request.headers["Access-Token"]) == ("GET", "a=b+c", "t")
 
     @pytest.mark.parametrize(
         ("fault", "status"),
@@ -53,37 +95,36 @@ class TestAnswers:
         ],
         ids=["plain text", "nothing", "nothing with a 502", "HTML", "a list", "no UTF-8", "a tower of brackets"],
     )
-    def test_what_is_no_object_is_none(
-        self, transport: Transport, simulated: TikTokServer, fault: Fault, status: int
-    ) -> None:
+    def test_what_is_no_object_is_none(self, server: Server, fault: Fault, status: int) -> None:
         """The status is kept, and there is no document."""
-        simulated.add_fault(fault)
-        answer = transport.post(f"{simulated.api_url}/oauth2/access_token/", APP, 10)
-        assert (answer.status, answer.document) == (status, None)
+        server.add_fault(fault)
+        assert post(server.url) == Answer(status, None)
 
-    def test_no_repr_shows_what_came_back(self, transport: Transport, simulated: TikTokServer) -> None:
+    def test_no_repr_shows_what_came_back(self) -> None:
         """An answer may hold a token, so it is not shown."""
-        simulated.add_fault(Fault(status=200, body={"code": 0, "data": {"access_token": "very-secret"}}))
-        assert "very-secret" not in repr(post(transport, simulated))
+        assert "very-secret" not in repr(Answer(200, {"access_token": "very-secret"}))
 
-    def test_a_redirect_is_not_followed(self, transport: Transport, simulated: TikTokServer) -> None:
+    def test_a_redirect_is_not_followed(self, server: Server) -> None:
         """Whoever answers with another address does not get the app secret sent there."""
-        simulated.add_fault(faults.redirect(f"{simulated.url}/elsewhere", status=307))
-        answer = transport.post(f"{simulated.api_url}/oauth2/access_token/", APP, 10)
-        assert answer.status == 307
-        assert len(simulated.calls) == 1
+        server.add_fault(faults.redirect(f"{server.url}/elsewhere", status=307))
+        assert post(server.url).status == 307
+        assert len(server.calls) == 1
 
-    @pytest.mark.parametrize("size", [LARGEST_ANSWER, 10 * 1024 * 1024])
-    def test_over_a_megabyte_is_no_answer(self, transport: Transport, simulated: TikTokServer, size: int) -> None:
-        """What is too large is not read to its end."""
-        simulated.add_fault(faults.huge(size=size))
+    @pytest.mark.parametrize("compressed", [False, True], ids=["as it is", "compressed"])
+    def test_what_is_too_large_is_no_answer(self, server: Server, *, compressed: bool) -> None:
+        """It is not read to its end, whatever it claims to be."""
+        body = b'{"a": "' + b"x" * (3 * LARGEST) + b'"}'
+        headers = {}
+        if compressed:
+            body, headers = gzip.compress(body), {"Content-Encoding": "gzip"}
+        server.add_fault(Fault(status=200, body=body, headers=headers))
         with pytest.raises(TikTokSilent, match="larger than 1 MB"):
-            post(transport, simulated)
+            post(server.url)
 
-    def test_a_get_brings_query_and_headers(self, transport: Transport, simulated: TikTokServer) -> None:
-        """What is asked for by GET goes into the address, the token into a header."""
-        transport.get(f"{simulated.api_url}/oauth2/advertiser/get/", APP, {"Access-Token": "t"}, 10)
-        assert simulated.requests_of("advertiser_get") == [{**APP, "Access-Token": "t"}]
+    def test_a_list_may_be_larger(self, server: Server) -> None:
+        """The caller says how large."""
+        server.add_fault(Fault(status=200, body={"a": "x" * (2 * LARGEST)}))
+        assert post(server.url, largest=16 * LARGEST).document is not None
 
 
 class TestTime:
@@ -93,97 +134,174 @@ class TestTime:
             Fault(do="hold", hold="slow"),
             Fault(do="hold", hold="slow too", when="after"),
             faults.drip(seconds=30),
+            faults.drip(seconds=1.2),
         ],
-        ids=["no answer", "no answer after it took effect", "an answer that comes byte by byte"],
+        ids=[
+            "no answer",
+            "no answer after it took effect",
+            "an answer that comes byte by byte, with long gaps",
+            "an answer that comes byte by byte, never late with the next",
+        ],
     )
-    def test_all_of_it_takes_no_longer_than_allowed(
-        self, transport: Transport, simulated: TikTokServer, fault: Fault
-    ) -> None:
+    def test_all_of_it_takes_no_longer_than_allowed(self, server: Server, fault: Fault) -> None:
         """However slowly an answer comes, the call is over in time, and nobody knows whether it took place."""
-        simulated.add_fault(fault)
+        server.add_fault(fault)
         with pytest.raises(TikTokSilent, match="not answer in time"):
-            post(transport, simulated, 0.4)
+            post(server.url, 0.3)
 
-    def test_a_slow_answer_that_comes_in_time_is_one(self, transport: Transport, simulated: TikTokServer) -> None:
+    def test_a_slow_answer_that_comes_in_time_is_one(self, server: Server) -> None:
         """Slowness alone is no failure."""
-        simulated.add_fault(faults.drip(seconds=0.2))
-        post(transport, simulated, 10)
+        server.add_fault(faults.drip(seconds=0.1))
+        assert post(server.url).status == 200
 
 
-class TestWhetherItArrived:
+class TestCertainlyNotSent:
+    def test_where_nobody_listens(self) -> None:
+        """A refused connection."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        with pytest.raises(TikTokUnreachable):
+            post(address)
+
+    def test_to_a_name_that_nobody_knows(self) -> None:
+        """Without an address nothing is sent."""
+        with pytest.raises(TikTokUnreachable):
+            post("https://tiktok.invalid")
+
+    def test_where_there_is_no_tls(self, server: Server) -> None:
+        """A handshake comes before anything of ours."""
+        with pytest.raises(TikTokUnreachable):
+            post(server.url.replace("http:", "https:"))
+
+    def test_to_a_certificate_that_nobody_vouches_for(self, server: Server, certificate: Path) -> None:
+        """Whoever it is, it is not TikTok."""
+        with proxies.Relay(port_of(server), certificate) as relay, pytest.raises(TikTokUnreachable):
+            post(f"https://localhost:{relay.port}")
+        assert server.calls == []
+
+
+class TestPerhapsSent:
     @pytest.mark.parametrize(
         "fault",
-        [
-            Fault(do="drop"),
-            Fault(do="drop", when="after"),
-            faults.truncated(),
-        ],
+        [Fault(do="drop"), Fault(do="drop", when="after"), faults.truncated()],
         ids=["closed without an answer", "closed after it took effect", "closed in the middle of the answer"],
     )
     @pytest.mark.parametrize("fresh", [False, True], ids=["a kept connection", "a new connection"])
-    def test_a_broken_connection_leaves_it_unknown(
-        self, transport: Transport, simulated: TikTokServer, fault: Fault, fresh: bool
-    ) -> None:
+    def test_a_broken_connection_leaves_it_unknown(self, server: Server, fault: Fault, *, fresh: bool) -> None:
         """What was sent may have taken place, so it is not sent again by itself."""
-        post(transport, simulated, fresh=fresh)
-        simulated.forget_calls()
-        simulated.add_fault(fault)
+        transport = Transport(server.url)
+        transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
+        server.forget_calls()
+        server.add_fault(fault)
         with pytest.raises(TikTokSilent):
-            post(transport, simulated, fresh=fresh)
-        assert len(simulated.calls) == 1
+            transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
+        assert len(server.calls) == 1
 
-    def test_a_refused_connection_is_certain_not_to_have_arrived(self, transport: Transport) -> None:
-        """Where nobody listens, nothing was sent."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"http://127.0.0.1:{probe.getsockname()[1]}/"
-        with pytest.raises(TikTokUnreachable):
-            transport.post(address, APP, 5)
-
-    def test_a_name_that_nobody_knows_is_certain_not_to_have_arrived(self, transport: Transport) -> None:
-        """Without an address nothing was sent."""
-        with pytest.raises(TikTokUnreachable):
-            transport.post("https://tiktok.invalid/", APP, 5)
-
-    def test_what_is_no_tls_is_certain_not_to_have_arrived(self, transport: Transport, simulated: TikTokServer) -> None:
-        """A handshake that fails comes before anything of ours is sent."""
-        with pytest.raises(TikTokUnreachable):
-            transport.post(simulated.url.replace("http:", "https:") + "/", APP, 5)
-
-    def test_one_that_listens_and_never_answers_has_perhaps_got_it(self, transport: Transport) -> None:
-        """A connection that was accepted by nobody's program still took what was sent."""
+    def test_one_that_listens_and_never_answers(self) -> None:
+        """A connection that no program took may still have taken what was sent."""
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen()
             with pytest.raises(TikTokSilent):
-                transport.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", APP, 0.3)
-
-    def test_no_error_tells_what_was_sent(self, transport: Transport, simulated: TikTokServer) -> None:
-        """Neither the text of an error nor what it came from holds address, secret or token."""
-        simulated.add_fault(Fault(do="drop"))
-        with pytest.raises(TikTokError) as error:
-            transport.get(f"{simulated.api_url}/oauth2/advertiser/get/", APP, {"Access-Token": "t-o-k-e-n"}, 5)
-        told = repr(error.value) + str(error.value) + repr(error.value.__cause__)
-        assert parts.APP_SECRET not in told
-        assert "t-o-k-e-n" not in told
+                post(f"http://127.0.0.1:{listener.getsockname()[1]}", 0.2)
 
 
-class TestConnections:
-    def test_many_threads_share_one_transport(self, transport: Transport, simulated: TikTokServer) -> None:
-        """Calls of several threads do not disturb one another."""
-        done: list[object] = []
-        threads = [threading.Thread(target=lambda: done.append(post(transport, simulated))) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(done) == 8
-
-    def test_the_environment_adds_nothing(
-        self, transport: Transport, simulated: TikTokServer, monkeypatch: pytest.MonkeyPatch
+class TestProxies:
+    @pytest.mark.parametrize("ends_tls", [False, True], ids=["one that makes tunnels", "one that ends TLS by itself"])
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+    def test_a_companys_proxy_is_used(
+        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, variable: str, *, ends_tls: bool
     ) -> None:
-        """No proxy of the environment gets to see the app secret."""
-        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-        post(transport, simulated)
-        assert len(simulated.calls) == 1
+        """`HTTPS_PROXY` names it; either variable names the certificates that it needs."""
+        with (
+            proxies.Relay(port_of(server), certificate) as tls,
+            proxies.Proxy(
+                {TIKTOK: port_of(server) if ends_tls else tls.port}, certificate if ends_tls else None
+            ) as proxy,
+        ):
+            for name in ("REQUESTS_CA_BUNDLE", "NETRC"):
+                monkeypatch.setenv(name, "")  # so that it is as before afterwards
+                monkeypatch.delenv(name)
+            for name, value in {**proxies.environment(proxy), variable: str(certificate)}.items():
+                monkeypatch.setenv(name, value)
+            settings.prepare_requests()
+            assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
+            assert proxy.asked == [f"{TIKTOK}:443"]
+        assert len(server.calls) == 1
+
+    def test_one_with_a_certificate_of_its_own_has_to_be_trusted(
+        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without `REQUESTS_CA_BUNDLE` nothing is sent through it."""
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
+            for name, value in proxies.environment(proxy).items():
+                monkeypatch.setenv(name, value)
+            with pytest.raises(TikTokUnreachable):
+                post(f"https://{TIKTOK}")
+        assert server.calls == []
+
+    def test_one_that_refuses_has_sent_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So the call may be made again."""
+        with proxies.Proxy({}) as proxy:
+            for name, value in proxies.environment(proxy).items():
+                monkeypatch.setenv(name, value)
+            with pytest.raises(TikTokUnreachable):
+                post(f"https://{TIKTOK}")
+        with pytest.raises(TikTokUnreachable):  # and so has one that is away
+            post(f"https://{TIKTOK}")
+
+    def test_no_proxy_names_hosts_that_are_reached_without(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The proxy is not asked."""
+        with proxies.Proxy({TIKTOK: 1}) as proxy:
+            for name, value in proxies.environment(proxy, NO_PROXY=TIKTOK, no_proxy=TIKTOK).items():
+                monkeypatch.setenv(name, value)
+            with pytest.raises(TikTokUnreachable):
+                post(f"https://{TIKTOK}")
+            assert proxy.asked == []
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_this_machine_is_never_reached_through_one(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch, host: str
+    ) -> None:
+        """The simulated TikTok is here, whatever the environment says."""
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        assert post(f"http://{host}:{port_of(server)}").status == 200
+
+    def test_netrc_is_not_read(
+        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """A password in a home directory is none of TikTok's business."""
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine {TIKTOK} login me password mine\ndefault login me password mine\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        settings.prepare_requests()
+        with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
+            for name, value in proxies.environment(proxy, certificate).items():
+                monkeypatch.setenv(name, value)
+            post(f"https://{TIKTOK}")
+        assert "Authorization" not in server.requests[0].headers
+
+
+def test_no_error_tells_what_was_sent(server: Server) -> None:
+    """Neither the text of an error nor what it came from holds address, secret or token."""
+    server.add_fault(Fault(do="drop"))
+    with pytest.raises(TikTokError) as error:
+        Transport(server.url).get("/x/", BODY, {"Access-Token": "t-o-k-e-n"}, 5, LARGEST)
+    told = repr(error.value) + str(error.value) + repr(error.value.__cause__)
+    assert "app-secret" not in told
+    assert "t-o-k-e-n" not in told
+
+
+def test_many_threads_share_one_transport(server: Server) -> None:
+    """Calls of several threads do not disturb one another."""
+    transport = Transport(server.url)
+    done: list[Answer] = []
+    threads = [threading.Thread(target=lambda: done.append(transport.post("/x/", BODY, 10, LARGEST))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == [Answer(200, {"code": 0})] * 8

@@ -67,7 +67,11 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> 
         if answer.status_code not in {401, 403}:
             break  # else another identity may be let in
     if answer is None:
-        raise RunNotStarted("There is no identity to call the refresh function with: run `gcloud auth login`.")
+        raise RunNotStarted(
+            "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service "
+            "account: its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in "
+            "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
+        )
     return _read(url, answer)
 
 
@@ -97,7 +101,7 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
             return session.post(url, json=body, headers=headers, timeout=(10, _LONGEST_RUN), allow_redirects=False)
     except requests.exceptions.Timeout:
         raise RunNotStarted("The refresh function gave no answer: see `make status` in some minutes.") from None
-    except requests.exceptions.RequestException as error:
+    except OSError as error:  # all errors of requests are, and a CA file that is missing
         raise RunNotStarted(
             f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
         ) from None
@@ -106,7 +110,7 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
 def _identities(audience: str, impersonate: str) -> Iterator[str]:
     """Identity tokens of whoever can be found: the service account to act as, gcloud's account, the environment's."""
     if impersonate:
-        yield from _impersonated(audience, impersonate)
+        yield from _acting_as(impersonate, audience)
         return
     yield from _of_gcloud(audience)
     try:
@@ -134,29 +138,34 @@ def _of_gcloud(audience: str) -> Iterator[str]:
 
 
 def _of_default_credentials(audience: str) -> Iterator[str]:
-    """Of a login for libraries, or of the service account that workload identity federation acts as."""
+    """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
     try:
         credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
         email = getattr(credentials, "service_account_email", "")
-        if isinstance(email, str) and "@" in email:
-            yield from _impersonated(audience, email)
-            return
-        credentials.refresh(Request())
+        if isinstance(credentials, impersonated_credentials.Credentials):
+            yield from _of_target(credentials, audience)
+        elif isinstance(email, str) and "@" in email:
+            yield from _acting_as(email, audience)
+        else:
+            credentials.refresh(Request())
+            if isinstance(getattr(credentials, "id_token", None), str):
+                yield credentials.id_token
     except (auth_errors.GoogleAuthError, ValueError):
         return
-    token = getattr(credentials, "id_token", None)
-    if isinstance(token, str):
-        yield token
 
 
-def _impersonated(audience: str, email: str) -> Iterator[str]:
+def _acting_as(email: str, audience: str) -> Iterator[str]:
     try:
         source = google.auth.default(scopes=[_SCOPE])[0]
         target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
-        identity = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
-            target, target_audience=audience, include_email=True
-        )
-        identity.refresh(Request())
+        yield from _of_target(target, audience)
     except (auth_errors.GoogleAuthError, ValueError):
         return
+
+
+def _of_target(target: impersonated_credentials.Credentials, audience: str) -> Iterator[str]:
+    identity = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
+        target, target_audience=audience, include_email=True
+    )
+    identity.refresh(Request())
     yield str(identity.token)

@@ -14,7 +14,7 @@ import click
 from tokenkeeper import log, settings
 from tokenkeeper.cli import connecting, keeping, reading, saved, show, terminal
 from tokenkeeper.cli.context import Context
-from tokenkeeper.errors import Cause, KeeperError, StoreForbidden
+from tokenkeeper.errors import Cause, KeeperError, StoreForbidden, StoreUnavailable
 
 _PROGRAM = "python -m tokenkeeper"
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status. Whatever goes wrong ends in one sentence on standard error, never in a traceback.
     """
     terminal.never_fail_for_encoding()
-    settings.share_ca_file()
+    settings.prepare_requests()
     log.write_to(sys.stderr)
     try:
         outcome = commands.main(
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoreForbidden as error:
         more = " make doctor shows which permissions you have." if error.reason.cause is Cause.ROLE else ""
         return _fail(f"{error}{more}")
+    except StoreUnavailable as error:
+        return _fail(f"{error} Try again in a minute.")
     except KeeperError as error:
         return _fail(str(error))
     except Exception as error:  # noqa: BLE001 - the boundary: a person gets a sentence, the log says where

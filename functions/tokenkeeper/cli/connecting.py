@@ -120,8 +120,8 @@ def import_tokens(
     """Store a token that exists already as CONNECTION, or many from a file.
 
     Reads TikTok's JSON answer, or the access token alone, from standard input or a hidden prompt; a file has one JSON
-    object a line, with "connection" beside the keys of TikTok's answer. TikTok is asked first: nothing is stored that
-    does not work.
+    object a line, with "connection" beside the keys of TikTok's answer, and leaves connections alone that are well, so
+    that it can be imported again. TikTok is asked first: nothing is stored that does not work.
 
     Exit status 1: some lines of the file were refused.
     """
@@ -142,7 +142,9 @@ def import_tokens(
         return show.WELL
     with terminal.Progress() as progress:
         outcome = import_lines(importer, list(file or ()), defaults, only, progress.show)
-    present = f", {outcome.present} were there already" if outcome.present else ""
+    present = (
+        f", {outcome.present} {'was' if outcome.present == 1 else 'were'} there already" if outcome.present else ""
+    )
     end = f", {len(outcome.refused)} refused:" if outcome.refused else "."
     click.echo(f"{show.number_of(outcome.imported, 'token')} imported{present}{end}")
     for line in outcome.refused:
@@ -169,8 +171,16 @@ def _is_whole(text: str) -> bool:
 
 def _imported(stored: Grant) -> str:
     from tokenkeeper.cli.coverage import gaps
+    from tokenkeeper.grant import RefreshableGrant
 
-    whose = f"the TikTok account {stored.username or stored.open_id}"
+    more = list(gaps(stored))
     if stored.family == "advertiser":
         whose = show.number_of(stored.advertiser_count, "ad account")
-    return "\n".join([f"{stored.connection} was imported: {whose}.", *gaps(stored)])
+    else:
+        whose = f"the TikTok account {stored.username or stored.open_id}"
+        if not isinstance(stored, RefreshableGrant):
+            more.append(
+                "It came without its refresh token, and an account's token lives 24 hours: import TikTok's whole JSON "
+                "answer to have it refreshed."
+            )
+    return "\n".join([f"{stored.connection} was imported: {whose}.", *more])

@@ -11,12 +11,11 @@ from tokenkeeper import settings
 from tokenkeeper.cli import saved
 from tokenkeeper.cli.saved import Saved
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import SettingsError, StoreUnavailable
+from tokenkeeper.errors import SettingsError
 from tokenkeeper.settings import Needs, Settings
 
 if TYPE_CHECKING:
     from tokenkeeper.store.vault import Vault
-    from tokenkeeper.tiktok.families import TikTok
 
 LIST_SECONDS = 60.0
 READ_SECONDS = 20.0
@@ -113,7 +112,7 @@ class Context:
             raise SettingsError(f"{name} cannot be read: the secret {found[2]} holds no text.") from None
 
     def vault(self, needs: Needs = Needs.STORE) -> Vault:
-        """The secrets; raises as `settings` does, and `StoreUnavailable` if a local Secret Manager is not running."""
+        """The secrets; raises as `settings` and `check_running` do."""
         from tokenkeeper.store.vault import Vault
 
         chosen = self.settings(needs)
@@ -121,7 +120,7 @@ class Context:
         return Vault(chosen)
 
     def check_running(self, chosen: Settings) -> None:
-        """Raise `StoreUnavailable` with what to do, if a local Secret Manager is not running."""
+        """Raise `SettingsError` with what to do, if a local Secret Manager is not running."""
         if not chosen.emulator_host or _listens(chosen.emulator_host):
             return
         advice = "start it with `make run`"
@@ -129,13 +128,7 @@ class Context:
             advice = "start it, or unset SECRET_MANAGER_EMULATOR_HOST for the real one"
         elif self.saved.both:
             advice += ", or choose Google Cloud with TARGET=cloud"
-        raise StoreUnavailable(f"The local Secret Manager at {chosen.emulator_host} is not running: {advice}.")
-
-    def tiktok(self) -> TikTok:
-        """TikTok, as this app sees it; raises as `settings` does."""
-        from tokenkeeper.tiktok.families import TikTok
-
-        return TikTok(self.settings(Needs.STORE | Needs.APP | Needs.CALLBACK))
+        raise SettingsError(f"The local Secret Manager at {chosen.emulator_host} is not running: {advice}.")
 
 
 def _listens(address: str) -> bool:

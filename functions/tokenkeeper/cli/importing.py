@@ -29,11 +29,12 @@ from tokenkeeper.tiktok.families import Reach, TikTok, TokenFamily
 
 T = TypeVar("T")
 
-MAY_PASS = (ImportRefused, LeaseHeld, StoreUnavailable, TikTokSilent, TikTokUnreachable)
+MAY_PASS = (ImportRefused, StoreUnavailable)
 """What concerns one token alone, or passes by itself: others may be imported all the same."""
 _READ_SECONDS = 20.0
 _NAME_SECONDS = 5.0
 _WAIT_FOR_LEASE = 15.0
+_LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds, after answers that there are too many calls
 
 
@@ -52,11 +53,16 @@ class Importer:
         self._tiktok = tiktok
         self._app_id = app_id
 
-    def store(self, token: Token) -> Grant | None:
+    def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
         """Store a token, if TikTok accepts it.
 
+        Args:
+            token: The token.
+            spare_healthy: Leave a connection alone that is well, so that an old file never replaces a newer grant.
+
         Returns:
-            The grant that was stored; None: this very token made the connection already.
+            The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
+            is well.
 
         Raises:
             ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
@@ -65,7 +71,7 @@ class Importer:
         deadline = Deadline(STORE_SECONDS)
         import_id = f"import-{token.response.access_token.fingerprint}"
         before = self._state(token.connection)
-        if before is not None and before.made and before.last_link == import_id:
+        if before is not None and _stays(before, import_id, spare_healthy=spare_healthy):
             return None
         family = self._tiktok.family(token.family)
         found, reach = self._asked(token, family)
@@ -73,23 +79,25 @@ class Importer:
         def check(connection: Connection) -> None:
             check_may_replace(connection, found, any_account=token.any_account)
 
+        def connected(connection: Connection) -> transitions.Change:
+            change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
+            if reach.advertisers is None:
+                return change
+            return change._replace(connection=transitions.named(change.connection, reach.names(stored.advertiser_ids)))
+
         if before is not None:
             check(before)
-        with lease.hold(
-            self._vault, token.connection, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
-        ) as held:
-            stored = found.dated(found.obtained_at, held.connection.obtained_at)
-            store_authorization(self._vault, held, stored, deadline)
-
-            def connected(connection: Connection) -> transitions.Change:
-                change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
-                if reach.advertisers is None:
-                    return change
-                return change._replace(
-                    connection=transitions.named(change.connection, reach.names(stored.advertiser_ids))
-                )
-
-            held.finish(connected, deadline)
+        try:
+            with lease.hold(
+                self._vault, token.connection, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
+            ) as held:
+                stored = found.dated(found.obtained_at, held.connection.obtained_at)
+                store_authorization(self._vault, held, stored, deadline)
+                held.finish(connected, deadline)
+        except LeaseHeld:
+            raise ImportRefused(
+                f"Somebody else is working on {token.connection}, a run perhaps: try again in a minute."
+            ) from None
         return stored
 
     def _state(self, name: str) -> Connection | None:
@@ -103,12 +111,14 @@ class Importer:
         response = token.response
         try:
             if token.family == "account" and not response.open_id:
-                told = _patiently(lambda: family.describe(response.access_token))
-                response = replace(response, open_id=told.open_id, scope=response.scope or told.scope)
+                known = _patiently(lambda: family.describe(response.access_token))
+                response = replace(response, open_id=known.open_id, scope=response.scope or known.scope)
             found = self._grant(replace(token, response=response))
             reach = _patiently(lambda: family.check(found))
         except TikTokRefused as error:
             raise _refused(error) from None
+        except (TikTokUnreachable, TikTokSilent) as error:
+            raise ImportRefused(f"{error}: check the network, and try again.") from None
         if token.family == "account":
             try:
                 return found.with_username(family.names(found, _NAME_SECONDS).username), Reach()
@@ -140,9 +150,6 @@ class Importer:
         )
 
 
-_LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
-
-
 def check_may_replace(connection: Connection, found: Grant, *, any_account: bool) -> None:
     """Check that a grant may take the place of a connection's: of the same family, for some of the same accounts.
 
@@ -159,6 +166,10 @@ def check_may_replace(connection: Connection, found: Grant, *, any_account: bool
             raise ImportRefused(f"The token is for another TikTok account than {name}. {allow}")
     elif connection.approved and set(connection.approved).isdisjoint(found.advertiser_ids or ()):
         raise ImportRefused(f"The token reaches none of the ad accounts of {name}. {allow}")
+
+
+def _stays(connection: Connection, import_id: str, *, spare_healthy: bool) -> bool:
+    return connection.made and (connection.last_link == import_id or (spare_healthy and connection.health == "ok"))
 
 
 def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:

@@ -120,8 +120,8 @@ def _object(text: str) -> Mapping[str, Any]:
 
 
 def _labels(value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        raise ImportRefused('"labels" is no JSON object.')
+    if not isinstance(value, dict) or any("," in f"{key}{text}" for key, text in value.items()):
+        raise ImportRefused('"labels" is no JSON object of labels, like {"client": "acme"}.')
     try:
         return checks.labels(",".join(f"{key}={text}" for key, text in value.items()))
     except Invalid as invalid:

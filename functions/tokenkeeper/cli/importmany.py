@@ -19,7 +19,7 @@ class Outcome:
 
     Attributes:
         imported: How many tokens were stored.
-        present: How many had been imported before.
+        present: How many connections were there already, imported or connected, and well.
         refused: A sentence for each line that was not imported, in the file's order.
     """
 
@@ -52,7 +52,7 @@ def import_lines(
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="import")
     try:
         pending: dict[Future[Grant | None], int] = {
-            pool.submit(importer.store, token): number for number, token in tokens.items()
+            pool.submit(importer.store, token, spare_healthy=True): number for number, token in tokens.items()
         }
         for done, future in enumerate(as_completed(pending), 1):
             number = pending[future]

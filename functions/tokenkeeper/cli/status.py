@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from tokenkeeper import clock
 from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection
-from tokenkeeper.grant import Family
 
 if TYPE_CHECKING:
     from tokenkeeper.store.vault import Inventory
@@ -25,64 +25,52 @@ _LONGEST_ID = 33  # an id and its comma: with less room left in the annotation, 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One connection.
+    """One connection, judged. Its advertisers are taken apart only when they are asked for: there may be many.
 
     Attributes:
-        name: Its name.
+        connection: Its state; of one that is orphaned, nothing but its name.
         health: `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh
             secret is left.
-        family: What was authorized.
-        kind: `long-lived` or `expiring`; empty where there is no grant.
-        advertisers: Ids, as many as the listing tells.
-        names: Advertisers' names by id, as many as the listing tells.
-        more_advertisers: Whether there may be more.
-        open_id: The TikTok account, for the family `account`; else empty.
-        username: That account's name, where it is known.
-        labels: All labels of its token secret.
-        connected_at: When it was last connected.
-        expires_at: End of the stored access token.
         ends_at: When only a new authorization helps.
-        failing_since: Since when it has been failing.
-        last_error: Kind, code and TikTok's request id of what is wrong.
         todo: What to do; empty: nothing.
         needs_person: Whether that needs a person now.
     """
 
-    name: str
+    connection: Connection
     health: str
-    family: Family = "advertiser"
-    kind: str = ""
-    advertisers: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    more_advertisers: bool = False
-    open_id: str = ""
-    username: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    connected_at: datetime | None = None
-    expires_at: datetime | None = None
     ends_at: datetime | None = None
-    failing_since: datetime | None = None
-    last_error: str = ""
     todo: str = ""
     needs_person: bool = False
 
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self.connection.name
+
+    @property
+    def more_advertisers(self) -> bool:
+        """Whether there may be more advertisers than the annotation holds."""
+        return len(self.connection.annotations.get("advertisers", "")) > LARGEST_ADVERTISERS - _LONGEST_ID
+
     def document(self) -> dict[str, Any]:
         """The JSON object for scripts."""
+        found = self.connection
+        ids, names = found.advertisers, found.names
         return {
-            "connection": self.name,
+            "connection": found.name,
             "health": self.health,
-            "family": self.family,
-            "kind": self.kind or None,
-            "advertiser_ids": list(self.advertisers),
-            "advertiser_names": {id_: self.names[id_] for id_ in self.advertisers if id_ in self.names},
+            "family": found.family,
+            "kind": found.kind or None,
+            "advertiser_ids": list(ids),
+            "advertiser_names": {id_: names[id_] for id_ in ids if id_ in names},
             "more_advertisers": self.more_advertisers,
-            "open_id": self.open_id or None,
-            "username": self.username or None,
-            "connected_at": _stamp(self.connected_at),
-            "expires_at": _stamp(self.expires_at),
+            "open_id": found.open_id or None,
+            "username": found.username or None,
+            "connected_at": _stamp(found.connected_at),
+            "expires_at": _stamp(found.expires_at),
             "ends_at": _stamp(self.ends_at),
-            "failing_since": _stamp(self.failing_since),
-            "last_error": self.last_error or None,
+            "failing_since": _stamp(found.failing_since),
+            "last_error": found.problem.short if found.problem else None,
             "needs_person": self.needs_person,
             "todo": self.todo or None,
         }
@@ -126,11 +114,18 @@ class Overview:
         found = Counter(line.health for line in self.lines)
         return {health: found[health] for health in HEALTHS if found[health]}
 
-    def document(self) -> dict[str, Any]:
-        """The JSON object for scripts."""
+    def json(self) -> Iterator[str]:
+        """The JSON object for scripts, a connection at a time: of thousands the whole takes hundreds of megabytes."""
+        head, empty, tail = json.dumps(self._document(), indent=2).partition("[]")
+        yield head + (empty if not self.lines else "")
+        for number, line in enumerate(self.lines):
+            yield ("," if number else "[") + "\n" + indent(json.dumps(line.document(), indent=2), "    ")
+        yield ("\n  ]" if self.lines else "") + tail + "\n"
+
+    def _document(self) -> dict[str, Any]:
         return {
             "counts": dict(self.counts),
-            "connections": [line.document() for line in self.lines],
+            "connections": [],
             "attention": [line.name for line in self.lines if line.needs_person],
             "last_run": self.last_run.document() if self.last_run else None,
             "run_is_late": self.run_is_late,
@@ -151,7 +146,7 @@ def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overvie
     ]
     lines += [
         Line(
-            name,
+            Connection(name, {}, {}),
             "orphaned",
             todo=f"its token secret was deleted: make link CONNECTION={name}, or make disconnect CONNECTION={name}",
             needs_person=True,
@@ -159,7 +154,7 @@ def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overvie
         for name in inventory.refreshable - inventory.connections.keys()
     ]
     run = last_run(inventory.last_run)
-    since = [run.finished] if run else [line.connected_at for line in lines if line.connected_at]
+    since = [run.finished] if run else [at for line in lines if (at := line.connection.connected_at)]
     late = scheduled and any(now - moment > RUN_IS_LATE for moment in since)
     return Overview(tuple(sorted(lines, key=lambda line: line.name)), run, late)
 
@@ -190,26 +185,12 @@ def ago(moment: datetime, now: datetime) -> str:
 
 def _line(connection: Connection, now: datetime, *, refreshable: bool) -> Line:
     todo, needs_person = _todo(connection, now, refreshable=refreshable)
-    ids = connection.advertisers
-    problem = connection.problem
     return Line(
-        name=connection.name,
-        health=connection.health if connection.made and connection.health else "unfinished",
-        family=connection.family,
-        kind=connection.kind,
-        advertisers=ids,
-        names=connection.names,
-        more_advertisers=len(connection.annotations.get("advertisers", "")) > LARGEST_ADVERTISERS - _LONGEST_ID,
-        open_id=connection.open_id,
-        username=connection.username,
-        labels=connection.labels,
-        connected_at=connection.connected_at,
-        expires_at=connection.expires_at,
-        ends_at=connection.ends_at(refreshable=refreshable),
-        failing_since=connection.failing_since,
-        last_error=problem.short if problem else "",
-        todo=todo,
-        needs_person=needs_person,
+        connection,
+        connection.health if connection.made and connection.health else "unfinished",
+        connection.ends_at(refreshable=refreshable),
+        todo,
+        needs_person,
     )
 
 

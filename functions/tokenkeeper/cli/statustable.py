@@ -9,7 +9,8 @@ from datetime import datetime
 from tokenkeeper.cli import terminal
 from tokenkeeper.cli.show import COUNTS, number_of
 from tokenkeeper.cli.status import Line, Overview, ago
-from tokenkeeper.cli.words import cut
+from tokenkeeper.cli.textwidth import cut
+from tokenkeeper.connection import Connection
 
 HEAD = ("connection", "health", "advertisers or account", "connected", "ends", "what to do")
 MOST_SHOWN = 50  # connections; with more, only those that need something are shown
@@ -41,7 +42,7 @@ class Selection:
             for line in found.lines
             if (not names or line.name in names)
             and (not self.health or line.health == self.health)
-            and self.labels.items() <= line.labels.items()
+            and self.labels.items() <= line.connection.labels.items()
         )
         return replace(found, lines=tuple(chosen))
 
@@ -108,24 +109,26 @@ def _last_run(found: Overview, now: datetime) -> str:
 
 
 def _row(line: Line) -> tuple[str, ...]:
-    ends = f"{line.ends_at:%Y-%m-%d}" if line.ends_at else "when revoked" if line.kind == "long-lived" else ""
+    found = line.connection
+    ends = f"{line.ends_at:%Y-%m-%d}" if line.ends_at else "when revoked" if found.kind == "long-lived" else ""
     return (
         line.name,
         terminal.paint(line.health, _COLOURS.get(line.health, "yellow")),
-        _account(line) if line.family == "account" else _advertisers(line),
-        f"{line.connected_at:%Y-%m-%d}" if line.connected_at else "",
+        _account(found) if found.family == "account" else _advertisers(line),
+        f"{found.connected_at:%Y-%m-%d}" if found.connected_at else "",
         "ended" if line.health == "reauthorize" else ends,
         line.todo,
     )
 
 
 def _advertisers(line: Line) -> str:
-    id_ = next(iter(line.advertisers), "")
-    name = line.names.get(id_, "")
+    ids = line.connection.advertisers
+    id_ = ids[0] if ids else ""
+    name = line.connection.names.get(id_, "")
     first = f"{cut(name, _LONGEST_NAME)} ({id_})" if name else id_
-    more = len(line.advertisers) - 1
+    more = len(ids) - 1
     return first + (f" +{more}" if more > 0 else "") + (" or more" if line.more_advertisers else "")
 
 
-def _account(line: Line) -> str:
-    return f"@{cut(line.username, _LONGEST_NAME)}" if line.username else cut(line.open_id, _LONGEST_NAME)
+def _account(found: Connection) -> str:
+    return f"@{cut(found.username, _LONGEST_NAME)}" if found.username else cut(found.open_id, _LONGEST_NAME)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TextIO, cast
 import click
 
 from tokenkeeper import clock, log, settings
-from tokenkeeper.cli.words import padded, width, wrapped
+from tokenkeeper.cli.textwidth import padded, width, wrapped
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
@@ -109,14 +109,14 @@ def read_hidden(prompt: str, is_whole: Callable[[str], bool]) -> str:
     """
     import termios  # where there is a terminal of this kind
 
-    sys.stderr.write(prompt)
-    sys.stderr.flush()
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     quiet = [*before[:3], before[3] & ~(termios.ECHO | termios.ICANON), *before[4:]]
     given = b""
     try:
         termios.tcsetattr(terminal, termios.TCSADRAIN, quiet)
+        sys.stderr.write(prompt)  # not before: what is typed from now on is hidden
+        sys.stderr.flush()
         while piece := os.read(terminal, 65_536):
             given += piece
             if _END in piece or (given.endswith(b"\n") and is_whole(given.decode(errors="replace"))):

@@ -31,7 +31,7 @@ def get(url: str, seconds: float, *, method: str = "GET") -> requests.Response |
     try:
         with session(url) as made:
             return made.request(method, url, timeout=seconds, allow_redirects=False)
-    except requests.exceptions.RequestException:
+    except OSError:  # all errors of requests are, and a CA file that is missing
         return None
 
 

@@ -65,8 +65,7 @@ class Callback:
     def __init__(self, parts: Parts, request: Request, arguments: Arguments) -> None:
         self._settings, self._vault, self._cookies = parts.settings, parts.vault, parts.cookies
         self._tiktok, self._signer = parts.tiktok, parts.signer
-        self._request = request
-        self._arguments = arguments
+        self._request, self._arguments = request, arguments
         budget = parts.settings.callback_budget
         self._deadline = Deadline(budget)
         self._prepared_by = Deadline(min(_PREPARE_SECONDS, budget / 2))
@@ -137,7 +136,7 @@ class Callback:
         try:
             lease = stack.enter_context(holding)
             # A secret that this call has created could not be asked about before.
-            if not (permission.result() if permission else may_add()):
+            if not (permission.result(_PREPARE_SECONDS) if permission else may_add()):
                 text = f"Permission denied: cannot add a version to secret {secret_id}. Grant the missing role."
                 raise flow.refused("store_refused", text)
         except LinkUsed as error:
@@ -146,7 +145,7 @@ class Callback:
             raise flow.refused("connection_busy", str(error)) from None
         except (StoreForbidden, StoreRejected, SettingsError) as error:
             raise flow.refused("store_refused", str(error)) from None
-        except StoreError as error:
+        except (StoreError, TimeoutError) as error:
             raise flow.refused("store_unavailable", str(error)) from None
         return lease
 

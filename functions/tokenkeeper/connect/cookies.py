@@ -97,8 +97,10 @@ class Cookies:
         for name, _ in self._kept(request)[: 1 - _MOST_RESULTS]:
             self._clear(response, name)
         advertisers = list(result.advertisers)
-        while len(text := self._signer.sign_result(_packed(result, advertisers))) > _LARGEST_RESULT:
+        text = self._signer.sign_result(_packed(result, advertisers))
+        while advertisers and len(text) > _LARGEST_RESULT:
             del advertisers[len(advertisers) * 3 // 4 :]
+            text = self._signer.sign_result(_packed(result, advertisers))
         self._set(response, _RESULT + secrets.token_hex(4), text)
 
     def results(self, request: Request) -> list[Result]:

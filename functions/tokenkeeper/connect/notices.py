@@ -49,7 +49,7 @@ DECLINED = Notice(
 )
 INVALID_SCOPE = Notice(
     "TikTok does not accept what this service asks for",
-    "This service asks TikTok for a permission that its app does not have, so TikTok asked you for nothing. That is a "
+    "This service asks for a permission that its app does not have, so TikTok stopped before asking you. That is a "
     "setting of this service, not a mistake of yours.",
     TELL,
 )

@@ -129,6 +129,9 @@ class Calls:
         reason = reason_of(error, self.project)
         refused_for_good = reason.cause in {Cause.POLICY, Cause.KEY, Cause.BILLING, Cause.PERIMETER}
         match error:
+            case google_errors.NotFound() if reason.status != "NOT_FOUND":  # a proxy's page
+                text = f"Secret Manager is unavailable ({code}): cannot {what}."
+                return StoreUnavailable(text, secret_id, reason)
             case google_errors.NotFound():
                 return SecretMissing(f"Secret {secret_id} does not exist: cannot {what}.", secret_id, reason)
             case google_errors.Conflict() if precondition is SecretChanged:

@@ -17,6 +17,10 @@ from tokenkeeper.errors import Cause, GoogleReason
 
 _LONGEST = 300  # characters of Google's sentence
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_LOGIN_OVER = re.compile("invalid_grant|invalid_rapt|reauthenticat", re.IGNORECASE)
+_NO_TOKEN_SERVER = re.compile(
+    r'\s*<|"code": 5\d\d|\b5\d\d\b.*(metadata|error)|metadata.*\b5\d\d\b|unavailable', re.IGNORECASE
+)
 _GCLOUDS_OWN_PROJECTS = {
     "projects/764086051850",
     "projects/32555940559",
@@ -57,7 +61,7 @@ def reason_of_login(error: auth_errors.GoogleAuthError) -> GoogleReason | None:
     text = _sentence(error.args[0] if error.args else "")
     if isinstance(error, auth_errors.TransportError) or error.retryable or _is_outage(error):
         return None
-    over = "invalid_grant" in text or "invalid_rapt" in text or isinstance(error, auth_errors.ReauthFailError)
+    over = _LOGIN_OVER.search(text) or isinstance(error, auth_errors.ReauthFailError)
     return GoogleReason("UNAUTHENTICATED", "", text, {}, Cause.LOGIN if over else Cause.OTHER)
 
 
@@ -65,7 +69,7 @@ def _is_outage(error: auth_errors.GoogleAuthError) -> bool:
     for argument in error.args:
         if isinstance(argument, auth_errors.TransportError):
             return True
-        if re.search(r'"code": 5\d\d|\b5\d\d\b.*(metadata|error)|metadata.*\b5\d\d\b', str(argument)[:1000]):
+        if isinstance(argument, str) and _NO_TOKEN_SERVER.search(argument[:1000]):
             return True
     return isinstance(error.__cause__, auth_errors.TransportError)
 

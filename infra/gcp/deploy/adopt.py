@@ -6,33 +6,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-from gcp.deploy.programs import HERE, say, try_gcloud
+from gcp.deploy.programs import HERE, say, table, try_gcloud
 from gcp.deploy.refusals import EXISTS, text_of
 from gcp.deploy.terraform import Event, Plan
 from gcp.deploy.variables import Target
 
 FILE = HERE / "take_over.tf"
 
-# How Terraform finds a thing by names that are known beforehand; the rest is filled in from what is planned.
-IDS = {
-    "google_artifact_registry_repository": "projects/{project}/locations/{region}/repositories/{repository_id}",
-    "google_cloud_scheduler_job": "projects/{project}/locations/{region}/jobs/{name}",
-    "google_cloudfunctions2_function": "projects/{project}/locations/{region}/functions/{name}",
-    "google_logging_metric": "{project} {name}",
-    "google_logging_project_exclusion": "projects/{project}/exclusions/{name}",
-    "google_logging_project_sink": "projects/{project}/sinks/{name}",
-    "google_project_iam_custom_role": "projects/{project}/roles/{role_id}",
-    "google_pubsub_topic": "projects/{project}/topics/{name}",
-    "google_secret_manager_secret": "projects/{project}/secrets/{secret_id}",
-    "google_service_account": "projects/{project}/serviceAccounts/{account_id}@{domain}.iam.gserviceaccount.com",
-    "google_storage_bucket": "{project}/{name}",
-}
-# What Google names by a number, and would make a second time without a word: looked for by what it is called.
-LISTED = {
-    "google_monitoring_alert_policy": ("monitoring", "policies", "list"),
-    "google_monitoring_dashboard": ("monitoring", "dashboards", "list"),
-    "google_monitoring_notification_channel": ("beta", "monitoring", "channels", "list"),
-}
+RESOURCES = table("resources")
 
 
 def existing(errors: Iterable[Event], plan: Plan, target: Target) -> dict[str, str]:
@@ -40,7 +21,7 @@ def existing(errors: Iterable[Event], plan: Plan, target: Target) -> dict[str, s
     there = {error.get("address") for error in errors if EXISTS.search(text_of(error))}
     found = {}
     for change in plan.changes:
-        pattern = IDS.get(change["type"])
+        pattern = RESOURCES.get(change["type"], {}).get("id")
         if pattern and change["address"] in there:
             project = target.project
             domain = ".".join(reversed(project.split(":")))
@@ -55,7 +36,7 @@ def doubles(plan: Plan, target: Target) -> dict[str, str]:
     names: dict[str, dict[str, str]] = {}
     for change in plan.changes:
         kind, after = change["type"], change["change"]["after"]
-        if change["change"]["actions"] != ["create"] or kind not in LISTED:
+        if change["change"]["actions"] != ["create"] or "listed" not in RESOURCES.get(kind, {}):
             continue
         if kind not in names:
             names[kind] = dict(_listed(kind, target))
@@ -78,7 +59,7 @@ def clear() -> None:
 
 
 def _listed(kind: str, target: Target) -> Iterator[tuple[str, str]]:
-    listed = try_gcloud(*LISTED[kind], f"--project={target.project}", "--format=json")
+    listed = try_gcloud(*RESOURCES[kind]["listed"].split(), f"--project={target.project}", "--format=json")
     for entry in json.loads(listed or "[]"):
         yield entry.get("displayName", ""), entry["name"]
 

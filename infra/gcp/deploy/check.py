@@ -50,7 +50,7 @@ def needed(*, ask: bool) -> Work:
     except Stop as stop:
         problems.append(str(stop))
     if shutil.which("gcloud"):
-        who, missing = rights(found.get("project_id", ""))
+        who, missing = rights(found.get("project_id", ""), deploys=True)
         problems += missing
     if problems:
         raise Stop("Not everything that is needed is there:\n" + "\n".join(f"- {problem}" for problem in problems))
@@ -59,19 +59,24 @@ def needed(*, ask: bool) -> Work:
     return Work(target, terraform, State(target, terraform), who)
 
 
-def rights(project: str) -> tuple[str, list[str]]:
-    """Whose rights are used, in words, and what is wrong with the login or with what it may see of the project."""
+def rights(project: str, *, deploys: bool) -> tuple[str, list[str]]:
+    """Whose rights are used, in words, and what is wrong with the login or with what it may see of the project.
+
+    Args:
+        project: empty: not known yet.
+        deploys: whether Terraform's credentials matter, and the project and its billing.
+    """
     problems: list[str] = []
     who = account = identity.use(os.environ)
     if not who:
-        account, terraforms, problems = identity.logged_in()
+        account, terraforms, problems = identity.logged_in(terraform=deploys)
         who = account
         if terraforms and terraforms != account:
             who = (
                 f"{terraforms} (Terraform, by application default credentials) and {account} (gcloud); "
                 "`gcloud auth application-default login` changes the first"
             )
-    if account and project:
+    if deploys and account and project:
         if try_gcloud("projects", "describe", project, "--format=value(projectNumber)") is None:
             problems.append(
                 f"The project {project} does not exist, or {account} may not see it: check project_id, or log in as "

@@ -18,9 +18,10 @@ from gcp.deploy.terraform import Plan
 from gcp.deploy.variables import Target, app_secret
 
 APIS = ("cloudresourcemanager.googleapis.com", "secretmanager.googleapis.com", "serviceusage.googleapis.com")
+SHOWN = 20  # names of secrets, where there are many
 
 
-def deploy(*, yes: bool, unlock: bool, take_over: bool) -> None:
+def deploy(*, yes: bool, unlock: bool, adopt: bool) -> None:
     """Make everything, or bring it up to date; where nothing is to be done, change nothing."""
     work = needed(ask=True)
     target = work.target
@@ -30,10 +31,10 @@ def deploy(*, yes: bool, unlock: bool, take_over: bool) -> None:
         values["app-secret"] = app_secret()
     if "link-signing-keys" in values:
         values["link-signing-keys"] = secrets.token_urlsafe(48)
-    converge = Converge(work, yes=yes, take_over=take_over or unlock)
+    converge = Converge(work, yes=yes, take_over=adopt or unlock)
     with tempfile.TemporaryDirectory() as folder:
         plan = converge.plan(Path(folder) / "plan", unlock=unlock)
-    if not (take_over or unlock):
+    if not (adopt or unlock):
         _no_state_lost(plan, work)
     changed = bool(plan.changes or plan.outputs or values or work.state.pending)
     if changed:
@@ -49,8 +50,8 @@ def deploy(*, yes: bool, unlock: bool, take_over: bool) -> None:
     else:
         say("Nothing is to be changed.")
     outputs = _outputs(work)
-    deployed.open_to_everybody(target, outputs["public_access"])
     functions = deployed.both(target)
+    deployed.open_to_everybody(target, outputs["public_access"])
     deployed.check_source(functions, source_hash(ROOT / "functions"))
     deployed.remember(functions, target)
     say("\nBoth functions run this source.")
@@ -95,14 +96,13 @@ def destroy(*, tokens: bool, yes: bool, unlock: bool) -> None:
 def attach(*, project: str, region: str, name: str) -> None:
     """Make the command line work on a deployment that was made elsewhere."""
     target = Target(project, region, name)
-    who, problems = rights(project)
-    problems = [problem for problem in problems if "billing" not in problem and "Terraform" not in problem]
+    who, problems = rights(project, deploys=False)
     if problems:
         raise Stop("\n".join(problems))
     functions = deployed.both(target)
     deployed.remember(functions, target)
     say(f"As {who}: the commands act on {name} in {project} now. `make status` shows its connections.")
-    if functions["connect"].source_hash != source_hash(ROOT / "functions"):
+    if deployed.source_of(functions["connect"]) != source_hash(ROOT / "functions"):
         say("Note: it was not built from the source of this checkout.")
 
 
@@ -168,15 +168,16 @@ def _stored_tokens(target: Target) -> list[str]:
 
 
 def _farewell(stored: Sequence[str], *, tokens: bool) -> str:
-    names = "\n".join(f"    {name}" for name in stored)
     if not stored:
         return "All of the above is deleted. No token is stored."
+    more = [f"… and {len(stored) - SHOWN} more"] if len(stored) > SHOWN else []
+    names = "".join(f"\n    {name}" for name in [*stored[:SHOWN], *more])
     if tokens:
         return (
-            f"All of the above is deleted, and {len(stored)} secrets of connections with it, for good:\n{names}\n"
+            f"All of the above is deleted, and {len(stored)} secrets of connections with it, for good:{names}\n"
             "TikTok goes on accepting tokens that somebody has copied: `make disconnect` first, to revoke them."
         )
     return (
         "All of the above is deleted: nothing refreshes the tokens any more, and readers lose the access that was "
-        f"given to them here.\n{len(stored)} secrets of connections stay; TOKENS=1 deletes them too:\n{names}"
+        f"given to them here.\n{len(stored)} secrets of connections stay; TOKENS=1 deletes them too.{names}"
     )

@@ -1,9 +1,8 @@
-"""What runs at Google, read from the two functions themselves; and what the command line is told of it."""
+"""What runs at Google, read from the two functions themselves; and what the command line gets to know of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from gcp.deploy.programs import SAVED, GcloudFailed, Stop, found, gcloud, write_private
@@ -13,44 +12,17 @@ from gcp.deploy.variables import Target
 # connect's alone.
 SHARED = (
     *("GOOGLE_CLOUD_PROJECT", "SECRET_PREFIX", "PUBLIC_URL", "TIKTOK_APP_ID", "KEEP_VERSIONS", "SECRET_LOCATIONS"),
-    *(
-        "SECRET_KMS_KEY",
-        "TIKTOK_API_URL",
-        "TIKTOK_AUTHORIZE_URL",
-        "TIKTOK_ACCOUNT_AUTHORIZE_URL",
-        "TIKTOK_ACCOUNT_SCOPES",
-    ),
+    *("SECRET_KMS_KEY", "TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL", "TIKTOK_ACCOUNT_AUTHORIZE_URL"),
+    "TIKTOK_ACCOUNT_SCOPES",
 )
 
 
-@dataclass(frozen=True)
-class Function:
-    """One function, as Google tells of it."""
+Function = Mapping[str, Any]  # as Google's API describes it
 
-    name: str
-    told: Mapping[str, Any]
 
-    @property
-    def source_hash(self) -> str:
-        """Which source it was built from: `buildConfig.environmentVariables.SOURCE_HASH`."""
-        return str(self.told.get("buildConfig", {}).get("environmentVariables", {}).get("SOURCE_HASH", ""))
-
-    @property
-    def active(self) -> bool:
-        """Whether it serves."""
-        return self.told.get("state") == "ACTIVE"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Its settings, without secret ones."""
-        return dict(self.told.get("serviceConfig", {}).get("environmentVariables", {}))
-
-    def secret(self, variable: str, project: str) -> str:
-        """Full name of the secret behind a setting."""
-        for entry in self.told.get("serviceConfig", {}).get("secretEnvironmentVariables", []):
-            if entry["key"] == variable:
-                return f"projects/{project}/secrets/{entry['secret']}"
-        return ""
+def source_of(function: Function) -> str:
+    """Which source a function was built from: `buildConfig.environmentVariables.SOURCE_HASH`; empty: unknown."""
+    return str(function.get("buildConfig", {}).get("environmentVariables", {}).get("SOURCE_HASH", ""))
 
 
 def look_up(target: Target, name: str) -> Function | None:
@@ -59,11 +31,11 @@ def look_up(target: Target, name: str) -> Function | None:
     Raises:
         GcloudFailed: it could not be looked up.
     """
-    told = found(
+    function: Function | None = found(
         *("functions", "describe", f"{target.name}-{name}", "--gen2"),
         *(f"--region={target.region}", f"--project={target.project}"),
     )
-    return Function(target.function(name), told) if told else None
+    return function
 
 
 def both(target: Target) -> dict[str, Function]:
@@ -90,34 +62,34 @@ def both(target: Target) -> dict[str, Function]:
 
 
 def check_source(functions: Mapping[str, Function], expected: str) -> None:
-    """Make sure that both functions run this source.
+    """Make sure that both functions serve, and run this source.
 
     Raises:
         Stop: one does not.
     """
-    for function in functions.values():
-        name = function.name.rpartition("/")[2]
-        if not function.active:
-            raise Stop(f"{name} does not serve (state {function.told.get('state')}): run make deploy again.")
-        if function.source_hash != expected:
+    for name, function in functions.items():
+        if function.get("state") != "ACTIVE":
+            raise Stop(f"{name} does not serve (state {function.get('state')}): run make deploy again.")
+        if source_of(function) != expected:
             raise Stop(
-                f"{name} does not run this source: it was built from {function.source_hash[:12] or 'an unknown one'}, "
+                f"{name} does not run this source: it was built from {source_of(function)[:12] or 'an unknown one'}, "
                 f"and this is {expected[:12]}. Run make deploy again."
             )
 
 
 def remember(functions: Mapping[str, Function], target: Target) -> None:
     """Write down for the command line where everything is; no secret is in it."""
-    connect, refresh = functions["connect"], functions["refresh"]
-    address = refresh.told["serviceConfig"]["uri"]
+    connect, refresh = (functions[name]["serviceConfig"] for name in ("connect", "refresh"))
+    settings = connect["environmentVariables"]
+    names = {entry["key"]: entry["secret"] for entry in connect["secretEnvironmentVariables"]}
     values = {
-        **{key: connect.environment[key] for key in SHARED if connect.environment.get(key)},
-        "LINK_SIGNING_KEYS_SECRET": connect.secret("LINK_SIGNING_KEYS", target.project),
-        "TIKTOK_APP_SECRET_SECRET": connect.secret("TIKTOK_APP_SECRET", target.project),
-        "REFRESH_URL": address,
-        "REFRESH_AUDIENCE": address,
-        "CONNECT_FUNCTION": connect.name,
-        "REFRESH_FUNCTION": refresh.name,
+        **{key: settings[key] for key in SHARED if settings.get(key)},
+        "LINK_SIGNING_KEYS_SECRET": f"projects/{target.project}/secrets/{names['LINK_SIGNING_KEYS']}",
+        "TIKTOK_APP_SECRET_SECRET": f"projects/{target.project}/secrets/{names['TIKTOK_APP_SECRET']}",
+        "REFRESH_URL": refresh["uri"],
+        "REFRESH_AUDIENCE": refresh["uri"],
+        "CONNECT_FUNCTION": target.function("connect"),
+        "REFRESH_FUNCTION": target.function("refresh"),
     }
     write_private(SAVED / "cloud.env", "".join(f"{key}={value}\n" for key, value in values.items()))
     write_private(SAVED / "current", "cloud\n")
@@ -135,7 +107,7 @@ def open_to_everybody(target: Target, access: str) -> None:
     """Switch Cloud Run's check of callers of connect off or on, as the variable `public_access` says."""
     service = ("run", "services", "describe", f"{target.name}-connect")
     where = (f"--region={target.region}", f"--project={target.project}")
-    annotations = found(*service, *where)["metadata"].get("annotations", {})
+    annotations = (found(*service, *where) or {}).get("metadata", {}).get("annotations", {})
     is_off = annotations.get("run.googleapis.com/invoker-iam-disabled") == "true"
     if is_off != (access == "no_invoker_check"):
         flag = "--invoker-iam-check" if is_off else "--no-invoker-iam-check"

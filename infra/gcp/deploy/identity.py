@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import shutil
 import tempfile
 import urllib.parse
@@ -16,7 +15,10 @@ from gcp.deploy import programs
 from gcp.deploy.programs import try_gcloud, write_private
 
 # Where the provider looks for credentials, in its own order: contents or the path of a file.
-KEYS = ("GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON", "GOOGLE_APPLICATION_CREDENTIALS")
+KEYS = (
+    *("GOOGLE_OAUTH_ACCESS_TOKEN", "GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON"),
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
 
 
 def use(environment: Mapping[str, str]) -> str:
@@ -27,28 +29,29 @@ def use(environment: Mapping[str, str]) -> str:
     """
     who = ""
     key = next((name for name in KEYS if environment.get(name)), "")
-    if environment.get("GOOGLE_OAUTH_ACCESS_TOKEN"):
-        file = _file(environment["GOOGLE_OAUTH_ACCESS_TOKEN"])
-        programs.for_gcloud["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = str(file)
-        who = "the owner of GOOGLE_OAUTH_ACCESS_TOKEN"
-    elif key:
-        file = _file(environment[key])
-        programs.for_gcloud["CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"] = str(file)
-        who = f"{_owner(file)} ({key})"
+    if key:
+        token = key == "GOOGLE_OAUTH_ACCESS_TOKEN"
+        setting = "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE" if token else "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"
+        programs.for_gcloud[setting] = str(_file(environment[key]))
+        who = f"the identity of {key}"
     account = environment.get("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", "")
     if account:
         programs.for_gcloud["CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"] = account
-        who = f"{account} (GOOGLE_IMPERSONATE_SERVICE_ACCOUNT)"
+        who = f"{account}, impersonated"
     return who
 
 
-def logged_in() -> tuple[str, str, list[str]]:
-    """Who gcloud is logged in as, who Terraform would be (empty: unknown), and what is missing."""
+def logged_in(*, terraform: bool) -> tuple[str, str, list[str]]:
+    """Who gcloud is logged in as, who Terraform would be (empty: unknown), and what is missing.
+
+    Args:
+        terraform: whether Terraform needs credentials as well.
+    """
     problems = []
     account = try_gcloud("auth", "list", "--filter=status:ACTIVE", "--format=value(account)") or ""
     if not account:
         problems.append("gcloud is not logged in: run `gcloud auth login`.")
-    token = try_gcloud("auth", "application-default", "print-access-token")
+    token = try_gcloud("auth", "application-default", "print-access-token") if terraform else ""
     if token is None:
         problems.append("Terraform has no credentials: run `gcloud auth application-default login`.")
     return account, _email(token) if token else "", problems
@@ -65,15 +68,6 @@ def _file(given: str) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_private(folder / "credentials", given)
     return folder / "credentials"
-
-
-def _owner(file: Path) -> str:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return "the owner of the credentials"
-    impersonated = os.path.basename(content.get("service_account_impersonation_url", "")).partition(":")[0]  # noqa: PTH119
-    return str(content.get("client_email") or impersonated or content.get("audience") or "the owner of the credentials")
 
 
 def _email(token: str) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
 ROOT = HERE.parents[1]
 SAVED = ROOT / ".tokenkeeper"
+
+# What gcloud says of what does not exist, and in a project whose API was never switched on.
+NOTHING_THERE = re.compile(r"NOT_FOUND|not found|404|does not exist|has not been used in project|SERVICE_DISABLED")
 
 # Set once by `identity`: what makes gcloud act as the identity that Terraform's provider takes from the environment.
 for_gcloud: dict[str, str] = {}
@@ -22,15 +27,16 @@ class Stop(Exception):
 
 
 class GcloudFailed(Stop):
-    """gcloud ended with an error.
-
-    Attributes:
-        said: what it printed about it.
-    """
+    """gcloud ended with an error; `said` is what it printed about it."""
 
     def __init__(self, command: str, said: str) -> None:
         super().__init__(f"gcloud {command} failed: {said}")
         self.said = said
+
+
+def table(name: str) -> dict[str, Any]:
+    """A table of this package, kept as TOML."""
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def environment() -> dict[str, str]:
@@ -76,19 +82,18 @@ def found(*arguments: str) -> Any:
     try:
         return json.loads(gcloud(*arguments, "--format=json"))
     except GcloudFailed as error:
-        if any(
-            sign in error.said for sign in ("NOT_FOUND", "not found", "404", "does not exist", "could not be found")
-        ):
+        if NOTHING_THERE.search(error.said):
             return None
         raise
 
 
-def say(text: str = "", *, end: str = "\n") -> None:
+def say(text: str = "", *, end: str = "\n", error: bool = False) -> None:
     """Print, also where nobody is listening any more: a closed terminal must not end a deployment half-way."""
+    stream = sys.stderr if error else sys.stdout
     try:
-        print(text, end=end, flush=True)
+        print(text, end=end, flush=True, file=stream)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def confirm(question: str, right: str) -> None:

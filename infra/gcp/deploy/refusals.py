@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-REASONS = [
-    (re.compile(entry["pattern"]), entry["helps"])
-    for entry in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["refusal"]
-]
+from gcp.deploy.programs import table
+
+REASONS = [(re.compile(entry["pattern"]), entry["helps"]) for entry in table("refusals")["refusal"]]
 # What Google answers while it has not heard everywhere of something that was made a moment ago.
 NOT_YET_KNOWN = re.compile(
     r"it could take up to 10 minutes|enabled this API recently|has not been used in project .* before or it is disabled"
@@ -19,6 +16,11 @@ NOT_YET_KNOWN = re.compile(
     r"|There were concurrent policy changes"
 )
 EXISTS = re.compile(r"already exists|alreadyExists|ALREADY_EXISTS|you already own it|Error 409")
+
+
+def help_for(words: str) -> str:
+    """What helps against a refusal; empty: nothing that is known."""
+    return next((sentence for pattern, sentence in REASONS if pattern.search(words)), "")
 
 
 def text_of(error: Mapping[str, Any]) -> str:
@@ -32,7 +34,7 @@ def explained(errors: Iterable[Mapping[str, Any]]) -> str:
     for error in errors:
         words = text_of(error)
         where = f"{error['address']}: " if error.get("address") else ""
-        help_ = next((sentence for pattern, sentence in REASONS if pattern.search(words)), "")
+        help_ = help_for(words)
         entry = f"- {where}{words[:1500]}" + (f"\n  {help_}" if help_ else "")
         if help_ and any(help_ in before for before in said):
             continue

@@ -8,35 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gcp.deploy.programs import say
+from gcp.deploy.programs import say, table
 from gcp.deploy.terraform import Event, Plan
 
-# What somebody reads for a type of Terraform's, in the order of the screen; types with the same words are one line.
-WORDS = {
-    "google_cloudfunctions2_function": "functions",
-    "google_service_account": "accounts",
-    "google_project_iam_custom_role": "roles",
-    "google_project_iam_member": "permissions",
-    "google_secret_manager_secret_iam_member": "permissions",
-    "google_cloud_run_v2_service_iam_member": "permissions",
-    "google_artifact_registry_repository_iam_member": "permissions",
-    "google_kms_crypto_key_iam_member": "permissions",
-    "google_pubsub_topic_iam_member": "permissions",
-    "google_secret_manager_secret": "secrets",
-    "google_cloud_scheduler_job": "scheduled jobs",
-    "google_monitoring_alert_policy": "alerts",
-    "google_monitoring_notification_channel": "alert channels",
-    "google_monitoring_dashboard": "dashboards",
-    "google_logging_metric": "metrics",
-    "google_logging_project_exclusion": "log exclusions",
-    "google_project_iam_audit_config": "audit logs",
-    "google_logging_project_sink": "events out",
-    "google_pubsub_topic": "events out",
-    "google_storage_bucket": "source and images",
-    "google_storage_bucket_object": "source and images",
-    "google_artifact_registry_repository": "source and images",
-    "google_project_service": "APIs switched on",
-}
+RESOURCES = table("resources")
 STAYS_ON = "google_project_service"  # deleting it only means that Terraform forgets it
 NAMES = ("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "title")
 # What each part may do or is for, shown where it is made.
@@ -57,11 +32,11 @@ def summary(plan: Plan) -> str:
     for change in plan.changes:
         if change["type"] == STAYS_ON and change["change"]["actions"] == ["delete"]:
             continue
-        kind = WORDS.get(change["type"], change["type"])
+        kind = _words(change["type"])
         done.setdefault(_action(change["change"]), {}).setdefault(kind, []).append(_described(change))
-    order = list(dict.fromkeys(WORDS.values()))
+    order = list(dict.fromkeys(entry["words"] for entry in RESOURCES.values()))
     lines = []
-    for action in ("make", "make anew", "change", "take over", "delete"):
+    for action in ("create", "replace", "change", "take over", "delete"):
         kinds = done.get(action, {})
         if kinds:
             lines.append(f"{action}:")
@@ -73,7 +48,7 @@ def summary(plan: Plan) -> str:
 
 
 def destroys(plan: Plan) -> set[str]:
-    """Addresses of what a plan would delete or make anew."""
+    """Addresses of what a plan would delete or replace."""
     return {change["address"] for change in plan.changes if "delete" in change["change"]["actions"]}
 
 
@@ -89,7 +64,7 @@ class Progress:
         """Hear one of Terraform's events."""
         hook = event.get("hook", {})
         resource, action = hook.get("resource", {}), hook.get("action")
-        kind = WORDS.get(resource.get("resource_type", ""), "")
+        kind = _words(resource.get("resource_type", ""))
         name = resource.get("addr", "").partition(".")[2]
         match event.get("type"):
             case "apply_start" if self._live and action in _PAST:
@@ -117,14 +92,18 @@ class Progress:
         say(f"\r\x1b[K{line[:width]}", end="\n" if keep else "")
 
 
-_PAST = {"create": "made", "update": "changed", "delete": "deleted"}
+_PAST = {"create": "created", "update": "changed", "delete": "deleted"}
+
+
+def _words(kind: str) -> str:
+    return str(RESOURCES.get(kind, {}).get("words", kind))
 
 
 def _action(change: Mapping[str, Any]) -> str:
     if change.get("importing"):
         return "take over"
-    return {("create",): "make", ("update",): "change", ("delete",): "delete"}.get(
-        tuple(change["actions"]), "make anew"
+    return {("create",): "create", ("update",): "change", ("delete",): "delete"}.get(
+        tuple(change["actions"]), "replace"
     )
 
 

@@ -59,15 +59,10 @@ class State:
         Raises:
             Stop: it cannot be used.
         """
-        if self.other:
-            OVERRIDE.unlink(missing_ok=True)
-            self._init()
-        elif self.wants_file:
-            self._use_file(move=create)
-        elif self._exists() or create:
+        if not self.other and not self.wants_file and (create or self._exists()):
             self._use_bucket(move=create)
         else:
-            self._init_file()
+            self._use_no_bucket()
 
     def unlock(self, held: Event, *, yes: bool) -> None:
         """Take a lock that somebody else's Terraform left behind, after a question.
@@ -95,7 +90,7 @@ class State:
                 f"{PREFIX}. Move the one that is not of this deployment away, or set STATE=local to use the file."
             )
         if filled and not move:
-            self._init_file()
+            self._use_no_bucket()
             return
         OVERRIDE.write_text(
             f'terraform {{\n  backend "gcs" {{\n    bucket = "{self.bucket}"\n    prefix = "{PREFIX}"\n  }}\n}}\n',
@@ -107,19 +102,10 @@ class State:
         else:
             self._init("-reconfigure")
 
-    def _use_file(self, *, move: bool) -> None:
-        if move and OVERRIDE.exists() and not _resources(LOCAL):
+    def _use_no_bucket(self) -> None:
+        if OVERRIDE.exists():
             OVERRIDE.unlink()
-            self._init("-migrate-state", "-force-copy")
-            say("The state was copied from the bucket to the file infra/gcp/terraform.tfstate.")
-        elif OVERRIDE.exists() and not _resources(LOCAL):
-            self._init("-reconfigure")
-        else:
-            self._init_file()
-
-    def _init_file(self) -> None:
-        OVERRIDE.unlink(missing_ok=True)
-        REMEMBERED.unlink(missing_ok=True)  # -reconfigure does not forget a backend that is configured no longer
+            REMEMBERED.unlink(missing_ok=True)  # -reconfigure does not forget a backend that is configured no longer
         self._init()
 
     def _exists(self) -> bool:

@@ -24,7 +24,6 @@ from gcp.deploy.programs import HERE, SAVED, Stop, environment, say
 
 OLDEST = (1, 5)
 LOG = SAVED / "deploy.log"
-OUTPUT = SAVED / "terraform.out"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Event = dict[str, Any]
@@ -136,20 +135,16 @@ class Terraform:
             if before[number] is not signal.SIG_IGN or number is signal.SIGINT:  # nohup stays as it is
                 signal.signal(number, self._stop)
         try:
-            with LOG.open("a", encoding="utf-8") as log:
-                log.write(f"$ {self._name} {' '.join(arguments)}\n")
-                for line in self._lines(*arguments):
-                    event = _event(line)
-                    log.write(f"{_worded(event)}\n" if event else line)
-                    log.flush()
-                    if event is None:
-                        outcome.text += line
-                    elif event.get("diagnostic", {}).get("severity") == "error":
-                        outcome.errors.append(event["diagnostic"])
-                    if event and listen:
-                        listen(event)
-                    if echo:
-                        say(line, end="")
+            for line in self._lines(*arguments):
+                event = _event(line)
+                if event is None:
+                    outcome.text += line
+                elif event.get("diagnostic", {}).get("severity") == "error":
+                    outcome.errors.append(event["diagnostic"])
+                if event and listen:
+                    listen(event)
+                if echo:
+                    say(line, end="")
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -183,12 +178,14 @@ class Terraform:
         return [self._name, f"-chdir={HERE}", *arguments]
 
     def _lines(self, *arguments: str) -> Iterator[str]:
-        OUTPUT.unlink(missing_ok=True)
-        with OUTPUT.open("w", encoding="utf-8") as output, OUTPUT.open(encoding="utf-8") as reader:
+        with LOG.open("a", encoding="utf-8") as log, LOG.open(encoding="utf-8") as reader:
+            log.write(f"$ {self._name} {' '.join(arguments)}\n")
+            log.flush()
+            reader.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
                 self._command(*arguments),
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
                 env=_surroundings(),
@@ -197,7 +194,6 @@ class Terraform:
             if self._received:
                 self._process.send_signal(signal.SIGINT)
             yield from _follow(reader, self._process)
-        OUTPUT.unlink(missing_ok=True)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         if self._received:
@@ -235,9 +231,3 @@ def _event(line: str) -> Event | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) and "@message" in event else None
-
-
-def _worded(event: Event) -> str:
-    words = f"{event.get('@timestamp', '')} {event['@message']}"
-    detail = event.get("diagnostic", {}).get("detail")
-    return f"{words}\n{detail}" if detail else words

@@ -23,7 +23,7 @@ def exchange(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     if body["grant_type"] != "authorization_code":
         raise Refusal(40108)
     grant = tiktok.exchange_account(body["client_id"], body["client_secret"], body["auth_code"], body["redirect_uri"])
-    return _token_data(tiktok, grant)
+    return _token_data(grant) | tiktok.refresh_fields(grant)
 
 
 def refresh(tiktok: Authorizations, request: Request) -> dict[str, Any]:
@@ -32,10 +32,7 @@ def refresh(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     if body["grant_type"] != "refresh_token":
         raise Refusal(40108)
     grant = tiktok.refresh_account(body["client_id"], body["client_secret"], body["refresh_token"])
-    data = _token_data(tiktok, grant)
-    if tiktok.options.rotation == "omitted":
-        del data["refresh_token"], data["refresh_token_expires_in"]
-    return data
+    return _token_data(grant) | tiktok.refresh_fields(grant, refreshed=True)
 
 
 def revoke(tiktok: Authorizations, request: Request) -> dict[str, Any]:
@@ -101,17 +98,10 @@ def _chosen(request: Request, rows: list[dict[str, Any]], always: str) -> list[d
     return only(rows, fields or [always], always)
 
 
-def _token_data(tiktok: Authorizations, grant: Grant) -> dict[str, Any]:
-    data: dict[str, Any] = {
+def _token_data(grant: Grant) -> dict[str, Any]:
+    return {
         "access_token": grant.access_token,
         "token_type": "Bearer",
         "scope": ",".join(grant.scope),
         "open_id": grant.open_id,
     }
-    if grant.refresh_token is not None and grant.expires_at is not None and grant.refresh_expires_at is not None:
-        data |= {
-            "expires_in": round(grant.expires_at - tiktok.now()),
-            "refresh_token": grant.refresh_token,
-            "refresh_token_expires_in": round(grant.refresh_expires_at - tiktok.now()),
-        }
-    return data

@@ -25,7 +25,8 @@ MOST_ACCOUNTS_A_REPORT = 5
 def exchange(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     """Exchanges an authorization code."""
     body = required(request, "app_id", "secret", "auth_code")
-    data = _token_data(tiktok, tiktok.exchange(body["app_id"], body["secret"], body["auth_code"]))
+    grant = tiktok.exchange(body["app_id"], body["secret"], body["auth_code"])
+    data = _token_data(grant) | tiktok.refresh_fields(grant)
     if body.get("return_advertiser_ids") is False:
         del data["advertiser_ids"]
     return data
@@ -36,10 +37,8 @@ def refresh(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     body = required(request, "app_id", "secret", "grant_type", "refresh_token")
     if body["grant_type"] != "refresh_token":
         raise Refusal(40108)
-    data = _token_data(tiktok, tiktok.refresh(body["app_id"], body["secret"], body["refresh_token"]))
-    if tiktok.options.rotation == "omitted":
-        del data["refresh_token"], data["refresh_token_expires_in"]
-    return data
+    grant = tiktok.refresh(body["app_id"], body["secret"], body["refresh_token"])
+    return _token_data(grant) | tiktok.refresh_fields(grant, refreshed=True)
 
 
 def revoke(tiktok: Authorizations, request: Request) -> dict[str, Any]:
@@ -130,19 +129,12 @@ def integrated_report(tiktok: Authorizations, request: Request) -> dict[str, Any
     return page(request, found)
 
 
-def _token_data(tiktok: Authorizations, grant: Grant) -> dict[str, Any]:
-    data: dict[str, Any] = {
+def _token_data(grant: Grant) -> dict[str, Any]:
+    return {
         "access_token": grant.access_token,
         "advertiser_ids": list(grant.advertiser_ids),
         "scope": list(grant.scope),
     }
-    if grant.refresh_token is not None and grant.expires_at is not None and grant.refresh_expires_at is not None:
-        data |= {
-            "expires_in": round(grant.expires_at - tiktok.now()),
-            "refresh_token": grant.refresh_token,
-            "refresh_token_expires_in": round(grant.refresh_expires_at - tiktok.now()),
-        }
-    return data
 
 
 def _listed(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from local.tiktok.answers import APP_MISMATCH, Refusal
 from local.tiktok.options import Family, Options
@@ -118,6 +119,21 @@ class Tokens:
             return None if known is None else self._approval(known).app_id
 
     # For the token endpoints.
+
+    def refresh_fields(self, grant: Grant, *, refreshed: bool = False) -> dict[str, Any]:
+        """What an answer says about lifetimes (seconds from now) and the refresh token; nothing, if it has none.
+
+        Args:
+            grant: the grant that is answered.
+            refreshed: whether it is the answer to a refresh, from which the refresh token may be omitted.
+        """
+        if grant.refresh_token is None or grant.expires_at is None or grant.refresh_expires_at is None:
+            return {}
+        fields: dict[str, Any] = {"expires_in": round(grant.expires_at - self.now())}
+        if refreshed and self.options.rotation == "omitted":
+            return fields
+        lifetime = round(grant.refresh_expires_at - self.now())
+        return fields | {"refresh_token": grant.refresh_token, "refresh_token_expires_in": lifetime}
 
     def _approval(self, token: Token) -> Approval:
         return self._records.approvals[token.approval]

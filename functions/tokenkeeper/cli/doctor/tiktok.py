@@ -55,7 +55,7 @@ def accounts(examined: Subject) -> Iterator[Finding]:
         return
     yield Finding("account scopes", "ok", f"{scopes}; one that the app does not hold makes TikTok refuse them all")
     yield Finding(
-        "not to be seen",
+        "cannot be checked",
         "note",
         "the app's logo and its Accounts API form: without the logo, account holders get an error page; without the "
         "approved form, the app holds none of these scopes. Both are on the app's page in TikTok's portal",

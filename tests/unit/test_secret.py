@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tokenkeeper.secrecy import Secret
+from tokenkeeper.secret import Secret
 
 TEXT = "a-token-that-nobody-sees"
 

@@ -7,18 +7,22 @@ import re
 import subprocess
 import tomllib
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import hcl2
 import pytest
 
-from tokenkeeper.configurations import TOOLS, Material, notes
-from tokenkeeper.grant import Grant
+from tokenkeeper import grant as grants
+from tokenkeeper import payload
+from tokenkeeper.cli.toolconfigs import Material, notes
+from tokenkeeper.cli.tools import TOOLS
+from tokenkeeper.grant import Grant, TokenResponse
 from tokenkeeper.secret import Secret
-from unit.parts import APP_ID, APP_SECRET, NOON, expiring, handout, long_lived
 
+APP_ID, APP_SECRET = "7000000000000000000", "canary-app-secret-0123456789abcdef01234567"
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 IDS = ("7000000000000000001", "7000000000000000002")
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 ODD = 'it\'s \\ a "token" & $HOME `x` #% +'
@@ -27,11 +31,24 @@ WITH_SECRET = [name for name, tool in TOOLS.items() if tool.needs_app_secret]
 WITH_TOKEN = [name for name, tool in TOOLS.items() if tool.holds_token]
 
 
+def granted(connection: str = "acme", **response: Any) -> Grant:
+    """A grant with all permissions, as TikTok's answer made it."""
+    given = TokenResponse(Secret(TOKEN), advertiser_ids=IDS, scope=(4, 10, 200, 210, 220, 30))
+    return grants.first(
+        replace(given, **response), connection=connection, app_id=APP_ID, family="advertiser", asked_at=NOON
+    )
+
+
+def expiring() -> Grant:
+    """One whose token ends."""
+    return granted(expires_in=86_400, refresh_token=Secret("r" * 40))
+
+
 def material(access_token: str = TOKEN, grant: Grant | None = None, **changes: Any) -> Material:
     """What is known of the connection `acme`."""
-    given = replace(grant or long_lived(), access_token=Secret(access_token), app_id=APP_ID)
+    given = replace(grant or granted(), access_token=Secret(access_token))
     usual = {
-        "grant": given if grant else given.with_advertisers(IDS),
+        "grant": given,
         "since": date(2026, 1, 1),
         "names": {IDS[0]: "Acme Shoes", "7009": "of somebody else"},
         "app_secret": Secret(APP_SECRET),
@@ -44,7 +61,7 @@ def material(access_token: str = TOKEN, grant: Grant | None = None, **changes: A
 def many() -> Grant:
     """A grant for more ad accounts than a secret holds, as it is read again."""
     ids = tuple(str(7_000_000_000_000_000_000 + number) for number in range(5_000))
-    whole = Grant.first(handout(advertiser_ids=ids), "acme", APP_ID, NOON)
+    whole = granted(advertiser_ids=ids)
     return replace(whole, advertiser_ids=None)
 
 
@@ -88,7 +105,7 @@ class TestAirbyteTerraform:
 
     def test_labels_begin_with_a_letter(self) -> None:
         """A connection's name may begin with a digit; a label of Terraform's may not."""
-        grant = long_lived("1-acme")
+        grant = granted("1-acme")
         document = hcl2.loads(written("airbyte-terraform", material(grant=grant)))
         assert '"tiktok-1-acme"' in str(document["resource"])
 
@@ -97,7 +114,7 @@ class TestAirflow:
     def test_is_the_payload_as_a_variable(self) -> None:
         """The variable is named like the connection and holds what Google's secrets backend would find."""
         of = material()
-        assert json.loads(written("airflow", of)) == {"acme": json.loads(of.grant.token_payload())}
+        assert json.loads(written("airflow", of)) == {"acme": json.loads(payload.of_token(of.grant))}
 
 
 class TestDlt:
@@ -136,8 +153,8 @@ class TestJson:
     def test_is_the_payload_with_names(self) -> None:
         """What is stored, and beside it the names that are known of its advertisers."""
         of = material()
-        payload = json.loads(of.grant.token_payload())
-        assert json.loads(written("json", of)) == {**payload, "advertiser_names": {IDS[0]: "Acme Shoes"}}
+        stored = json.loads(payload.of_token(of.grant))
+        assert json.loads(written("json", of)) == {**stored, "advertiser_names": {IDS[0]: "Acme Shoes"}}
 
 
 class TestMeltano:

@@ -1,0 +1,70 @@
+"""Google's metadata server and token endpoint on this machine, for google-auth as it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from local.exchange import Answer, Call, Request
+from local.serving import LocalServer
+
+TOKEN = "ya29.canary-google-token"
+TOKENS = "oauth2.googleapis.com"
+_METADATA = "/computeMetadata/v1/"
+_ACCOUNTS = f"{_METADATA}instance/service-accounts/"
+_EMAIL = "keeper@example.iam.gserviceaccount.com"
+
+
+class GoogleLogin(LocalServer):
+    """Answers as a metadata server on Cloud Run, and as Google's token endpoint.
+
+    Calls are named `ping`, `project`, `account`, `metadata_token` and `token`.
+
+    Attributes:
+        authorizations: The header `Authorization` of each request; None: there was none.
+    """
+
+    authorizations: list[str | None]
+
+    def opened(self) -> None:
+        self.authorizations = []
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        names = {
+            "/": "ping",
+            f"{_METADATA}project/project-id": "project",
+            f"{_ACCOUNTS}default/": "account",
+            f"{_ACCOUNTS}default/token": "metadata_token",
+            f"{_ACCOUNTS}{_EMAIL}/": "account",
+            "/token": "token",
+        }
+        return names.get(request.path, "unknown"), request.path
+
+    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+        self.authorizations.append(request.headers["Authorization"])
+        name, _ = self.identify(request)
+        metadata = {"Metadata-Flavor": "Google"}
+        token = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
+        match name:
+            case "ping" | "project":
+                return Answer(200, b"metadata-project", "application/text", metadata)
+            case "account":
+                return Answer(200, {"email": _EMAIL, "scopes": []}, headers=metadata)
+            case "metadata_token" | "token":
+                return Answer(200, token, "application/json", metadata)
+            case _:
+                return Answer(404, b"not found", "text/plain", metadata)
+
+
+def user(folder: Path) -> Path:
+    """The file that `gcloud auth application-default login` writes."""
+    file = folder / "application_default_credentials.json"
+    content = {
+        "type": "authorized_user",
+        "client_id": "client",
+        "client_secret": "secret",
+        "refresh_token": "1//refresh",
+        "quota_project_id": "laptop-project",
+    }
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return file

@@ -1,0 +1,36 @@
+"""README's pictures show the product as it is: what can be read on them is compared, not their pixels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from browser.chromium import FLAGS
+from pictures.take import CHROMIUM, FOLDER, SHOWN
+from pictures.tour import as_text, texts
+from readme.page import README
+
+
+@pytest.mark.browser
+def test_they_show_what_the_product_shows(tmp_path: Path) -> None:
+    """Pages, `make run` and `make status` read as they did when the pictures were taken; else: `make pictures`."""
+    if not CHROMIUM.exists():
+        sentence = f"{CHROMIUM} is missing: install Debian's package chromium to compare the pictures."
+        pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        found = texts(browser, tmp_path)
+        browser.close()
+    assert as_text(found) == SHOWN.read_text(encoding="utf-8")
+
+
+def test_they_are_small_and_all_shown() -> None:
+    """All together are under 300 KB, and README shows each of them."""
+    pictures = sorted(FOLDER.glob("*.png"))
+    assert sum(picture.stat().st_size for picture in pictures) < 300_000
+    assert sorted(link for link in README.links if link.endswith(".png")) == [
+        f"infra/guide/pictures/{picture.name}" for picture in pictures
+    ]

@@ -1,0 +1,258 @@
+"""Google's client: credentials as google-auth finds them, and what is wrong with them in the operator's words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from google.auth import _exponential_backoff
+from google.auth.compute_engine import _metadata
+
+import certificates
+import faults
+import google_login
+import proxies
+from google_login import TOKENS, GoogleLogin
+from local.exchange import Request
+from local.secret_manager import SecretManagerServer
+from local.serving import Fault, LocalServer
+from tokenkeeper.clock import Deadline
+from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
+from tokenkeeper.settings import prepare_requests
+from tokenkeeper.store.client import replication
+from tokenkeeper.store.secretmanager import SecretManager
+from unit.parts import PROJECT, HandClock
+
+GOOGLE = "secretmanager.googleapis.com"
+
+
+class GoogleSecrets(SecretManagerServer):
+    """The embedded Secret Manager under Google's own name; it keeps what it was authorized with."""
+
+    authorizations: list[str | None]
+
+    def opened(self) -> None:
+        super().opened()
+        self.authorizations = []
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        self.authorizations.append(request.headers["Authorization"])
+        return super().identify(request)
+
+    def answers_to(self, name: str) -> bool:  # noqa: ARG002
+        return True
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With which a company ends TLS for Google's names."""
+    return certificates.make(tmp_path_factory.mktemp("company"), GOOGLE, TOKENS).file
+
+
+@pytest.fixture
+def google() -> Iterator[GoogleSecrets]:
+    """Secret Manager, with a secret `s`."""
+    with GoogleSecrets() as running:
+        running.create("s", project=PROJECT)
+        yield running
+
+
+@pytest.fixture
+def login(
+    google: GoogleSecrets,
+    certificate: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hand_clock: HandClock,
+) -> Iterator[GoogleLogin]:
+    """The metadata server and the token endpoint; Google's names lead here, through a company's proxy that ends TLS."""
+    for name in list(os.environ):
+        if name.startswith(("GOOGLE_", "GCE_", "CLOUDSDK_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))  # google-auth would start gcloud to ask for a project
+    monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
+    with GoogleLogin(names=[TOKENS]) as running:
+        monkeypatch.setenv("GCE_METADATA_IP", running.address)
+        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", running.address)  # read from the environment at import
+        hosts = {GOOGLE: port_of(google), TOKENS: port_of(running)}
+        with proxies.Proxy(hosts, certificate) as proxy:
+            for name, value in proxies.environment(proxy, certificate).items():
+                monkeypatch.setenv(name, value)
+            yield running
+
+
+@pytest.fixture
+def person(login: GoogleLogin, tmp_path: Path) -> GoogleLogin:
+    """The same, where a person has logged in with gcloud."""
+    google_login.user(tmp_path)
+    return login
+
+
+def port_of(server: LocalServer) -> int:
+    """The port that a server listens on."""
+    return int(server.address.rpartition(":")[2])
+
+
+class TestProject:
+    def test_is_the_one_of_the_settings(self, login: GoogleLogin) -> None:
+        """Without a call."""
+        assert SecretManager(PROJECT, in_cloud=True).project == PROJECT
+        assert login.calls == []
+
+    @pytest.mark.usefixtures("login")
+    def test_else_the_one_of_the_credentials(self) -> None:
+        """On Cloud Run the metadata server names it."""
+        assert SecretManager("", in_cloud=True).project == "metadata-project"
+
+    @pytest.mark.usefixtures("person")
+    def test_a_person_without_any_is_told_what_to_set(self) -> None:
+        """A login of gcloud's names no project."""
+        with pytest.raises(SettingsError, match=r"^GOOGLE_CLOUD_PROJECT is missing"):
+            _ = SecretManager("").project
+
+
+class TestCredentials:
+    @pytest.mark.usefixtures("login")
+    def test_of_the_metadata_server_reach_google_through_the_companys_proxy(self) -> None:
+        """`HTTPS_PROXY` and `REQUESTS_CA_BUNDLE` count for Google's calls, too."""
+        assert SecretManager(PROJECT, in_cloud=True).get("s", Deadline(5)).id == "s"
+
+    @pytest.mark.usefixtures("person")
+    def test_of_a_person_reach_google(self) -> None:
+        """As `gcloud auth application-default login` leaves them."""
+        assert SecretManager(PROJECT).get("s", Deadline(5)).id == "s"
+
+    def test_are_not_replaced_by_a_netrc(
+        self, person: GoogleLogin, google: GoogleSecrets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`requests` would send its password instead of the token."""
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine {GOOGLE} login me password mine\ndefault login me password mine\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        prepare_requests()
+        SecretManager(PROJECT).get("s", Deadline(5))
+        assert google.authorizations == [f"Bearer {google_login.TOKEN}"]
+        assert set(person.authorizations) == {None}
+
+    def test_are_asked_for_on_a_machine_without_any(self, login: GoogleLogin) -> None:
+        """A sentence says how to get some."""
+        login.stop()
+        with pytest.raises(SettingsError, match="gcloud auth application-default login"):
+            SecretManager("").get("s", Deadline(0.01))
+
+    def test_are_only_away_for_the_moment_in_the_cloud(self, login: GoogleLogin) -> None:
+        """Every function has some, so none means that the metadata server is away."""
+        login.stop()
+        with pytest.raises(StoreUnavailable, match="metadata server is unavailable"):
+            SecretManager("", in_cloud=True).get("s", Deadline(0.01))
+
+    @pytest.mark.usefixtures("login")
+    def test_that_google_does_not_accept(self, google: SecretManagerServer) -> None:
+        """401 after a fresh token: the login is the problem."""
+        google.add_fault(Fault(status=401, times=None))
+        with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read") as raised:
+            SecretManager(PROJECT, in_cloud=True).get("s", Deadline(5))
+        assert raised.value.reason.cause is Cause.LOGIN
+
+
+OUTAGES = {
+    "500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
+    "503": Fault("metadata_token", times=None, status=503, body=b"unavailable"),
+    "404": Fault("metadata_token", times=None, status=404, body=b"not found"),
+    "429": Fault("metadata_token", times=None, status=429, body=b"too many"),
+    "HTML": faults.html("metadata_token", times=None),
+    "nothing": faults.empty("metadata_token", times=None),
+    "a closed connection": Fault("metadata_token", times=None, do="drop"),
+    "half an answer": Fault("metadata_token", times=None, when="after", do="truncate", status=200),
+    "an account without its fields": Fault("account", times=None, status=500, body=b"x"),
+}
+
+
+class TestMetadataServer:
+    @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
+    def test_an_outage_passes_by_itself(self, login: GoogleLogin, fault: Fault) -> None:
+        """No token for the moment is Secret Manager being unavailable, never a missing permission."""
+        login.add_fault(fault)
+        with pytest.raises(StoreUnavailable):
+            SecretManager(PROJECT, in_cloud=True).get("s", Deadline(0.01))
+
+    def test_what_passed_is_tried_again(self, login: GoogleLogin) -> None:
+        """The call goes through once there is a token."""
+        login.add_fault(Fault("metadata_token", times=6, status=500, body=b"x"))
+        assert SecretManager(PROJECT, in_cloud=True).get("s", Deadline(30)).id == "s"
+
+
+LOGINS = {
+    "a revoked login": ({"error_description": "Token has been expired or revoked."}, "invalid_grant"),
+    "a login that has to be confirmed": (
+        {"error_description": "reauth related error (invalid_rapt)", "error_subtype": "invalid_rapt"},
+        "",
+    ),
+}
+
+
+class TestTokenEndpoint:
+    @pytest.mark.parametrize(("more", "said"), LOGINS.values(), ids=LOGINS)
+    def test_a_login_that_is_over_is_said_so(self, person: GoogleLogin, more: dict[str, str], said: str) -> None:
+        """It is no outage: trying again does not help, and the remedy is in the sentence."""
+        person.add_fault(Fault("token", times=None, status=400, body={"error": "invalid_grant", **more}))
+        with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read the state") as raised:
+            SecretManager(PROJECT).get("s", Deadline(5))
+        assert raised.value.reason.cause is Cause.LOGIN
+        assert "gcloud auth application-default login" in str(raised.value)
+        assert said in str(raised.value)
+
+    def test_another_refusal_is_quoted(self, person: GoogleLogin) -> None:
+        """What Google's token endpoint says stands in the sentence."""
+        body = {"error": "invalid_client", "error_description": "The OAuth client was not found."}
+        person.add_fault(Fault("token", times=None, status=401, body=body))
+        with pytest.raises(StoreForbidden, match="The OAuth client was not found") as raised:
+            SecretManager(PROJECT).get("s", Deadline(5))
+        assert raised.value.reason.cause is Cause.OTHER
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Fault("token", times=None, status=500, body={"error": "internal_failure"}),
+            Fault("token", times=None, status=500, body={"error": {"code": 500, "message": "Internal error."}}),
+            Fault("token", times=None, status=503, body=b"unavailable"),
+            faults.html("token", times=None),
+            Fault("token", times=None, do="drop"),
+        ],
+        ids=["500", "500 as Google's APIs say it", "503", "HTML", "a closed connection"],
+    )
+    def test_an_outage_passes_by_itself(self, person: GoogleLogin, fault: Fault) -> None:
+        """No token for the moment is Secret Manager being unavailable."""
+        person.add_fault(fault)
+        with pytest.raises(StoreUnavailable, match="unavailable"):
+            SecretManager(PROJECT).get("s", Deadline(0.01))
+
+
+KEY = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"
+
+
+@pytest.mark.parametrize(
+    ("locations", "key", "kept"),
+    [
+        ((), "", {"automatic": {}}),
+        ((), KEY, {"automatic": {"customerManagedEncryption": {"kmsKeyName": KEY}}}),
+        (("europe-west1", "europe-west4"), "", [("europe-west1", None), ("europe-west4", None)]),
+        (("europe-west1",), KEY, [("europe-west1", KEY)]),
+    ],
+    ids=["Google chooses", "a key", "two regions", "one region with a key"],
+)
+def test_where_new_secrets_are_kept(locations: tuple[str, ...], key: str, kept: object) -> None:
+    """`SECRET_LOCATIONS` and `SECRET_KMS_KEY` say so."""
+    made = replication(locations, key)
+    if isinstance(kept, list):
+        replicas = made.user_managed.replicas
+        found = [(one.location, one.customer_managed_encryption.kms_key_name or None) for one in replicas]
+        assert found == kept
+    else:
+        assert made.user_managed.replicas == []
+        assert made.automatic.customer_managed_encryption.kms_key_name == key
+        assert "automatic" in made

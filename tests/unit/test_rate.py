@@ -1,0 +1,177 @@
+"""How fast a process calls TikTok, and how it slows down and gives up while TikTok throttles."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from tokenkeeper.refresh.rate import MOST_THROTTLED, RateLimiter
+from unit.parts import HandClock
+
+
+def sent_at(rate: RateLimiter, hand_clock: HandClock, calls: int) -> list[float]:
+    """When so many calls were sent, one after the other."""
+    times = []
+    for _ in range(calls):
+        rate.wait()
+        times.append(round(hand_clock.monotonic(), 6))
+    return times
+
+
+class TestSpacing:
+    def test_calls_are_spaced_evenly(self, hand_clock: HandClock) -> None:
+        """The first call goes at once, and all the others keep the same distance: 97 % of the rate is used."""
+        times = sent_at(RateLimiter(8), hand_clock, 81)
+        gaps = {round(after - before, 5) for before, after in itertools.pairwise(times)}
+        assert times[0] == 0
+        assert len(gaps) == 1
+        assert 1 / 8 <= gaps.pop() <= 1 / 8 / 0.97
+
+    @pytest.mark.parametrize("calls_per_second", [0.5, 8, 500])
+    def test_no_second_has_more_than_its_calls(self, hand_clock: HandClock, calls_per_second: float) -> None:
+        """However late one or the other wakes up, the limit holds in every second."""
+        lateness = itertools.cycle([0.0, 0.003, 0.0, 0.008])
+        hand_clock.on_sleep = lambda: hand_clock.pass_by(seconds=next(lateness))
+        times = sent_at(RateLimiter(calls_per_second), hand_clock, 200)
+        most = max(1, round(calls_per_second))
+        assert all(later - first >= 1 for first, later in zip(times, times[most:], strict=False))
+
+    def test_slots_that_nobody_took_are_lost(self, hand_clock: HandClock) -> None:
+        """After a pause the rate is the usual one: nothing is caught up with."""
+        rate = RateLimiter(10)
+        sent_at(rate, hand_clock, 1)
+        hand_clock.pass_by(seconds=10)
+        times = sent_at(rate, hand_clock, 11)
+        assert times[10] - times[0] >= 0.97
+
+    def test_who_wakes_late_costs_nobody_a_slot(self, hand_clock: HandClock) -> None:
+        """A late wake-up is made up for by the next, so that the rate is kept."""
+        rate = RateLimiter(10)
+        hand_clock.on_sleep = lambda: hand_clock.pass_by(milliseconds=10)
+        assert sent_at(rate, hand_clock, 101)[-1] == pytest.approx(10, rel=0.05)
+
+    def test_all_threads_share_one_rate(self) -> None:
+        """Calls of many threads together are no faster than those of one."""
+        rate, sent = RateLimiter(200), []
+
+        def work() -> None:
+            for _ in range(5):
+                rate.wait()
+                sent.append(time.monotonic())
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(sent) == 40
+        assert max(sent) - min(sent) >= 0.15  # a lower bound only: a busy machine is slower
+
+
+class TestThrottled:
+    def test_all_pause_longer_each_time(self, hand_clock: HandClock) -> None:
+        """The pauses are 1, 2, 4 and 8 seconds."""
+        rate = RateLimiter(1000)
+        pauses = []
+        for _ in range(MOST_THROTTLED - 1):
+            begin = hand_clock.monotonic()
+            rate.throttled()
+            rate.wait()
+            pauses.append(round(hand_clock.monotonic() - begin))
+        assert pauses == [1, 2, 4, 8]
+
+    def test_calls_that_were_under_way_do_not_count_again(self, hand_clock: HandClock) -> None:
+        """What was sent before the pause and refused during it does not make it longer."""
+        rate = RateLimiter(1000)
+        for _ in range(20):
+            rate.throttled()
+        begin = hand_clock.monotonic()
+        rate.wait()
+        assert hand_clock.monotonic() - begin == pytest.approx(1)
+        assert not rate.exhausted
+
+    def test_it_goes_on_slower_and_recovers(self, hand_clock: HandClock) -> None:
+        """Calls come at half the rate then; with each answer the rate comes closer to the usual one."""
+        rate = RateLimiter(10)
+        rate.throttled()
+        slow = sent_at(rate, hand_clock, 3)
+        assert slow[2] - slow[1] == pytest.approx(0.2, rel=0.05)
+        for _ in range(10):
+            rate.succeeded()
+        sent_at(rate, hand_clock, 1)
+        usual = sent_at(rate, hand_clock, 3)
+        assert usual[2] - usual[1] == pytest.approx(0.1, rel=0.05)
+
+    def test_it_is_exhausted_after_five_in_a_row(self, hand_clock: HandClock) -> None:
+        """Later is better than again once TikTok has throttled five times with pauses between."""
+        rate = RateLimiter(1000)
+        for number in range(MOST_THROTTLED):
+            assert not rate.exhausted, number
+            rate.throttled()
+            rate.wait()
+        assert rate.exhausted
+        assert hand_clock.monotonic() == pytest.approx(31, abs=1)
+
+    @pytest.mark.usefixtures("hand_clock")
+    def test_one_good_answer_begins_the_count_again(self) -> None:
+        """Only those in a row count."""
+        rate = RateLimiter(1000)
+        for _ in range(3 * MOST_THROTTLED):
+            rate.throttled()
+            rate.wait()
+            rate.succeeded()
+        assert not rate.exhausted
+
+
+class TestRuns:
+    def test_another_one_keeps_the_distance_to_the_last_call(self, hand_clock: HandClock) -> None:
+        """A run that begins right after another does not send its first call any sooner."""
+        rate = RateLimiter(2)
+        sent_at(rate, hand_clock, 2)
+        rate.begin_run()
+        (first,) = sent_at(rate, hand_clock, 1)
+        assert first == pytest.approx(1, rel=0.05)
+
+    def test_another_one_tries_again_and_keeps_the_pause(self, hand_clock: HandClock) -> None:
+        """What an earlier run gave up is tried at the usual rate, once the pause that TikTok needs is over."""
+        rate = RateLimiter(10)
+        for _ in range(MOST_THROTTLED):
+            rate.wait()
+            rate.throttled()
+        given_up = hand_clock.monotonic()
+        rate.begin_run()
+        assert not rate.exhausted
+        times = sent_at(rate, hand_clock, 3)
+        assert times[0] == pytest.approx(given_up + 16)
+        assert times[2] - times[1] == pytest.approx(0.1, rel=0.05)
+
+
+class TestQueue:
+    def test_while_nobody_waits_another_may_begin(self) -> None:
+        """An empty queue is short, at once."""
+        assert RateLimiter(8).wait_for_short_queue(0)
+
+    def test_two_that_wait_are_enough(self, hand_clock: HandClock) -> None:
+        """While two wait for their slots, every slot is taken, and no other connection need be begun."""
+        rate = RateLimiter(1)
+        rate.wait()
+        asleep, go_on = threading.Event(), threading.Event()
+
+        def sleep_on() -> None:
+            asleep.set()
+            go_on.wait(10)
+
+        hand_clock.on_sleep = sleep_on
+        threads = [threading.Thread(target=rate.wait) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        asleep.wait(10)
+        while rate.wait_for_short_queue(0):
+            time.sleep(0.001)  # until the second waits, too
+        go_on.set()
+        for thread in threads:
+            thread.join(10)
+        assert rate.wait_for_short_queue(0)

@@ -1,0 +1,287 @@
+"""What each module may know, and how large it may be: read from the imports and the syntax of the source itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "functions" / "tokenkeeper"
+LARGEST_FILE = 300  # lines
+LARGEST_CLASS = 200
+STANDS_ALONE = ROOT / "infra" / "readers" / "tiktok_token.py"  # is copied into pipelines
+
+# From bottom to top: a module imports from its own floor or from one below, never from one above.
+Floors = tuple[set[str], ...]
+FLOORS: Floors = (
+    {"clock", "secret", "checks", "errors", "events"},
+    {"log", "settings", "grant"},
+    {"payload", "connection"},
+    {"transitions", "start"},
+    {"store", "tiktok"},
+    {"connect", "refresh"},
+    {"cli"},
+    {"__main__"},
+)
+INFRA_FLOORS: Floors = (
+    {"local", "local.exchange", "local.calls", "local.faults", "local.wire", "local.serving"},
+    {"local.secret_manager", "local.tiktok", "gcp", "readers"},
+    {"local.addresses", "local.processes"},
+    {"local.setup", "local.banner", "local.show"},
+    {"local.launch", "local.run"},
+)
+
+
+def parsed(folder: Path) -> dict[str, ast.Module]:
+    """The modules below a folder by their dotted name, the folder's own name left out."""
+    trees = {}
+    for file in sorted(folder.rglob("*.py")):
+        name = ".".join(file.relative_to(folder).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        trees[name] = ast.parse(file.read_text(encoding="utf-8"))
+    return trees
+
+
+PRODUCT = {name: tree for name, tree in parsed(PACKAGE).items() if name}
+INFRA = {name: tree for name, tree in parsed(ROOT / "infra").items() if name}
+SOURCES = [file for folder in ("functions", "infra") for file in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imports(tree: ast.AST, known: Mapping[str, ast.Module], package: str) -> set[str]:
+    """The modules of `known` that a module imports when it is loaded or, in a function, later; not for types alone."""
+    found = set()
+    for node in _executed(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {full if full.removeprefix(package) in known else node.module for full in names.values()}
+    return {name for full in found if (name := full.removeprefix(package)) in known}
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from _executed(node)
+
+
+GRAPH = {name: imports(tree, PRODUCT, "tokenkeeper.") for name, tree in PRODUCT.items()}
+INFRA_GRAPH = {name: imports(tree, INFRA, "") - {name} for name, tree in INFRA.items()}
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The modules of one import circle, or none."""
+    done: set[str] = set()
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for imported in sorted(graph[name]):
+            if found := walk(imported, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(graph) if (found := walk(name, []))), [])
+
+
+def reached(*names: str) -> set[str]:
+    """The product's modules that these import, directly or not."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        for name in GRAPH[waiting.pop()] - found:
+            found.add(name)
+            waiting.append(name)
+    return found
+
+
+def folder(name: str) -> str:
+    """A module's folder, or its own name where it is in none."""
+    return name.partition(".")[0]
+
+
+def floor(name: str, floors: Floors = FLOORS) -> int:
+    """The floor that a module, or the folder that it is in, is on."""
+    parts = name.split(".")
+    names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    found = next((one for one in names if any(one in rooms for rooms in floors)), None)
+    assert found, f"{name} is on no floor"
+    return next(number for number, rooms in enumerate(floors) if found in rooms)
+
+
+def users(*names: str) -> set[str]:
+    """The modules in which one of these dotted names is used or imported."""
+    return {module for module, tree in PRODUCT.items() if set(names) & set(_mentioned(tree))}
+
+
+def _mentioned(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.Import):
+            yield from (f"import {alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield f"from {node.module}"
+            yield from (f"from {node.module} import {alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield f"{node.func.id}()"
+
+
+class TestImports:
+    def test_the_walk_finds_a_circle(self) -> None:
+        """The test of circles can fail."""
+        assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+    @pytest.mark.parametrize("graph", [GRAPH, INFRA_GRAPH], ids=["functions", "infra"])
+    def test_no_circle(self, graph: Mapping[str, set[str]]) -> None:
+        """No module imports itself by way of others."""
+        assert any(graph.values())
+        assert circle(graph) == []
+
+    @pytest.mark.parametrize(
+        ("graph", "floors"), [(GRAPH, FLOORS), (INFRA_GRAPH, INFRA_FLOORS)], ids=["functions", "infra"]
+    )
+    def test_none_upwards(self, graph: Mapping[str, set[str]], floors: Floors) -> None:
+        """A module knows its own floor and those below; a new one is put on a floor before anybody imports it."""
+        upwards = {
+            f"{name} -> {other}"
+            for name, known in graph.items()
+            for other in known
+            if floor(other, floors) > floor(name, floors)
+        }
+        assert upwards == set()
+
+    def test_the_emulators_and_the_deployment_know_nothing_of_the_product(self) -> None:
+        """Only what starts them beside the functions does; and the functions know nothing of them."""
+        starters = INFRA_FLOORS[-2] | INFRA_FLOORS[-1]
+        assert _who_imports("tokenkeeper", INFRA) <= starters
+        assert _who_imports("local", PRODUCT) == set()
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [("connect", "refresh"), ("refresh", "connect"), ("tiktok", "store"), ("store", "tiktok")],
+        ids=[
+            "the public function knows nothing of the private one",
+            "the private function knows nothing of the public one",
+            "TikTok knows nothing of Secret Manager",
+            "Secret Manager knows nothing of TikTok",
+        ],
+    )
+    def test_neighbours_that_do_not_know_each_other(self, one: str, other: str) -> None:
+        """Neither directly nor by way of others."""
+        members = [name for name in PRODUCT if folder(name) == one]
+        assert members
+        assert {name for name in reached(*members) if folder(name) == other} == set()
+
+    def test_what_is_pure_does_no_io(self) -> None:
+        """Grants, payloads, states and plans can be tested without a server, since nothing they import has one."""
+        pure = reached("grant", "payload", "connection", "transitions", "tiktok.codes", "connect.links")
+        assert {name for name in pure if folder(name) in {"log", "settings", "store", "tiktok"}} == set()
+
+    def test_the_path_of_a_token_that_cannot_be_refreshed_meets_no_refresh_token(self) -> None:
+        """`verify` and `plan` are read without what refreshes and reconciles."""
+        assert {"refresh.renew", "refresh.reconcile"} & reached("refresh.verify", "refresh.plan") == set()
+        assert "refresh.verify" in GRAPH["refresh.keep"]
+        assert {"refresh.plan", "refresh.keep"} <= GRAPH["refresh.run"]
+
+    @pytest.mark.skipif(not STANDS_ALONE.exists(), reason="the reader for pipelines is not there")
+    def test_the_reader_for_pipelines_stands_alone(self) -> None:
+        """It brings along whatever it needs: the standard library, Google's client and what comes with that."""
+        mentioned = [name.split() for name in _mentioned(ast.parse(STANDS_ALONE.read_text(encoding="utf-8")))]
+        imported = {words[1].partition(".")[0] for words in mentioned if words[0] in {"import", "from"}}
+        assert imported - sys.stdlib_module_names <= {"google", "requests"}
+
+
+class TestOnePlace:
+    def test_reads_the_environment(self) -> None:
+        """Every variable is found in `settings`."""
+        assert users("os.environ", "os.getenv", "from os import environ", "from os import getenv") == {"settings"}
+
+    def test_writes_logs(self) -> None:
+        """Nobody prints or logs beside `log`; what a command says to its terminal is no log."""
+        assert users("print()", "import logging", "logging.getLogger") == {"log"}
+        streams = {name for name in users("sys.stdout", "sys.stderr") if floor(name) < floor("cli")}
+        assert streams == {"log"}
+
+    def test_knows_the_time(self) -> None:
+        """A test that moves `clock` moves it for everybody."""
+        asking = ("import time", "from time", "datetime.now", "datetime.utcnow", "datetime.today", "date.today")
+        assert users(*asking) == {"clock"}
+
+    def test_knows_html(self) -> None:
+        """Templates and markup are in `connect.pages` only."""
+        markup = ("from jinja2", "from markupsafe", "import html", "from flask import render_template")
+        assert users(*markup) == {"connect.pages"}
+
+    def test_touches_googles_client(self) -> None:
+        """Outside of `store` everybody speaks of secrets and versions; the command line logs in to Cloud Run."""
+        google = {
+            module
+            for module, tree in PRODUCT.items()
+            for name in _mentioned(tree)
+            if re.match(r"(from|import) google[._]", name)
+            and not (folder(module) == "cli" and re.match(r"(from|import) google\.(auth|oauth2)", name))
+        }
+        assert {folder(module) for module in google} == {"store"}
+
+
+class TestSize:
+    def test_no_file_is_long(self) -> None:
+        """A file has one subject, of at most 300 lines."""
+        long = {file.name: lines for file in SOURCES if (lines := _lines(file)) > LARGEST_FILE}
+        assert long == {}
+
+    def test_no_class_is_long(self) -> None:
+        """A class has one subject, of at most 200 lines."""
+        long = {
+            f"{file.name}: {node.name}"
+            for file in SOURCES
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno >= LARGEST_CLASS
+        }
+        assert long == set()
+
+
+class TestDocstrings:
+    def test_every_module_says_what_it_is_for(self) -> None:
+        """The first paragraph is a sentence about it."""
+        for name, tree in PRODUCT.items():
+            said = (ast.get_docstring(tree) or "").split("\n\n")[0]
+            assert re.match(r"[A-Z`]", said), name
+            assert said.endswith((".", ":")), name
+
+    def test_everything_public_says_what_it_is_for(self) -> None:
+        """Each public class, function and method has a docstring that begins with a sentence."""
+        silent = {
+            f"{module}.{name}"
+            for module, tree in PRODUCT.items()
+            for name, node in _public(tree)
+            if not re.match(r"[A-Z`].*[.:]", ast.get_docstring(node) or "")
+        }
+        assert silent == set()
+
+
+def _who_imports(package: str, trees: Mapping[str, ast.Module]) -> set[str]:
+    known = re.compile(rf"(from|import) {package}\b")
+    return {name for name, tree in trees.items() if any(known.match(said) for said in _mentioned(tree))}
+
+
+def _lines(file: Path) -> int:
+    return len(file.read_text(encoding="utf-8").splitlines())
+
+
+def _public(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef]]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from ((f"{node.name}.{name}", inner) for name, inner in _public(node))
