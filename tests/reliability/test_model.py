@@ -248,7 +248,7 @@ class Keeper(RuleBasedStateMachine):
             return error.response
 
     def _expect_what_is_stored(self, name: str) -> bool:
-        """What TikTok gave last counts if it was stored, in the refresh secret alone as well; returns whether it was."""
+        """Expect what TikTok gave last, if one of the secrets has it; returns whether it has."""
         given = self.stage.tiktok.grants[-1].access_token if self.stage.tiktok.grants else ""
         kept = {(self._newest(kept + name) or {}).get("access_token") for kept in (TOKEN, REFRESH)}
         if given and given in kept:
