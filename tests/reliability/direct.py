@@ -222,9 +222,7 @@ class DirectSecretManager:
     def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
         path = f"/{secret_id}/versions/{number}:destroy"
         with suppress(VersionUnreadable, SecretMissing):
-            self._call(
-                "DestroySecretVersion", "POST", secret_id, deadline, path=path, body={}, stale=VersionUnreadable
-            )
+            self._call("DestroySecretVersion", "POST", secret_id, deadline, path=path, body={}, stale=VersionUnreadable)
 
     def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
         path, body = f"/{secret_id}:testIamPermissions", {"permissions": [*wanted]}
@@ -284,12 +282,12 @@ class DirectTransport:
         self._wire, self._process, self._server = wire, process, server
 
     def get(
-        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, largest: int
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, _largest: int
     ) -> transport.Answer:
         return self._send("GET", path, seconds, query=query, headers=headers)
 
     def post(
-        self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
+        self, path: str, body: Mapping[str, object], seconds: float, _largest: int, **_how: object
     ) -> transport.Answer:
         return self._send("POST", path, seconds, body=json.dumps(body).encode())
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextvars
 import json
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping

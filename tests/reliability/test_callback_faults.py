@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -155,7 +156,7 @@ class TestSecretManager:
     def test_any_call_may_fail_three_times(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
         """Whichever call it is, the code is exchanged once, the grant stored, and nobody alerted."""
         approvals = []
-        for number, moment in enumerate(sum(moments_of(quick, way).values(), [])):
+        for number, moment in enumerate(chain(*moments_of(quick, way).values())):
             approval = Approval(quick, way, f"acme-{number}")
             quick.secrets.add_fault(fault_at(moment, approval.connection, 3, trouble))
             assert approval.come_back().status_code == 303, moment
@@ -171,9 +172,7 @@ class TestSecretManager:
 
     @each("trouble", {"it is forbidden": FORBIDDEN, "the answer is 503": AWAY})
     @every_way
-    def test_that_fails_always_before_the_exchange(
-        self, quick: QuickStage, way: Way, trouble: dict[str, Any]
-    ) -> None:
+    def test_that_fails_always_before_the_exchange(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
         """While it is not sure that it can be stored nothing is used up: reloading the page a minute later does it."""
         for number, moment in enumerate(moments_of(quick, way)["preparing"]):
             approval = Approval(quick, way, f"acme-{number}")
@@ -312,7 +311,7 @@ class TestTikTok:
 
     @each("case", {name: case for name, case in REFUSALS.items() if case[0] is not unreachable})
     def test_that_does_not_say_for_which_advertisers(self, quick: QuickStage, case: tuple[Trouble, str]) -> None:
-        """Where the answer names none they are asked for; without them nothing is stored, and confirming again works."""
+        """Where the answer names none they are asked for; without them nothing is stored. Confirming again works."""
         trouble, logged = case
         approval = Approval(quick, Way("long-lived", "long-lived"))
         omitting("advertiser_ids")(quick, "access_token")

@@ -1,8 +1,9 @@
 """Real processes, really killed: before and after every single call, then the next run as Cloud Scheduler sends it.
 
-Reliability line 1, promise 2, for both functions, both kinds of grant and both families. The calls are counted, not chosen. What has to hold at each point: the reader's token lives and the store has what
-TikTok holds for good; only where the kill fell between TikTok's answer to a refresh and the first write is the grant
-lost, and then exactly one alert says so.
+Reliability line 1, promise 2, for both functions, both kinds of grant and both families. The calls are counted, not
+chosen. What has to hold at each point: the reader's token lives and the store has what TikTok holds for good; only
+where the kill fell between TikTok's answer to a refresh and the first write is the grant lost, and then exactly one
+alert says so.
 """
 
 from __future__ import annotations
@@ -172,9 +173,7 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
         time.sleep(0.001)
     server.clear_faults()
     issued = stage.tiktok.grants[-1].access_token
-    kept = any(
-        issued.encode() in payload for id_ in stage.secrets.secrets() for payload in stage.secrets.payloads(id_)
-    )
+    kept = any(issued.encode() in payload for id_ in stage.secrets.secrets() for payload in stage.secrets.payloads(id_))
     stage.later(hours=1)
     status, summary = stage.run()
     outcome = _judge(stage, deed, before, status, summary)

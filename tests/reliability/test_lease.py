@@ -168,9 +168,7 @@ DEATHS = {
 class TestHolderThatDied:
     @each("death", DEATHS)
     @each("family", {"an advertiser's": "advertiser", "an account's": "account"})
-    def test_is_followed_within_the_next_run(
-        self, quick: QuickStage, family: str, death: tuple[int, Outcome]
-    ) -> None:
+    def test_is_followed_within_the_next_run(self, quick: QuickStage, family: str, death: tuple[int, Outcome]) -> None:
         """A run that comes at once waits until the lease is free, takes it over and does the work that is left."""
         point, outcome = death
         quick.due(family=family)

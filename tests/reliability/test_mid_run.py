@@ -89,7 +89,9 @@ class Course:
         """So many refreshes were all, and these alerts, which named the connection; all is well with both."""
         stage = self._stage
         said = [entry for entry in stage.entries() if entry["severity"] in {"ERROR", "CRITICAL"}]
-        assert [(entry["event"], entry["connection"]) for entry in said] == [(one, "acme") for one in alerts], self.where
+        assert [(entry["event"], entry["connection"]) for entry in said] == [(one, "acme") for one in alerts], (
+            self.where
+        )
         assert (sum(stage.tiktok.spent.values()), stage.tiktok.reused) == (refreshes, []), self.where
         for name in ("acme", "beside"):
             if stage.labels(name)["kind"] == "expiring":

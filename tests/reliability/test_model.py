@@ -1,7 +1,7 @@
 """Anything in any order: connect, refresh, die, fail, wait, revoke, re-connect, edit; against a model of the promises.
 
-Reliability line 20. The model knows for each connection what became of its grant at TikTok's side. After every step the promises are held
-against the stores' bytes; what may be wrong for a while is right after the next undisturbed run.
+Reliability line 20. The model knows for each connection what became of its grant at TikTok's side. After every step the
+promises are held against the stores' bytes; what may be wrong for a while is right after the next undisturbed run.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Keeper(RuleBasedStateMachine):
     def connect(self, name: str, kind: str) -> None:
         answer = self._approve(name, kind)
         assert answer.status_code == 303 or self.disturbed or "lease" in self._annotations(name), answer.text
-        self._expect_what_is_stored(name, answer.status_code)
+        assert self._expect_what_is_stored(name) or answer.status_code != 303
 
     @rule(name=names, kind=kinds, at=numbers, after=st.booleans())
     def connect_and_die(self, name: str, kind: str, at: int, after: bool) -> None:
@@ -140,11 +140,12 @@ class Keeper(RuleBasedStateMachine):
     def connect_during_a_run(self, force: bool, name: str, kind: str, call: str, of: str, stale: bool) -> None:
         """Somebody comes back from TikTok while a run makes a call; or it hangs there until its lease is stale."""
         before = self._refresh_token(name)
-        answers: list[requests.Response] = []
+        answers: list[tuple[int, bool]] = []
 
         def reconnect() -> None:
             self.stage.later(seconds=STALE if stale else 0)
-            answers.append(self._approve(name, kind))
+            status = self._approve(name, kind).status_code
+            answers.append((status, self._expect_what_is_stored(name)))
 
         self.stage.at(_moment(call, of + name), reconnect)
         self.stage.run({"force": force})
@@ -153,10 +154,9 @@ class Keeper(RuleBasedStateMachine):
         if self.lossy and before and self.stage.tiktok.spent[before] and name in self.known:
             self.known[name].may_be_lost = True
         self._read_log()  # what the run found of the old grant, it may alert of
-        for answer in answers:
+        for status, stored in answers:
             self.seen["connected during a run"] += 1
-            assert answer.status_code in {303, 503} or self.disturbed, answer.text
-            self._expect_what_is_stored(name, answer.status_code)
+            assert stored or status == 503 or self.disturbed
 
     @rule(at=numbers, after=st.booleans(), force=st.booleans())
     def run_and_die(self, at: int, after: bool, force: bool) -> None:
@@ -247,13 +247,13 @@ class Keeper(RuleBasedStateMachine):
             assert self.disturbed
             return error.response
 
-    def _expect_what_is_stored(self, name: str, status: int = 0) -> None:
-        """What TikTok gave last counts if it was stored, in the refresh secret alone as well."""
+    def _expect_what_is_stored(self, name: str) -> bool:
+        """Expect what TikTok gave last, if one of the secrets has it; returns whether it has."""
         given = self.stage.tiktok.grants[-1].access_token if self.stage.tiktok.grants else ""
-        token = (self._newest(TOKEN + name) or {}).get("access_token")
-        if given and given in {token, (self._newest(REFRESH + name) or {}).get("access_token")}:
+        kept = {(self._newest(kept + name) or {}).get("access_token") for kept in (TOKEN, REFRESH)}
+        if given and given in kept:
             self.known[name] = Expected()
-        assert status != 303 or token == given
+        return given in kept
 
     def _run_and_die(self, at: int, of: str = "", *, after: bool, force: bool) -> None:
         refreshed = self._refreshed()
@@ -363,11 +363,13 @@ class Keeper(RuleBasedStateMachine):
         return [
             name
             for name in self.known
-            if self.stage.labels(name).get("kind") == "expiring" and self._newest(REFRESH + name)
+            if self.stage.labels(name).get("kind") == "expiring" and self._refresh_token(name)
         ]
 
     def _refresh_token(self, name: str) -> str | None:
-        return (self._newest(REFRESH + name) or {}).get("refresh_token")
+        """The refresh token that counts: of the newest grant of a connection."""
+        whole, token = self._newest(REFRESH + name) or {}, self._newest(TOKEN + name) or {}
+        return None if token.get("obtained_at", "") > whole.get("obtained_at", "") else whole.get("refresh_token")
 
     def _tokens_of(self, name: str) -> set[str]:
         return {str(json.loads(p)["access_token"]) for p in self._payloads(TOKEN + name) if p.startswith(b"{")} | {

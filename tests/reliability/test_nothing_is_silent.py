@@ -140,7 +140,8 @@ WAYS = {
     "the user behind a long-lived grant is gone":
         Way(LONG_LIVED, no_permission_and_dead, REQUIRED, connect_again, AGAIN),
     "the user behind an expiring grant is gone": Way(EXPIRING, no_permission_and_dead, REQUIRED, connect_again, AGAIN),
-    "a long-lived token is another app's": Way(LONG_LIVED, refused(40000, APP_MISMATCH), REQUIRED, connect_again, AGAIN),
+    "a long-lived token is another app's, 40000":
+        Way(LONG_LIVED, refused(40000, APP_MISMATCH), REQUIRED, connect_again, AGAIN),
     "an expiring token is another app's, 40113":
         Way(EXPIRING, refused(40113, APP_MISMATCH), REQUIRED, connect_again, AGAIN),
     "refreshing fails for long": Way(EXPIRING, away(*REFRESHING), FAILING, quiet, (REFRESHED, RECOVERED)),

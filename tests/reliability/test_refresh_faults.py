@@ -63,7 +63,6 @@ PERSON = Result(1, "reauthorize", (REQUIRED,), 200, "reauthorize")
 LATE = Result(2, "failing", (FALTERING,), 503, "failing")  # of a refresh, which is due: calling again can help
 MISSED = replace(LATE, status=200)  # of a verification
 VERIFIED = Result(1, "ok", (), 200, "verified")
-BY_CODE = {"throttled": 40100, "transient": 50002, "operator": 40124, "suspect": 40118, "reauthorize": 40105}
 OF_A_REFRESH: dict[str, tuple[Trouble, Result]] = {
     "TikTok throttles": (code(40100), THROTTLED),
     "TikTok fails for a moment": (code(50002), LATE),
@@ -200,36 +199,37 @@ class TestSuspect:
         assert quick.annotations()["last-error"].split()[:2] == ["suspect", "40119"]
 
 
+IDS = ("7000000000000000001", "7000000000000000002", "7000000000000000003")
+
+
 class TestAdvertisers:
     """Fewer than before are believed when TikTok says so again, and none at all is an alert."""
-
-    IDS = ("7000000000000000001", "7000000000000000002", "7000000000000000003")
 
     @each("kind", {"a refresh": "expiring", "a verification": "long-lived"})
     def test_most_are_gone_for_a_moment(self, quick: QuickStage, kind: str) -> None:
         """Asked again TikTok lists all of them: nothing has changed."""
         quick.plant("acme", kind, age_hours=13)
         if kind == "expiring":
-            quick.tiktok.override_answer("refresh_token", {"advertiser_ids": [self.IDS[0]]})
+            quick.tiktok.override_answer("refresh_token", {"advertiser_ids": [IDS[0]]})
         else:
-            quick.tiktok.override_answer("advertiser_get", {"list": [{"advertiser_id": self.IDS[0]}]})
+            quick.tiktok.override_answer("advertiser_get", {"list": [{"advertiser_id": IDS[0]}]})
         assert quick.run()[0] == 200
         assert quick.outcome() == (NEW if kind == "expiring" else UNTOUCHED)
-        assert quick.token()["advertiser_ids"] == list(self.IDS)
+        assert quick.token()["advertiser_ids"] == list(IDS)
         assert quick.tiktok.calls == []
 
     @each("kind", {"a refresh": "expiring", "a verification": "long-lived"})
     def test_most_are_gone(self, quick: QuickStage, kind: str) -> None:
         """Said twice it is stored, with an entry of severity ERROR; the guard rests on what was approved."""
         given = quick.plant("acme", kind, age_hours=13)
-        quick.tiktok.set_advertisers(given["access_token"], [self.IDS[0]])
+        quick.tiktok.set_advertisers(given["access_token"], [IDS[0]])
         assert quick.run()[0] == 200
         assert quick.tiktok.count("advertiser_get") == (1 if kind == "expiring" else 2)
         changed = "ERROR connection.changed"
         assert sorted(quick.logged()) == [changed, *NEW.logged] if kind == "expiring" else [changed]
-        assert quick.token()["advertiser_ids"] == [self.IDS[0]]
+        assert quick.token()["advertiser_ids"] == [IDS[0]]
         quick.later(minutes=1)
-        assert quick.approve("acme", kind, [self.IDS[1]]).status_code == 303
+        assert quick.approve("acme", kind, [IDS[1]]).status_code == 303
 
     @each("kind", {"a refresh": "expiring", "a verification": "long-lived"})
     def test_none_is_left(self, quick: QuickStage, kind: str) -> None:
@@ -241,9 +241,9 @@ class TestAdvertisers:
             assert (status, summary["failing"], summary["attention"]) == (200, 1, ["acme"])
             logged = [*NEW.logged, EMPTY] if kind == "expiring" else [EMPTY]
             assert quick.logged() == (logged if number == 0 else [])
-            assert quick.token()["advertiser_ids"] == list(self.IDS)
-            assert quick.annotations()["advertisers"] == ",".join(self.IDS)
-        quick.tiktok.set_advertisers(given["access_token"], self.IDS)
+            assert quick.token()["advertiser_ids"] == list(IDS)
+            assert quick.annotations()["advertisers"] == ",".join(IDS)
+        quick.tiktok.set_advertisers(given["access_token"], IDS)
         assert quick.run()[0] == 200
         assert quick.logged() == [RECOVERED]
         assert quick.labels()["health"] == "ok"
@@ -256,7 +256,7 @@ class TestAdvertisers:
         quick.tiktok.override_answer(call, {fields: []})
         assert quick.run()[0] == 200
         assert quick.outcome() == (NEW if kind == "expiring" else UNTOUCHED)
-        assert quick.token()["advertiser_ids"] == list(self.IDS)
+        assert quick.token()["advertiser_ids"] == list(IDS)
 
 
 LIFETIMES = {
@@ -337,9 +337,7 @@ def newer_grant(stage: QuickStage, secret_id: str) -> Callable[[], None]:
 
 @each("lag", {"it is seen at once": 0, "readings are one version late": 1, "readings are two versions late": 2})
 @each("answer", {"TikTok says that the token is invalid": {}, "TikTok says nothing": {"do": "drop"}})
-def test_a_newer_version_that_was_stored_meanwhile_is_used(
-    quick: QuickStage, answer: dict[str, Any], lag: int
-) -> None:
+def test_a_newer_version_that_was_stored_meanwhile_is_used(quick: QuickStage, answer: dict[str, Any], lag: int) -> None:
     """A refresh that failed is not believed, nobody is alerted, and both secrets are brought in line at once."""
     quick.due()
     quick.secrets.set_lag(latest=lag, lists=lag)

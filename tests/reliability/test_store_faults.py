@@ -282,6 +282,34 @@ def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
         assert quick.outcome(name) == AS_IT_IS
 
 
+OTHERS = {
+    "adding to its refresh secret":
+        ("versions.add", REFRESH, 503, Outcome("old", "ok", 1, (UNSAVED,)), replace(AS_IT_IS, logged=(SAVED,))),
+    "adding to its token secret":
+        ("versions.add", TOKEN, 200, Outcome("half", "failing", 1, (UNREADABLE,)),
+         replace(AS_IT_IS, logged=(RECOVERED,))),
+    "marking it": ("secrets.update", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
+    "reading its labels": ("secrets.get", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
+    "destroying versions of its token secret":
+        ("versions.destroy", TOKEN, 200, replace(NEW, logged=(REFRESHED, NOT_REMOVED)), AS_IT_IS),
+}  # fmt: skip
+
+
+ADDING = {
+    "the only refresh secret that is due": (REFRESH + "acme", ["acme"]),
+    "all refresh secrets": (REFRESH, ["acme", "beta"]),
+}
+
+
+CAUSES = {
+    "the API is disabled": "Secret Manager API has not been used in project 12 before or it is disabled.",
+    "a perimeter is in the way": "Request is prohibited by policy. vpcServiceControlsUniqueIdentifier: x",
+    "billing is off": "This API method requires billing to be enabled.",
+    "a policy forbids it": "Constraint constraints/gcp.resourceLocations violated.",
+    "the key is disabled": "The CryptoKey projects/p/locations/l/keyRings/r/cryptoKeys/k is disabled.",
+}
+
+
 class TestForbidden:
     def test_reading_one_secret(self, quick: QuickStage) -> None:
         """A secret that answers 403 brings one alert of its own, however often the run comes; the others are done."""
@@ -298,18 +326,6 @@ class TestForbidden:
         quick.quiet()
         assert quick.run()[0] == 200
         assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
-
-    OTHERS = {
-        "adding to its refresh secret":
-            ("versions.add", REFRESH, 503, Outcome("old", "ok", 1, (UNSAVED,)), replace(AS_IT_IS, logged=(SAVED,))),
-        "adding to its token secret":
-            ("versions.add", TOKEN, 200, Outcome("half", "failing", 1, (UNREADABLE,)),
-             replace(AS_IT_IS, logged=(RECOVERED,))),
-        "marking it": ("secrets.update", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
-        "reading its labels": ("secrets.get", TOKEN, 200, Outcome("old", "ok", 0, (UNREADABLE,)), NEW),
-        "destroying versions of its token secret":
-            ("versions.destroy", TOKEN, 200, replace(NEW, logged=(REFRESHED, NOT_REMOVED)), AS_IT_IS),
-    }  # fmt: skip
 
     @each("case", OTHERS)
     def test_something_else_on_one_secret(
@@ -338,11 +354,6 @@ class TestForbidden:
         for name in ("beta", *others):
             quick.assert_new(name)
         assert quick.tiktok.reused == []
-
-    ADDING = {
-        "the only refresh secret that is due": (REFRESH + "acme", ["acme"]),
-        "all refresh secrets": (REFRESH, ["acme", "beta"]),
-    }
 
     @each("case", ADDING)
     def test_adding_where_nobody_else_may(self, quick: QuickStage, case: tuple[str, list[str]]) -> None:
@@ -407,14 +418,6 @@ class TestForbidden:
         quick.quiet()
         assert quick.run()[0] == 200
         assert quick.outcome() == Outcome("new", "ok", 3, (REFRESHED,) * 3)
-
-    CAUSES = {
-        "the API is disabled": "Secret Manager API has not been used in project 12 before or it is disabled.",
-        "a perimeter is in the way": "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x",
-        "billing is off": "This API method requires billing to be enabled.",
-        "a policy forbids it": "Constraint constraints/gcp.resourceLocations violated.",
-        "the key is disabled": "The CryptoKey projects/p/locations/l/keyRings/r/cryptoKeys/k is disabled.",
-    }
 
     @each("sentence", CAUSES)
     @each("kind", {"before a refresh": "expiring", "before a verification": "long-lived"})
