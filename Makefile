@@ -76,9 +76,10 @@ plan: sound  ## show all that deploy would change
 destroy: sound  ## take it down again; stored tokens stay, except with TOKENS=1 (YES=1, UNLOCK=1)
 	@$(cloud) destroy $(if $(call on,TOKENS),--tokens) $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock)
 
+# NAME counts on the command line only: some systems have a variable of that name, with the machine's.
 attach: sound  ## let the commands act on a deployment made elsewhere: PROJECT=my-project REGION=europe-west1 (NAME=)
 	@if [ -z "$$PROJECT" ] || [ -z "$$REGION" ]; then echo "Name both: make attach PROJECT=my-project-123 REGION=europe-west1" >&2; exit 2; fi
-	@$(cloud) attach --project "$$PROJECT" --region "$$REGION" $(if $(NAME),--name "$$NAME")
+	@$(cloud) attach --project "$$PROJECT" --region "$$REGION" $(if $(filter command,$(origin NAME)),--name "$$NAME")
 
 test: lint  ## check the code and run the tests
 	@$(PY) -m pytest -q -n 2 -m "not slow and not readers"

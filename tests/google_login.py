@@ -19,7 +19,15 @@ class GoogleLogin(LocalServer):
     """Answers as a metadata server on Cloud Run, and as Google's token endpoint.
 
     Calls are named `ping`, `project`, `account`, `metadata_token` and `token`.
+
+    Attributes:
+        authorizations: The header `Authorization` of each request; None: there was none.
     """
+
+    authorizations: list[str | None]
+
+    def opened(self) -> None:
+        self.authorizations = []
 
     def identify(self, request: Request) -> tuple[str, str]:
         names = {
@@ -33,6 +41,7 @@ class GoogleLogin(LocalServer):
         return names.get(request.path, "unknown"), request.path
 
     def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+        self.authorizations.append(request.headers["Authorization"])
         name, _ = self.identify(request)
         metadata = {"Metadata-Flavor": "Google"}
         token = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}

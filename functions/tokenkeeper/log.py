@@ -44,7 +44,8 @@ def write_to(stream: TextIO | None) -> None:
 def write(entry: Entry) -> None:
     """Write one entry, with one write, so that lines of several threads do not mix."""
     line: dict[str, object] = {"severity": entry.severity, "message": _clean(entry.message), "event": entry.event}
-    line |= {key: _clean(value) for key, value in entry.fields.items() if value is not None and key not in _ONLY_IN_SENTENCE}
+    written = {key: value for key, value in entry.fields.items() if value is not None and key not in _ONLY_IN_SENTENCE}
+    line |= {key: _clean(value) for key, value in written.items()}
     line |= _CONTEXT.get()
     stream = _stream or sys.stdout
     text = readable(line, clock.now()) if stream.isatty() else json.dumps(line, ensure_ascii=False)

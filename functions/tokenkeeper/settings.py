@@ -246,8 +246,12 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def share_ca_file() -> None:
-    """Have `SSL_CERT_FILE`, which OpenSSL and curl read, serve `requests` too, which reads another variable."""
+def prepare_requests() -> None:
+    """Have `requests`, which Google's libraries use as well, honour `SSL_CERT_FILE` and leave `.netrc` alone.
+
+    It reads another variable for certificates than OpenSSL and curl do, and a `.netrc` would replace Google's tokens.
+    """
+    os.environ["NETRC"] = os.devnull
     ca_file = os.environ.get("SSL_CERT_FILE")
     if ca_file:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", ca_file)

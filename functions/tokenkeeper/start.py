@@ -36,7 +36,7 @@ def start(**classes: str) -> Function:
     Raises:
         SystemExit: a setting is missing or invalid; one sentence about it has been written.
     """
-    settings.share_ca_file()
+    settings.prepare_requests()
     module, _, name = classes.get(settings.target(), classes["connect"]).partition(":")
     served = getattr(importlib.import_module(module), name)
     try:

@@ -54,7 +54,7 @@ locals {
         TikTok handed out a new token for **$${metric.label.connection}**, and Secret Manager did not take it although it was tried again and again. It is lost.
 
         1. See whether Secret Manager is well: https://status.cloud.google.com, and `make doctor` for permissions and quotas.
-        2. `make status`: if the connection needs a person, `make link CONNECTION=$${metric.label.connection}` and have it approved again. If it does not, the next run has mended it.
+        2. `make status`: if the connection needs a person, `make link CONNECTION=$${metric.label.connection}` and have it approved again. If it does not, the next run has repaired it.
       EOT
     }
     failing = {
@@ -93,7 +93,7 @@ locals {
       text     = <<-EOT
         Some connections were made with another TikTok app than the one of `tiktok_app_id` (${var.tiktok_app_id}), and are left alone: nothing refreshes or verifies them. `make status` names them.
 
-        If the app was changed by mistake, set `tiktok_app_id` back and run `make deploy`. If it was meant, connect each anew: `make link CONNECTION=…`.
+        If the app was changed by mistake, set `tiktok_app_id` back and run `make deploy`. If it was meant, connect each again: `make link CONNECTION=…`.
       EOT
     }
     behind = {

@@ -34,7 +34,7 @@ locals {
         { legend = "refreshed", query = local.run_query["refreshed"] },
         { legend = "verified", query = local.run_query["verified"] },
         { legend = "not due", query = local.run_query["skipped"] },
-        { legend = "failing in passing", query = local.run_query["failing"] },
+        { legend = "transient failures", query = local.run_query["failing"] },
         { legend = "need a person", query = local.run_query["reauthorize"] },
         { legend = "not reached", query = local.run_query["remaining"] },
       ]

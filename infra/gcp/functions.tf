@@ -1,5 +1,5 @@
 locals {
-  # What both functions are told. LOG_EXECUTION_ID is set by Cloud Functions where it is missing: it mixes up lines that
+  # Settings of both functions. LOG_EXECUTION_ID is set by Cloud Functions where it is missing: it mixes up lines that
   # are written at the same time.
   environment = {
     GOOGLE_CLOUD_PROJECT = var.project_id

@@ -150,7 +150,7 @@ resource "google_cloud_run_v2_service_iam_member" "public" {
   role     = "roles/run.invoker"
   member   = "allUsers"
 
-  # A function that is made anew has a new service, which nobody may call. Updates in place leave its id alone.
+  # A function that is replaced has a new service, which nobody may call. Updates in place leave its id alone.
   lifecycle {
     replace_triggered_by = [google_cloudfunctions2_function.connect.id]
   }

@@ -29,7 +29,7 @@ locals {
       labels      = { connection = "jsonPayload.connection" }
     }
     unreadable = {
-      description = "Secrets that cannot be read and cannot be mended, or were deleted."
+      description = "Secrets that cannot be read or rebuilt, or were deleted."
       filter      = "${local.log_of.refresh} AND jsonPayload.event=(\"secret.unreadable\" OR \"secret.deleted\")"
       labels      = { connection = "jsonPayload.connection" }
     }
@@ -60,7 +60,7 @@ locals {
       labels      = { reason = "jsonPayload.reason" }
     }
     stored = {
-      description = "Connections made or made anew."
+      description = "Connections stored, first ones and later ones."
       filter      = "${local.log_of.connect} AND jsonPayload.event=\"connection.stored\""
       labels      = {}
     }
@@ -91,7 +91,7 @@ locals {
     refreshed   = { description = "Connections refreshed in a run.", unit = "1" }
     verified    = { description = "Connections verified in a run.", unit = "1" }
     skipped     = { description = "Connections that were not due.", unit = "1" }
-    failing     = { description = "Connections that failed in passing.", unit = "1" }
+    failing     = { description = "Connections with a transient failure.", unit = "1" }
     reauthorize = { description = "Connections that need a person.", unit = "1" }
     remaining   = { description = "Connections that a run did not get to.", unit = "1" }
     seconds     = { description = "How long a run took.", unit = "s" }

@@ -69,17 +69,17 @@ class Visit:
 
     @property
     def heading(self) -> str:
-        """The page's heading; the canaries hear the page."""
-        self._hear()
+        """The page's heading; the canaries record the page."""
+        self._record()
         return self.page.get_by_role("heading", level=1).inner_text()
 
     @property
     def text(self) -> str:
         """All that can be read on the page."""
-        self._hear()
+        self._record()
         return self.page.inner_text("main")
 
-    def _hear(self) -> None:
+    def _record(self) -> None:
         where = urlsplit(self.page.url)
         if where.netloc == urlsplit(self.address).netloc:
             public = re.sub(r'name="link" value="[^"]*"', "", self.page.content())

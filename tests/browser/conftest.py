@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 import certificates
 from browser.chromium import FLAGS, TLS, Visit, visit
+from browser.gateway import Gateway
 from stage import Function, Stage, free_port
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -57,6 +58,13 @@ def tab(stage: Stage, _on_localhost: Function, context: BrowserContext) -> Open:
         return visit(stage, f"http://localhost:{_on_localhost.port}", other or context)
 
     return open_tab
+
+
+@pytest.fixture
+def gateway(stage: Stage) -> Iterator[Gateway]:
+    """Stands before TikTok's consent page."""
+    with Gateway(stage.tiktok.authorize_url) as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Response, Route, expect
 
 from browser.chromium import Visit, picture, visit
-from local.exchange import Answer, Call, Fault, Request
-from local.serving import LocalServer
+from browser.gateway import Gateway
+from local.exchange import Fault
 from stage import Stage, free_port
 
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Visit]
 EUROPE, AMERICA, OUTLET = "Acme Shoes, Europe", "Acme Shoes, North America", "Acme Outlet"
-
-
-class Gateway(LocalServer):
-    """Answers TikTok's address with a redirect to another host's, which leads to TikTok in the end."""
-
-    def __init__(self, consent: str) -> None:
-        super().__init__()
-        self._consent = consent
-
-    def identify(self, request: Request) -> tuple[str, str]:
-        return "gateway", request.path
-
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
-        if request.path == "/portal/auth":
-            return Answer(
-                302, headers={"Location": f"{self.url.replace('127.0.0.1', 'localhost')}/warning?{request.query}"}
-            )
-        return Answer(302, headers={"Location": f"{self._consent}?{request.query}"})
 
 
 def assert_quiet(visit: Visit) -> None:
@@ -115,12 +97,6 @@ class TestConnecting:
 
 class TestBehindAGateway:
     """A company's network leads TikTok's page to one of its own, which the form may not lead to."""
-
-    @pytest.fixture
-    def gateway(self, stage: Stage) -> Iterator[Gateway]:
-        """Stands before TikTok's consent page and leads to a page of its own first."""
-        with Gateway(stage.tiktok.authorize_url) as server:
-            yield server
 
     def test_the_button_does_nothing_and_the_link_after_a_reload_leads_on(
         self, stage: Stage, context: BrowserContext, gateway: Gateway

@@ -104,6 +104,33 @@ class TestDoctor:
         assert "Google: Permission 'secretmanager.secrets.list' denied" in said
         assert "roles/secretmanager.viewer" in said
 
+    @pytest.mark.parametrize(
+        ("reason", "consumer", "sentence", "remedy"),
+        [
+            ("SERVICE_DISABLED", PROJECT, "Secret Manager API has not been used.", "Enable the API: gcloud services"),
+            ("SERVICE_DISABLED", "other", "Secret Manager API has not been used.", "set-quota-project"),
+            ("BILLING_DISABLED", PROJECT, "This API method requires billing.", "Enable billing"),
+            ("SECURITY_POLICY_VIOLATED", PROJECT, "Request is prohibited. Unique id: x1.", "VPC Service Controls"),
+            ("ACCESS_TOKEN_EXPIRED", PROJECT, "Reauthentication is needed.", "gcloud auth application-default login"),
+        ],
+    )
+    def test_googles_own_reason(
+        self, cli: Cli, stage: Stage, reason: str, consumer: str, sentence: str, remedy: str
+    ) -> None:
+        """What Google says is shown, with what to do about that cause."""
+        info = {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": reason,
+            "domain": "googleapis.com",
+            "metadata": {"consumer": f"projects/{consumer}"},
+        }
+        error = {"code": 403, "status": "PERMISSION_DENIED", "message": sentence, "details": [info]}
+        stage.secrets.add_fault(Fault("ListSecrets", status=403, body={"error": error}, times=None))
+        found = findings(cli("doctor", "--json"))["Secret Manager"]
+        assert found["verdict"] == "problem"
+        assert f"Google: {sentence}" in found["text"]
+        assert remedy in found["text"]
+
     def test_new_secret(self, cli: Cli, stage: Stage) -> None:
         """Before there is a connection, a secret is created and deleted again; what Google has against it is said."""
         assert findings(cli("doctor", "--json"))["a new secret"]["verdict"] == "ok"
@@ -196,6 +223,13 @@ class TestDoctor:
 
 
 class TestSource:
+    def test_not_described(self, cli: Cli) -> None:
+        """Without credentials nobody knows what is deployed, which is no problem but unknown."""
+        cli.save("cloud", CONNECT_FUNCTION="projects/p/locations/l/functions/f")
+        found = findings(cli("doctor", "--json"))["the source of connect"]
+        assert found["verdict"] == "unknown"
+        assert "gcloud auth application-default login" in found["text"]
+
     def test_hash(self) -> None:
         """It is the hash that a shell makes of the folder."""
         command = (

@@ -11,7 +11,7 @@ import pytest
 from command_line import SECONDS, Cli, imported
 from stage import ROOT, TOKEN, Stage
 from tokenkeeper.cli import terminal
-from tokenkeeper.cli.words import cut, padded, width, wrapped
+from tokenkeeper.cli.textwidth import cut, padded, width, wrapped
 
 NAMES = {"7000000000000000001": "靴のアクメ株式会社 · Zürich 👩\u200d💻"}
 

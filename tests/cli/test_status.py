@@ -187,7 +187,7 @@ class TestWhatToDo:
         """A refresh secret whose token secret was deleted needs a person."""
         found = overview(Inventory({}, {"acme"}), NOW, scheduled=False)
         assert not found.well
-        assert found.document()["attention"] == ["acme"]
+        assert json.loads("".join(found.json()))["attention"] == ["acme"]
         assert found.lines[0].health == "orphaned"
 
     def test_many_advertisers(self) -> None:
@@ -242,6 +242,14 @@ class TestShown:
         assert max(len(click.unstyle(line)) for line in lines) <= columns
         assert click.unstyle(lines[2]).split()[:2] == ["connection", "health"]
         assert len(lines) < 40
+
+    @pytest.mark.parametrize("number", [0, 1, 3])
+    def test_json_in_pieces(self, number: int) -> None:
+        """The pieces are one JSON object, laid out like any other."""
+        text = "".join(self.found(number, 1).json())
+        document = json.loads(text)
+        assert [one["connection"] for one in document["connections"]] == [f"acme-{n:04}" for n in range(number)]
+        assert text == json.dumps(document, indent=2) + "\n"
 
     def test_exit_follows_selection(self) -> None:
         """What is not selected does not count for the exit status."""

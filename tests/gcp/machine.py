@@ -102,10 +102,13 @@ class Machine:
         (self.stub / "calls.jsonl").unlink(missing_ok=True)
 
     @property
-    def resources(self) -> set[str]:
-        """Addresses in the state that is a file."""
-        state = json.loads((self.infra / "terraform.tfstate").read_text())
-        return {f"{entry['type']}.{entry['name']}" for entry in state["resources"] if entry["mode"] == "managed"}
+    def kinds(self) -> set[str]:
+        """Types of resources in the state that is a file; none while it is being written."""
+        try:
+            state = json.loads((self.infra / "terraform.tfstate").read_text())
+        except ValueError:
+            return set()
+        return {entry["type"] for entry in state["resources"] if entry["mode"] == "managed" and entry["instances"]}
 
 
 def _read(terminal: FileIO) -> str:

@@ -3,7 +3,7 @@
 It knows every resource of `schema.json`, the real provider's schema, takes whatever it is given, and makes up what a
 cloud would answer. With a `Memory` it behaves as the real one was seen to: what exists cannot be made again, an update
 that fails leaves the planned values in the state, Google's copy of a function's source is never compared, and a
-function that is made anew has lost who may call it. Terraform finds it by TF_REATTACH_PROVIDERS, made for debugging.
+function that is replaced has lost who may call it. Terraform finds it by TF_REATTACH_PROVIDERS, made for debugging.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ PROVIDERS = ("archive", "google", "google-beta")
 
 FUNCTION = "google_cloudfunctions2_function"
 INVOKER = "google_cloud_run_v2_service_iam_member"
-# By which the cloud tells two things of a type apart; a change of one of these makes a thing anew.
+# By which the cloud tells two things of a type apart; a change of one of these replaces a thing.
 NAMES = (
     *("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "location", "region"),
     *("role", "member"),
@@ -55,14 +54,15 @@ class Memory:
     Attributes:
         things: by type and names.
         refuse: pattern over "create TYPE NAME", what is said, and how often.
-        slow: seconds that an apply of something that fits the pattern takes.
+        held: what fits this pattern is not done before `release` is set.
         applied: "create TYPE NAME" of everything that was begun.
         file: where the functions are written as gcloud describes them.
     """
 
     things: dict[str, dict[str, Value]] = field(default_factory=dict)
     refuse: list[list[Any]] = field(default_factory=list)
-    slow: tuple[str, float] = ("(?!)", 0)
+    held: str = "(?!)"
+    release: threading.Event = field(default_factory=threading.Event)
     applied: list[str] = field(default_factory=list)
     file: Path | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -237,8 +237,8 @@ class _Provider:
         with memory.lock:
             memory.applied.append(what)
             refusal = memory.refusal(what)
-        if re.search(memory.slow[0], what):
-            time.sleep(memory.slow[1])
+        if re.search(memory.held, what):
+            memory.release.wait()
         if prior is None and kind in UNIQUE and key_of(kind, thing) in memory.things:
             return f"Error creating {kind}: googleapi: Error 409: '{thing.get('name')}' already exists, alreadyExists"
         if made is None and not refusal:

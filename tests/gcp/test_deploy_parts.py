@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gcp.configuration import REQUIRED, resources
+from gcp.configuration import REQUIRED, ROOT, resources
 from gcp.deploy import identity, programs, refusals, screen, variables
 from gcp.deploy.adopt import existing
 from gcp.deploy.converge import FIRST
@@ -196,8 +199,8 @@ class TestScreen:
             "1 accounts           tiktok-ads-connect (creates and writes connections' secrets, reads no token)" in lines
         )
         assert (
-            lines["make:"]
-            < lines["make anew:"]
+            lines["create:"]
+            < lines["replace:"]
             < lines["change:"]
             < lines["1 functions          tiktok-ads-refresh (source)"]
         )
@@ -222,7 +225,7 @@ class TestScreen:
             }
             progress({"type": kind, "hook": {"action": "create", "resource": resource}})
         progress.end()
-        assert capsys.readouterr().out == "[1/2] made functions: connect\n"
+        assert capsys.readouterr().out == "[1/2] created functions: connect\n"
 
 
 class TestTakingOver:
@@ -252,3 +255,14 @@ def test_nobody_to_ask_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(Stop, match="YES=1"):
         programs.confirm("Type yes: ", "yes")
+
+
+def test_nobody_who_listens_any_more_ends_nothing() -> None:
+    """A closed terminal or pipe must not stop a deployment half-way."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from gcp.deploy.programs import say\nfor _ in range(3): say('x'); say('y', error=True)"
+    environment = {"PYTHONPATH": str(ROOT / "infra")}
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=writing, env=environment, check=False)
+    os.close(writing)
+    assert done.returncode == 0

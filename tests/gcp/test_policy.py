@@ -286,7 +286,7 @@ class TestFunctions:
                 storage = body["build_config"][0]["source"][0]["storage_source"][0]
                 assert storage["generation"] == "${google_storage_bucket_object.source.generation}"
 
-    def test_who_may_call_a_function_that_is_made_anew(self) -> None:
+    def test_who_may_call_a_function_that_is_replaced(self) -> None:
         """Its new service has lost its callers: they are granted again in the same go."""
         members = {name: body for kind, name, body in resources() if kind == "google_cloud_run_v2_service_iam_member"}
         for name, function in {"public": "connect", "scheduler": "refresh"}.items():

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from readme.page import OPERATING, README, ROOT
+from readme.page import OPERATING, README, ROOT, Page
 from stage import PROJECT, TOKEN, Stage
+from tokenkeeper import events
+from tokenkeeper.cli.importlines import Defaults, read_line
 
 GCLOUD = shutil.which("gcloud")
 THERE = "my-project-123"
@@ -59,10 +61,27 @@ def test_the_table_of_connections_looks_like_that(stage: Stage) -> None:
         check=False,
     )
     (sample,) = [block for block in OPERATING.blocks("text") if "what to do" in block]
-    dates = r"\d{4}-\d\d-\d\d( \d\d:\d\d)?"
+    dates = r"\d{4}-\d\d-\d\d( \d\d:\d\d)?|just now|1 minute ago"
     shown, printed = (re.sub(dates, "DATE", text) for text in (sample, done.stdout))
     assert printed == shown, done.stderr
     assert done.returncode == 1
+
+
+def test_the_line_of_a_file_can_be_imported() -> None:
+    """With a token in it, it is read as what it says."""
+    (sample,) = OPERATING.blocks("json")
+    token = read_line(sample.replace("…", "a" * 40), Defaults())
+    assert (token.connection, token.labels) == ("acme", {"client": "acme"})
+    assert token.response.advertiser_ids == ("7000000000000000001",)
+
+
+def test_the_event_that_is_shown_is_one_of_the_code() -> None:
+    """Name, severity and sentence of the message from Pub/Sub."""
+    (sample,) = Page("infra/readers/events.md").blocks("json")
+    shown = json.loads(sample)
+    entry = events.REAUTHORIZATION_REQUIRED.entry(connection="acme", code=40105)
+    said = {"connection": "acme", "event": entry.event, "message": entry.message}
+    assert (shown["jsonPayload"], shown["severity"]) == (said, entry.severity)
 
 
 @pytest.mark.skipif(GCLOUD is None, reason="gcloud is not installed here")

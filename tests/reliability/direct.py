@@ -106,6 +106,10 @@ class Wire:
         """Have this happen at that moment, once, while the caller is held up."""
         self._acts[replace(moment, skip=self._counts[moment.call, moment.resource] + moment.skip)] = act
 
+    def forget_moments(self) -> None:
+        """Nothing happens at a moment that did not come."""
+        self._acts.clear()
+
     def clear(self) -> None:
         """Forget everything."""
         self.takes.clear()

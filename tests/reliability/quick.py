@@ -61,11 +61,11 @@ class Time:
         """Wait: over at once, and all clocks have moved on."""
         if self._slow:
             threading.Event().wait(0.001)
-        self.let_pass(min(seconds, 0.001) if self._slow else seconds)
+        self.let_pass(min(seconds, 0.01) if self._slow else seconds)
 
     @contextmanager
     def passing_slowly(self) -> Iterator[None]:
-        """Whoever waits inside waits a millisecond: for what goes on at the same time, in threads."""
+        """Whoever waits inside waits a moment: for what goes on at the same time, in threads."""
         self._slow = True
         try:
             yield
@@ -136,9 +136,10 @@ OVER = {
 BRINGS = {"that brings an expiring grant": "expiring", "that brings a long-lived grant": "long-lived"}
 
 
-def each(name: str, cases: Mapping[str, Any]) -> pytest.MarkDecorator:
-    """The test is made once for each of these values, under the sentence that is its key."""
-    return pytest.mark.parametrize(name, cases.values(), ids=cases.keys())
+def each(name: str, cases: Mapping[str, Any], *slow: str) -> pytest.MarkDecorator:
+    """The test is made once for each of these values, under the sentence that is its key; `slow` are slow ones."""
+    values = [pytest.param(value, marks=pytest.mark.slow) if key in slow else value for key, value in cases.items()]
+    return pytest.mark.parametrize(name, values, ids=list(cases))
 
 
 class Recorder:
@@ -184,12 +185,12 @@ class QuickStage(Stage):
     """Both stand-ins, both functions, in one process.
 
     Attributes:
-        time: Everybody's.
+        clocks: Everybody's time.
         wire: What all calls pass.
         changes: Settings that differ from the usual ones.
     """
 
-    time: Time = field(default_factory=Time)
+    clocks: Time = field(default_factory=Time)
     wire: Wire = field(default_factory=Wire)
     changes: dict[str, str | None] = field(default_factory=dict)
     _process: Process = field(default_factory=Process)
@@ -198,15 +199,15 @@ class QuickStage(Stage):
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.canaries)
         for server in (self.secrets, self.tiktok):
-            server.clock = lambda: self.time.true().timestamp()
+            server.clock = lambda: self.clocks.true().timestamp()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Time and log as they are here, while this lasts."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(clock, "now", self.time.shown)
-            patch.setattr(clock, "monotonic", self.time.stopwatch)
-            patch.setattr(clock, "sleep", self.time.sleep)
+            patch.setattr(clock, "now", self.clocks.shown)
+            patch.setattr(clock, "monotonic", self.clocks.stopwatch)
+            patch.setattr(clock, "sleep", self.clocks.sleep)
             log.write_to(cast("TextIO", self.recorder))
             try:
                 yield
@@ -220,10 +221,10 @@ class QuickStage(Stage):
         self.changes |= changes
         self._functions.clear()
 
-    def instance(self, target: str) -> Connect | Refresh:
-        """One more instance of a function, beside the usual one."""
+    def instance(self, target: str, **changes: str) -> Connect | Refresh:
+        """One more instance of a function, beside the usual one, with other settings."""
         usual = {"CALLBACK_BUDGET_SECONDS": "50", "RUN_BUDGET_SECONDS": "1500"}
-        environment = self.environment(8080, **{**usual, **self.changes})
+        environment = self.environment(8080, **{**usual, **self.changes, **changes})
         needs = settings.CONNECT if target == "connect" else settings.REFRESH
         chosen = settings.read(needs, environment)
         secrets = DirectSecretManager(self.wire, self._process, self.secrets, self.project)
@@ -260,7 +261,7 @@ class QuickStage(Stage):
     # --- time and death ---
 
     def later(self, **span: float) -> None:
-        self.time.let_pass(timedelta(**span).total_seconds())
+        self.clocks.let_pass(timedelta(**span).total_seconds())
 
     def set_clock(self, *, functions: float | None = None, stand_ins: float | None = None) -> None:
         """Here every clock shows the same; see `later` and `clock_off_by`."""
@@ -268,16 +269,17 @@ class QuickStage(Stage):
     @contextmanager
     def dying(self, at: int, of: str = "", *, after: bool) -> Iterator[Process]:
         """Whatever runs inside dies at that call (`of` these), and its instances with it."""
-        self._functions.clear()
-        process = self._process = Process(at, of, after)
+        process = self._process
+        process.dies_at, process.of, process.after, process.calls = at, of, after, 0
         try:
             yield process
         except Died:
             pass
         finally:
-            process.dies_at = 0
-            self._process = Process()
-            self._functions.clear()
+            process.dies_at, process.of = 0, ""
+            if process.dead:
+                self._process = Process()
+                self._functions.clear()
 
     @contextmanager
     def meanwhile(self, *acts: Callable[[], Any]) -> Iterator[None]:
@@ -373,9 +375,9 @@ class QuickStage(Stage):
         assert self.labels(connection)["health"] == "ok"
         assert "lease" not in self.annotations(connection)
 
-    def due(self, connection: str = "acme", *, versions: int = 1, family: str = "advertiser") -> None:
+    def due(self, connection: str = "acme", *, versions: int = 1, family: Any = "advertiser") -> None:
         """Plant an expiring connection past half of its life, with so many versions of each secret."""
-        self.plant(connection, "expiring", age_hours=13, family=family)  # type: ignore[arg-type]
+        self.plant(connection, "expiring", age_hours=13, family=family)
         for secret_id in (TOKEN + connection, REFRESH + connection):
             payload = self.secrets.payloads(secret_id)[-1]
             for _ in range(versions - 1):
@@ -396,7 +398,7 @@ class QuickStage(Stage):
     def reset(self) -> None:
         super().reset()
         self.quiet()
-        self.time.reset()
+        self.clocks.reset()
         self.wire.clear()
         self._process = Process()
         self.changes.clear()

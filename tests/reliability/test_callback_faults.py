@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from local.serving import Fault
+from reliability.direct import Moment
 from reliability.quick import (
     ANSWER_LOST,
     AWAY,
@@ -23,7 +24,6 @@ from reliability.quick import (
     NOT_SENT,
     OVER,
     THROTTLED,
-    Moment,
     QuickStage,
     Trouble,
     clock_off_by,
@@ -78,11 +78,11 @@ class Approval:
         self._code = self.stage.account_code() if self.way.brings == "account" else self.stage.code(self.way.brings)
         for server in (self.stage.secrets, self.stage.tiktok):
             server.forget_calls()
-        self.began = self.stage.time.stopwatch()
+        self.began = self.stage.clocks.stopwatch()
 
     def come_back(self) -> requests.Response:
         answer = self.browser.come_back(self._code, self._state)
-        assert self.stage.time.stopwatch() - self.began <= BUDGET
+        assert self.stage.clocks.stopwatch() - self.began <= BUDGET
         if answer.status_code == 303:
             self.given = self.stage.tiktok.grants[-1]
         return answer
@@ -185,7 +185,7 @@ class TestSecretManager:
             assert approval.stored() == approval.before
             quick.secrets.clear_faults()
             quick.later(minutes=2)
-            approval.began = quick.time.stopwatch()
+            approval.began = quick.clocks.stopwatch()
             assert approval.come_back().status_code == 303, moment
             assert (quick.token_calls(), quick.logged()) == (1, [STORED]), moment
             approval.assert_kept()
@@ -245,7 +245,7 @@ def assert_not_kept(approval: Approval) -> None:
     page = approval.come_back()
     assert page.status_code == 503
     assert "This confirmation could not be kept" in page.text
-    assert stage.time.stopwatch() - approval.began > BUDGET - 1
+    assert stage.clocks.stopwatch() - approval.began > BUDGET - 1
     assert (stage.token_calls(), stage.logged()) == (1, [UNSAVED])
     assert approval.stored().get(TOKEN) == approval.before.get(TOKEN)
     assert "lease" not in stage.annotations(approval.connection)
@@ -295,7 +295,7 @@ class TestTikTok:
         unreachable(quick, "")
         assert "Nothing was used up" in approval.come_back().text
         quick.quiet()
-        approval.began = quick.time.stopwatch()
+        approval.began = quick.clocks.stopwatch()
         assert approval.come_back().status_code == 303
         approval.assert_kept()
 
@@ -393,6 +393,13 @@ def held_by_somebody(stage: QuickStage, _call: str) -> None:
     stage.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
 
 
+API_DISABLED = {
+    "error": {
+        "code": 403,
+        "status": "PERMISSION_DENIED",
+        "message": "Secret Manager API has not been used in project test-project before or it is disabled.",
+    }
+}
 FAILURES = {
     "declined": Failure(200, "INFO connection.refused", declined=True),
     "no advertiser is ticked": Failure(422, WARNING, advertisers=()),
@@ -405,13 +412,6 @@ FAILURES = {
     "the API is disabled": Failure(
         503, ERROR, lambda stage, _: stage.secrets.add_fault(Fault(times=None, status=403, body=API_DISABLED))
     ),
-}
-API_DISABLED = {
-    "error": {
-        "code": 403,
-        "status": "PERMISSION_DENIED",
-        "message": "Secret Manager API has not been used in project test-project before or it is disabled.",
-    }
 }
 
 

@@ -1,6 +1,6 @@
 """Real processes, really killed: before and after every single call, then the next run as Cloud Scheduler sends it.
 
-The calls are counted, not chosen. What has to hold at each point: the reader's token lives and the store has what
+Reliability line 1, promise 2, for both functions, both kinds of grant and both families. The calls are counted, not chosen. What has to hold at each point: the reader's token lives and the store has what
 TikTok holds for good; only where the kill fell between TikTok's answer to a refresh and the first write is the grant
 lost, and then exactly one alert says so.
 """
@@ -19,9 +19,10 @@ import requests
 
 from local.serving import Fault, LocalServer
 from stage import REFRESH, TOKEN, Browser, Function, Stage
+from tokenkeeper.grant import Family
 
 NEVER_ARRIVED = 599  # a status that nobody is there to see
-HANDED_OUT = {"refresh_token"}  # the call whose answer is lost with the process
+ISSUED_BY = {"refresh_token", "account_refresh_token"}  # the calls whose answer is lost with the process
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,17 @@ def send_back(function: Function, flow: tuple[Browser, str, str]) -> None:
     browser.come_back(code, state)
 
 
-def due(stage: Stage) -> None:
+def due(stage: Stage, family: Family = "advertiser") -> None:
     """An expiring connection past half its life, with versions that are too many."""
-    stage.plant("acme", "expiring", age_hours=13)
+    stage.plant("acme", "expiring", age_hours=13, family=family)
     for secret_id in (TOKEN + "acme", REFRESH + "acme"):
         for _ in range(2):
             stage.secrets.add_version(secret_id, stage.secrets.payloads(secret_id)[-1])
+
+
+def due_account(stage: Stage) -> None:
+    """The same of a TikTok account."""
+    due(stage, "account")
 
 
 def changed(stage: Stage) -> None:
@@ -78,12 +84,18 @@ def changed(stage: Stage) -> None:
     given = stage.plant("acme")
     for _ in range(2):
         stage.secrets.add_version(TOKEN + "acme", stage.secrets.payloads(TOKEN + "acme")[-1])
-    stage.tiktok.set_advertisers(given["access_token"], ["7000000000000000001", "7000000000000000009"])
+    ids = ["7000000000000000001", "7000000000000000002", "7000000000000000009"]
+    stage.tiktok.set_advertisers(given["access_token"], ids)
 
 
 def ended(stage: Stage) -> None:
-    """A long-lived connection that the advertiser has cancelled."""
+    """A long-lived connection that the advertiser has revoked."""
     stage.tiktok.revoke(stage.plant("acme")["access_token"])
+
+
+def ended_account(stage: Stage) -> None:
+    """A TikTok account's connection, without a refresh token, that its holder has revoked."""
+    stage.tiktok.revoke(stage.plant("acme", family="account")["access_token"])
 
 
 def replaced(stage: Stage) -> None:
@@ -93,12 +105,14 @@ def replaced(stage: Stage) -> None:
 
 
 def new_flow(kind: str, over: str | None) -> Callable[[Stage], tuple[Browser, str, str]]:
+    family: Family = "account" if kind == "account" else "advertiser"
+
     def prepare(stage: Stage) -> tuple[Browser, str, str]:
         if over:
-            stage.plant("acme", over, age_hours=5)
+            stage.plant("acme", over, age_hours=5, family=family)
         browser = stage.browser()
-        state = browser.begin(stage.link("acme"))
-        return browser, state, stage.code(kind)
+        state = browser.begin(stage.link("acme", family=family))
+        return browser, state, stage.account_code() if family == "account" else stage.code(kind)
 
     return prepare
 
@@ -108,12 +122,16 @@ DEEDS = [
     Deed("refresh: a long-lived grant whose advertisers changed", "refresh", changed, send_run),
     Deed("refresh: a long-lived grant that has ended", "refresh", ended, send_run, "ended"),
     Deed("refresh: a refresh secret that a long-lived grant replaced", "refresh", replaced, send_run),
+    Deed("refresh: a TikTok account's grant that is due", "refresh", due_account, send_run),
+    Deed("refresh: a TikTok account's grant that has ended", "refresh", ended_account, send_run, "ended"),
     Deed("connect: a new long-lived grant", "connect", new_flow("long-lived", None), send_back),
     Deed("connect: a new expiring grant", "connect", new_flow("expiring", None), send_back),
     Deed("connect: long-lived again", "connect", new_flow("long-lived", "long-lived"), send_back),
     Deed("connect: expiring again", "connect", new_flow("expiring", "expiring"), send_back),
     Deed("connect: long-lived in place of expiring", "connect", new_flow("long-lived", "expiring"), send_back),
     Deed("connect: expiring in place of long-lived", "connect", new_flow("expiring", "long-lived"), send_back),
+    Deed("connect: a new TikTok account", "connect", new_flow("account", None), send_back),
+    Deed("connect: a TikTok account again", "connect", new_flow("account", "expiring"), send_back),
 ]
 
 
@@ -153,9 +171,9 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
     while when == "before" and NEVER_ARRIVED not in {call.status for call in server.calls}:
         time.sleep(0.001)
     server.clear_faults()
-    handed_out = stage.tiktok.grants[-1].access_token
+    issued = stage.tiktok.grants[-1].access_token
     kept = any(
-        handed_out.encode() in payload for id_ in stage.secrets.secrets() for payload in stage.secrets.payloads(id_)
+        issued.encode() in payload for id_ in stage.secrets.secrets() for payload in stage.secrets.payloads(id_)
     )
     stage.later(hours=1)
     status, summary = stage.run()
@@ -173,7 +191,7 @@ def _until_it_breaks(begin: Callable[[Function, Any], None], victim: Function, p
 
 
 def _judge(stage: Stage, deed: Deed, before: dict[str, Any] | None, status: int, summary: dict[str, Any]) -> str:
-    assert all(times == 1 for times in stage.tiktok.spent.values()) or stage.alerts(), "a token was spent twice"
+    assert all(times == 1 for times in stage.tiktok.spent.values()) or stage.alerts(), "a refresh token was used twice"
     if TOKEN + "acme" not in stage.secrets.secrets() or not stage.secrets.payloads(TOKEN + "acme"):
         assert before is None
         assert deed.target == "connect"
@@ -198,7 +216,7 @@ def _judge(stage: Stage, deed: Deed, before: dict[str, Any] | None, status: int,
     if given.kind == "expiring":
         whole = stage.whole_grant()
         assert whole["access_token"] == token["access_token"]
-        assert whole["refresh_token"] == given.refresh_token, "the stored refresh token is spent"
+        assert whole["refresh_token"] == given.refresh_token, "the stored refresh token was used"
     else:
         assert REFRESH + "acme" not in stage.secrets.secrets()
     for secret_id in stage.secrets.secrets():
@@ -224,8 +242,8 @@ def table(
         row = [f"{number:2} {point.name}"]
         for when in whens:
             outcome = kill_at(stage, deed, point, when)
-            handed_out = point if when == "after" else points[number - 2]
-            allowed = handed_out.name in HANDED_OUT and deed.ends == "alive" and number > (when == "before")
+            last = point if when == "after" else points[number - 2]
+            allowed = last.name in ISSUED_BY and deed.ends == "alive" and number > (when == "before")
             assert (outcome == "lost") == allowed, f"{outcome} where it was killed {when} call {number}, {point.name}"
             if allowed:
                 lost(stage)
@@ -263,7 +281,7 @@ def test_killed_around_the_two_writes_of_a_refresh(
 
 def test_killed_between_the_two_writes_of_a_connection(stage: Stage) -> None:
     """A connection that was cut off after its first write is completed by the next run without anybody's doing."""
-    deed = DEEDS[5]
+    [deed] = [deed for deed in DEEDS if deed.name == "connect: a new expiring grant"]
     writes = [point for point in points_of(stage, deed) if point.name == "AddSecretVersion"]
     assert kill_at(stage, deed, writes[1], "after") == "alive, the new one"
     assert json.loads(stage.secrets.payloads(TOKEN + "acme")[-1])["access_token"] == stage.token()["access_token"]

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from reliability.direct import Moment
 from reliability.quick import (
     APP_MISMATCH,
     AS_IT_IS,
     ERROR_PAGE,
     NEW,
     UNTOUCHED,
-    Moment,
     Outcome,
     QuickStage,
     Trouble,

@@ -16,6 +16,7 @@ import pytest
 from local.secret_manager import Quotas
 from local.serving import Fault
 from local.tiktok import Options
+from reliability.direct import Moment
 from reliability.quick import (
     ANSWER_LOST,
     AS_IT_IS,
@@ -25,7 +26,6 @@ from reliability.quick import (
     NOT_SENT,
     THROTTLED,
     UNTOUCHED,
-    Moment,
     Outcome,
     QuickStage,
     each,
@@ -240,7 +240,7 @@ def both_at_once(stage: QuickStage) -> None:
     statuses: list[int] = []
     other = stage.instance("refresh")
     with (
-        stage.time.passing_slowly(),
+        stage.clocks.passing_slowly(),
         stage.meanwhile(*[lambda one=one: statuses.append(stage.run(function=one)[0]) for one in (None, other)]),
     ):
         pass

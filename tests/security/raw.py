@@ -29,7 +29,7 @@ class Answer:
 
 
 class Wire:
-    """Connections to one function. What comes back, the canaries hear."""
+    """Connections to one function. What comes back, the canaries record."""
 
     def __init__(self, function: Function, canaries: Canaries) -> None:
         self._port = function.port

@@ -111,7 +111,7 @@ class TestMechanism:
         function.wait_for_line("the app secret")
         found = stage.leaks()
         stage.canaries.clear()
-        assert {betrayal.split(" 303")[0].split(" 200")[0] for betrayal in found} >= {
+        assert {leak.split(" 303")[0].split(" 200")[0] for leak in found} >= {
             "an authorization code in connect's log",
             "an access token in connect's log",
             "an access token in the headers of GET /",
@@ -120,7 +120,7 @@ class TestMechanism:
             "the app secret in connect's log",
         }
 
-    def test_hears_everything_that_the_functions_say(self, stage: Stage) -> None:
+    def test_records_everything_that_the_functions_say(self, stage: Stage) -> None:
         """Logs, pages and headers of both functions reach it, and so do the secrets of a whole flow [41]."""
         stage.tiktok.options = Options(kind="expiring")
         stage.connected()
@@ -293,7 +293,7 @@ FAULTS = {
 
 
 @pytest.fixture
-def heard() -> Canaries:
+def canaries() -> Canaries:
     """Canaries for all that the calls below send."""
     canaries = Canaries()
     for name in ("code", "refresh", "access"):
@@ -319,7 +319,7 @@ def failure_of(call: Callable[[Settings], object], chosen: Settings) -> TikTokEr
 class TestExceptions:
     @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
     def test_of_calls_to_tiktok_hold_nothing_that_was_sent(
-        self, stage: Stage, simulated: Settings, heard: Canaries, fault: Fault
+        self, stage: Stage, simulated: Settings, canaries: Canaries, fault: Fault
     ) -> None:
         """Whatever goes wrong, what is raised is ours, and neither it nor its traceback repeats anything [43]."""
         calls = CALLS.items() if fault.do != "delay" else [("access_token", CALLS["access_token"])]
@@ -334,21 +334,21 @@ class TestExceptions:
                     "account_profile",
                 }  # only the code counts
                 continue
-            heard.record_error(name, error)
+            canaries.record_error(name, error)
             assert error.__cause__ is None
             assert error.__suppress_context__ or error.__context__ is None
-        assert heard.leaks() == []
+        assert canaries.leaks() == []
 
-    def test_of_a_tiktok_that_is_not_there_hold_nothing(self, heard: Canaries) -> None:
+    def test_of_a_tiktok_that_is_not_there_hold_nothing(self, canaries: Canaries) -> None:
         """A refused connection is wrapped likewise [43]."""
         for name, call in CALLS.items():
             with pytest.raises(TikTokUnreachable) as caught:
                 call(read_settings(TIKTOK_API_URL="http://127.0.0.1:9/open_api/v1.3"))
-            heard.record_error(name, caught.value)
-        assert heard.leaks() == []
+            canaries.record_error(name, caught.value)
+        assert canaries.leaks() == []
 
     @pytest.mark.parametrize("status", [0, 400, 401, 403, 404, 409, 412, 429, 500, 503])
-    def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, heard: Canaries, status: int) -> None:
+    def test_of_secret_manager_hold_nothing_that_was_sent(self, stage: Stage, canaries: Canaries, status: int) -> None:
         """Nor does an exception of the store's, but for Google's own sentence, which is about names [43]."""
         store = SecretManager(PROJECT, stage.secrets.address)
         error = {"code": status, "message": "No.", "status": "INTERNAL", "details": [{"@type": ECHO}], "x": ECHO}
@@ -363,11 +363,11 @@ class TestExceptions:
         ):
             with pytest.raises(KeeperError) as caught:
                 call(Deadline(0.1))
-            heard.record_error("the store", caught.value)
+            canaries.record_error("the store", caught.value)
             assert caught.value.__cause__ is None
-        assert heard.leaks() == []
+        assert canaries.leaks() == []
 
-    def test_of_settings_name_no_secret_value(self, heard: Canaries) -> None:
+    def test_of_settings_name_no_secret_value(self, canaries: Canaries) -> None:
         """A secret setting that is wrong is refused without its value [42] [43]."""
         good = {"TIKTOK_APP_ID": APP_ID, "TIKTOK_APP_SECRET": APP_SECRET, "PUBLIC_URL": "https://a.example"}
         for bad in (
@@ -377,8 +377,8 @@ class TestExceptions:
         ):
             with pytest.raises(KeeperError) as caught:
                 settings.read(settings.CONNECT, {**good, **bad})
-            heard.record_error("settings", caught.value)
-        assert heard.leaks() == []
+            canaries.record_error("settings", caught.value)
+        assert canaries.leaks() == []
 
 
 class Listening(TikTokServer):
@@ -425,14 +425,14 @@ class TestAppSecret:
         assert not any(secret.reveal() in addresses for secret in (CODE, REFRESH, ACCESS))
 
     def test_stays_out_of_the_libraries_own_logs(
-        self, simulated: Settings, heard: Canaries, caplog: pytest.LogCaptureFixture
+        self, simulated: Settings, canaries: Canaries, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The address with the secret is in no debug log, even if somebody opens all of them [44]."""
         caplog.set_level(logging.DEBUG)
         for call in CALLS.values():
             failure_of(call, simulated)
-        heard.record("debug logs", caplog.text)
-        assert heard.leaks() == []
+        canaries.record("debug logs", caplog.text)
+        assert canaries.leaks() == []
 
 
 class Elsewhere(LocalServer):

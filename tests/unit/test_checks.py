@@ -111,3 +111,20 @@ def test_names_of_this_machine(host: str, *, this_machine: bool) -> None:
 def test_names_of_connections(name: str, *, valid: bool) -> None:
     """1 to 63 of a-z, 0-9 and -, no - at either end: a secret's name is made from nothing else."""
     assert (checks.CONNECTION.fullmatch(name) is not None) is valid
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("Acme Shoes, Europe", True),
+        ("Käthe's 靴 👩\u200d👧", True),
+        ("", True),
+        ("two\nlines", False),
+        ("nul\0", False),
+        ("turned \u202e round", False),
+        ("sep\u2028arator", False),
+    ],
+)
+def test_what_fits_into_a_line(text: str, *, fits: bool) -> None:
+    """What is not printable is not shown; joined emoji are."""
+    assert checks.is_line(text) is fits

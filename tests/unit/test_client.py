@@ -16,10 +16,12 @@ import faults
 import google_login
 import proxies
 from google_login import TOKENS, GoogleLogin
+from local.exchange import Request
 from local.secret_manager import SecretManagerServer
 from local.serving import Fault, LocalServer
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
+from tokenkeeper.settings import prepare_requests
 from tokenkeeper.store.client import replication
 from tokenkeeper.store.secretmanager import SecretManager
 from unit.parts import PROJECT, HandClock
@@ -28,7 +30,17 @@ GOOGLE = "secretmanager.googleapis.com"
 
 
 class GoogleSecrets(SecretManagerServer):
-    """The embedded Secret Manager under Google's own name."""
+    """The embedded Secret Manager under Google's own name; it keeps what it was authorized with."""
+
+    authorizations: list[str | None]
+
+    def opened(self) -> None:
+        super().opened()
+        self.authorizations = []
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        self.authorizations.append(request.headers["Authorization"])
+        return super().identify(request)
 
     def answers_to(self, name: str) -> bool:  # noqa: ARG002
         return True
@@ -41,7 +53,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def google() -> Iterator[SecretManagerServer]:
+def google() -> Iterator[GoogleSecrets]:
     """Secret Manager, with a secret `s`."""
     with GoogleSecrets() as running:
         running.create("s", project=PROJECT)
@@ -50,7 +62,7 @@ def google() -> Iterator[SecretManagerServer]:
 
 @pytest.fixture
 def login(
-    google: SecretManagerServer,
+    google: GoogleSecrets,
     certificate: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,6 +125,18 @@ class TestCredentials:
     def test_of_a_person_reach_google(self) -> None:
         """As `gcloud auth application-default login` leaves them."""
         assert SecretManager(PROJECT).get("s", Deadline(5)).id == "s"
+
+    def test_are_not_replaced_by_a_netrc(
+        self, person: GoogleLogin, google: GoogleSecrets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`requests` would send its password instead of the token."""
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine {GOOGLE} login me password mine\ndefault login me password mine\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        prepare_requests()
+        SecretManager(PROJECT).get("s", Deadline(5))
+        assert google.authorizations == [f"Bearer {google_login.TOKEN}"]
+        assert set(person.authorizations) == {None}
 
     def test_are_asked_for_on_a_machine_without_any(self, login: GoogleLogin) -> None:
         """A sentence says how to get some."""

@@ -8,7 +8,7 @@ import pytest
 
 from tokenkeeper import clock
 from tokenkeeper.connection import Connection, Problem
-from unit.parts import NOON, connected, expiring, long_lived, of_account
+from unit.parts import NOON, connected, dashed, expiring, long_lived, of_account
 
 OURS = {"managed-by": "tiktok-token-keeper", "holds": "token", "connection": "acme"}
 
@@ -89,11 +89,17 @@ class TestWhoseItIs:
     )
     def test_a_missing_label_is_noticed(self, removed: str) -> None:
         """Whichever label of ours somebody removes, the next run has to put it back."""
-        whole = connected(expiring())
+        whole = connected(of_account())
         labels = {key: text for key, text in whole.labels.items() if key != removed}
         assert not whole.labels_missing
-        assert Connection("acme", labels, whole.annotations).labels_missing
-        assert Connection("acme", {**whole.labels, "team": "x"}, whole.annotations).labels_missing is False
+        assert Connection("organic", labels, whole.annotations).labels_missing
+        assert Connection("organic", {**whole.labels, "team": "x"}, whole.annotations).labels_missing is False
+
+    def test_no_family_is_that_of_advertisers(self) -> None:
+        """So connections from before there were accounts cause no write."""
+        whole = connected(expiring())
+        labels = {key: text for key, text in whole.labels.items() if key != "family"}
+        assert Connection("acme", labels, whole.annotations).labels_missing is False
 
 
 class TestStateWithoutLabels:
@@ -205,7 +211,8 @@ class TestEditedByHand:
     @pytest.mark.parametrize("text", ["", "yesterday", "99999-01-01T00:00:00Z"])
     def test_a_time(self, key: str, text: str) -> None:
         """A time that cannot be read is no time."""
-        assert getattr(connected(expiring(), **{key: text}), key) is None
+        edited = connected(expiring()).with_(annotations=dashed({key: text}))
+        assert getattr(edited, key) is None
 
     @pytest.mark.parametrize(("text", "number"), [("7", 7), ("", 0), ("-1", 0), ("x", 0), ("9" * 20, 0), ("٣", 0)])
     def test_the_number_of_destroyed_versions(self, text: str, number: int) -> None:

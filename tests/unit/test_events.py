@@ -24,7 +24,7 @@ def fields(event: Event) -> dict[str, events.Value]:
 def test_a_sentence_says_all_that_its_fields_say(event: Event) -> None:
     """Each field shows up; the sentence begins with a capital, a name or a detail, and ends as one."""
     named = fields(event)
-    entry = event.entry(**named)
+    entry = event.entry(None, **named)
     assert entry.event == event.name
     assert all(str(text) in entry.message for text in named.values())
     assert entry.message[0].isupper() or entry.message[0] == "<"
@@ -37,7 +37,7 @@ def test_a_field_that_is_missing_is_noticed(event: Event) -> None:
     """Nobody logs half a sentence."""
     for name in fields(event):
         with pytest.raises(KeyError):
-            event.entry(**{key: text for key, text in fields(event).items() if key != name})
+            event.entry(None, **{key: text for key, text in fields(event).items() if key != name})
 
 
 @every_event
@@ -47,7 +47,7 @@ def test_severities_are_cloud_loggings(event: Event) -> None:
     assert event.severities
     for severity in event.severities:
         assert event.entry(severity, **fields(event)).severity == severity
-    assert event.entry(**fields(event)).severity == event.severities[0]
+    assert event.entry(None, **fields(event)).severity == event.severities[0]
 
 
 @every_event

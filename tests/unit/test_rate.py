@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from itertools import pairwise
 
 import pytest
 
 from tokenkeeper import clock
-from tokenkeeper.refresh.rate import RateLimiter
+from tokenkeeper.refresh.rate import MOST_THROTTLED, RateLimiter
 from unit.parts import HandClock
 
 
@@ -73,17 +75,127 @@ def test_less_than_one_call_a_second() -> None:
     assert all(later - earlier >= 10 for earlier, later in pairwise(times))
 
 
-@pytest.mark.usefixtures("hand_clock")
-def test_throttling_pauses_and_slows_down() -> None:
-    """A pause of a second, then half the rate, and step by step the usual one again."""
-    rate = RateLimiter(10)
-    sent(rate, 3)
-    before = clock.monotonic()
-    rate.throttled()
-    times = sent(rate, 3)
-    assert times[0] - before >= 1
-    assert times[2] - times[1] >= 0.2
-    for _ in range(10):
-        rate.succeeded()
-    times = sent(rate, 20)
-    assert times[-1] - times[-2] < 0.11
+def test_all_threads_share_one_rate() -> None:
+    """Calls of many threads together are no faster than those of one."""
+    rate, sent = RateLimiter(200), []
+
+    def work() -> None:
+        for _ in range(5):
+            rate.wait()
+            sent.append(time.monotonic())
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sent) == 40
+    assert max(sent) - min(sent) >= 0.15  # a lower bound only: a busy machine is slower
+
+
+class TestThrottled:
+    def test_all_pause_longer_each_time(self, hand_clock: HandClock) -> None:
+        """The pauses are 1, 2, 4 and 8 seconds."""
+        rate = RateLimiter(1000)
+        pauses = []
+        for _ in range(MOST_THROTTLED - 1):
+            begin = hand_clock.monotonic()
+            rate.throttled()
+            rate.wait()
+            pauses.append(round(hand_clock.monotonic() - begin))
+        assert pauses == [1, 2, 4, 8]
+
+    def test_calls_that_were_under_way_do_not_count_again(self, hand_clock: HandClock) -> None:
+        """What was sent before the pause and refused during it does not make it longer."""
+        rate = RateLimiter(1000)
+        for _ in range(20):
+            rate.throttled()
+        begin = hand_clock.monotonic()
+        rate.wait()
+        assert hand_clock.monotonic() - begin == pytest.approx(1)
+        assert not rate.exhausted
+
+    @pytest.mark.usefixtures("hand_clock")
+    def test_it_goes_on_slower_and_recovers(self) -> None:
+        """Calls come at half the rate then; with each answer the rate comes closer to the usual one."""
+        rate = RateLimiter(10)
+        rate.throttled()
+        slow = sent(rate, 3)
+        assert slow[2] - slow[1] == pytest.approx(0.2, rel=0.05)
+        for _ in range(10):
+            rate.succeeded()
+        sent(rate, 1)
+        usual = sent(rate, 3)
+        assert usual[2] - usual[1] == pytest.approx(0.1, rel=0.05)
+
+    def test_it_is_exhausted_after_five_in_a_row(self, hand_clock: HandClock) -> None:
+        """Later is better than again once TikTok has throttled five times with pauses between."""
+        rate = RateLimiter(1000)
+        for number in range(MOST_THROTTLED):
+            assert not rate.exhausted, number
+            rate.throttled()
+            rate.wait()
+        assert rate.exhausted
+        assert hand_clock.monotonic() == pytest.approx(31, abs=1)
+
+    @pytest.mark.usefixtures("hand_clock")
+    def test_one_good_answer_begins_the_count_again(self) -> None:
+        """Only those in a row count."""
+        rate = RateLimiter(1000)
+        for _ in range(3 * MOST_THROTTLED):
+            rate.throttled()
+            rate.wait()
+            rate.succeeded()
+        assert not rate.exhausted
+
+
+class TestRuns:
+    @pytest.mark.usefixtures("hand_clock")
+    def test_another_one_keeps_the_distance_to_the_last_call(self) -> None:
+        """A run that begins right after another does not send its first call any sooner."""
+        rate = RateLimiter(2)
+        sent(rate, 2)
+        rate.begin_run()
+        (first,) = sent(rate, 1)
+        assert first == pytest.approx(1, rel=0.05)
+
+    def test_another_one_tries_again_and_keeps_the_pause(self, hand_clock: HandClock) -> None:
+        """What an earlier run gave up is tried at the usual rate, once the pause that TikTok needs is over."""
+        rate = RateLimiter(10)
+        for _ in range(MOST_THROTTLED):
+            rate.wait()
+            rate.throttled()
+        given_up = hand_clock.monotonic()
+        rate.begin_run()
+        assert not rate.exhausted
+        times = sent(rate, 3)
+        assert times[0] == pytest.approx(given_up + 16)
+        assert times[2] - times[1] == pytest.approx(0.1, rel=0.05)
+
+
+class TestQueue:
+    def test_while_nobody_waits_another_may_begin(self) -> None:
+        """An empty queue is short, at once."""
+        assert RateLimiter(8).wait_for_short_queue(0)
+
+    def test_two_that_wait_are_enough(self, hand_clock: HandClock) -> None:
+        """While two wait for their slots, every slot is taken, and no other connection need be begun."""
+        rate = RateLimiter(1)
+        rate.wait()
+        asleep, go_on = threading.Event(), threading.Event()
+
+        def sleep_on() -> None:
+            asleep.set()
+            go_on.wait(10)
+
+        hand_clock.on_sleep = sleep_on
+        threads = [threading.Thread(target=rate.wait) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        asleep.wait(10)
+        while rate.wait_for_short_queue(0):
+            time.sleep(0.001)  # until the second waits, too
+        go_on.set()
+        for thread in threads:
+            thread.join(10)
+        assert rate.wait_for_short_queue(0)

@@ -381,10 +381,10 @@ def test_a_companys_certificates_are_named_once(
     monkeypatch: pytest.MonkeyPatch, set_before: dict[str, str], read_by_requests: str | None
 ) -> None:
     """`SSL_CERT_FILE` is enough: `requests`, which reads another variable, gets it too, unless it has its own."""
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NETRC"):
         monkeypatch.setenv(name, "")  # so that it is as before afterwards
         monkeypatch.delenv(name)
     for name, value in set_before.items():
         monkeypatch.setenv(name, value)
-    settings.share_ca_file()
+    settings.prepare_requests()
     assert settings.environment().get("REQUESTS_CA_BUNDLE") == read_by_requests

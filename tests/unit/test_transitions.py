@@ -355,8 +355,8 @@ class TestRecovered:
 
     def test_labels_that_somebody_removed_are_put_back(self) -> None:
         """Without a word where nothing else was wrong."""
-        whole = connected(expiring())
-        bare = Connection("acme", {"team": "x"}, whole.annotations)
+        whole = connected(of_account())
+        bare = Connection("organic", {"team": "x"}, whole.annotations)
         assert transitions.recovered(bare) == Change(whole.with_(labels={"team": "x"}))
         assert transitions.relabelled(bare) == Change(whole.with_(labels={"team": "x"}))
 
@@ -365,15 +365,15 @@ class TestWarnings:
     @pytest.mark.parametrize(
         ("refreshable_too", "key", "words"),
         [
-            (True, "refresh_expires_at", "refresh token"),
-            (False, "expires_at", "token, which cannot be refreshed,"),
+            (True, "refresh-expires-at", "refresh token"),
+            (False, "expires-at", "token, which cannot be refreshed,"),
         ],
         ids=["of a refresh token", "of a token that cannot be refreshed"],
     )
     def test_one_entry_and_its_mark(self, *, refreshable_too: bool, key: str, words: str) -> None:
         """The end, the days and which token it is are in the sentence; the mark keeps it from coming twice."""
         end = NOON + timedelta(days=6)
-        before = connected(expiring(), **{key: clock.text(end)})
+        before = connected(expiring()).with_(annotations={key: clock.text(end)})
         change = transitions.warned_of_end(before, NOON, refreshable=refreshable_too)
         (entry,) = change.entries
         assert entry.event == "refresh_token.ending"

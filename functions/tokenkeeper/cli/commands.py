@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status. Whatever goes wrong ends in one sentence on standard error, never in a traceback.
     """
     terminal.never_fail_for_encoding()
-    settings.share_ca_file()
+    settings.prepare_requests()
     log.write_to(sys.stderr)
     try:
         outcome = commands.main(

@@ -171,8 +171,16 @@ def _is_whole(text: str) -> bool:
 
 def _imported(stored: Grant) -> str:
     from tokenkeeper.cli.coverage import gaps
+    from tokenkeeper.grant import RefreshableGrant
 
-    whose = f"the TikTok account {stored.username or stored.open_id}"
+    more = list(gaps(stored))
     if stored.family == "advertiser":
         whose = show.number_of(stored.advertiser_count, "ad account")
-    return "\n".join([f"{stored.connection} was imported: {whose}.", *gaps(stored)])
+    else:
+        whose = f"the TikTok account {stored.username or stored.open_id}"
+        if not isinstance(stored, RefreshableGrant):
+            more.append(
+                "It came without its refresh token, and an account's token lives 24 hours: import TikTok's whole JSON "
+                "answer to have it refreshed."
+            )
+    return "\n".join([f"{stored.connection} was imported: {whose}.", *more])

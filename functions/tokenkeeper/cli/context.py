@@ -16,7 +16,6 @@ from tokenkeeper.settings import Needs, Settings
 
 if TYPE_CHECKING:
     from tokenkeeper.store.vault import Vault
-    from tokenkeeper.tiktok.families import TikTok
 
 LIST_SECONDS = 60.0
 READ_SECONDS = 20.0
@@ -130,12 +129,6 @@ class Context:
         elif self.saved.both:
             advice += ", or choose Google Cloud with TARGET=cloud"
         raise SettingsError(f"The local Secret Manager at {chosen.emulator_host} is not running: {advice}.")
-
-    def tiktok(self) -> TikTok:
-        """TikTok, as this app sees it; raises as `settings` does."""
-        from tokenkeeper.tiktok.families import TikTok
-
-        return TikTok(self.settings(Needs.STORE | Needs.APP | Needs.CALLBACK))
 
 
 def _listens(address: str) -> bool:

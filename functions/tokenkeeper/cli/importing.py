@@ -34,6 +34,7 @@ MAY_PASS = (ImportRefused, StoreUnavailable)
 _READ_SECONDS = 20.0
 _NAME_SECONDS = 5.0
 _WAIT_FOR_LEASE = 15.0
+_LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds, after answers that there are too many calls
 
 
@@ -110,8 +111,8 @@ class Importer:
         response = token.response
         try:
             if token.family == "account" and not response.open_id:
-                told = _patiently(lambda: family.describe(response.access_token))
-                response = replace(response, open_id=told.open_id, scope=response.scope or told.scope)
+                known = _patiently(lambda: family.describe(response.access_token))
+                response = replace(response, open_id=known.open_id, scope=response.scope or known.scope)
             found = self._grant(replace(token, response=response))
             reach = _patiently(lambda: family.check(found))
         except TikTokRefused as error:
@@ -147,9 +148,6 @@ class Importer:
             family=token.family,
             asked_at=token.obtained_at or unknown,
         )
-
-
-_LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
 
 
 def check_may_replace(connection: Connection, found: Grant, *, any_account: bool) -> None:

@@ -62,6 +62,7 @@ def refresh(
 def disconnect(context: Context, connection: str, *, yes: bool, force: bool) -> int:
     """Revoke the grant of CONNECTION at TikTok, then delete its secrets."""
     from tokenkeeper.cli import disconnect as ending
+    from tokenkeeper.tiktok.families import TikTok
 
     show.where(context)
     vault, chosen = context.vault(), context.settings(Needs.STORE | Needs.APP)
@@ -76,7 +77,7 @@ def disconnect(context: Context, connection: str, *, yes: bool, force: bool) -> 
     if not yes and not _confirmed():
         show.say("Nothing was changed.")
         return show.COULD_NOT
-    outcome = ending.disconnect(vault, context.tiktok(), chosen.app_id, connection, force=force)
+    outcome = ending.disconnect(vault, TikTok(chosen), chosen.app_id, connection, force=force)
     show.say(f"{connection} is gone: its secrets are deleted. {outcome}")
     return show.WELL
 
@@ -87,7 +88,7 @@ def disconnect(context: Context, connection: str, *, yes: bool, force: bool) -> 
 def doctor(context: Context, *, as_json: bool) -> int:
     """Check whether everything is there that the token keeper needs.
 
-    Exit status: 0 all is there, 1 there is a problem, 2 something could not be told.
+    Exit status: 0 all is there, 1 there is a problem, 2 something could not be determined.
     """
     from tokenkeeper.cli.doctor.examination import findings
 

@@ -45,7 +45,7 @@ def status(
     Of more than 50, only those that need something are shown. For connections that are named, it says as well which
     tables their permissions do not cover.
 
-    Exit status: 0 all is well, 1 some need a person, 2 it could not be told.
+    Exit status: 0 all is well, 1 some need a person, 2 it could not be determined.
     """
     from tokenkeeper.cli import statustable
     from tokenkeeper.cli.status import overview
@@ -62,7 +62,8 @@ def status(
     selection = statustable.Selection(connections, health or "", labels, everything)
     found = selection.of(whole)
     if as_json:
-        show.as_json(found.document())
+        for piece in found.json():
+            click.echo(piece, nl=False)
     else:
         for line in statustable.lines_of(found, selection, now, terminal.window(sys.stdout)):
             click.echo(line)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from tokenkeeper import clock
@@ -113,11 +114,18 @@ class Overview:
         found = Counter(line.health for line in self.lines)
         return {health: found[health] for health in HEALTHS if found[health]}
 
-    def document(self) -> dict[str, Any]:
-        """The JSON object for scripts."""
+    def json(self) -> Iterator[str]:
+        """The JSON object for scripts, a connection at a time: of thousands the whole takes hundreds of megabytes."""
+        head, empty, tail = json.dumps(self._document(), indent=2).partition("[]")
+        yield head + (empty if not self.lines else "")
+        for number, line in enumerate(self.lines):
+            yield ("," if number else "[") + "\n" + indent(json.dumps(line.document(), indent=2), "    ")
+        yield ("\n  ]" if self.lines else "") + tail + "\n"
+
+    def _document(self) -> dict[str, Any]:
         return {
             "counts": dict(self.counts),
-            "connections": [line.document() for line in self.lines],
+            "connections": [],
             "attention": [line.name for line in self.lines if line.needs_person],
             "last_run": self.last_run.document() if self.last_run else None,
             "run_is_late": self.run_is_late,

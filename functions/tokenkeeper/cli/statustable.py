@@ -9,7 +9,7 @@ from datetime import datetime
 from tokenkeeper.cli import terminal
 from tokenkeeper.cli.show import COUNTS, number_of
 from tokenkeeper.cli.status import Line, Overview, ago
-from tokenkeeper.cli.words import cut
+from tokenkeeper.cli.textwidth import cut
 from tokenkeeper.connection import Connection
 
 HEAD = ("connection", "health", "advertisers or account", "connected", "ends", "what to do")

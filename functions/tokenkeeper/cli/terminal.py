@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TextIO, cast
 import click
 
 from tokenkeeper import clock, log, settings
-from tokenkeeper.cli.words import padded, width, wrapped
+from tokenkeeper.cli.textwidth import padded, width, wrapped
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar

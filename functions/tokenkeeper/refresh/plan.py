@@ -79,10 +79,11 @@ def make_plan(
     expiring: list[tuple[float, str, Task]] = []
     for name, connection in inventory.connections.items():
         refreshable = name in inventory.refreshable
-        inspect = _is_unfinished(connection) or name in pending or (refreshable and _is_odd(connection))
-        if connection.health == "reauthorize" and not inspect:
+        unfinished = _is_unfinished(connection) or name in pending
+        if connection.health == "reauthorize" and not unfinished:
             plan.reauthorize.append(name)
             continue
+        inspect = unfinished or (refreshable and _is_odd(connection))
         if not refreshable and connection.kind != "expiring":
             plan.long_lived.append(Task(connection, refreshable, inspect, due=False))
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from tokenkeeper import clock, events, log, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import (
     Kind,
+    LeaseLost,
     StoreError,
     StoreUnavailable,
     Superseded,
@@ -171,7 +173,8 @@ def _store(
             Deadline(READ_SECONDS),
         )
         return Outcome(Verdict.FAILING, attention=True)
-    lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to), Deadline(READ_SECONDS))
+    with suppress(LeaseLost):  # somebody else goes on with it, or deleted it: the grant is stored all the same
+        lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to), Deadline(READ_SECONDS))
     return Outcome(Verdict.REFRESHED)
 
 

@@ -189,7 +189,7 @@ def _token(value: object) -> Secret | None:
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, str) and len(value) < 20 and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
+    if isinstance(value, str) and len(value) < 20 and value.isascii() and value.removeprefix("-").isdigit():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 

@@ -119,17 +119,12 @@ class Transport:
     def _new_session(self, connections: int) -> requests.Session:
         session = requests.Session()
         session.trust_env = not is_this_machine(urlsplit(self._base_url).hostname or "")  # proxy and CA of a company
-        session.auth = _no_authentication  # otherwise `.netrc` is read, which may add a header
         session.headers.update(
             {"User-Agent": "token-keeper", "Accept": "application/json", "Accept-Encoding": "identity"}
         )
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=connections, max_retries=0))
         return session
-
-
-def _no_authentication(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _read(response: requests.Response, deadline: Deadline, largest: int) -> bytes:

@@ -18,6 +18,7 @@ from gcp.deploy.terraform import Plan
 from gcp.deploy.variables import Target, app_secret
 
 APIS = ("cloudresourcemanager.googleapis.com", "secretmanager.googleapis.com", "serviceusage.googleapis.com")
+SHOWN = 20  # names of secrets, where there are many
 
 
 def deploy(*, yes: bool, unlock: bool, adopt: bool) -> None:
@@ -167,7 +168,10 @@ def _stored_tokens(target: Target) -> list[str]:
 
 
 def _farewell(stored: Sequence[str], *, tokens: bool) -> str:
-    names = "".join(f"\n    {name}" for name in stored)
+    if not stored:
+        return "All of the above is deleted. No token is stored."
+    more = [f"… and {len(stored) - SHOWN} more"] if len(stored) > SHOWN else []
+    names = "".join(f"\n    {name}" for name in [*stored[:SHOWN], *more])
     if tokens:
         return (
             f"All of the above is deleted, and {len(stored)} secrets of connections with it, for good:{names}\n"

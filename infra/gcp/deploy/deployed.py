@@ -1,4 +1,4 @@
-"""What runs at Google, read from the two functions themselves; and what the command line is told of it."""
+"""What runs at Google, read from the two functions themselves; and what the command line gets to know of it."""
 
 from __future__ import annotations
 

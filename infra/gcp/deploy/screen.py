@@ -36,7 +36,7 @@ def summary(plan: Plan) -> str:
         done.setdefault(_action(change["change"]), {}).setdefault(kind, []).append(_described(change))
     order = list(dict.fromkeys(entry["words"] for entry in RESOURCES.values()))
     lines = []
-    for action in ("make", "make anew", "change", "take over", "delete"):
+    for action in ("create", "replace", "change", "take over", "delete"):
         kinds = done.get(action, {})
         if kinds:
             lines.append(f"{action}:")
@@ -48,7 +48,7 @@ def summary(plan: Plan) -> str:
 
 
 def destroys(plan: Plan) -> set[str]:
-    """Addresses of what a plan would delete or make anew."""
+    """Addresses of what a plan would delete or replace."""
     return {change["address"] for change in plan.changes if "delete" in change["change"]["actions"]}
 
 
@@ -92,7 +92,7 @@ class Progress:
         say(f"\r\x1b[K{line[:width]}", end="\n" if keep else "")
 
 
-_PAST = {"create": "made", "update": "changed", "delete": "deleted"}
+_PAST = {"create": "created", "update": "changed", "delete": "deleted"}
 
 
 def _words(kind: str) -> str:
@@ -102,8 +102,8 @@ def _words(kind: str) -> str:
 def _action(change: Mapping[str, Any]) -> str:
     if change.get("importing"):
         return "take over"
-    return {("create",): "make", ("update",): "change", ("delete",): "delete"}.get(
-        tuple(change["actions"]), "make anew"
+    return {("create",): "create", ("update",): "change", ("delete",): "delete"}.get(
+        tuple(change["actions"]), "replace"
     )
 
 

@@ -24,7 +24,7 @@ _API = "https://cloudfunctions.googleapis.com/v2/"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-class NotTold(KeeperError):
+class NotDescribed(KeeperError):
     """A function could not be looked up; the text says why."""
 
 
@@ -52,12 +52,12 @@ def source_of(
     """
     thing = f"the source of {function}"
     try:
-        told = (describe or _describe)(name)
-    except NotTold as error:
+        described = (describe or _describe)(name)
+    except NotDescribed as error:
         return Finding(thing, "unknown", str(error))
-    built_from = str(told.get("buildConfig", {}).get("environmentVariables", {}).get("SOURCE_HASH", ""))
-    if told.get("state") != "ACTIVE":
-        return Finding(thing, "problem", f"it does not serve (state {told.get('state')}): make deploy")
+    built_from = str(described.get("buildConfig", {}).get("environmentVariables", {}).get("SOURCE_HASH", ""))
+    if described.get("state") != "ACTIVE":
+        return Finding(thing, "problem", f"it does not serve (state {described.get('state')}): make deploy")
     if built_from != expected:
         text = f"it was built from {built_from[:12] or 'an unknown source'}, and this is {expected[:12]}: make deploy"
         return Finding(thing, "problem", text)
@@ -99,12 +99,14 @@ def _describe(name: str) -> Mapping[str, Any]:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
         with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
             answer = session.get(_API + name, timeout=CALL_SECONDS)
-        told = json.loads(answer.content)
+        described = json.loads(answer.content)
     except (auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
-        raise NotTold(f"Google did not tell ({type(error).__name__}): gcloud auth application-default login") from None
+        raise NotDescribed(
+            f"Google did not describe the function ({type(error).__name__}): gcloud auth application-default login"
+        ) from None
     except ValueError:
-        raise NotTold(f"Google did not tell (HTTP {answer.status_code})") from None
+        raise NotDescribed(f"Google did not describe the function (HTTP {answer.status_code})") from None
     if answer.status_code != 200:
-        sentence = told.get("error", {}).get("message", f"HTTP {answer.status_code}")
-        raise NotTold(f"Google did not tell: {sentence} It takes roles/cloudfunctions.viewer.")
-    return dict(told)
+        sentence = described.get("error", {}).get("message", f"HTTP {answer.status_code}")
+        raise NotDescribed(f"Google did not describe the function: {sentence} It takes roles/cloudfunctions.viewer.")
+    return dict(described)

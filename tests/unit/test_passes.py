@@ -1,0 +1,113 @@
+"""Working through tasks with many threads: in order, at the pace that is allowed, until the run is over."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import pytest
+
+from tokenkeeper.refresh.passes import Workers
+
+TASKS = ["a", "b", "c", "d"]
+
+
+def one_pass(
+    work: Callable[[str], str],
+    *,
+    at_once: int = 8,
+    may_begin: Callable[[bool], bool] = lambda _: True,
+    over: Callable[[], bool] = lambda: False,
+    tasks: Sequence[str] = TASKS,
+) -> tuple[list[str], dict[str, Future[str]], Sequence[str]]:
+    """Work on the tasks; returns which were begun, what came of them, and which were not begun."""
+    begun: list[str] = []
+    finished: dict[str, Future[str]] = {}
+    with Workers[str, str](at_once, 0, may_begin=may_begin, over=over) as workers:
+        left = workers.one_pass(tasks, work, finished.__setitem__, begun.append)
+    return begun, finished, left
+
+
+def test_each_task_is_worked_on_once_in_order() -> None:
+    """What comes of each is handed back with it."""
+    begun, finished, left = one_pass(str.upper)
+    assert begun == TASKS
+    assert {task: future.result() for task, future in finished.items()} == {"a": "A", "b": "B", "c": "C", "d": "D"}
+    assert list(left) == []
+
+
+def test_an_error_is_what_came_of_a_task() -> None:
+    """It does not end the pass."""
+
+    def work(task: str) -> str:
+        if task == "b":
+            raise RuntimeError(task)
+        return task
+
+    _, finished, _ = one_pass(work)
+    assert set(finished) == set(TASKS)
+    with pytest.raises(RuntimeError):
+        finished["b"].result()
+
+
+def test_no_more_are_under_way_than_allowed() -> None:
+    """However many there are."""
+    now, most, lock = 0, 0, threading.Lock()
+
+    def work(task: str) -> str:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        threading.Event().wait(0.01)
+        with lock:
+            now -= 1
+        return task
+
+    _, finished, _ = one_pass(work, at_once=2, tasks=[str(number) for number in range(10)])
+    assert len(finished) == 10
+    assert most == 2
+
+
+def test_the_next_one_is_begun_when_that_is_allowed() -> None:
+    """It is asked again and again, and told whether others are under way."""
+    asked: list[bool] = []
+    go_on = threading.Event()
+
+    def may_begin(under_way: bool) -> bool:
+        asked.append(under_way)
+        if len(asked) == 4:
+            go_on.set()
+        return len(asked) in {1, 4} or len(asked) > 4
+
+    def work(task: str) -> str:
+        go_on.wait(10)
+        return task
+
+    begun, _, _ = one_pass(work, may_begin=may_begin)
+    assert begun == TASKS
+    assert asked[:4] == [False, True, True, True]
+
+
+def test_what_is_not_begun_when_the_run_is_over_is_left() -> None:
+    """What is under way comes to its end."""
+    done: list[str] = []
+
+    def work(task: str) -> str:
+        done.append(task)
+        return task
+
+    begun, finished, left = one_pass(work, at_once=1, over=lambda: len(done) >= 2)
+    assert begun == list(finished) == TASKS[: len(begun)]
+    assert list(left) == TASKS[len(begun) :]
+    assert len(left) in {1, 2}  # the third may be begun before the second is known to be done
+
+
+def test_the_log_context_of_the_run_reaches_its_threads() -> None:
+    """So that every entry of a run carries its trace."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    variable.set("the run's")
+    _, finished, _ = one_pass(lambda _: variable.get())
+    assert {future.result() for future in finished.values()} == {"the run's"}

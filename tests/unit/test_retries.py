@@ -1,0 +1,147 @@
+"""Which tasks of a run are tried again, and which have failed to the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenkeeper.clock import Deadline
+from tokenkeeper.refresh.outcome import Outcome, TryAgain, Verdict, Why
+from tokenkeeper.refresh.plan import Task
+from tokenkeeper.refresh.rate import MOST_THROTTLED, RateLimiter
+from tokenkeeper.refresh.retries import STORE_AWAY, Retries
+from tokenkeeper.transitions import Change
+from unit.parts import HandClock, connected, expiring, long_lived
+
+FAILING = Outcome(Verdict.FAILING)
+
+
+@pytest.fixture
+def rate(hand_clock: HandClock) -> RateLimiter:
+    """A rate limit that nobody has met."""
+    return RateLimiter(1000)
+
+
+@pytest.fixture
+def retries(rate: RateLimiter) -> Retries:
+    """Those of a run that has just begun."""
+    return Retries(rate, Deadline(1500))
+
+
+def task(name: str = "acme", *, due: bool = False) -> Task:
+    """A task."""
+    return Task(connected(expiring(name) if due else long_lived(name)), refreshable=due, inspect=False, due=due)
+
+
+def marked(why: Why) -> TryAgain:
+    """A failure that the connection is marked with in the end."""
+    return TryAgain(why, Change, FAILING)
+
+
+class TestTries:
+    @pytest.mark.parametrize(
+        ("why", "tries"),
+        [(Why.TRANSIENT, 2), (Why.STORE, 3)],
+        ids=["a transient failure", "Secret Manager unavailable"],
+    )
+    def test_each_kind_of_failure_has_a_number_of_tries(self, retries: Retries, why: Why, tries: int) -> None:
+        """Then it is marked, with its last failure."""
+        for _ in range(tries - 1):
+            retries.add(task(), marked(why))
+            assert retries.next_tasks(over=False) == [task()]
+        last = marked(why)
+        retries.add(task(), last)
+        assert retries.next_tasks(over=False) == []
+        assert retries.failed == {"acme": (task(), last)}
+        assert retries.left == []
+
+    def test_what_is_not_marked_is_left(self, retries: Retries) -> None:
+        """A connection is not to blame for Secret Manager."""
+        for _ in range(3):
+            retries.add(task(), TryAgain(Why.STORE))
+            retries.next_tasks(over=False)
+        assert retries.left == [(task(), Why.STORE)]
+        assert retries.failed == {}
+
+    def test_another_task_may_take_its_place(self, retries: Retries) -> None:
+        """A surprising answer is asked for a second time."""
+        other = Task(connected(long_lived()), refreshable=False, inspect=False, due=False, asked_again=True)
+        retries.add(task(), TryAgain(Why.TRANSIENT, task=other))
+        assert retries.next_tasks(over=False) == [other]
+
+    def test_nothing_is_tried_once_the_run_is_over(self, retries: Retries) -> None:
+        """What could have been tried again is left, not marked; what could not is."""
+        retries.add(task("a"), marked(Why.TRANSIENT))
+        retries.next_tasks(over=False)
+        retries.add(task("a"), marked(Why.TRANSIENT))
+        retries.add(task("b"), marked(Why.TRANSIENT))
+        assert retries.next_tasks(over=True) == []
+        assert list(retries.failed) == ["a"]
+        assert [one.name for one, _ in retries.left] == ["b"]
+
+
+class TestThrottled:
+    def test_it_is_not_counted_against_a_connection(self, retries: Retries) -> None:
+        """As long as TikTok takes calls again after a pause."""
+        for _ in range(10):
+            retries.add(task(), TryAgain(Why.THROTTLED))
+            assert retries.next_tasks(over=False) == [task()]
+
+    def test_until_later_is_better_than_again(self, retries: Retries, rate: RateLimiter) -> None:
+        """After five such answers in a row the rest of the run is left for the next."""
+        for _ in range(MOST_THROTTLED):
+            rate.throttled()
+            rate.wait()
+        retries.add(task(), TryAgain(Why.THROTTLED))
+        assert retries.throttled
+        assert retries.next_tasks(over=False) == []
+        assert retries.left == [(task(), Why.THROTTLED)]
+
+
+class TestHeld:
+    def test_a_refresh_that_is_due_waits_until_the_lease_may_be_taken_over(
+        self, retries: Retries, hand_clock: HandClock
+    ) -> None:
+        """75 seconds and a little more, with pauses between."""
+        waited = 0
+        retries.add(task(due=True), TryAgain(Why.HELD))
+        while retries.next_tasks(over=False):
+            waited += 1
+            hand_clock.pass_by(seconds=5)
+            retries.add(task(due=True), TryAgain(Why.HELD))
+        assert 80 <= hand_clock.monotonic() <= 95
+        assert waited > 3
+        assert retries.left == [(task(due=True), Why.HELD)]
+
+    def test_what_is_not_due_waits_for_nobody(self, retries: Retries, hand_clock: HandClock) -> None:
+        """Whoever holds it is at work."""
+        retries.add(task(), TryAgain(Why.HELD))
+        assert retries.next_tasks(over=False) == []
+        assert hand_clock.slept == []
+
+    def test_no_pause_where_there_is_other_work(self, retries: Retries, hand_clock: HandClock) -> None:
+        """Time passes with that."""
+        retries.add(task("a", due=True), TryAgain(Why.HELD))
+        retries.add(task("b"), marked(Why.TRANSIENT))
+        assert len(retries.next_tasks(over=False)) == 2
+        assert hand_clock.slept == []
+
+
+class TestStoreAway:
+    def test_after_so_many_in_a_row_nobody_else_is_tried(self, retries: Retries) -> None:
+        """The store is away for all of them."""
+        for number in range(STORE_AWAY):
+            assert not retries.store_is_away
+            retries.add(task(f"c{number}"), TryAgain(Why.STORE))
+        assert retries.store_is_away
+
+    @pytest.mark.parametrize("between", ["a task that came to its end", "a failure of TikTok's"])
+    def test_one_that_got_through_says_that_it_is_there(self, retries: Retries, between: str) -> None:
+        """Then the others have a trouble of their own."""
+        for number in range(STORE_AWAY - 1):
+            retries.add(task(f"c{number}"), TryAgain(Why.STORE))
+        if between == "a task that came to its end":
+            retries.answered()
+        else:
+            retries.add(task("x"), marked(Why.TRANSIENT))
+        retries.add(task("y"), TryAgain(Why.STORE))
+        assert not retries.store_is_away
