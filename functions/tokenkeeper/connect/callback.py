@@ -65,8 +65,7 @@ class Callback:
     def __init__(self, parts: Parts, request: Request, arguments: Arguments) -> None:
         self._settings, self._vault, self._cookies = parts.settings, parts.vault, parts.cookies
         self._tiktok, self._signer = parts.tiktok, parts.signer
-        self._request = request
-        self._arguments = arguments
+        self._request, self._arguments = request, arguments
         budget = parts.settings.callback_budget
         self._deadline = Deadline(budget)
         self._prepared_by = Deadline(min(_PREPARE_SECONDS, budget / 2))
@@ -113,7 +112,7 @@ class Callback:
     # --- 3: make sure that it can be stored ---
 
     def _make_sure_it_can_be_stored(self, flow: Flow, stack: ExitStack) -> Lease:
-        secret_id = self._vault.token_id(flow.connection)
+        name, secret_id = flow.connection, self._vault.token_id(flow.connection)
         permission: Future[bool] | None = None
 
         def may_add() -> bool:
@@ -126,13 +125,14 @@ class Callback:
 
         holding = hold(
             self._vault,
-            flow.connection,
+            name,
             CALLBACK,
             self._prepared_by,
             wait=_LEASE_WAIT,
             create=flow.labels,
             check=check,
             over=self._deadline,
+            new=flow.new,
         )
         try:
             lease = stack.enter_context(holding)
