@@ -162,14 +162,6 @@ class TestTaking:
         with hold(vault, "acme", "refresh", Deadline(30), known=listed):
             assert annotation(store).startswith("refresh-")
 
-    def test_one_that_is_likely_new_is_created_without_reading(self, vault: Vault, store: SecretManagerServer) -> None:
-        """One that exists after all is taken as any other."""
-        store.forget_calls()
-        with hold(vault, "beta", "connect", Deadline(30), create={}, new=True):
-            assert [call.name for call in store.calls] == ["CreateSecret"]
-        with hold(vault, "acme", "connect", Deadline(30), create={}, new=True):
-            assert annotation(store).startswith("connect-")
-
     def test_a_stale_lease_is_taken_over_at_once_or_not_at_all(self, vault: Vault, store: SecretManagerServer) -> None:
         """While Secret Manager takes no writes, a live holder cannot renew either; so there is one try."""
         store.edit(TOKEN, annotations={"lease": until(seconds=-31).lease})

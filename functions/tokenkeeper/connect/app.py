@@ -19,7 +19,6 @@ from tokenkeeper.connect.links import Link, Signer
 from tokenkeeper.connect.pages import Pages, redirect
 from tokenkeeper.connect.refusal import Refused
 from tokenkeeper.connect.request import Arguments, arguments_of, body_of, check_host, form_of, path_of
-from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
     LinkExpired,
     LinkInvalid,
@@ -111,19 +110,18 @@ class Connect:
     def _show_link(self, request: Request, arguments: Arguments) -> Response:
         """The page that a connect link opens; opening it uses nothing up and sets no cookie."""
         text, link = self._read_link(arguments)
-        connection = self._check_unused(link)
+        again = self._check_unused(link)
         direct, flow = "", self._cookies.begun(request, link)
         if flow:
-            state, _ = self._signer.state_of(
-                link, flow, Secret(self._cookies.nonce(request, flow)), new=connection is None
-            )
+            state, _ = self._signer.state_of(link, flow, Secret(self._cookies.nonce(request, flow)))
             direct = self._tiktok.family(link.family).consent_url(state)
-        return self._pages.start(link, text, again=connection is not None and connection.made, direct=direct)
+        return self._pages.start(link, text, again=again, direct=direct)
 
     def _begin(self, request: Request, arguments: Arguments) -> Response:
         """What the page's button does: bind the flow to this browser, and go to TikTok's consent page."""
         _, link = self._read_link(arguments)
-        text, state, nonce = self._signer.new_state(link, new=self._check_unused(link) is None)
+        self._check_unused(link)
+        text, state, nonce = self._signer.new_state(link)
         response = redirect(self._tiktok.family(link.family).consent_url(text))
         self._cookies.begin(request, response, state, nonce)
         log.write(events.CONNECTION_BEGUN.entry(connection=link.connection))
@@ -138,20 +136,20 @@ class Connect:
         except LinkInvalid as error:
             raise Refused("link_invalid", f"{error}.") from None
 
-    def _check_unused(self, link: Link) -> Connection | None:
-        """Check that a link is still good, and return its connection; None where its secret does not exist yet."""
+    def _check_unused(self, link: Link) -> bool:
+        """Check that a link is still good, and return whether its connection exists already."""
         try:
             connection = self._vault.connection(link.connection, Deadline(_CHECK_SECONDS))
             link.check_unused(connection)
         except SecretMissing:
-            return None
+            return False
         except LinkUsed:
             raise Refused("link_used", connection=link.connection) from None
         except (StoreForbidden, StoreRejected, SettingsError) as error:
             raise Refused("store_refused", str(error), link.connection) from None
         except StoreError as error:
             raise Refused("link_not_checked", str(error), link.connection) from None
-        return connection
+        return connection.made
 
     # --- the result ---
 

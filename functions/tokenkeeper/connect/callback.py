@@ -132,7 +132,6 @@ class Callback:
             create=flow.labels,
             check=check,
             over=self._deadline,
-            new=flow.new,
         )
         try:
             lease = stack.enter_context(holding)

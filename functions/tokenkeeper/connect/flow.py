@@ -26,14 +26,12 @@ class Flow:
         link: The connect link that it came from; None for the portal's own link.
         only: The only advertisers that it may bring; None: any.
         name: Names the flow's cookie; empty for the portal's own link.
-        new: Whether the connection did not exist when the flow began.
     """
 
     connection: str
     link: Link | None = None
     only: frozenset[str] | None = None
     name: str = ""
-    new: bool = False
 
     @property
     def family(self) -> Family:
@@ -101,7 +99,7 @@ def flow_of(request: Request, state: str, settings: Settings, signer: Signer, co
         found = signer.read_state(state)
     except LinkError as error:
         raise Refused("state_invalid", f"{error}.") from None
-    flow = Flow(found.link.connection, found.link, name=found.flow, new=found.new)
+    flow = Flow(found.link.connection, found.link, name=found.flow)
     if bound_to(found, cookies.nonce(request, found.flow)):
         return flow
     raise flow.refused("link_used" if cookies.finished(request, found.flow) else "state_of_another_browser")

@@ -76,14 +76,12 @@ class State:
         flow: Names the flow's cookie.
         binding: Hash of that cookie's value.
         issued_at: When the flow began.
-        new: Whether the connection did not exist then.
     """
 
     link: Link
     flow: str
     binding: str
     issued_at: datetime
-    new: bool = False
 
 
 class Signer:
@@ -152,31 +150,26 @@ class Signer:
             raise LinkExpired("the link has expired")
         return link
 
-    def new_state(self, link: Link, *, new: bool = False) -> tuple[str, State, Secret]:
+    def new_state(self, link: Link) -> tuple[str, State, Secret]:
         """Begin a flow.
-
-        Args:
-            link: The link that it begins with.
-            new: Whether the connection does not exist yet.
 
         Returns:
             The state's text, what it says, and the value of the cookie that binds it to a browser.
         """
         nonce = Secret(secrets.token_urlsafe(24))
-        text, state = self.state_of(link, flow_prefix(link) + secrets.token_hex(2), nonce, new=new)
+        text, state = self.state_of(link, flow_prefix(link) + secrets.token_hex(2), nonce)
         return text, state, nonce
 
-    def state_of(self, link: Link, flow: str, nonce: Secret, *, new: bool = False) -> tuple[str, State]:
+    def state_of(self, link: Link, flow: str, nonce: Secret) -> tuple[str, State]:
         """A state for a flow that a browser has begun, and what it says.
 
         Args:
             link: The link that the flow began with.
             flow: Names the flow's cookie.
             nonce: The cookie's value.
-            new: Whether the connection does not exist yet.
         """
-        state = State(link, flow, _hash(nonce.reveal()), clock.now(), new)
-        packed = [_packed(link), state.flow, state.binding, clock.milliseconds(state.issued_at)] + [1] * new
+        state = State(link, flow, _hash(nonce.reveal()), clock.now())
+        packed = [_packed(link), state.flow, state.binding, clock.milliseconds(state.issued_at)]
         return str(self._states.dumps(packed)), state
 
     def read_state(self, text: str) -> State:
@@ -187,8 +180,8 @@ class Signer:
             LinkExpired: it is more than an hour old.
         """
         try:
-            packed, flow, binding, issued, *new = _loaded(self._states, text)
-            state = State(_unpacked(packed), str(flow), str(binding), clock.from_milliseconds(issued), bool(new))
+            packed, flow, binding, issued = _loaded(self._states, text)
+            state = State(_unpacked(packed), str(flow), str(binding), clock.from_milliseconds(issued))
         except (BadData, ValueError, TypeError, OverflowError, IndexError):
             raise LinkInvalid("the state is not signed by this function") from None
         age = clock.now() - state.issued_at

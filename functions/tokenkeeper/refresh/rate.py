@@ -16,8 +16,8 @@ MOST_THROTTLED = 5  # answers in a row, with pauses of 1, 2, 4 and 8 seconds bet
 _QUEUE = 2  # so many waiting keep every slot taken
 _SLOWEST = 16.0
 _MARGIN = 0.018  # seconds of each second that the timetable leaves, so that late calls cost no later one
-_APART = 0.005  # seconds of them that the second rule keeps: one call may take so much longer to TikTok than another
-_CATCH_UP = 0.25  # seconds; slots that nobody was there to take are made up for, if they are no older
+_APART = 0.012  # seconds of them that the second rule keeps: one call may take so much longer to TikTok than another
+_CATCH_UP = 0.1  # seconds; slots that nobody was there to take are made up for, if they are no older
 _LONGEST_SLEEP = 0.5  # seconds; a pause may be made longer while somebody sleeps through it
 
 

@@ -114,7 +114,6 @@ def hold(
     check: Callable[[Connection], None] = lambda _: None,
     over: Deadline | None = None,
     known: Connection | None = None,
-    new: bool = False,
 ) -> Iterator[Lease]:
     """Hold a connection's lease while the block runs.
 
@@ -128,7 +127,6 @@ def hold(
         check: Called with the connection before the lease is written; what it raises is raised here.
         over: When everything has to be over, giving the lease back included; None: no such time.
         known: The connection as a list had it, to save reading it; a state that is late costs the reading after all.
-        new: Whether the connection is likely not to exist yet, so that creating it is tried first.
 
     Raises:
         LeaseHeld: somebody else holds it.
@@ -136,8 +134,7 @@ def hold(
         StoreError: it could not be taken.
     """
     holder, waiting = f"{role}-{secrets.token_hex(6)}", deadline.within(wait)
-    lease = _create(vault, name, holder, deadline, create) if new and create is not None else None
-    lease = lease or _take(vault, name, holder, deadline, waiting, create, check, known)
+    lease = _take(vault, name, holder, deadline, waiting, create, check, known)
     try:
         yield lease
     finally:
