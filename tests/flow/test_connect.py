@@ -411,8 +411,8 @@ class TestStep3WhetherItCanBeStored:
         one_after_the_other = ["GetSecret", "UpdateSecret", "access_token", "AddSecretVersion", "UpdateSecret"]
         assert sorted(names) == sorted([*start_page, *beside, *one_after_the_other])
 
-    def test_a_new_connection_takes_five_calls_one_after_the_other(self, stage: Stage) -> None:
-        """That there is no secret yet was found out when the flow began, so that creating it is the lease."""
+    def test_a_new_connection_takes_six_calls_one_after_the_other(self, stage: Stage) -> None:
+        """Its secret is created with the lease in it, and can be asked about only then."""
         browser = stage.browser()
         state, code = browser.begin(stage.link()), stage.code()
         for server in (stage.secrets, stage.tiktok):
@@ -421,6 +421,7 @@ class TestStep3WhetherItCanBeStored:
         calls = sorted([*stage.secrets.calls, *stage.tiktok.calls], key=lambda call: call.at)
         beside = ["advertiser_get"]
         assert [call.name for call in calls if call.name not in beside] == [
+            "GetSecret",
             "CreateSecret",
             "TestIamPermissions",
             "access_token",
