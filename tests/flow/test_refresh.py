@@ -294,6 +294,19 @@ class TestRefreshing:
         assert (spent, asked) == (["sooner", "soon", "late"], ["alpha", "zeta"])
         assert stage.tiktok.calls[-1].name == "advertiser_get"
 
+    def test_a_refresh_secret_without_labels_is_used_and_gets_them(self, stage: Stage) -> None:
+        """Somebody made it beforehand, or removed its labels."""
+        stage.plant("acme", "expiring")
+        whole = stage.secrets.payloads(REFRESH + "acme")[0]
+        stage.secrets.delete(REFRESH + "acme")
+        stage.secrets.create(REFRESH + "acme", project=PROJECT)
+        stage.secrets.add_version(REFRESH + "acme", whole)
+        status, summary = stage.run()
+        assert (status, counted(summary)) == (200, {"skipped": 1})
+        assert stage.secrets.labels(REFRESH + "acme")["managed-by"] == "tiktok-token-keeper"
+        stage.later(hours=HALF_A_DAY)
+        assert counted(stage.run()[1]) == {"refreshed": 1}
+
 
 class TestVerifying:
     def test_an_unchanged_token_costs_one_read_and_no_write(self, stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from tokenkeeper import clock, events, log, transitions
@@ -82,6 +83,9 @@ def _reconcile(
 ) -> tuple[Diagnosis, Numbers]:
     stored = flush(context, lease, stored)
     numbers = stored.numbers
+    if task.unlabelled:
+        with suppress(StoreError):  # the next run tries again
+            context.vault.label_refresh_secret(task.name, Deadline(READ_SECONDS))
     diagnosis = diagnose(stored)
     match diagnosis:
         case Unreadable():
