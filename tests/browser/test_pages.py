@@ -81,6 +81,7 @@ def audit(page: Page) -> list[str]:
 
 
 class TestAccessibility:
+    @pytest.mark.slow
     def test_of_every_page_has_nothing_against_it(self, stage: Stage, tab: Open) -> None:
         """WCAG 2.2 AA as far as a program can tell, at both widths and in both schemes.
 
@@ -94,6 +95,7 @@ class TestAccessibility:
             for width in (320, 390, 1280):
                 assert not sticks_out(visit.page, width), (name, width)
 
+    @pytest.mark.slow
     def test_of_every_notice_has_nothing_against_it(self, context: BrowserContext) -> None:
         """The same for every notice, also those that need an outage to be seen."""
         environment = {

@@ -187,6 +187,7 @@ class TestRun:
         finally:
             again.kill()
 
+    @pytest.mark.slow
     def test_nobody_else_reads_what_is_kept(self, running: Running, tmp_path: Path) -> None:
         """Everything that is kept is for this user's eyes only, and no token lies there in the open."""
         approve(running.link())
@@ -200,6 +201,7 @@ class TestRun:
         assert token.encode() not in (tmp_path / "state" / "secrets.db").read_bytes()
         assert token not in running.text
 
+    @pytest.mark.slow
     def test_declined_and_nothing_ticked(self, running: Running) -> None:
         """Declining, or ticking no ad account, stores nothing and leaves the link good."""
         link = running.link()
@@ -208,6 +210,7 @@ class TestRun:
         assert running.command("token", "main").returncode == 2
         assert approve(link).status_code == 200
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("who", ["connect", "refresh", "tiktok", "secret manager"])
     def test_one_dies(self, tmp_path: Path, ports: dict[str, str], who: str) -> None:
         """When one process dies, the others are stopped, and it is said which and how."""
@@ -220,6 +223,7 @@ class TestRun:
         finally:
             running.kill()
 
+    @pytest.mark.slow
     def test_ctrl_c_while_starting(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """Ctrl-C before the banner ends it cleanly as well."""
         running = Running(tmp_path / "state", ports)
@@ -264,6 +268,7 @@ class TestCannotStart:
         said = self.refused(tmp_path, ports | {"TIKTOK_APP_ID": "7123"})
         assert said.startswith("TIKTOK_APP_ID is set and TIKTOK_APP_SECRET is not: set both")
 
+    @pytest.mark.slow
     def test_two_at_once(self, running: Running, tmp_path: Path) -> None:
         """A second one for the same store says so, and leaves the first alone."""
         link = running.link()
@@ -296,6 +301,7 @@ class TestUnfit:
 
 
 class TestRealApp:
+    @pytest.mark.slow
     def test_real_app(self, tmp_path: Path, ports: dict[str, str]) -> None:
         """With a real app's credentials there is no simulation, and it says which address to register."""
         changes = {"TIKTOK_APP_ID": "7123456789012345678", "TIKTOK_APP_SECRET": "a-real-secret" * 3}

@@ -58,8 +58,9 @@ class Terminal:
         self._terminal = ours
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 250, 0, 0))
         rest = ["--rcfile", str(home / ".bashrc"), "--noprofile"] if "bash" in shell else ["-d"]
+        # `setsid` rather than code of ours between fork and exec: the tests' process may have threads and gRPC in it.
         self._process = subprocess.Popen(
-            [shell, *rest, "-i"],
+            ["/usr/bin/setsid", "--ctty", shell, *rest, "-i"],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -71,8 +72,6 @@ class Terminal:
                 "TERM": "xterm",
                 "LANG": "C.UTF-8",
             },
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that it is the terminal of the session
         )
         os.close(theirs)
         self.wait(PROMPT)

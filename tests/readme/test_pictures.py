@@ -15,6 +15,7 @@ from readme.page import README
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_they_show_what_the_product_shows(tmp_path: Path) -> None:
     """Pages, `make run` and `make status` read as they did when the pictures were taken; else: `make pictures`."""
     if not CHROMIUM.exists():

@@ -12,8 +12,9 @@ from tokenkeeper import clock
 from tokenkeeper.checks import CONNECTION
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import MANAGED_BY, Connection, base_labels
-from tokenkeeper.errors import SecretChanged, SecretExists, SecretMissing, StoreUnavailable
+from tokenkeeper.errors import SecretChanged, SecretExists, StoreUnavailable
 from tokenkeeper.settings import Settings
+from tokenkeeper.store.record import record_run
 from tokenkeeper.store.versions import Versions
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Inventory:
             stay small, unless they were asked for, and without an etag, since it must not be written like that.
         refreshable: Names of the connections that have a refresh secret.
         unlabelled: Those of them whose refresh secret lacks our labels: somebody made it beforehand, or removed them.
-        last_run: What the last run recorded: see `Vault.record_run`.
+        last_run: What the last run recorded: see `record`.
     """
 
     connections: dict[str, Connection]
@@ -223,38 +224,9 @@ class Vault:
         labels = {**found.labels, **base_labels("refresh", name)}
         self._secrets.update(StoredSecret(found.id, labels, found.annotations, found.etag), deadline)
 
-    # --- the last run ---
-
     def record_run(self, facts: Mapping[str, str], deadline: Deadline) -> None:
-        """Record a run in the keeper secret's annotations, in one write; a fact that is empty is removed.
-
-        Where another run writes in the same moment, its record is as good and stays.
-
-        Raises:
-            StoreError: it could not be written.
-        """
-        try:
-            self._record(facts, deadline)
-        except (SecretExists, SecretChanged):
-            # Another run wrote; or this very call was done and its answer was lost; or what was read was late.
-            found = self._secrets.get(self.keeper_id, deadline).annotations
-            finished = "last-run-finished"
-            if finished not in facts or found.get(finished, "") < facts[finished]:
-                with suppress(SecretChanged):
-                    self._record(facts, deadline)
-
-    def _record(self, facts: Mapping[str, str], deadline: Deadline) -> None:
-        from tokenkeeper.store.secretmanager import StoredSecret
-
-        try:
-            secret = self._secrets.get(self.keeper_id, deadline)
-        except SecretMissing:
-            facts = {key: value for key, value in facts.items() if value}
-            self._secrets.create(self.keeper_id, base_labels("keeper"), facts, deadline)
-            return
-        annotations = {key: value for key, value in {**secret.annotations, **facts}.items() if value}
-        labels = {**secret.labels, **base_labels("keeper")}
-        self._secrets.update(StoredSecret(secret.id, labels, annotations, secret.etag), deadline)
+        """See `record.record_run`."""
+        record_run(self._secrets, self.keeper_id, facts, deadline)
 
 
 def _connection(name: str, secret: StoredSecret) -> Connection:
