@@ -92,8 +92,8 @@ test-readers: readers  ## run every recipe of infra/readers with the real tool (
 
 readers: sound $(VENV)/ready $(READERS)  ## only install those tools, each in an environment of its own
 
-bench: $(VENV)/ready  ## measure speed and size
-	@PYTHONPATH=functions:infra:tests $(PY) tests/bench/benchmarks.py
+bench: $(VENV)/ready $(VENV)-bench/ready  ## measure speed and size, and write the table of tests/bench (ONLY=start: that one, which writes nothing)
+	@PYTHONPATH=functions:infra:tests $(PY) -m bench $(ONLY)
 
 pictures: $(VENV)/ready  ## take README's pictures from the running product (needs Chromium)
 	@PYTHONPATH=functions:infra:tests $(PY) -m pictures.take
@@ -111,12 +111,12 @@ pins: sound $(UV)  ## write every requirements.txt anew, with the newest version
 	@for folder in functions tests; do \
 	  (cd $$folder && ../$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11 --output-file requirements.txt requirements.in) || exit 1; \
 	done
-	@for names in $(ENVIRONMENTS)/*.in; do \
+	@for names in $(ENVIRONMENTS)/*.in tests/bench/obvious/environment.in; do \
 	  $(UV) pip compile --quiet --upgrade --universal --no-annotate --no-header --python-version 3.11 --output-file "$${names%.in}.txt" "$$names" || exit 1; \
 	done
 
 clean:  ## remove .venv, its like and caches; stored tokens (.tokenkeeper) stay
-	@rm -rf $(VENV) $(VENV)-pins $(VENV)-readers .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-pins $(VENV)-readers $(VENV)-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find functions infra tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 sound: $(VENV)/run-ready
@@ -141,6 +141,13 @@ $(VENV)/ready: $(VENV)/run-ready tests/requirements.txt
 
 $(UV): | $(VENV)/run-ready
 	@if ! { $(PY) -m venv $(VENV)-pins && $(call pip_install,$(VENV)-pins) uv; } >&2; then echo "uv could not be installed: see pip's message above and run make again." >&2; rm -rf $(VENV)-pins; exit 1; fi
+
+# What the benchmarks compare with has an environment of its own.
+$(VENV)-bench/ready: tests/bench/obvious/environment.txt | $(UV) $(VENV)/ready
+	@rm -rf $(@D); \
+	$(UV) venv --quiet --python $(PY) $(@D); \
+	if ! $(UV) pip install --quiet --python $(@D) --requirement $< >&2; then echo "What $< names could not be installed: see uv's message above." >&2; rm -rf $(@D); exit 1; fi; \
+	touch $@
 
 # Not every tool supports the newest Python, so 3.11 is taken where it is at hand.
 $(VENV)-readers/%/ready: $(ENVIRONMENTS)/%.txt | $(UV) $(VENV)/ready

@@ -52,7 +52,7 @@ locals {
     }
     note = {
       title       = "TikTok tokens: note"
-      description = "Annotate token secrets, and the keeper's own notes."
+      description = "Label and annotate secrets of connections, and the keeper's own."
       permissions = ["secretmanager.secrets.get", "secretmanager.secrets.update"]
     }
     forget = {
@@ -69,7 +69,7 @@ locals {
     connect-add    = { account = "connect", role = "add", prefixes = [local.refresh_secrets] }
     refresh-list   = { account = "refresh", role = "list", prefixes = [] }
     refresh-keep   = { account = "refresh", role = "keep", prefixes = [local.token_secrets, local.refresh_secrets] }
-    refresh-note   = { account = "refresh", role = "note", prefixes = [local.token_secrets] }
+    refresh-note   = { account = "refresh", role = "note", prefixes = [local.token_secrets, local.refresh_secrets] }
     refresh-forget = { account = "refresh", role = "forget", prefixes = [local.refresh_secrets] }
   }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Response, Route, expect
@@ -115,6 +116,19 @@ class TestBehindAGateway:
         at.page.get_by_role("link", name="Go to TikTok by this link").click()
         at.at_tiktok().confirm()
         assert at.heading == "TikTok Ads is connected to acme"
+
+
+class TestAnotherBrowser:
+    def test_cannot_finish_what_was_begun_in_this_one(self, stage: Stage, tab: Open, chromium: Browser) -> None:
+        """Where the flow was not begun nothing is called, and where it was, the same answer still connects."""
+        here, elsewhere = tab().open(stage.link()).go_on(), tab(chromium.new_context())
+        (state,) = parse_qs(urlsplit(here.page.url).query)["state"]
+        code = stage.code()
+        answer = f"/?{urlencode({'auth_code': code, 'code': code, 'state': state})}"
+        assert elsewhere.open(answer).heading == "This does not belong to a connection begun in this browser"
+        assert stage.tiktok.token_calls == []
+        assert here.open(answer).heading == "TikTok Ads is connected to acme"
+        elsewhere.page.context.close()
 
 
 class TestGoingBackAndForth:

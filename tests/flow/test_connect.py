@@ -344,6 +344,9 @@ class TestStep3WhetherItCanBeStored:
     )
     def test_what_cannot_be_stored_is_not_exchanged(self, stage: Stage, permission: str) -> None:
         """503 before anything is used up, and it says whom to tell; once it is permitted, the same code does it."""
+        if permission == "secretmanager.secrets.get":  # a connection that does not exist yet is not read
+            stage.connected()
+            stage.tiktok.forget_calls()
         browser = stage.browser()
         state, code = browser.begin(stage.link()), stage.code()
         stage.secrets.deny(permission)
@@ -407,6 +410,34 @@ class TestStep3WhetherItCanBeStored:
         beside = ["TestIamPermissions", "advertiser_get"]
         one_after_the_other = ["GetSecret", "UpdateSecret", "access_token", "AddSecretVersion", "UpdateSecret"]
         assert sorted(names) == sorted([*start_page, *beside, *one_after_the_other])
+
+    def test_a_new_connection_takes_six_calls_one_after_the_other(self, stage: Stage) -> None:
+        """Its secret is created with the lease in it, and can be asked about only then."""
+        browser = stage.browser()
+        state, code = browser.begin(stage.link()), stage.code()
+        for server in (stage.secrets, stage.tiktok):
+            server.forget_calls()
+        assert browser.come_back(code, state).status_code == 303
+        calls = sorted([*stage.secrets.calls, *stage.tiktok.calls], key=lambda call: call.at)
+        beside = ["advertiser_get"]
+        assert [call.name for call in calls if call.name not in beside] == [
+            "GetSecret",
+            "CreateSecret",
+            "TestIamPermissions",
+            "access_token",
+            "AddSecretVersion",
+            "UpdateSecret",
+        ]
+
+    def test_a_connection_that_came_about_since_the_flow_began_is_found(self, stage: Stage) -> None:
+        """Two links for one new name: the second callback replaces what the first stored, as a re-connection does."""
+        first, second = stage.browser(), stage.browser()
+        links = [stage.link(), stage.link()]
+        states = [browser.begin(link) for browser, link in zip((first, second), links, strict=True)]
+        assert first.come_back(stage.code(), states[0]).status_code == 303
+        page = second.come_back(stage.code(), states[1])
+        assert page.status_code == 409
+        assert refused(stage.connect)["reason"] == "link_used"
 
 
 class TestStep4TheExchange:

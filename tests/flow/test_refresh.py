@@ -294,6 +294,19 @@ class TestRefreshing:
         assert (spent, asked) == (["sooner", "soon", "late"], ["alpha", "zeta"])
         assert stage.tiktok.calls[-1].name == "advertiser_get"
 
+    def test_a_refresh_secret_without_labels_is_used_and_gets_them(self, stage: Stage) -> None:
+        """Somebody made it beforehand, or removed its labels."""
+        stage.plant("acme", "expiring")
+        whole = stage.secrets.payloads(REFRESH + "acme")[0]
+        stage.secrets.delete(REFRESH + "acme")
+        stage.secrets.create(REFRESH + "acme", project=PROJECT)
+        stage.secrets.add_version(REFRESH + "acme", whole)
+        status, summary = stage.run()
+        assert (status, counted(summary)) == (200, {"skipped": 1})
+        assert stage.secrets.labels(REFRESH + "acme")["managed-by"] == "tiktok-token-keeper"
+        stage.later(hours=HALF_A_DAY)
+        assert counted(stage.run()[1]) == {"refreshed": 1}
+
 
 class TestVerifying:
     def test_an_unchanged_token_costs_one_read_and_no_write(self, stage: Stage) -> None:
@@ -658,3 +671,34 @@ class TestTheRun:
         assert [status for status, _ in answers] == [200, 200, 200]
         assert stage.tiktok.count("advertiser_get") == 60
         assert stage.tiktok.max_in_window(1.0) <= 21
+
+
+class TestCallsPerConnection:
+    def test_of_one_that_is_refreshed_are_three_reads_and_six_writes(self, stage: Stage) -> None:
+        """The list told its state: only the newest grant is read, and the refresh secret's next number asked for."""
+        stage.plant("acme", "expiring")
+        for _ in range(8):  # the last has a version of each secret to destroy, and many that are destroyed
+            stage.later(hours=13)
+            stage.secrets.forget_calls()
+            assert stage.run()[1]["refreshed"] == 1
+        calls = [call for call in stage.secrets.calls if "acme" in call.resource]
+        reads = [call.name for call in calls if call.name.startswith(("Get", "Access", "List"))]
+        writes = [call.name for call in calls if call.name.startswith(("Add", "Update", "Destroy"))]
+        assert reads == ["AccessSecretVersion"] * 3
+        assert writes == [
+            "UpdateSecret",
+            "AddSecretVersion",
+            "AddSecretVersion",
+            "DestroySecretVersion",
+            "DestroySecretVersion",
+            "UpdateSecret",
+        ]
+
+    def test_of_one_that_was_changed_since_it_was_listed_are_one_read_more(self, stage: Stage) -> None:
+        """A list that is late is noticed when the lease is written: what is refreshed is what is stored."""
+        stage.plant("acme", "expiring")
+        stage.later(hours=13)
+        stage.secrets.edit(f"{TOKEN}acme", labels={**stage.labels(), "client": "x"})
+        stage.secrets.set_lag(lists=1)
+        assert stage.run()[1]["refreshed"] == 1
+        assert stage.labels("acme")["client"] == "x"

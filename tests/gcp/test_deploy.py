@@ -224,7 +224,7 @@ class TestLostState:
         assert len(deployed.kinds) >= ALL
         assert "are taken over" in said
         assert deployed.called("alpha monitoring policies list")
-        assert not complaints(sorted({shlex.join(["gcloud", *call["arguments"]]) for call in deployed.calls}))
+        assert not complaints([shlex.join(["gcloud", *call["arguments"]]) for call in deployed.calls])
 
     def test_a_backend_of_somebody_else_s_is_respected(self, machine: Machine, tmp_path: Path) -> None:
         """What a *_override.tf configures is used, and no bucket is made."""

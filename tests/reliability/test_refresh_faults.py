@@ -163,6 +163,15 @@ def test_one_more_try_after_a_silence(quick: QuickStage, silence: dict[str, Any]
     assert quick.outcome() == replace(NEW, token_calls=2)
 
 
+def test_no_third_try_after_a_silence(quick: QuickStage) -> None:
+    """What TikTok answers to the second does not make room for another: the first may have used the token up."""
+    quick.due()
+    fault(times=1, status=502)(quick, "refresh_token")
+    code(50002, times=1)(quick, "refresh_token")
+    assert quick.run()[0] == 503
+    assert quick.outcome() == Outcome("old", "failing", 2, (FALTERING,))
+
+
 class TestSuspect:
     """40118, 40119, 40125: the app's trouble, or one advertiser's."""
 

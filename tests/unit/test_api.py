@@ -90,19 +90,20 @@ class TestAnswers:
         """A gateway's 429 counts like TikTok's own code."""
         assert refused(document, 429).kind is Kind.THROTTLED
 
-    @pytest.mark.parametrize("request_id", [None, 5, "", "two words", "<script>", "x" * 65, "ümlaut"])
-    def test_an_odd_request_id_is_left_out(self, request_id: object) -> None:
+    def test_an_odd_request_id_is_left_out(self) -> None:
         """Only letters and digits get into a log."""
-        assert refused({"code": 40105, "request_id": request_id}).request_id == ""
+        for request_id in [None, 5, "", "two words", "<script>", "x" * 65, "ümlaut"]:
+            assert refused({"code": 40105, "request_id": request_id}).request_id == ""
 
 
 class TestSilence:
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 301, 302, 307])
-    @pytest.mark.parametrize("document", [None, {"code": 0, "data": {}}, {"code": 40107}])
-    def test_a_server_error_or_redirect_says_nothing(self, status: int, document: Mapping[str, Any] | None) -> None:
+    def test_a_server_error_or_redirect_says_nothing(self, status: int) -> None:
         """Whatever its body is, nobody knows what became of the call."""
-        with pytest.raises(TikTokSilent, match=f"HTTP {status}"):
-            answered(document, status)
+        documents: list[Mapping[str, Any] | None] = [None, {"code": 0, "data": {}}, {"code": 40107}]
+        for document in documents:
+            with pytest.raises(TikTokSilent, match=f"HTTP {status}"):
+                answered(document, status)
 
     @pytest.mark.parametrize(
         "document",
@@ -150,12 +151,12 @@ class TestTokens:
         with pytest.raises(TikTokSilent, match="no usable token"):
             token_response({"access_token": token, "request_id": "R1"}, advertiser_ids=None, scope=None)
 
-    @pytest.mark.parametrize("token", ["", None, 5, "two words"])
-    def test_an_unusable_refresh_token_is_none(self, token: object) -> None:
+    def test_an_unusable_refresh_token_is_none(self) -> None:
         """The access token is kept all the same."""
-        data = {"access_token": "a", "refresh_token": token, "request_id": ""}
-        found = token_response(data, advertiser_ids=None, scope=None)
-        assert (found.access_token, found.refresh_token) == (Secret("a"), None)
+        for token in ["", None, 5, "two words"]:
+            data = {"access_token": "a", "refresh_token": token, "request_id": ""}
+            found = token_response(data, advertiser_ids=None, scope=None)
+            assert (found.access_token, found.refresh_token) == (Secret("a"), None)
 
     def test_lifetimes_are_read_as_they_come(self) -> None:
         """As numbers or in quotes; one that cannot be one is none."""
@@ -226,9 +227,9 @@ def test_a_name_fits_into_a_line(told: object, shown: str) -> None:
     assert line(told) == shown
 
 
-@pytest.mark.parametrize(
-    ("told", "id_"),
-    [
+def test_an_opaque_id() -> None:
+    """It goes into annotations and addresses; what could break them is none."""
+    for told, id_ in [
         ("_000-abc.D", "_000-abc.D"),
         ("", ""),
         ("a b", ""),
@@ -237,8 +238,5 @@ def test_a_name_fits_into_a_line(told: object, shown: str) -> None:
         ("ä", ""),
         ("x" * 257, ""),
         (5, ""),
-    ],
-)
-def test_an_opaque_id(told: object, id_: str) -> None:
-    """It goes into annotations and addresses; what could break them is none."""
-    assert identifier(told) == id_
+    ]:
+        assert identifier(told) == id_

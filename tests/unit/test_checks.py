@@ -55,23 +55,20 @@ class TestLabels:
         assert "client=acme,team=media" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("address", "why"),
-    [
+def test_an_address_that_tiktok_refuses_for_accounts() -> None:
+    """What is fine for advertisers may not be for accounts; the sentence says why."""
+    for address, why in [
         ("https://example.com", ""),
         ("https://example.com/connect", ""),
         ("http://localhost:8080", "begins with http:, and TikTok takes only https for TikTok accounts"),
         ("https://example.com:8443", "names a port, and TikTok takes none for TikTok accounts"),
-    ],
-)
-def test_an_address_that_tiktok_refuses_for_accounts(address: str, why: str) -> None:
-    """What is fine for advertisers may not be for accounts; the sentence says why."""
-    assert checks.unfit_for_accounts(address) == (f"{address} {why}" if why else "")
+    ]:
+        assert checks.unfit_for_accounts(address) == (f"{address} {why}" if why else "")
 
 
-@pytest.mark.parametrize(
-    ("host", "this_machine"),
-    [
+def test_names_of_this_machine() -> None:
+    """To no other may anything go unencrypted."""
+    for host, this_machine in [
         ("localhost", True),
         ("LOCALHOST", True),
         ("app.localhost", True),
@@ -83,16 +80,13 @@ def test_an_address_that_tiktok_refuses_for_accounts(address: str, why: str) -> 
         ("127.0.0.1.example.com", False),
         ("10.0.0.1", False),
         ("", False),
-    ],
-)
-def test_names_of_this_machine(host: str, *, this_machine: bool) -> None:
-    """To no other may anything go unencrypted."""
-    assert checks.is_this_machine(host) is this_machine
+    ]:
+        assert checks.is_this_machine(host) is this_machine
 
 
-@pytest.mark.parametrize(
-    ("name", "valid"),
-    [
+def test_names_of_connections() -> None:
+    """1 to 63 of a-z, 0-9 and -, no - at either end: a secret's name is made from nothing else."""
+    for name, valid in [
         ("a", True),
         ("acme", True),
         ("acme-eu-1", True),
@@ -106,16 +100,13 @@ def test_names_of_this_machine(host: str, *, this_machine: bool) -> None:
         ("acme\n", False),
         ("äcme", False),
         ("../acme", False),
-    ],
-)
-def test_names_of_connections(name: str, *, valid: bool) -> None:
-    """1 to 63 of a-z, 0-9 and -, no - at either end: a secret's name is made from nothing else."""
-    assert (checks.CONNECTION.fullmatch(name) is not None) is valid
+    ]:
+        assert (checks.CONNECTION.fullmatch(name) is not None) is valid
 
 
-@pytest.mark.parametrize(
-    ("text", "fits"),
-    [
+def test_what_fits_into_a_line() -> None:
+    """What is not printable is not shown; joined emoji are."""
+    for text, fits in [
         ("Acme Shoes, Europe", True),
         ("Käthe's 靴 👩\u200d👧", True),
         ("", True),
@@ -123,8 +114,5 @@ def test_names_of_connections(name: str, *, valid: bool) -> None:
         ("nul\0", False),
         ("turned \u202e round", False),
         ("sep\u2028arator", False),
-    ],
-)
-def test_what_fits_into_a_line(text: str, *, fits: bool) -> None:
-    """What is not printable is not shown; joined emoji are."""
-    assert checks.is_line(text) is fits
+    ]:
+        assert checks.is_line(text) is fits

@@ -167,9 +167,9 @@ class TestDue:
 
 
 class TestFields:
-    @pytest.mark.parametrize(
-        ("value", "seconds"),
-        [
+    def test_lifetimes(self) -> None:
+        """A lifetime is a number of seconds above zero, perhaps as text; anything else is none."""
+        for value, seconds in [
             (86400, 86400.0),
             (0.5, 0.5),
             ("86400", 86400.0),
@@ -185,15 +185,12 @@ class TestFields:
             (float("inf"), None),
             ("inf", None),
             (10**400, None),
-        ],
-    )
-    def test_lifetimes(self, value: object, seconds: float | None) -> None:
-        """A lifetime is a number of seconds above zero, perhaps as text; anything else is none."""
-        assert grant.lifetime(value) == seconds
+        ]:
+            assert grant.lifetime(value) == seconds
 
-    @pytest.mark.parametrize(
-        ("value", "ids"),
-        [
+    def test_permissions(self) -> None:
+        """Permission ids come as numbers, digits or a comma-separated text; what is neither is left out."""
+        for value, ids in [
             ([4, 10, 7043626160646815746], (4, 10, 7043626160646815746)),
             (["4", " 10 "], (4, 10)),
             ("4,10", (4, 10)),
@@ -201,29 +198,23 @@ class TestFields:
             ([], ()),
             (None, None),
             ({"4": True}, None),
-        ],
-    )
-    def test_permissions(self, value: object, ids: tuple[int, ...] | None) -> None:
-        """Permission ids come as numbers, digits or a comma-separated text; what is neither is left out."""
-        assert grant.permission_ids(value) == ids
+        ]:
+            assert grant.permission_ids(value) == ids
 
-    @pytest.mark.parametrize(
-        ("value", "names"),
-        [
+    def test_scopes(self) -> None:
+        """Names of scopes come as a list or a comma-separated text; what is no name is left out."""
+        for value, names in [
             ("user.info.basic,video.list", ("user.info.basic", "video.list")),
             (["user.info.basic", " video.list "], ("user.info.basic", "video.list")),
             (["a", None, 7, "", "\n", "ä", "x" * 101], ("a",)),
             ("", ()),
             (None, None),
-        ],
-    )
-    def test_scopes(self, value: object, names: tuple[str, ...] | None) -> None:
-        """Names of scopes come as a list or a comma-separated text; what is no name is left out."""
-        assert grant.scope_names(value) == names
+        ]:
+            assert grant.scope_names(value) == names
 
-    @pytest.mark.parametrize(
-        ("value", "ids"),
-        [
+    def test_advertisers(self) -> None:
+        """Advertiser ids are digits, each once, in TikTok's order; a list with anything else in it is none."""
+        for value, ids in [
             (["7001", "7002"], ("7001", "7002")),
             ([7001, "7001"], ("7001",)),
             ([], ()),
@@ -234,8 +225,5 @@ class TestFields:
             ([-1], None),
             (["٣"], None),
             (["1" * 33], None),
-        ],
-    )
-    def test_advertisers(self, value: object, ids: tuple[str, ...] | None) -> None:
-        """Advertiser ids are digits, each once, in TikTok's order; a list with anything else in it is none."""
-        assert grant.advertiser_ids(value) == ids
+        ]:
+            assert grant.advertiser_ids(value) == ids

@@ -137,6 +137,31 @@ class TestTaking:
         with pytest.raises(SecretMissing), hold(vault, "beta", "refresh", Deadline(30)):
             pass
 
+    @pytest.mark.parametrize(
+        ("late", "calls"),
+        [(False, ["UpdateSecret"]), (True, ["UpdateSecret", "GetSecret", "UpdateSecret"])],
+        ids=["as it is", "somebody wrote since"],
+    )
+    def test_the_state_in_a_list_saves_reading_it(
+        self, vault: Vault, store: SecretManagerServer, calls: list[str], *, late: bool
+    ) -> None:
+        """Its etag proves that it is current; where it is not, reading it costs one call after all."""
+        listed = vault.inventory(Deadline(10)).connections["acme"]
+        if late:
+            store.edit(TOKEN, annotations={"note": "theirs"})
+        store.forget_calls()
+        with hold(vault, "acme", "refresh", Deadline(30), known=listed) as mine:
+            assert [call.name for call in store.calls] == calls
+            assert mine.connection.annotations.get("note") == ("theirs" if late else None)
+
+    def test_a_lease_in_a_list_may_be_over_by_now(self, vault: Vault, store: SecretManagerServer) -> None:
+        """So it is read again before anybody waits for it."""
+        store.edit(TOKEN, annotations={"lease": until(seconds=45).lease})
+        listed = vault.inventory(Deadline(10)).connections["acme"]
+        store.edit(TOKEN, annotations={"lease": None})
+        with hold(vault, "acme", "refresh", Deadline(30), known=listed):
+            assert annotation(store).startswith("refresh-")
+
     def test_a_stale_lease_is_taken_over_at_once_or_not_at_all(self, vault: Vault, store: SecretManagerServer) -> None:
         """While Secret Manager takes no writes, a live holder cannot renew either; so there is one try."""
         store.edit(TOKEN, annotations={"lease": until(seconds=-31).lease})
@@ -192,14 +217,17 @@ class TestRule:
                 assert not is_free(vault.connection("acme", Deadline(10)))
 
     def test_one_that_died_is_taken_over(self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock) -> None:
-        """75 s after it last wrote."""
+        """75 s after it last wrote; the new holder knows that something may be unfinished."""
         store.edit(TOKEN, annotations={"lease": until(seconds=45).lease})
         hand_clock.pass_by(seconds=75)
         with pytest.raises(LeaseHeld), held(vault):
             pass
         hand_clock.pass_by(seconds=1)
-        with held(vault):
+        with held(vault) as mine:
+            assert mine.taken_over
             assert "refresh-other" not in annotation(store)
+        with held(vault) as mine:
+            assert not mine.taken_over
 
     @pytest.mark.parametrize(("role", "callback"), [("connect", True), ("refresh", False), ("cli", False)])
     def test_what_died_is_known_by_its_role(self, role: str, *, callback: bool) -> None:
@@ -277,6 +305,14 @@ class TestHolding:
             mine.finish(noted, Deadline(5))
         assert store.annotations(TOKEN)["note"] == "x"
         assert annotation(store) == ""
+
+    def test_giving_back_ends_when_everything_has_to_be_over(
+        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
+    ) -> None:
+        """A callback has a budget, and nobody waits for it any longer."""
+        with hold(vault, "acme", "connect", Deadline(30), over=Deadline(1)):
+            store.add_fault(Fault(times=None, status=503))
+        assert sum(hand_clock.slept) <= 1
 
     def test_giving_back_never_fails(self, vault: Vault, store: SecretManagerServer) -> None:
         """A lease ends by itself, so a failure to give it back does no harm."""

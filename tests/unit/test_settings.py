@@ -24,9 +24,9 @@ def sentence(needs: Needs = EVERYTHING, /, **changes: str | None) -> str:
 
 
 class TestDefaults:
-    @pytest.mark.parametrize(
-        ("attribute", "value"),
-        [
+    def test_what_is_not_set_has_its_default(self) -> None:
+        """Only the app's credentials, the keys and the public address have to be set."""
+        for attribute, value in [
             ("secret_prefix", "tiktok-ads"),
             ("emulator_host", ""),
             ("api_url", "https://business-api.tiktok.com/open_api/v1.3"),
@@ -43,11 +43,8 @@ class TestDefaults:
             ("secret_locations", ()),
             ("secret_kms_key", ""),
             ("in_cloud", False),
-        ],
-    )
-    def test_what_is_not_set_has_its_default(self, attribute: str, value: object) -> None:
-        """Only the app's credentials, the keys and the public address have to be set."""
-        assert getattr(read(), attribute) == value
+        ]:
+            assert getattr(read(), attribute) == value
 
     def test_an_empty_variable_is_as_good_as_none(self) -> None:
         """A variable that is set to nothing, or to spaces, has its default."""
@@ -63,17 +60,17 @@ class TestDefaults:
 
 
 class TestMissing:
-    @pytest.mark.parametrize("name", ["TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS", "PUBLIC_URL"])
-    def test_what_is_required_is_asked_for_in_one_sentence(self, name: str) -> None:
+    def test_what_is_required_is_asked_for_in_one_sentence(self) -> None:
         """A missing variable is named, with what a right value looks like."""
-        said = sentence(**{name: None})
-        assert said.startswith(f"{name} is missing; ")
-        assert said.endswith(".")
-        assert "\n" not in said
+        for name in ["TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS", "PUBLIC_URL"]:
+            said = sentence(**{name: None})
+            assert said.startswith(f"{name} is missing; ")
+            assert said.endswith(".")
+            assert "\n" not in said
 
-    @pytest.mark.parametrize(
-        ("needs", "unused"),
-        [
+    def test_what_a_program_does_not_use_is_not_looked_at(self) -> None:
+        """A function starts although a variable that only the other one uses is wrong."""
+        for needs, unused in [
             (REFRESH, "LINK_SIGNING_KEYS"),
             (REFRESH, "PUBLIC_URL"),
             (REFRESH, "TIKTOK_AUTHORIZE_URL"),
@@ -86,11 +83,8 @@ class TestMissing:
             (CONNECT, "RUN_BUDGET_SECONDS"),
             (Needs.STORE, "TIKTOK_APP_ID"),
             (Needs.STORE, "TIKTOK_APP_SECRET"),
-        ],
-    )
-    def test_what_a_program_does_not_use_is_not_looked_at(self, needs: Needs, unused: str) -> None:
-        """A function starts although a variable that only the other one uses is wrong."""
-        read(needs, **{unused: "!! wrong !!"})
+        ]:
+            read(needs, **{unused: "!! wrong !!"})
 
     def test_each_function_needs_what_the_design_says(self) -> None:
         """`connect` cannot do without link keys and address, `refresh` can."""
@@ -99,9 +93,9 @@ class TestMissing:
 
 
 class TestPublicAddress:
-    @pytest.mark.parametrize(
-        ("address", "path", "secure"),
-        [
+    def test_an_address_as_it_is_registered(self) -> None:
+        """It is https everywhere, http on this machine, with or without a path, of at most 100 characters."""
+        for address, path, secure in [
             ("https://connect.example.com", "", True),
             ("https://europe-west1-my-project.cloudfunctions.net/connect", "/connect", True),
             ("https://example.com/a/b", "/a/b", True),
@@ -110,12 +104,9 @@ class TestPublicAddress:
             ("http://127.0.0.1:8080", "", False),
             ("http://[::1]:8080", "", False),
             ("https://example.com/" + "a" * 80, "/" + "a" * 80, True),
-        ],
-    )
-    def test_an_address_as_it_is_registered(self, address: str, path: str, secure: bool) -> None:
-        """It is https everywhere, http on this machine, with or without a path, of at most 100 characters."""
-        chosen = read(PUBLIC_URL=address)
-        assert (chosen.public_url, chosen.public_path, chosen.secure) == (address, path, secure)
+        ]:
+            chosen = read(PUBLIC_URL=address)
+            assert (chosen.public_url, chosen.public_path, chosen.secure) == (address, path, secure)
 
     @pytest.mark.parametrize(
         ("address", "wrong"),
@@ -171,9 +162,9 @@ class TestTikToksAddresses:
 
 
 class TestNumbers:
-    @pytest.mark.parametrize(
-        ("name", "value"),
-        [
+    def test_a_number_out_of_bounds_is_refused(self) -> None:
+        """The sentence shows the value, the bounds and a good number."""
+        for name, value in [
             ("TIKTOK_MAX_QPS", "0"),
             ("TIKTOK_MAX_QPS", "-1"),
             ("TIKTOK_MAX_QPS", "nan"),
@@ -185,14 +176,11 @@ class TestNumbers:
             ("KEEP_VERSIONS", "1"),
             ("KEEP_VERSIONS", "2.5"),
             ("KEEP_VERSIONS", "0x10"),
-        ],
-    )
-    def test_a_number_out_of_bounds_is_refused(self, name: str, value: str) -> None:
-        """The sentence shows the value, the bounds and a good number."""
-        said = sentence(**{name: value})
-        assert said.startswith(f"{name} is '{value}', not a ")
-        assert "number from " in said
-        assert "write for example" in said
+        ]:
+            said = sentence(**{name: value})
+            assert said.startswith(f"{name} is '{value}', not a ")
+            assert "number from " in said
+            assert "write for example" in said
 
     def test_fractions_of_a_call_are_fine(self) -> None:
         """A very slow pace can be set."""
@@ -222,12 +210,12 @@ class TestKeys:
 
 
 class TestSecretValues:
-    @pytest.mark.parametrize("value", ["two words here", "line\nbreak", "sécret-of-mine", "s" * 257])
-    def test_an_app_secret_that_none_is_is_refused_without_showing_it(self, value: str) -> None:
+    def test_an_app_secret_that_none_is_is_refused_without_showing_it(self) -> None:
         """The sentence about a wrong app secret holds nothing of it."""
-        said = sentence(TIKTOK_APP_SECRET=value)
-        assert said.startswith("TIKTOK_APP_SECRET has spaces")
-        assert value not in said
+        for value in ["two words here", "line\nbreak", "sécret-of-mine", "s" * 257]:
+            said = sentence(TIKTOK_APP_SECRET=value)
+            assert said.startswith("TIKTOK_APP_SECRET has spaces")
+            assert value not in said
 
     def test_no_repr_of_the_settings_shows_a_secret(self) -> None:
         """Settings can be shown to anybody."""
@@ -242,9 +230,9 @@ class TestSecretValues:
 
 
 class TestNames:
-    @pytest.mark.parametrize(
-        ("name", "value"),
-        [
+    def test_a_value_that_cannot_work_is_shown_with_a_right_one(self) -> None:
+        """What was written, what is wrong with it and an example stand in one sentence."""
+        for name, value in [
             ("GOOGLE_CLOUD_PROJECT", "My Project"),
             ("GOOGLE_CLOUD_PROJECT", "projects/x"),
             ("SECRET_PREFIX", "with space"),
@@ -262,13 +250,10 @@ class TestNames:
             ("SECRET_KMS_KEY", "my-key"),
             ("TIKTOK_ACCOUNT_SCOPES", "user.info.basic,,video.list"),
             ("TIKTOK_ACCOUNT_SCOPES", "Video List"),
-        ],
-    )
-    def test_a_value_that_cannot_work_is_shown_with_a_right_one(self, name: str, value: str) -> None:
-        """What was written, what is wrong with it and an example stand in one sentence."""
-        said = sentence(**{name: value})
-        assert said.startswith(f"{name} is {value[:80]!r}")
-        assert said.endswith(".")
+        ]:
+            said = sentence(**{name: value})
+            assert said.startswith(f"{name} is {value[:80]!r}")
+            assert said.endswith(".")
 
     def test_scopes_of_accounts_are_a_list(self) -> None:
         """They are separated by commas, with or without spaces."""

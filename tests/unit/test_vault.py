@@ -112,15 +112,38 @@ class TestInventory:
         found = vault.inventory(deadline)
         assert (found.connections, found.refreshable) == ({}, set())
 
+    @pytest.mark.parametrize(("kind", "counts"), [("expiring", True), ("long-lived", False)])
+    def test_a_refresh_secret_without_labels(
+        self, vault: Vault, store: SecretManagerServer, deadline: Deadline, kind: str, counts: bool
+    ) -> None:
+        """It was made beforehand, or lost them: it counts where the connection's grant ends, and gets ours."""
+        store.create(TOKEN, project=PROJECT, labels=OURS | {"kind": kind})
+        store.create(REFRESH, project=PROJECT, labels={"client": "x"})
+        found = vault.inventory(deadline)
+        assert (found.refreshable, found.unlabelled) == (({"acme"}, {"acme"}) if counts else (set(), set()))
+        vault.label_refresh_secret("acme", deadline)
+        assert store.labels(REFRESH) == OURS | {"holds": "refresh", "client": "x"}
+
     @pytest.mark.usefixtures("acme")
-    def test_advertisers_only_where_they_are_asked_for(
+    def test_many_advertisers_only_where_they_are_asked_for(
         self, vault: Vault, store: SecretManagerServer, deadline: Deadline
     ) -> None:
-        """Thousands of connections with thousands of ids each would not fit into a small function."""
-        store.edit(TOKEN, annotations={"advertisers": "7001", "approved": "7002"})
-        assert vault.inventory(deadline).connections["acme"].approved == ()
-        found = vault.inventory(deadline, advertisers=True).connections["acme"]
-        assert (found.advertisers, found.approved) == (("7001",), ("7002",))
+        """Thousands of connections with thousands of ids each would not fit; what is not whole cannot be written."""
+        many = ",".join(str(number) for number in range(1000, 1200))
+        store.edit(TOKEN, annotations={"advertisers": many, "approved": "7002"})
+        small = vault.inventory(deadline).connections["acme"]
+        assert (small.advertisers, small.approved, small.etag) == ((), (), "")
+        whole = vault.inventory(deadline, advertisers=True).connections["acme"]
+        assert (len(whole.advertisers), whole.approved) == (200, ("7002",))
+        assert whole.etag
+
+    @pytest.mark.usefixtures("acme")
+    def test_a_few_are_listed(self, vault: Vault, store: SecretManagerServer, deadline: Deadline) -> None:
+        """Then the listed state is whole, and can be written upon."""
+        store.edit(TOKEN, annotations={"advertisers": "7001"})
+        listed = vault.inventory(deadline).connections["acme"]
+        assert listed.advertisers == ("7001",)
+        assert listed.etag == vault.connection("acme", deadline).etag
 
 
 @pytest.mark.usefixtures("acme")
@@ -236,6 +259,14 @@ class TestRecord:
         assert store.labels(KEEPER) == {"managed-by": "tiktok-token-keeper", "holds": "keeper"}
         assert store.states(KEEPER) == {}
         assert (store.count("CreateSecret"), store.count("UpdateSecret")) == (1, 1)
+
+    def test_a_keeper_secret_without_labels_gets_them(
+        self, vault: Vault, store: SecretManagerServer, deadline: Deadline
+    ) -> None:
+        """It was made beforehand, or lost them."""
+        store.create(KEEPER, project=PROJECT, labels={"team": "x"})
+        vault.record_run({"last-run-finished": "2026-11-22T12:00:00Z"}, deadline)
+        assert store.labels(KEEPER) == {"managed-by": "tiktok-token-keeper", "holds": "keeper", "team": "x"}
 
     @pytest.mark.parametrize(
         ("theirs", "kept"),

@@ -119,9 +119,9 @@ class TestAdd:
         assert store.payloads(S) == [b"new", b"new"]
 
     def test_a_missing_secret_is_created_where_that_is_allowed(
-        self, versions: Versions, store: SecretManagerServer, deadline: Deadline
+        self, versions: Versions, store: SecretManagerServer, deadline: Deadline, hand_clock: HandClock
     ) -> None:
-        """Else the caller gets the error at once."""
+        """Else the caller gets the error at once; nobody waits after creating it."""
 
         def create(secret_id: str, _: Deadline) -> None:
             store.create(secret_id, project=PROJECT)
@@ -130,6 +130,7 @@ class TestAdd:
             versions.add("new", b"x", deadline)
         assert store.count("AddSecretVersion") == 1
         assert versions.add("new", b"x", deadline, create=create) == 1
+        assert hand_clock.slept == []
 
     def test_a_secret_that_may_not_be_created_is_tried_until_the_deadline(
         self, versions: Versions, store: SecretManagerServer

@@ -112,7 +112,7 @@ class Callback:
     # --- 3: make sure that it can be stored ---
 
     def _make_sure_it_can_be_stored(self, flow: Flow, stack: ExitStack) -> Lease:
-        secret_id = self._vault.token_id(flow.connection)
+        name, secret_id = flow.connection, self._vault.token_id(flow.connection)
         permission: Future[bool] | None = None
 
         def may_add() -> bool:
@@ -125,7 +125,7 @@ class Callback:
 
         holding = hold(
             self._vault,
-            flow.connection,
+            name,
             CALLBACK,
             self._prepared_by,
             wait=_LEASE_WAIT,

@@ -42,7 +42,9 @@ def list_connections(vault: Vault, request: RunRequest) -> Listed:
     if request.connections is None:
         return listed
     wanted = {name: inventory.connections[name] for name in request.connections if name in inventory.connections}
-    listed.inventory = Inventory(wanted, inventory.refreshable & wanted.keys(), inventory.last_run)
+    listed.inventory = Inventory(
+        wanted, inventory.refreshable & wanted.keys(), inventory.last_run, inventory.unlabelled & wanted.keys()
+    )
     return listed
 
 

@@ -66,7 +66,7 @@ def _keep(context: RunContext, task: Task) -> Outcome:
         return Outcome(Verdict.SKIPPED)
     if not task.connection.made and read_both(context, task.name).empty:
         return Outcome(Verdict.NO_CONNECTION)  # cut off before anything was stored, or begun just now
-    with hold(context.vault, task.name, "refresh", Deadline(READ_SECONDS)) as lease:
+    with hold(context.vault, task.name, "refresh", Deadline(READ_SECONDS), known=task.connection) as lease:
         outcome = keep_refreshable(context, task, lease)
     return outcome or verify(context, replace(task, connection=lease.connection, refreshable=False, inspect=False))
 

@@ -21,6 +21,7 @@ class Task:
         refreshable: Whether it has a refresh secret.
         inspect: Whether to read and compare both secrets although nothing is due.
         due: Whether its refresh is due.
+        unlabelled: Whether its refresh secret lacks our labels.
         asked_again: Whether TikTok's answer was surprising and is asked for a second time.
     """
 
@@ -28,6 +29,7 @@ class Task:
     refreshable: bool
     inspect: bool
     due: bool
+    unlabelled: bool = False
     asked_again: bool = False
 
     @property
@@ -83,14 +85,15 @@ def make_plan(
         if connection.health == "reauthorize" and not unfinished:
             plan.reauthorize.append(name)
             continue
-        inspect = unfinished or (refreshable and _is_odd(connection))
+        unlabelled = name in inventory.unlabelled
+        inspect = unfinished or unlabelled or (refreshable and _is_odd(connection))
         if not refreshable and connection.kind != "expiring":
             plan.long_lived.append(Task(connection, refreshable, inspect, due=False))
             continue
         due = refreshable and (force or is_due(connection, by))
         if due or inspect or not refreshable or connection.warning_due(now, refreshable=True) is not None:
             end = connection.expires_at
-            task = Task(connection, refreshable, inspect, due)
+            task = Task(connection, refreshable, inspect, due, unlabelled)
             expiring.append((end.timestamp() if end else math.inf, name, task))
         else:
             plan.skipped.append(name)

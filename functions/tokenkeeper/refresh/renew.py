@@ -43,7 +43,6 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
     """
     _check_permission(context, lease)
     writer = GrantWriter(context.vault, lease, old.obtained_at, numbers)
-    silent = False
     while True:
         try:
             response, asked_at = _redeem(context, lease, old)
@@ -54,17 +53,18 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
             context.sort_out(old.connection, error)
             final = _is_final(context, error, old)
             _check_superseded(writer)
-            if not final:
-                raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
-            lease.finish(transitions.ended(error.code, error.request_id), Deadline(READ_SECONDS))
-            return Outcome(Verdict.REAUTHORIZE, attention=True)
+            if final:
+                lease.finish(transitions.ended(error.code, error.request_id), Deadline(READ_SECONDS))
+                return Outcome(Verdict.REAUTHORIZE, attention=True)
+            if old.connection in context.unanswered:
+                return _leave_failing(lease, error)
+            raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
             _check_superseded(writer)
-            if silent:
-                lease.finish(_failing(error), Deadline(READ_SECONDS))
-                return _OVERDUE
-            silent = True
+            if old.connection in context.unanswered:
+                return _leave_failing(lease, error)
+            context.unanswered.add(old.connection)
     return _store(context, lease, old, response, asked_at, writer)
 
 
@@ -152,7 +152,7 @@ def _store(
     asked_at: datetime,
     writer: GrantWriter,
 ) -> Outcome:
-    name, vault = old.connection, context.vault
+    name, before = old.connection, writer.numbers
     new = old.refreshed(response, asked_at).with_username(lease.connection.username)
     listed = response.advertiser_ids if old.family == "advertiser" else None
     surprising = listed is not None and (not listed or transitions.lost_most(old.advertiser_ids or (), listed))
@@ -166,8 +166,7 @@ def _store(
     new = _with_list(new, second, writer)
     for entry in transitions.changed_entries(old, new):
         log.write(entry)
-    prune(context, name, vault.refresh_id(name), writer.numbers.refresh, 0)
-    destroyed_to = prune(context, name, vault.token_id(name), writer.numbers.token, lease.connection.destroyed_to)
+    destroyed_to = _prune_both(context, lease, before, writer.numbers)
     if second == ():
         lease.finish(
             lambda before: transitions.refreshed_but_empty(before, new, destroyed_to, clock.now()),
@@ -177,6 +176,21 @@ def _store(
     with suppress(LeaseLost):  # somebody else goes on with it, or deleted it: the grant is stored all the same
         lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to), Deadline(READ_SECONDS))
     return Outcome(Verdict.REFRESHED)
+
+
+def _prune_both(context: RunContext, lease: Lease, before: Numbers, after: Numbers) -> int:
+    """Destroy the versions of both secrets that are too many; returns what is written down as destroyed.
+
+    Only of the token secret is it written down, and only when both are done: so where it had none left to destroy
+    before this refresh, the refresh secret had none either, and its versions need not be listed.
+    """
+    name, vault, known = lease.connection.name, context.vault, lease.connection.destroyed_to
+    keep = context.settings.keep_versions
+    both_done = 0 < known == before.token - keep
+    refresh_done = max(0, before.refresh - keep) if both_done else 0
+    refresh_done = prune(context, name, vault.refresh_id(name), after.refresh, refresh_done)
+    token_done = prune(context, name, vault.token_id(name), after.token, known)
+    return token_done if refresh_done >= after.refresh - keep else known
 
 
 def ask_again(context: RunContext, lease: Lease, grant: RefreshableGrant, numbers: Numbers) -> Outcome:
@@ -230,6 +244,11 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
 
 def _forget_pending(context: RunContext, name: str) -> None:
     context.pending.pop(name, None)
+
+
+def _leave_failing(lease: Lease, error: TikTokError) -> Outcome:
+    lease.finish(_failing(error), Deadline(READ_SECONDS))
+    return _OVERDUE
 
 
 def _failing(error: TikTokError) -> Transition:

@@ -79,6 +79,7 @@ class RunContext:
         troubles: Troubles that may be everybody's.
         other_app: Names of connections that belong to another app.
         unsaved: Names of connections that an alert of this run named as unsaved.
+        unanswered: Names of connections whose refresh was sent once and brought no answer.
         permission: Held while it is found out whether versions may be added.
     """
 
@@ -91,6 +92,7 @@ class RunContext:
     troubles: SharedTroubles = field(default_factory=SharedTroubles)
     other_app: set[str] = field(default_factory=set)
     unsaved: set[str] = field(default_factory=set)
+    unanswered: set[str] = field(default_factory=set)
     permission: threading.Lock = field(default_factory=threading.Lock)
 
     def sort_out(self, name: str, error: TikTokRefused) -> None:

@@ -31,11 +31,15 @@ class Lease:
 
     Attributes:
         connection: The connection's state when it was last written.
+        taken_over: Whether somebody else had left a lease behind, and with it perhaps something unfinished.
     """
 
-    def __init__(self, vault: Vault, connection: Connection, holder: str, until: float) -> None:
+    def __init__(
+        self, vault: Vault, connection: Connection, holder: str, until: float, *, taken_over: bool = False
+    ) -> None:
         self._vault = vault
         self.connection = connection
+        self.taken_over = taken_over
         self._holder = holder
         self._until = until
         self._pending: Transition | None = None
@@ -109,6 +113,7 @@ def hold(
     create: Mapping[str, str] | None = None,
     check: Callable[[Connection], None] = lambda _: None,
     over: Deadline | None = None,
+    known: Connection | None = None,
 ) -> Iterator[Lease]:
     """Hold a connection's lease while the block runs.
 
@@ -121,13 +126,15 @@ def hold(
         create: Labels of a token secret to create where it is missing; None: it has to exist.
         check: Called with the connection before the lease is written; what it raises is raised here.
         over: When everything has to be over, giving the lease back included; None: no such time.
+        known: The connection as a list had it, to save reading it; a state that is late costs the reading after all.
 
     Raises:
         LeaseHeld: somebody else holds it.
         SecretMissing: there is no such connection.
         StoreError: it could not be taken.
     """
-    lease = _take(vault, name, f"{role}-{secrets.token_hex(6)}", deadline, deadline.within(wait), create, check)
+    holder, waiting = f"{role}-{secrets.token_hex(6)}", deadline.within(wait)
+    lease = _take(vault, name, holder, deadline, waiting, create, check, known)
     try:
         yield lease
     finally:
@@ -142,31 +149,48 @@ def _take(
     waiting: Deadline,
     create: Mapping[str, str] | None,
     check: Callable[[Connection], None],
+    known: Connection | None,
 ) -> Lease:
+    taken_over = False
+
     def taken(connection: Connection) -> Connection:
+        nonlocal taken_over
         check(connection)
-        if _holder(connection.lease) != holder and not is_free(connection):
+        of_another = _holder(connection.lease) != holder
+        if of_another and not is_free(connection):
             raise LeaseHeld(f"Somebody else holds {connection.name}.")
+        taken_over = taken_over or (bool(connection.lease) and of_another)
         return connection.leased(text)
 
+    if known is not None and (known.lease or not known.etag):
+        known = None  # its holder may be done by now; or the list left some of it out
     while True:
         asked, text = clock.monotonic(), _text(holder)
         try:
-            found = vault.connection(name, deadline)
+            found, known = known or vault.connection(name, deadline), None
             # Taken over at once or not at all: while Secret Manager accepts no writes, a live holder cannot renew.
             connection = vault.change(name, taken, deadline, found, retry=not found.lease)
-            return Lease(vault, connection, holder, asked + TERM)
+            return Lease(vault, connection, holder, asked + TERM, taken_over=taken_over)
         except SecretMissing:
             if create is None:
                 raise
-            try:
-                return Lease(vault, vault.create(name, text, deadline, create), holder, asked + TERM)
-            except SecretExists:
-                continue
+            lease = _create(vault, name, holder, deadline, create)
+            if lease:
+                return lease
+            continue
         except LeaseHeld:
             if waiting.remaining < _BETWEEN_TRIES:
                 raise
         clock.sleep(_BETWEEN_TRIES)
+
+
+def _create(vault: Vault, name: str, holder: str, deadline: Deadline, labels: Mapping[str, str]) -> Lease | None:
+    """Create a connection's token secret with the lease in it; None where it exists."""
+    asked = clock.monotonic()
+    try:
+        return Lease(vault, vault.create(name, _text(holder), deadline, labels), holder, asked + TERM)
+    except SecretExists:
+        return None
 
 
 def is_free(connection: Connection) -> bool:

@@ -19,7 +19,7 @@ _LONGEST = 300  # characters of Google's sentence
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _LOGIN_OVER = re.compile("invalid_grant|invalid_rapt|reauthenticat", re.IGNORECASE)
 _NO_TOKEN_SERVER = re.compile(
-    r'\s*<|"code": 5\d\d|\b5\d\d\b.*(metadata|error)|metadata.*\b5\d\d\b|unavailable', re.IGNORECASE
+    r'\A\s*<|"code": 5\d\d|\b5\d\d\b.*(metadata|error)|metadata.*\b5\d\d\b|unavailable', re.IGNORECASE
 )
 _GCLOUDS_OWN_PROJECTS = {
     "projects/764086051850",

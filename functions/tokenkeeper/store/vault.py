@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
 
 ADD_VERSIONS = "secretmanager.versions.add"
+_MANY = 512  # characters of ids and names, above which a list of thousands of connections leaves the ids out
 
 
 @dataclass(slots=True)
@@ -27,15 +28,17 @@ class Inventory:
     """What the list of all secrets brought.
 
     Attributes:
-        connections: By name, as the list has them, which may be late. Without their advertisers, to stay small,
-            unless they were asked for.
+        connections: By name, as the list has them, which may be late. One with many advertisers is without them, to
+            stay small, unless they were asked for, and without an etag, since it must not be written like that.
         refreshable: Names of the connections that have a refresh secret.
+        unlabelled: Those of them whose refresh secret lacks our labels: somebody made it beforehand, or removed them.
         last_run: What the last run recorded: see `Vault.record_run`.
     """
 
     connections: dict[str, Connection]
     refreshable: set[str]
     last_run: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: set[str] = field(default_factory=set)
 
 
 class Vault:
@@ -101,6 +104,7 @@ class Vault:
         A secret is a connection's if its name says so and it carries our label or one of our annotations.
         """
         found = Inventory({}, set())
+        without_labels: set[str] = set()
         token, refresh = self.token_id(""), self.refresh_id("")
         for secret in self._secrets.list(f"{self._prefix}-", deadline):
             if secret.id == self.keeper_id:
@@ -108,9 +112,13 @@ class Vault:
             elif secret.id.startswith(token) and CONNECTION.fullmatch(secret.id.removeprefix(token)):
                 connection = _connection(secret.id.removeprefix(token), secret)
                 if connection.ours:
-                    found.connections[connection.name] = connection if advertisers else _without_advertisers(connection)
-            elif secret.id.startswith(refresh) and secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]:
-                found.refreshable.add(secret.id.removeprefix(refresh))
+                    found.connections[connection.name] = connection if advertisers else _small(connection)
+            elif secret.id.startswith(refresh):
+                labelled = secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
+                (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
+        expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
+        found.unlabelled = without_labels & expiring
+        found.refreshable |= found.unlabelled
         return found
 
     def connection(self, name: str, deadline: Deadline) -> Connection:
@@ -207,6 +215,14 @@ class Vault:
         with suppress(SecretExists):
             self._secrets.create(secret_id, base_labels(holds, name), {}, deadline.within(10))
 
+    def label_refresh_secret(self, name: str, deadline: Deadline) -> None:
+        """Put our labels on a connection's refresh secret."""
+        from tokenkeeper.store.secretmanager import StoredSecret
+
+        found = self._secrets.get(self.refresh_id(name), deadline)
+        labels = {**found.labels, **base_labels("refresh", name)}
+        self._secrets.update(StoredSecret(found.id, labels, found.annotations, found.etag), deadline)
+
     # --- the last run ---
 
     def record_run(self, facts: Mapping[str, str], deadline: Deadline) -> None:
@@ -237,18 +253,17 @@ class Vault:
             self._secrets.create(self.keeper_id, base_labels("keeper"), facts, deadline)
             return
         annotations = {key: value for key, value in {**secret.annotations, **facts}.items() if value}
-        self._secrets.update(StoredSecret(secret.id, secret.labels, annotations, secret.etag), deadline)
+        labels = {**secret.labels, **base_labels("keeper")}
+        self._secrets.update(StoredSecret(secret.id, labels, annotations, secret.etag), deadline)
 
 
 def _connection(name: str, secret: StoredSecret) -> Connection:
     return Connection(name, secret.labels, secret.annotations, secret.etag)
 
 
-def _without_advertisers(connection: Connection) -> Connection:
-    large = ("advertisers", "approved")
-    return Connection(
-        connection.name,
-        connection.labels,
-        {key: value for key, value in connection.annotations.items() if key not in large},
-        connection.etag,
-    )
+def _small(connection: Connection) -> Connection:
+    large = ("advertisers", "approved", "advertiser-names")
+    if sum(len(connection.annotations.get(key, "")) for key in large) <= _MANY:
+        return connection
+    kept = {key: value for key, value in connection.annotations.items() if key not in large[:2]}
+    return Connection(connection.name, connection.labels, kept)

@@ -108,7 +108,7 @@ class Versions:
             SecretMissing: the secret is missing and may not be created.
             StoreError: the last failure, when the deadline was reached.
         """
-        wait = 0.25
+        wait, created = 0.25, False
         while True:
             try:
                 precondition()
@@ -119,6 +119,9 @@ class Versions:
                 failure: StoreError = error
                 try:
                     create(secret_id, deadline)
+                    if not created:
+                        created = True
+                        continue
                 except StoreError as refused:
                     failure = refused
             except StoreError as error:

@@ -98,9 +98,10 @@ class Api:
             TikTokUnreachable: certain not to have arrived.
             TikTokSilent: sent, and no usable answer came back.
         """
+        transport = self._transport  # made before the slot comes, which importing it would miss
         self._rate.wait()
         before_sending()
-        return self._data(self._transport.post(path, body, seconds, largest, fresh=fresh))
+        return self._data(transport.post(path, body, seconds, largest, fresh=fresh))
 
     def get(
         self,
@@ -112,9 +113,10 @@ class Api:
         largest: int = LARGEST_ANSWER,
     ) -> Mapping[str, Any]:
         """GET with an access token; returns and raises as `post` does."""
-        self._rate.wait()
+        transport = self._transport
         headers = {"Access-Token": access_token.reveal()}
-        return self._data(self._transport.get(path, query, headers, seconds, largest))
+        self._rate.wait()
+        return self._data(transport.get(path, query, headers, seconds, largest))
 
     def _data(self, answer: Answer) -> Mapping[str, Any]:
         try:

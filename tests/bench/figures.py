@@ -1,0 +1,83 @@
+"""How figures are taken: pair by pair, as medians with their spread."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        what: What was measured.
+        against: What it is compared with.
+        figure: The median, with its unit.
+        spread: The middle half of the measurements, or how many there were.
+        reach: What the product is meant to reach.
+        ratio: The figure as a number, where it is a ratio that the plot shows; else 0.
+        aim: The ratio to reach, for the plot.
+        others: Ratios of other ways to do it, by name, for the plot.
+    """
+
+    what: str
+    against: str
+    figure: str
+    spread: str
+    reach: str
+    ratio: float = 0.0
+    aim: float = 0.0
+    others: tuple[tuple[str, float], ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """For the file of results."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and middle half of some measurements."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    def text(self, unit: str = "", digits: int = 2, scale: float = 1.0) -> str:
+        """The median, with its unit."""
+        return f"{self.median * scale:.{digits}f}{unit}"
+
+    def middle(self, unit: str = "", digits: int = 2, scale: float = 1.0) -> str:
+        """The middle half."""
+        return f"{self.low * scale:.{digits}f}–{self.high * scale:.{digits}f}{unit}, n={self.count}"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Sum up measurements."""
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return Spread(statistics.median(values), low, high, len(values))
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The value that so many percent do not exceed."""
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def in_turn(count: int, *ways: Callable[[], float]) -> list[list[float]]:
+    """Measure ways to do something in turn (A B C A B C …), so that what disturbs the machine disturbs all of them.
+
+    Returns:
+        A list for each way.
+    """
+    found: list[list[float]] = [[] for _ in ways]
+    for _ in range(count):
+        for way, values in zip(ways, found, strict=True):
+            values.append(way())
+    return found
+
+
+def ratios(values: Sequence[float], base: Sequence[float]) -> Spread:
+    """The ratios of two lists, pair by pair."""
+    return spread([value / one for value, one in zip(values, base, strict=True)])

@@ -1,0 +1,171 @@
+"""How long a run takes, against connections ÷ TIKTOK_MAX_QPS, whatever TikTok's latency.
+
+Secret Manager and TikTok are passed in, without sockets, so that the machine has nothing to do but the product's part.
+Time is counted from the first call to TikTok to the last: the list before and the last answer are not the rate's.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from bench.figures import Row
+from stage import APP_ID, PROJECT
+from tokenkeeper import clock, grant, log, payload, settings, transitions
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection, base_labels
+from tokenkeeper.errors import SecretMissing
+from tokenkeeper.grant import TokenResponse
+from tokenkeeper.refresh.app import Refresh
+from tokenkeeper.refresh.rate import RateLimiter
+from tokenkeeper.refresh.request import RunRequest
+from tokenkeeper.secret import Secret
+from tokenkeeper.store.secretmanager import StoredSecret, Version
+from tokenkeeper.store.vault import Vault
+from tokenkeeper.tiktok.families import TikTok
+from tokenkeeper.tiktok.transport import Answer
+
+_STORE = 0.01  # seconds that a call to Secret Manager takes
+_LATENCIES = (0.05, 0.3, 1.0)
+
+
+@dataclass
+class Secrets:
+    """Long-lived connections, as many as asked for; reads only."""
+
+    stored: dict[str, tuple[StoredSecret, bytes]] = field(default_factory=dict)
+    throttled: bool = False
+    project: str = PROJECT
+
+    def plant(self, name: str) -> None:
+        """One connection."""
+        answer = TokenResponse(Secret(f"token-{name}"), advertiser_ids=("7001",), scope=(4,))
+        at = clock.now() - timedelta(days=1)
+        made = grant.first(answer, connection=name, app_id=APP_ID, family="advertiser", asked_at=at)
+        state = transitions.connected(Connection(name, {}, {}), made, at, "", base_labels("token", name)).connection
+        state = state.with_(annotations={"advertiser-names": None})
+        secret = StoredSecret(f"tiktok-ads-token-{name}", state.labels, state.annotations, "etag")
+        self.stored[secret.id] = secret, payload.of_token(made)
+
+    def list(self, _part: str, _deadline: Deadline) -> Iterator[StoredSecret]:
+        """All of them."""
+        time.sleep(_STORE)
+        yield from (secret for secret, _ in self.stored.values())
+
+    def access(self, secret_id: str, _version: int | str, _deadline: Deadline) -> Version:
+        """The only version."""
+        time.sleep(_STORE)
+        return Version(1, self.stored[secret_id][1])
+
+    def get(self, secret_id: str, _deadline: Deadline) -> StoredSecret:
+        """None but the keeper's is asked for."""
+        raise SecretMissing("none", secret_id)
+
+    def create(self, secret_id: str, *_: object) -> StoredSecret:
+        """The keeper's."""
+        return StoredSecret(secret_id, {}, {}, "etag")
+
+
+class SlowTikTok:
+    """Answers that all is well, after a while."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._adding = threading.Lock()
+        self.sent: list[float] = []
+
+    def get(self, *_: object) -> Answer:
+        """The list of advertisers."""
+        with self._adding:
+            self.sent.append(time.monotonic())
+        time.sleep(self._seconds)
+        advertisers = [{"advertiser_id": "7001", "advertiser_name": ""}]
+        return Answer(200, {"code": 0, "message": "OK", "request_id": "1", "data": {"list": advertisers}})
+
+
+def one_hundred() -> list[Row]:
+    """100 connections, on a machine that is otherwise idle, and while it is busy."""
+    return [*_runs(100, 8), *_runs(100, 8, busy=True)]
+
+
+def one_thousand() -> list[Row]:
+    """1,000 connections."""
+    return _runs(1000, 40)
+
+
+def ten_thousand() -> list[Row]:
+    """10,000 connections."""
+    return _runs(10_000, 300)
+
+
+def _runs(connections: int, qps: int, *, busy: bool = False) -> list[Row]:
+    secrets = Secrets()
+    for number in range(connections):
+        secrets.plant(f"c{number:05}")
+    with _busy() if busy else _idle():
+        found = [(latency, *_run(secrets, qps, latency)) for latency in _LATENCIES]
+    worst = max(ratio for _, ratio, _ in found)
+    return [
+        Row(
+            f"a run over {connections:,} connections{', the machine busy' if busy else ''}, TIKTOK_MAX_QPS={qps}",
+            "connections ÷ TIKTOK_MAX_QPS",
+            f"{worst:.3f} ×",
+            "; ".join(f"{latency * 1000:.0f} ms: {ratio:.3f} ×" for latency, ratio, _ in found)
+            + f"; most in a second: {max(most for *_, most in found)}",
+            "1.02 ×",
+            worst,
+            1.02,
+        )
+    ]
+
+
+def _run(secrets: Secrets, qps: int, latency: float) -> tuple[float, int]:
+    log.write_to(open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    chosen = settings.read(
+        settings.REFRESH,
+        {
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "TIKTOK_APP_ID": APP_ID,
+            "TIKTOK_APP_SECRET": "x" * 40,
+            "TIKTOK_MAX_QPS": str(qps),
+        },
+    )
+    tiktok: Any = SlowTikTok(latency)
+    store: Any = secrets
+    rate = RateLimiter(qps)
+    function = Refresh(chosen, Vault(chosen, store), TikTok(chosen, rate, tiktok), rate)
+    summary = function.run(RunRequest())
+    sent = sorted(tiktok.sent)
+    assert summary.document()["verified"] == len(sent) == len(secrets.stored), summary.document()
+    most = max(sum(1 for at in sent[first : first + 2 * qps + 2] if at < sent[first] + 1) for first in range(len(sent)))
+    return (sent[-1] - sent[0]) / ((len(sent) - 1) / qps), most
+
+
+@contextmanager
+def _idle() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Every core has something else to do."""
+    workers = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(multiprocessing.cpu_count())]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+
+
+def _spin() -> None:
+    while True:
+        pass

@@ -1,0 +1,142 @@
+"""Where the benchmarks take place: the emulators, and functions that are started from nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+
+from bench.grpc_store import GrpcStore
+from stage import LINK_KEY, ROOT, Stage, free_port
+from tokenkeeper.connect.links import Signer
+from tokenkeeper.secret import Secret
+
+OURS = ROOT / "functions" / "main.py"
+EMPTY = ROOT / "tests" / "bench" / "empty.py"
+OBVIOUS = ROOT / "tests" / "bench" / "obvious" / "main.py"
+OBVIOUS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """The emulators, and what starts functions."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Stage(Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+class Callbacks:
+    """Callbacks that are ready to be made, each for a connection of its own."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._signer = Signer([Secret(LINK_KEY)])
+        self._made = 0
+
+    def next(self) -> tuple[str, str]:
+        """Path and cookie of the next one: a new connection."""
+        self._made += 1
+        link, _ = self._signer.new_link(f"c{self._made}")
+        text, state, nonce = self._signer.new_state(link, new=True)
+        code = self._stage.code()
+        query = urlencode({"auth_code": code, "code": code, "state": text})
+        return f"/?{query}", f"tk-{state.flow}={nonce.reveal()}"
+
+    def next_obvious(self) -> tuple[str, str]:
+        """The same for the obvious way, whose state is the secret's name."""
+        self._made += 1
+        return f"/?{urlencode({'auth_code': self._stage.code(), 'state': f'c{self._made}'})}", ""
+
+
+def from_start(
+    stage: Stage,
+    source: Path,
+    path: str = "/",
+    cookie: str = "",
+    python: Path | str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> float:
+    """Seconds from the start of a function's process to its answer to a request."""
+    port = free_port()
+    words = [str(python), "-m", "functions_framework", "--target=connect", f"--source={source}", "--host=127.0.0.1"]
+    headers = {"Cookie": cookie} if cookie else {}
+    with requests.Session() as session:
+        session.trust_env = False
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            words,
+            env={**stage.environment(port), **(environment or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            while True:
+                try:
+                    answer = session.get(
+                        f"http://127.0.0.1:{port}{path}", headers=headers, timeout=30, allow_redirects=False
+                    )
+                    took = time.perf_counter() - began
+                    break
+                except requests.ConnectionError:
+                    time.sleep(0.002)
+        finally:
+            os.killpg(process.pid, 9)
+            process.wait()
+    assert answer.status_code in {200, 303}, answer.text
+    return took
+
+
+def in_process(
+    stage: Stage, source: Path, callbacks: Sequence[tuple[str, str]], python: Path | str, more: Mapping[str, str]
+) -> list[list[float]]:
+    """CPU seconds, seconds by the clock and status of each request to a function in one process."""
+    port = free_port()
+    asked = {
+        "source": str(source),
+        "base": f"http://127.0.0.1:{port}",
+        "requests": [{"path": path, "cookie": cookie} for path, cookie in callbacks],
+    }
+    done = subprocess.run(
+        [str(python), str(Path(__file__).parent / "inprocess.py")],
+        input=json.dumps(asked),
+        env={**stage.environment(port), "FUNCTION_TARGET": "connect", **more},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    measured: list[list[float]] = json.loads(done.stdout)
+    return measured
+
+
+@contextmanager
+def obvious_store() -> Iterator[tuple[GrpcStore, dict[str, str]]]:
+    """Secret Manager over gRPC for the obvious way, and its setting."""
+    server = GrpcStore()
+    try:
+        yield server, {"SECRET_MANAGER_GRPC": server.address}
+    finally:
+        server.stop()
+
+
+def group_memory(group: int) -> float:
+    """MiB of all processes of a group; pages that several have are counted in each."""
+    listing = subprocess.run(["ps", "-eo", "pgid=,rss="], capture_output=True, text=True, check=True).stdout
+    pairs: list[Any] = [line.split() for line in listing.splitlines()]
+    return sum(int(size) for found, size in pairs if found == str(group)) / 1024
