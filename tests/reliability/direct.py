@@ -1,4 +1,4 @@
-"""The stand-ins without sockets: Secret Manager and TikTok as the functions get them passed in.
+"""The local servers without sockets: Secret Manager and TikTok as the functions get them passed in.
 
 A call goes from the product straight to what the servers on sockets answer with, faults, quotas and delays included.
 Left out are Google's client, HTTP and JSON, which take fifty times as long as all the rest and have tests of their own.

@@ -100,7 +100,7 @@ class TestAnotherAccount:
         assert quick.annotations()["open-id"] == quick.token()["open_id"]
 
 
-def test_a_refresh_does_not_start_the_year_anew(quick: QuickStage) -> None:
+def test_a_refresh_does_not_start_the_year_again(quick: QuickStage) -> None:
     """The refresh token's end stays a year after the authorization, whatever number of seconds is left."""
     assert quick.approve_account("acme").status_code == 303
     end = quick.time("acme", "refresh-expires-at")

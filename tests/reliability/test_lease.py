@@ -130,7 +130,7 @@ class TestHolderThatLives:
         assert min(ends).total_seconds() > 0
         assert quick.outcome() == NEW
 
-    def test_is_asked_for_anew_after_secret_manager_was_away(self, quick: QuickStage) -> None:
+    def test_is_asked_for_again_after_secret_manager_was_away(self, quick: QuickStage) -> None:
         """Time in which nobody could renew a lease: it is taken over at once, or not at all in that moment."""
         quick.due()
         lease = f"refresh-1 {clock.text(clock.now())}"

@@ -82,6 +82,7 @@ class Keeper(RuleBasedStateMachine):
         self.died = False  # in the last step
         self.orphans: set[str] = set()  # refresh tokens that are stored although their successors were issued
         self.reused = len(self.stage.tiktok.reused)
+        self.approved = 0  # grants before somebody approved the last time
 
     # --- what happens ---
 
@@ -102,10 +103,10 @@ class Keeper(RuleBasedStateMachine):
             assert self.disturbed
             return
         code = self.stage.account_code() if name == ACCOUNT else self.stage.code(kind)
-        grants = len(self.stage.tiktok.grants)
+        self.approved = len(self.stage.tiktok.grants)
         with self.stage.dying(at, after=after):
             browser.come_back(code, state)
-        if len(self.stage.tiktok.grants) == grants:
+        if len(self.stage.tiktok.grants) == self.approved:
             return
         if self._newest(TOKEN + name) or self._newest(REFRESH + name):
             self.known.setdefault(name, Expected())
@@ -239,6 +240,7 @@ class Keeper(RuleBasedStateMachine):
 
     def _approve(self, name: str, kind: str) -> requests.Response:
         self._fresh_links()
+        self.approved = len(self.stage.tiktok.grants)
         try:
             if name == ACCOUNT:
                 return self.stage.approve_account(name, any_account=True)
@@ -248,12 +250,12 @@ class Keeper(RuleBasedStateMachine):
             return error.response
 
     def _expect_what_is_stored(self, name: str) -> bool:
-        """Expect what TikTok gave last, if one of the secrets has it; returns whether it has."""
-        given = self.stage.tiktok.grants[-1].access_token if self.stage.tiktok.grants else ""
+        """Expect what TikTok has given for this approval, if one of the secrets has it; returns whether it has."""
+        given = {grant.access_token for grant in self.stage.tiktok.grants[self.approved :]}
         kept = {(self._newest(kept + name) or {}).get("access_token") for kept in (TOKEN, REFRESH)}
-        if given and given in kept:
+        if given & kept:
             self.known[name] = Expected()
-        return given in kept
+        return bool(given & kept)
 
     def _run_and_die(self, at: int, of: str = "", *, after: bool, force: bool) -> None:
         refreshed = self._refreshed()

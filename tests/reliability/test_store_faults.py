@@ -267,7 +267,7 @@ def test_late_readings_redeem_no_token_twice(
 
 
 def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
-    """Within Google's quotas a hundred connections are refreshed, at the pace that these allow."""
+    """Within Google's quotas a hundred connections are refreshed, at the rate that these allow."""
     names = [f"acme-{number}" for number in range(100)]
     for name in names:
         quick.due(name)
