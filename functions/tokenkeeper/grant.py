@@ -6,7 +6,7 @@ The token response decides what kind of grant it is, never an assumption: refres
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Self
@@ -90,6 +90,12 @@ class Grant:
     def with_username(self, username: str) -> Self:
         """The same grant, with the account's name."""
         return replace(self, username=username or self.username)
+
+    def lost_most(self, ids: Collection[str]) -> bool:
+        """Whether more than half of its ad accounts are not among these."""
+        known = self.advertiser_ids
+        gone = self.advertiser_count - len(ids) if known is None else len(set(known) - set(ids))
+        return 2 * gone > self.advertiser_count
 
     def same_token(self, other: Grant) -> bool:
         """Whether both hold the same access token, issued at the same time."""

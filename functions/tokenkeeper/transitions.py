@@ -94,28 +94,25 @@ def completed(before: Connection, grant: Grant, *, reconnected: bool = False) ->
 
 def changed_entries(before: Grant, after: Grant) -> tuple[Entry, ...]:
     """What is logged where a token reaches other ad accounts than before."""
-    if before.advertiser_ids is None or after.advertiser_ids is None:
+    known, found = before.advertiser_ids, after.advertiser_ids
+    if known is None or found is None:  # too many to be stored: only their number is known
+        added, removed = [], []
+        more = after.advertiser_count - before.advertiser_count
+        counts = max(0, more), max(0, -more)
+    else:
+        added, removed = sorted(set(found) - set(known)), sorted(set(known) - set(found))
+        counts = len(added), len(removed)
+    if counts == (0, 0):
         return ()
-    added = sorted(set(after.advertiser_ids) - set(before.advertiser_ids))
-    removed = sorted(set(before.advertiser_ids) - set(after.advertiser_ids))
-    if not (added or removed):
-        return ()
-    most_are_gone = lost_most(before.advertiser_ids, after.advertiser_ids)
     entry = events.CONNECTION_CHANGED.entry(
-        "ERROR" if most_are_gone else "NOTICE",
+        "ERROR" if 2 * counts[1] > before.advertiser_count else "NOTICE",
         connection=before.connection,
-        added_count=len(added),
-        removed_count=len(removed),
+        added_count=counts[0],
+        removed_count=counts[1],
         added=added,
         removed=removed,
     )
     return (entry,)
-
-
-def lost_most(before: Iterable[str], after: Iterable[str]) -> bool:
-    """Whether more than half of the advertisers are gone."""
-    known = set(before)
-    return 2 * len(known - set(after)) > len(known)
 
 
 # --- something is wrong, or no longer ---

@@ -284,3 +284,19 @@ def test_killed_between_the_two_writes_of_a_connection(stage: Stage) -> None:
     writes = [point for point in points_of(stage, deed) if point.name == "AddSecretVersion"]
     assert kill_at(stage, deed, writes[1], "after") == "alive, the new one"
     assert json.loads(stage.secrets.payloads(TOKEN + "acme")[-1])["access_token"] == stage.token()["access_token"]
+
+
+def test_that_most_advertisers_are_gone_is_logged_before_it_is_stored(stage: Stage) -> None:
+    """Once it is stored, no later run would see that anything changed."""
+    given = stage.plant("acme")
+    stage.tiktok.set_advertisers(given["access_token"], given["advertiser_ids"][:1])
+    stage.secrets.add_fault(Fault("AddSecretVersion", do="hold", hold="here", when="after"))
+    victim = stage.start("refresh")
+    thread = threading.Thread(target=_until_it_breaks, args=(send_run, victim, None))
+    thread.start()
+    stage.secrets.wait_held("here")
+    victim.kill()
+    stage.secrets.release("here")
+    thread.join(30)
+    assert stage.token()["advertiser_ids"] == given["advertiser_ids"][:1]
+    assert stage.alerts() == ["connection.changed"]

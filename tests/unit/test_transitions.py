@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -236,10 +237,23 @@ class TestAdvertisersChanged:
         ]
         assert found == ([(severity, counts, "connection.changed")] if severity else [])
 
-    def test_nothing_is_said_where_one_list_is_not_known(self) -> None:
+    @pytest.mark.parametrize(
+        ("after", "severity", "counts"),
+        [(3000, None, None), (3001, "NOTICE", (1, 0)), (1500, "NOTICE", (0, 1500)), (1499, "ERROR", (0, 1501))],
+        ids=["as many", "one more", "half are gone", "more than half are gone"],
+    )
+    def test_of_more_than_can_be_stored_the_numbers_are_compared(
+        self, after: int, severity: str | None, counts: tuple[int, int] | None
+    ) -> None:
         """A payload without ids has none to compare."""
-        assert transitions.changed_entries(_without_ids(), long_lived()) == ()
-        assert transitions.changed_entries(long_lived(), _without_ids()) == ()
+        before = replace(_without_ids(), advertiser_count=3000)
+        ids = [str(number) for number in range(after)]
+        found = [
+            (entry.severity, (entry.fields["added_count"], entry.fields["removed_count"]))
+            for entry in transitions.changed_entries(before, before.with_advertisers(ids))
+        ]
+        assert found == ([(severity, counts)] if severity else [])
+        assert before.lost_most(ids) == (severity == "ERROR")
 
 
 class TestFailing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
@@ -22,6 +22,7 @@ from tokenkeeper.errors import (
     TikTokUnreachable,
 )
 from tokenkeeper.grant import Grant
+from tokenkeeper.reconnection import Conflict, conflict
 from tokenkeeper.store import lease
 from tokenkeeper.store.persist import STORE_SECONDS, store_authorization
 from tokenkeeper.store.vault import Vault
@@ -36,6 +37,11 @@ _NAME_SECONDS = 5.0
 _WAIT_FOR_LEASE = 15.0
 _LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds, after answers that there are too many calls
+_CONFLICTS: Mapping[Conflict, str] = {
+    "other_family": "{name} is of the family {family}, and the token is not.",
+    "other_account": "The token is for another TikTok account than {name}.",
+    "other_advertisers": "The token reaches none of the ad accounts of {name}.",
+}
 
 
 class Importer:
@@ -156,16 +162,10 @@ def check_may_replace(connection: Connection, found: Grant, *, any_account: bool
     Raises:
         ImportRefused: it may not.
     """
-    if not connection.made or any_account:
-        return
-    name, allow = connection.name, "ANY_ACCOUNT=1 (--any-account) allows it."
-    if connection.family != found.family:
-        raise ImportRefused(f"{name} is of the family {connection.family}, and the token is not. {allow}")
-    if found.family == "account":
-        if connection.open_id and connection.open_id != found.open_id:
-            raise ImportRefused(f"The token is for another TikTok account than {name}. {allow}")
-    elif connection.approved and set(connection.approved).isdisjoint(found.advertiser_ids or ()):
-        raise ImportRefused(f"The token reaches none of the ad accounts of {name}. {allow}")
+    problem = None if any_account else conflict(connection, found)
+    if problem:
+        text = _CONFLICTS[problem].format(name=connection.name, family=connection.family)
+        raise ImportRefused(f"{text} ANY_ACCOUNT=1 (--any-account) allows it.")
 
 
 def _stays(connection: Connection, import_id: str, *, spare_healthy: bool) -> bool:

@@ -14,7 +14,14 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import LinkError
 from tokenkeeper.events import Value
 from tokenkeeper.grant import Family, Grant
+from tokenkeeper.reconnection import Conflict, conflict
 from tokenkeeper.settings import Settings
+
+_CONFLICTS: Mapping[Conflict, str] = {
+    "other_family": "{name} is of the family {family}.",
+    "other_account": "A re-connection brought another TikTok account.",
+    "other_advertisers": "A re-connection brought none of the connection's advertisers.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +78,9 @@ class Flow:
         if self.only is not None and not ids <= self.only:
             text = "The portal's own link brought advertisers that are not in PORTAL_ADVERTISER_IDS."
             raise self.refused("advertisers_not_listed", text)
-        if self.link and self.link.any_account:
-            return
-        if connection.made and connection.family != self.family:
-            raise self.refused("other_family", f"{connection.name} is of the family {connection.family}.")
-        if connection.open_id and connection.open_id != grant.open_id:
-            raise self.refused("other_account", "A re-connection brought another TikTok account.")
-        if connection.approved and ids.isdisjoint(connection.approved):
-            raise self.refused("other_advertisers", "A re-connection brought none of the connection's advertisers.")
+        found = None if self.link and self.link.any_account else conflict(connection, grant)
+        if found:
+            raise self.refused(found, _CONFLICTS[found].format(name=connection.name, family=connection.family))
 
     def refused(self, reason: str, detail: str = "", **fields: Value) -> Refused:
         """The refusal of this flow for a reason."""

@@ -155,17 +155,17 @@ def _store(
     name, before = old.connection, writer.numbers
     new = old.refreshed(response, asked_at).with_username(lease.connection.username)
     listed = response.advertiser_ids if old.family == "advertiser" else None
-    surprising = listed is not None and (not listed or transitions.lost_most(old.advertiser_ids or (), listed))
+    surprising = listed is not None and (not listed or old.lost_most(listed))
     if listed and not surprising:
         new = with_found(new, listed)
     context.pending[name] = Pending(new, old.obtained_at)
     _add_refresh(context, writer, new)
     _forget_pending(context, name)
     writer.add_token(new)
-    second = _list_advertisers(context, new) if surprising else None
-    new = _with_list(new, second, writer)
     for entry in transitions.changed_entries(old, new):
         log.write(entry)
+    second = _list_advertisers(context, new) if surprising else None
+    new = _with_list(new, second, writer)
     destroyed_to = _prune_both(context, lease, before, writer.numbers)
     if second == ():
         lease.finish(
@@ -199,8 +199,6 @@ def ask_again(context: RunContext, lease: Lease, grant: RefreshableGrant, number
     if not found:
         return Outcome(Verdict.FAILING, attention=True)
     now = _with_list(grant, found, GrantWriter(context.vault, lease, grant.obtained_at, numbers))
-    for entry in transitions.changed_entries(grant, now):
-        log.write(entry)
     lease.finish(lambda before: transitions.completed(before, now), Deadline(READ_SECONDS))
     return Outcome(Verdict.VERIFIED)
 
@@ -220,6 +218,8 @@ def _with_list(grant: RefreshableGrant, found: tuple[str, ...] | None, writer: G
         return grant
     changed = with_found(grant, found)
     if changed is not grant:
+        for entry in transitions.changed_entries(grant, changed):  # first, since afterwards nothing shows the change
+            log.write(entry)
         writer.add_token(changed)
     return changed
 

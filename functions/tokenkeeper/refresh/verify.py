@@ -56,11 +56,10 @@ def verify(context: RunContext, task: Task) -> Outcome:
             return _mark_bad(context, task, newest, refused)
         newest = newer
     if reach.advertisers is not None:
-        known = grant.advertiser_ids or ()
         ids = [advertiser.id for advertiser in reach.advertisers]
         if not ids:
             return _empty(context, task)
-        if transitions.lost_most(known, ids) and not task.asked_again:
+        if grant.lost_most(ids) and not task.asked_again:
             raise TryAgain(Why.TRANSIENT, task=replace(task, asked_again=True))
     _write_what_is_new(context, task, newest, grant, reach)
     return Outcome(Verdict.VERIFIED)
@@ -169,11 +168,11 @@ def _write(
         return
     number = newest.number
     if now is not before:
+        for entry in transitions.changed_entries(before, now):  # first, since afterwards nothing shows the change
+            log.write(entry)
         writer = GrantWriter(context.vault, lease, before.obtained_at, Numbers(token=number))
         writer.add_token(now)
         number = writer.numbers.token
-        for entry in transitions.changed_entries(before, now):
-            log.write(entry)
     destroyed_to = prune(context, name, secret_id, number, lease.connection.destroyed_to)
 
     def verified(connection: Connection) -> transitions.Change:

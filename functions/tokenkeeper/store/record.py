@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tokenkeeper.clock import Deadline
@@ -35,8 +36,6 @@ def record_run(secrets: SecretManager, secret_id: str, facts: Mapping[str, str],
 
 
 def _write(secrets: SecretManager, secret_id: str, facts: Mapping[str, str], deadline: Deadline) -> None:
-    from tokenkeeper.store.secretmanager import StoredSecret
-
     try:
         secret = secrets.get(secret_id, deadline)
     except SecretMissing:
@@ -44,4 +43,4 @@ def _write(secrets: SecretManager, secret_id: str, facts: Mapping[str, str], dea
         return
     annotations = {key: text for key, text in {**secret.annotations, **facts}.items() if text}
     labels = {**secret.labels, **base_labels("keeper")}
-    secrets.update(StoredSecret(secret.id, labels, annotations, secret.etag), deadline)
+    secrets.update(replace(secret, labels=labels, annotations=annotations), deadline)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -104,23 +104,8 @@ class Vault:
 
         A secret is a connection's if its name says so and it carries our label or one of our annotations.
         """
-        found = Inventory({}, set())
-        without_labels: set[str] = set()
-        token, refresh = self.token_id(""), self.refresh_id("")
-        for secret in self._secrets.list(f"{self._prefix}-", deadline):
-            if secret.id == self.keeper_id:
-                found.last_run = secret.annotations
-            elif secret.id.startswith(token) and CONNECTION.fullmatch(secret.id.removeprefix(token)):
-                connection = _connection(secret.id.removeprefix(token), secret)
-                if connection.ours:
-                    found.connections[connection.name] = connection if advertisers else _small(connection)
-            elif secret.id.startswith(refresh):
-                labelled = secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
-                (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
-        expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
-        found.unlabelled = without_labels & expiring
-        found.refreshable |= found.unlabelled
-        return found
+        listed = self._secrets.list(f"{self._prefix}-", deadline)
+        return _inventory(listed, self.token_id(""), self.refresh_id(""), self.keeper_id, advertisers=advertisers)
 
     def connection(self, name: str, deadline: Deadline) -> Connection:
         """One connection as its secret has it.
@@ -218,15 +203,33 @@ class Vault:
 
     def label_refresh_secret(self, name: str, deadline: Deadline) -> None:
         """Put our labels on a connection's refresh secret."""
-        from tokenkeeper.store.secretmanager import StoredSecret
-
         found = self._secrets.get(self.refresh_id(name), deadline)
-        labels = {**found.labels, **base_labels("refresh", name)}
-        self._secrets.update(StoredSecret(found.id, labels, found.annotations, found.etag), deadline)
+        self._secrets.update(replace(found, labels={**found.labels, **base_labels("refresh", name)}), deadline)
 
     def record_run(self, facts: Mapping[str, str], deadline: Deadline) -> None:
         """See `record.record_run`."""
         record_run(self._secrets, self.keeper_id, facts, deadline)
+
+
+def _inventory(
+    listed: Iterable[StoredSecret], token: str, refresh: str, keeper_id: str, *, advertisers: bool
+) -> Inventory:
+    found = Inventory({}, set())
+    without_labels: set[str] = set()
+    for secret in listed:
+        if secret.id == keeper_id:
+            found.last_run = secret.annotations
+        elif secret.id.startswith(token) and CONNECTION.fullmatch(secret.id.removeprefix(token)):
+            connection = _connection(secret.id.removeprefix(token), secret)
+            if connection.ours:
+                found.connections[connection.name] = connection if advertisers else _small(connection)
+        elif secret.id.startswith(refresh):
+            labelled = secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
+            (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
+    expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
+    found.unlabelled = without_labels & expiring
+    found.refreshable |= found.unlabelled
+    return found
 
 
 def _connection(name: str, secret: StoredSecret) -> Connection:
