@@ -50,7 +50,7 @@ class Callbacks:
         """Path and cookie of the next one: a new connection."""
         self._made += 1
         link, _ = self._signer.new_link(f"c{self._made}")
-        text, state, nonce = self._signer.new_state(link, new=True)
+        text, state, nonce = self._signer.new_state(link)
         code = self._stage.code()
         query = urlencode({"auth_code": code, "code": code, "state": text})
         return f"/?{query}", f"tk-{state.flow}={nonce.reveal()}"

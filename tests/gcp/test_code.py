@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from gcp.configuration import ROOT, Plan
+from gcp.configuration import Plan
 from gcp.test_policy import CONNECT, REFRESH, grants
 from local.secret_manager import PERMISSIONS
 from stage import KEEPER, PROJECT, Stage
 from stage import REFRESH as REFRESH_SECRET
 from stage import TOKEN as TOKEN_SECRET
 from tokenkeeper import settings
+from tokenkeeper.events import EVENTS
 
 # Read by the web server, the framework and the family of TikTok accounts, not by the settings of advertisers.
-OTHERS_READ = {"THREADS", "LOG_EXECUTION_ID", "TIKTOK_ACCOUNT_SCOPES"}
+OTHERS_READ = {"THREADS", "LOG_EXECUTION_ID"}
 
 
 class Asked(dict[str, str]):
@@ -59,8 +60,7 @@ class TestSettings:
 
 def events_of_the_code() -> set[str]:
     """Names of every event that the code logs."""
-    text = "".join(file.read_text() for file in (ROOT / "functions" / "tokenkeeper").rglob("*.py"))
-    return set(re.findall(r'"([a-z_]+\.[a-z_]+)"', text)) | {"defect", "connection.empty"}
+    return set(EVENTS)
 
 
 class TestLogs:

@@ -20,7 +20,7 @@ from gcp.deploy.source import source_hash
 from gcp.machine import HAS_VALUES, SECRET, USUAL, Machine
 from gcp.stub_provider import FUNCTION, INVOKER, Memory
 from gcp.test_readme import complaints
-from tokenkeeper import settings
+from tokenkeeper.cli import saved
 
 GOOD = [HAS_VALUES, *USUAL]
 ALL = 18  # types of resources that a whole deployment has
@@ -77,7 +77,7 @@ class TestDeploying:
         assert told["TIKTOK_APP_SECRET_SECRET"] == "projects/my-project-123/secrets/tiktok-ads-app-secret"
         assert told["REFRESH_URL"] == told["REFRESH_AUDIENCE"] == "https://tiktok-ads-refresh-abc123-ew.a.run.app"
         assert told["CONNECT_FUNCTION"] == "projects/my-project-123/locations/europe-west1/functions/tiktok-ads-connect"
-        place = settings.place(environment={"TOKENKEEPER_STATE": str(file.parent)})
+        place = saved.read(environment={"TOKENKEEPER_STATE": str(file.parent)})
         assert (place.name, place.environment["PUBLIC_URL"]) == ("cloud", told["PUBLIC_URL"])
 
     def test_attaching_writes_the_same(self, deployed: Machine) -> None:
