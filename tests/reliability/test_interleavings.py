@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -69,11 +70,10 @@ def due(stage: QuickStage, kind: str) -> None:
 
 def interrupted(stage: QuickStage, what: Callable[[], Any], moment: Moment, act: Callable[[], Any]) -> tuple[Any, Any]:
     """Do something, and something else at a moment of it; returns what came of both."""
-    found: list[Any] = []
-    stage.at(moment, lambda: found.append(act()))
+    found: Future[Any] = Future()
+    stage.at(moment, lambda: found.set_result(act()))
     done = what()
-    assert found, moment
-    return done, found[0]
+    return done, found.result(30)  # a callback asks in another thread whether it may store
 
 
 @each("kind", BRINGS_ANY)

@@ -137,7 +137,7 @@ class TestHolderThatLives:
         quick.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
         quick.later(seconds=APART + 1)
         quick.secrets.add_fault(Fault("UpdateSecret"))
-        other = Moment("GetSecret", TOKEN + "acme", 1)
+        other = Moment("UpdateSecret", TOKEN + "acme", 1)
         quick.at(other, lambda: quick.secrets.edit(TOKEN + "acme", annotations={"lease": alive()}))
         assert quick.run()[0] == 503
         assert quick.tiktok.calls == []
@@ -156,23 +156,25 @@ def until(found: Callable[[], bool]) -> None:
 
 LOST = Outcome("old", "reauthorize", 1, ("ERROR reauthorization.required",))
 DEATHS = {
-    "after it took the lease": (3, NEW),
-    "after it read both secrets": (7, NEW),
-    "after it asked whether versions may be added": (8, NEW),
-    "after TikTok answered": (9, LOST),
-    "after it stored the whole grant": (10, AS_IT_IS),
-    "after it stored the token": (11, AS_IT_IS),
+    "after it took the lease": (1, "UpdateSecret", NEW),
+    "after it read both secrets": (3, "AccessSecretVersion", NEW),
+    "after it asked whether versions may be added": (1, "TestIamPermissions", NEW),
+    "after TikTok answered": (1, "refresh_token", LOST),
+    "after it stored the whole grant": (1, "AddSecretVersion", AS_IT_IS),
+    "after it stored the token": (2, "AddSecretVersion", AS_IT_IS),
 }
 
 
 class TestHolderThatDied:
     @each("death", DEATHS)
     @each("family", {"an advertiser's": "advertiser", "an account's": "account"})
-    def test_is_followed_within_the_next_run(self, quick: QuickStage, family: str, death: tuple[int, Outcome]) -> None:
+    def test_is_followed_within_the_next_run(
+        self, quick: QuickStage, family: str, death: tuple[int, str, Outcome]
+    ) -> None:
         """A run that comes at once waits until the lease is free, takes it over and does the work that is left."""
-        point, outcome = death
+        number, call, outcome = death
         quick.due(family=family)
-        with quick.dying(point, after=True):
+        with quick.dying(number, call, after=True):
             quick.run()
         quick.token_calls()
         before = quick.clocks.stopwatch()
@@ -184,7 +186,7 @@ class TestHolderThatDied:
     def test_does_not_keep_anybody_from_connecting_again(self, quick: QuickStage, kind: str) -> None:
         """Once the dead holder's lease is free, a re-connection goes through at once."""
         quick.due()
-        with quick.dying(7, after=True):
+        with quick.dying(1, "TestIamPermissions", after=True):
             quick.run()
         assert "lease" in quick.annotations()
         quick.later(seconds=TERM + APART + 1)
