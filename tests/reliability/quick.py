@@ -25,9 +25,9 @@ from werkzeug.test import Client
 
 from canaries import Canaries
 from local.serving import Fault
-from local.tiktok import Options
+from local.tiktok import Options, TikTokServer
 from reliability.direct import Died, DirectSecretManager, DirectTransport, Moment, Process, Wire
-from stage import REFRESH, TOKEN, Browser, Stage
+from stage import APP_ID, APP_SECRET, REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock, log, settings
 from tokenkeeper.connect.app import Connect
 from tokenkeeper.refresh.app import Refresh
@@ -38,6 +38,7 @@ from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Transport
 
 BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
+_NO_PORT = 9  # nothing listens there, and nobody calls it
 _USUAL = {"run.finished", "connection.begun"}
 # What can become of a call to Secret Manager, as the words of a fault.
 AWAY: dict[str, Any] = {"status": 503}
@@ -197,8 +198,8 @@ class QuickStage(Stage):
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.canaries)
-        for server in (self.secrets, self.tiktok):
-            server.clock = lambda: self.clocks.true().timestamp()
+        self.secrets.clock = lambda: self.clocks.true().timestamp()
+        self._forget_grants()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -403,9 +404,15 @@ class QuickStage(Stage):
         self.changes.clear()
         self._functions.clear()
         self.recorder.lines.clear()
-        self.tiktok.options = Options(punish_reuse=True)
-        self.tiktok.spent.clear()
-        self.tiktok.reused.clear()
+        self._forget_grants()
+
+    def _forget_grants(self) -> None:
+        """A TikTok that has given nothing yet: what it gave in other tests would be looked for in all logs."""
+        self.tiktok.stop()
+        self.tiktok = TikTokServer(
+            app_id=APP_ID, app_secret=APP_SECRET, port=_NO_PORT, options=Options(punish_reuse=True)
+        )
+        self.tiktok.clock = lambda: self.clocks.true().timestamp()
 
 
 # --- what TikTok can make of a call, one of each kind ---
