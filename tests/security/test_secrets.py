@@ -1,4 +1,4 @@
-"""Secrets: that they do not leave, and that it would be noticed. [n]: line n of `tests/README.md`."""
+"""Secrets: that they do not leave, and that it would be noticed. Promise 8. [n]: line n of `tests/README.md`."""
 
 from __future__ import annotations
 
