@@ -674,8 +674,8 @@ class TestTheRun:
 
 
 class TestCallsPerConnection:
-    def test_of_one_that_is_refreshed_are_three_reads_and_six_writes(self, stage: Stage) -> None:
-        """The list told its state: only the newest grant is read, and the refresh secret's next number asked for."""
+    def test_of_one_that_is_refreshed_are_four_reads_and_six_writes(self, stage: Stage) -> None:
+        """The list told its state: only the newest grant is read, and the next number of both secrets asked for."""
         stage.plant("acme", "expiring")
         for _ in range(8):  # the last has a version of each secret to destroy, and many that are destroyed
             stage.later(hours=13)
@@ -684,7 +684,7 @@ class TestCallsPerConnection:
         calls = [call for call in stage.secrets.calls if "acme" in call.resource]
         reads = [call.name for call in calls if call.name.startswith(("Get", "Access", "List"))]
         writes = [call.name for call in calls if call.name.startswith(("Add", "Update", "Destroy"))]
-        assert reads == ["AccessSecretVersion"] * 3
+        assert reads == ["AccessSecretVersion"] * 4
         assert writes == [
             "UpdateSecret",
             "AddSecretVersion",
@@ -693,6 +693,18 @@ class TestCallsPerConnection:
             "DestroySecretVersion",
             "UpdateSecret",
         ]
+
+    def test_a_newer_token_that_nothing_but_its_number_shows(self, stage: Stage) -> None:
+        """Its annotations were never written and `latest` is late: the old refresh token is not used."""
+        old = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
+        newer = old | {"access_token": stage.tiktok.grant("long-lived").access_token, "expires_at": None}
+        newer["obtained_at"] = clock.text(clock.now())
+        stage.secrets.add_version(f"{TOKEN}acme", json.dumps(newer).encode())
+        stage.secrets.set_lag(latest=1)
+        status, summary = stage.run()
+        assert (status, counted(summary)) == (200, {"verified": 1})
+        assert stage.tiktok.count("refresh_token") == 0
+        assert stage.token("acme")["access_token"] == newer["access_token"]
 
     def test_of_one_that_was_changed_since_it_was_listed_are_one_read_more(self, stage: Stage) -> None:
         """A list that is late is noticed when the lease is written: what is refreshed is what is stored."""

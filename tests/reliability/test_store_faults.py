@@ -415,6 +415,17 @@ class TestForbidden:
         assert quick.run()[0] == 200
         assert quick.outcome() == Outcome("new", "ok", 3, (REFRESHED,) * 3)
 
+    def test_of_two_where_nothing_else_is_read(self, quick: QuickStage) -> None:
+        """That the others may not be read either, nobody knows: each of the two has its own alert."""
+        quick.plant("fresh", "expiring")
+        for name in ("acme", "beta"):
+            quick.plant(name)
+            quick.secrets.deny("secretmanager.versions.access", TOKEN + name)
+        for body in (None, {"connections": ["acme", "beta"]}):
+            status, summary = quick.run(body)
+            assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "beta"])
+        assert quick.logged() == [UNREADABLE] * 2
+
     @each("sentence", CAUSES)
     @each("kind", {"before a refresh": "expiring", "before a verification": "long-lived"})
     def test_for_a_reason_that_all_share(self, quick: QuickStage, kind: str, sentence: str) -> None:

@@ -18,11 +18,13 @@ class Listed:
 
     Attributes:
         inventory: The connections.
+        total: How many there are, those included that a limited run leaves out.
         deleted: Names of those whose token secret is gone, and the refresh secret is not.
         unknown: Names of those whose token secret could not be read although their refresh secret is listed.
     """
 
     inventory: Inventory
+    total: int = 0
     deleted: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
 
@@ -39,6 +41,7 @@ def list_connections(vault: Vault, request: RunRequest) -> Listed:
     for name in sorted(inventory.refreshable) if request.connections is None else request.connections:
         if name not in inventory.connections:
             _look_up(vault, request, listed, name)
+    listed.total = len(inventory.connections)
     if request.connections is None:
         return listed
     wanted = {name: inventory.connections[name] for name in request.connections if name in inventory.connections}

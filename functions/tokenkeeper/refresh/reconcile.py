@@ -7,7 +7,6 @@ from datetime import datetime
 
 from tokenkeeper import clock, events, log, transitions
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection
 from tokenkeeper.errors import SecretChanged, SecretMissing, StoreError, Superseded
 from tokenkeeper.grant import Grant, RefreshableGrant, due
 from tokenkeeper.refresh.diagnosis import (
@@ -40,14 +39,11 @@ def keep_refreshable(context: RunContext, task: Task, lease: Lease) -> Outcome |
         None: the grant cannot be refreshed and is to be verified.
     """
     reconnected = left_by_callback(task.connection)  # what callbacks store is an authorization
-    stored = None if task.inspect or lease.taken_over else _read_finished(context, lease.connection)
     try:
-        diagnosis, numbers = _reconcile(
-            context, task, lease, stored or read_both(context, task.name), reconnected=reconnected
-        )
+        diagnosis, numbers = _reconcile(context, task, lease, reconnected=reconnected)
         return _act(context, lease, diagnosis, numbers, may_refresh=True)
     except Superseded:
-        diagnosis, numbers = _reconcile(context, task, lease, read_both(context, task.name), reconnected=reconnected)
+        diagnosis, numbers = _reconcile(context, task, lease, reconnected=reconnected)
         return _act(context, lease, diagnosis, numbers, may_refresh=False)
 
 
@@ -61,27 +57,8 @@ def read_both(context: RunContext, name: str) -> Stored:
     return read(token, refresh_secret, name)
 
 
-def _read_finished(context: RunContext, connection: Connection) -> Stored | None:
-    """Read both secrets of a connection that nobody left unfinished; None where they are not what it says.
-
-    Its annotations are written after both secrets, and they are certain, since the lease was written on top of them.
-    So where the newest grant of the refresh secret is the one that they name, and the token secret has it too, nothing
-    newer is stored: the token secret's next number need not be asked for.
-    """
-    vault, deadline, name = context.vault, Deadline(READ_SECONDS), connection.name
-    token = vault.versions.latest(vault.token_id(name), deadline)
-    stored = read(token, vault.versions.newest(vault.refresh_id(name), deadline), name)
-    finished = isinstance(diagnose(stored), Sound) and stored.from_token is not None
-    if not (finished and stored.from_token and stored.from_token.obtained_at == connection.obtained_at):
-        return None
-    context.troubles.fine(READING)
-    return stored
-
-
-def _reconcile(
-    context: RunContext, task: Task, lease: Lease, stored: Stored, *, reconnected: bool
-) -> tuple[Diagnosis, Numbers]:
-    stored = flush(context, lease, stored)
+def _reconcile(context: RunContext, task: Task, lease: Lease, *, reconnected: bool) -> tuple[Diagnosis, Numbers]:
+    stored = flush(context, lease, read_both(context, task.name))
     numbers = stored.numbers
     if task.unlabelled:
         with suppress(StoreError):  # the next run tries again

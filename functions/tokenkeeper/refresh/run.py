@@ -111,6 +111,7 @@ class Run:
             resume_after=follow,
         )
         self._total = len(listed.inventory.connections)
+        self._context.troubles.connections = listed.total
         for name in plan.skipped:
             self._count(name, Outcome(Verdict.SKIPPED))
         for name in plan.reauthorize:

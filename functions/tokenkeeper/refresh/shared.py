@@ -20,9 +20,14 @@ _OF_ALL = {Cause.API_DISABLED, Cause.QUOTA_PROJECT, Cause.BILLING, Cause.LOGIN, 
 
 
 class SharedTroubles:
-    """Counts the connections of a run that met a trouble, until one is found that did not."""
+    """Counts the connections of a run that met a trouble, until one is found that did not.
+
+    Attributes:
+        connections: How many there are, those included that the run has nothing to do for.
+    """
 
     def __init__(self) -> None:
+        self.connections = 0
         self._met: dict[str, set[str]] = {}
         self._fine: set[str] = set()
         self._lock = threading.Lock()
@@ -125,6 +130,6 @@ class RunContext:
         Raises:
             RunStopped: as it says.
         """
-        enough = 1 if trouble == ADDING else 2
+        enough = 1 if trouble == ADDING else max(2, min(MANY, self.troubles.connections))
         if self.troubles.count(trouble) >= enough:
             raise RunStopped(f"may_not_{trouble}", text)

@@ -31,15 +31,11 @@ class Lease:
 
     Attributes:
         connection: The connection's state when it was last written.
-        taken_over: Whether somebody else had left a lease behind, and with it perhaps something unfinished.
     """
 
-    def __init__(
-        self, vault: Vault, connection: Connection, holder: str, until: float, *, taken_over: bool = False
-    ) -> None:
+    def __init__(self, vault: Vault, connection: Connection, holder: str, until: float) -> None:
         self._vault = vault
         self.connection = connection
-        self.taken_over = taken_over
         self._holder = holder
         self._until = until
         self._pending: Transition | None = None
@@ -151,15 +147,10 @@ def _take(
     check: Callable[[Connection], None],
     known: Connection | None,
 ) -> Lease:
-    taken_over = False
-
     def taken(connection: Connection) -> Connection:
-        nonlocal taken_over
         check(connection)
-        of_another = _holder(connection.lease) != holder
-        if of_another and not is_free(connection):
+        if _holder(connection.lease) != holder and not is_free(connection):
             raise LeaseHeld(f"Somebody else holds {connection.name}.")
-        taken_over = taken_over or (bool(connection.lease) and of_another)
         return connection.leased(text)
 
     if known is not None and (known.lease or not known.etag):
@@ -170,7 +161,7 @@ def _take(
             found, known = known or vault.connection(name, deadline), None
             # Taken over at once or not at all: while Secret Manager accepts no writes, a live holder cannot renew.
             connection = vault.change(name, taken, deadline, found, retry=not found.lease)
-            return Lease(vault, connection, holder, asked + TERM, taken_over=taken_over)
+            return Lease(vault, connection, holder, asked + TERM)
         except SecretMissing:
             if create is None:
                 raise
