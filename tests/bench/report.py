@@ -7,7 +7,7 @@ from html import escape
 
 from bench.figures import Row
 
-_WIDTH, _LEFT, _BAR, _GAP = 860, 330, 18, 46
+_WIDTH, _LEFT, _BAR, _GAP = 980, 430, 18, 34
 _INTRODUCTION = """\
 Written by `make bench`. Ratios are taken pair by pair, one measurement of each in turn; a figure is the median, its
 spread the middle half. What each line measures is in the module that `__main__.py` names for it."""
@@ -34,7 +34,7 @@ def plot(rows: Sequence[Row]) -> str:
     """The ratios as bars, as SVG."""
     shown = [row for row in rows if row.ratio]
     longest = max((value for row in shown for value in (row.ratio, row.aim, *dict(row.others).values())), default=1.0)
-    scale = (_WIDTH - _LEFT - 90) / longest
+    scale = (_WIDTH - _LEFT - 160) / longest
     parts, y = [], 40
     for row in shown:
         parts.append(_text(_LEFT - 10, y + 14, row.what.replace("`", ""), "end"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 import time
 
@@ -23,12 +24,12 @@ def sent_at(rate: RateLimiter, hand_clock: HandClock, calls: int) -> list[float]
 
 class TestSpacing:
     def test_calls_are_spaced_evenly(self, hand_clock: HandClock) -> None:
-        """The first call goes at once, and all the others keep the same distance: 97 % of the rate is used."""
+        """The first call goes at once, and all the others keep the same distance: 98 % of the rate is used."""
         times = sent_at(RateLimiter(8), hand_clock, 81)
         gaps = {round(after - before, 5) for before, after in itertools.pairwise(times)}
         assert times[0] == 0
         assert len(gaps) == 1
-        assert 1 / 8 <= gaps.pop() <= 1 / 8 / 0.97
+        assert 1 / 8 <= gaps.pop() <= 1 / 8 / 0.98
 
     @pytest.mark.parametrize("calls_per_second", [0.5, 8, 500])
     def test_no_second_has_more_than_its_calls(self, hand_clock: HandClock, calls_per_second: float) -> None:
@@ -52,6 +53,15 @@ class TestSpacing:
         rate = RateLimiter(10)
         hand_clock.on_sleep = lambda: hand_clock.pass_by(milliseconds=10)
         assert sent_at(rate, hand_clock, 101)[-1] == pytest.approx(10, rel=0.05)
+
+    @pytest.mark.parametrize("calls_per_second", [8, 50])
+    def test_a_busy_machine_fills_the_slots_all_the_same(self, hand_clock: HandClock, calls_per_second: int) -> None:
+        """However unevenly threads wake, the whole takes 2 % longer than it might, and no second has one call more."""
+        chance = random.Random(18)
+        hand_clock.on_sleep = lambda: hand_clock.pass_by(seconds=chance.choice([0.0, 0.001, 0.002, 0.01]))
+        times = sent_at(RateLimiter(calls_per_second), hand_clock, 40 * calls_per_second)
+        assert all(later - first >= 1 for first, later in zip(times, times[calls_per_second:], strict=False))
+        assert times[-1] - times[0] <= 1.02 * (len(times) - 1) / calls_per_second + 0.02
 
     def test_all_threads_share_one_rate(self) -> None:
         """Calls of many threads together are no faster than those of one."""

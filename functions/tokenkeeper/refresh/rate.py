@@ -1,4 +1,4 @@
-"""How fast a process calls TikTok: never more than so many calls a second, and fewer while TikTok throttles.
+"""How fast a process calls TikTok: never more than so many calls in any second, and fewer while TikTok throttles.
 
 Runs that overlap, or follow each other closely, share one rate limit. It also tells when another connection should be
 started: while nobody is in the queue for the next call, slots are being lost, however long TikTok takes to answer.
@@ -6,6 +6,7 @@ started: while nobody is in the queue for the next call, slots are being lost, h
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 
@@ -14,17 +15,25 @@ from tokenkeeper import clock
 MOST_THROTTLED = 5  # answers in a row, with pauses of 1, 2, 4 and 8 seconds between, after which a run gives up
 _QUEUE = 2  # so many waiting keep every slot taken
 _SLOWEST = 16.0
-_MARGIN = 0.03  # seconds of each second: one call may come this late and the next in time, and no second has one more
-_LATENESS = 0.01  # seconds that one who woke late does not cost the others
+_MARGIN = 0.018  # seconds of each second that the timetable leaves, so that late calls cost no later one
+_APART = 0.012  # seconds of them that the second rule keeps: one call may take so much longer to TikTok than another
 _LONGEST_SLEEP = 0.5  # seconds; a pause may be made longer while somebody sleeps through it
 
 
 class RateLimiter:
-    """Spaces calls evenly over all threads, and over all runs."""
+    """Spaces calls evenly over all threads, and over all runs.
+
+    Slots follow a timetable: one who wakes late, because the machine is busy, leaves the next slot where it was; slots
+    that nobody was there to take are lost. What keeps calls that were late and calls that are in time from coming
+    together is a second rule: as many calls ago as a second may have, the call has to be a second old.
+    """
 
     def __init__(self, calls_per_second: float) -> None:
         """Set up with the most calls a second."""
+        most = max(1, math.floor(calls_per_second))
         self._interval = (1.0 + _MARGIN) / calls_per_second
+        self._window = max(1.0, most / calls_per_second) + _APART
+        self._sent: deque[list[float]] = deque(maxlen=most)  # when each call was sent, corrected once
         self._slowness = 1.0
         self._next = clock.monotonic()
         self._throttled_in_a_row = 0
@@ -40,23 +49,27 @@ class RateLimiter:
 
     def wait(self) -> None:
         """Return when the next call may be sent; who came first goes first."""
-        ticket = object()
+        ticket, came_at = object(), clock.monotonic()
         with self._state:
             self._queue.append(ticket)
         try:
             with self._state:
                 self._state.wait_for(lambda: self._queue[0] is ticket)
-            while (left := self._next - clock.monotonic()) > 0:
+            while (left := self._earliest() - clock.monotonic()) > 0:
                 clock.sleep(min(left, _LONGEST_SLEEP))
             with self._state:
-                interval = self._interval * self._slowness
-                # Counted from the last slot, so that one who woke a little late costs nobody a slot; but slots that
-                # nobody took are lost, not caught up with.
-                self._next = max(self._next, clock.monotonic() - min(_LATENESS, interval / 4)) + interval
+                self._next = max(self._next, came_at) + self._interval * self._slowness
+                sent = [clock.monotonic()]
+                self._sent.append(sent)
         finally:
             with self._state:
                 self._queue.remove(ticket)
                 self._state.notify_all()
+        sent[0] = clock.monotonic()  # waking the others may have taken a moment
+
+    def _earliest(self) -> float:
+        full = len(self._sent) == self._sent.maxlen
+        return max(self._next, self._sent[0][0] + self._window) if full else self._next
 
     def wait_for_short_queue(self, seconds: float) -> bool:
         """Wait at most so long until the queue is so short that a slot may be lost; returns whether it is."""
