@@ -533,6 +533,8 @@ class Stage:
         for server in (self.secrets, self.tiktok):
             server.clear_faults()
             server.forget_calls()
+        self.tiktok.spent.clear()
+        self.tiktok.reused.clear()
         self.secrets.allow_all()
         self.secrets.set_lag()
         self.secrets.set_quota()

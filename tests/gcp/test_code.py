@@ -139,6 +139,7 @@ class TestPermissions:
         for _ in range(6):
             for secret_id in (TOKEN_SECRET + "old", REFRESH_SECRET + "old"):
                 stage.secrets.add_version(secret_id, stage.secrets.payloads(secret_id)[-1])
+        stage.secrets.edit(REFRESH_SECRET + "due", labels={"managed-by": None})
         stage.plant("good")
         stage.tiktok.revoke(stage.plant("gone")["access_token"])
         stage.plant("changed")

@@ -316,7 +316,7 @@ class TestFunctions:
         (archive,) = [found["values"] for found in plan.resources if found["type"] == "archive_file"]
         folder = ROOT / "functions"
         there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
-        expected = {file for file in there if "__pycache__" not in file and not file.endswith((".in", ".pyc"))}
+        expected = {file for file in there if "__pycache__" not in file and not file.endswith((".in", ".md", ".pyc"))}
         assert {source["filename"] for source in archive["source"]} == expected
 
     def test_dependencies_are_pinned_with_hashes(self) -> None:
