@@ -157,7 +157,7 @@ def until(found: Callable[[], bool]) -> None:
 LOST = Outcome("old", "reauthorize", 1, ("ERROR reauthorization.required",))
 DEATHS = {
     "after it took the lease": (1, "UpdateSecret", NEW),
-    "after it read both secrets": (3, "AccessSecretVersion", NEW),
+    "after it read both secrets": (4, "AccessSecretVersion", NEW),
     "after it asked whether versions may be added": (1, "TestIamPermissions", NEW),
     "after TikTok answered": (1, "refresh_token", LOST),
     "after it stored the whole grant": (1, "AddSecretVersion", AS_IT_IS),
