@@ -804,12 +804,13 @@ class TestOtherNamesOfThisMachine:
         """Browsers keep the cookies of the two apart, so a flow that changes between them cannot end well."""
         port = free_port()
         function = stage.start("connect", PORT=str(port), PUBLIC_URL=f"http://{public}:{port}")
+        of_a_browser = {"Host": f"{asked}:{port}", "Sec-Fetch-Site": "none"}
         for address in (stage.link(), f"/?auth_code=abc&state={'a' * 40}"):
-            page = stage.browser(function).get(address, headers={"Host": f"{asked}:{port}"})
+            page = stage.browser(function).get(address, headers=of_a_browser)
             assert page.status_code == 400
             assert f"Open the same address with {public} as its first part." in text_of(page)
-        page = stage.browser(function).get(stage.link(), headers={"Host": f"{public}:{port}"})
-        assert page.status_code == 200
+        for headers in ({**of_a_browser, "Host": f"{public}:{port}"}, {"Host": f"{asked}:{port}"}):
+            assert stage.browser(function).get(stage.link(), headers=headers).status_code == 200
 
 
 class TestAnAddressWithAPath:

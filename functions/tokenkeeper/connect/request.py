@@ -143,11 +143,15 @@ def form_of(request: Request, body: bytes) -> Arguments:
 
 
 def check_host(request: Request, settings: Settings) -> None:
-    """Check that this machine is not called by another of its names, where the browser has none of our cookies.
+    """Check that a browser does not call this machine by another of its names, where it has none of our cookies.
+
+    Other programs may: without a browser's cookies, `Sec-Fetch-Site` and form, nothing goes wrong.
 
     Raises:
-        Refused: `PUBLIC_URL` says localhost and the address 127.0.0.1, or the reverse.
+        Refused: `PUBLIC_URL` says localhost and the browser 127.0.0.1, or the reverse.
     """
+    if "Sec-Fetch-Site" not in request.headers:
+        return
     public = urlsplit(settings.public_url)
     try:
         asked = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}")
