@@ -73,7 +73,7 @@ class Run:
         Raises:
             BadRequestError: the request names what is no connection.
         """
-        stopwatch, summary = clock.monotonic(), self._summary
+        began, summary = clock.monotonic(), self._summary
         try:
             listed = list_connections(self._vault, self._request)
             self._make_plan(listed)
@@ -93,7 +93,7 @@ class Run:
             summary.status, summary.error = 500, str(self._stopped)
         elif summary.counts[Verdict.REMAINING] or summary.overdue:
             summary.status = 503
-        summary.seconds = clock.monotonic() - stopwatch
+        summary.seconds = clock.monotonic() - began
         record(self._vault, self._request, summary, self._started, self._plan.next_end, self._resume_after)
         return summary
 
