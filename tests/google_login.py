@@ -1,4 +1,4 @@
-"""Google's metadata server and token endpoint on this machine, for google-auth as it is."""
+"""Google's metadata server, token endpoint and Secret Manager on this machine, for google-auth as it is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 from local.exchange import Answer, Call, Request
+from local.secret_manager import SecretManagerServer
 from local.serving import LocalServer
 
 TOKEN = "ya29.canary-google-token"
+GOOGLE = "secretmanager.googleapis.com"
 TOKENS = "oauth2.googleapis.com"
 _METADATA = "/computeMetadata/v1/"
 _ACCOUNTS = f"{_METADATA}instance/service-accounts/"
@@ -54,6 +56,23 @@ class GoogleLogin(LocalServer):
                 return Answer(200, token, "application/json", metadata)
             case _:
                 return Answer(404, b"not found", "text/plain", metadata)
+
+
+class GoogleSecrets(SecretManagerServer):
+    """The embedded Secret Manager under Google's own name; it keeps what it was authorized with."""
+
+    authorizations: list[str | None]
+
+    def opened(self) -> None:
+        super().opened()
+        self.authorizations = []
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        self.authorizations.append(request.headers["Authorization"])
+        return super().identify(request)
+
+    def answers_to(self, name: str) -> bool:  # noqa: ARG002
+        return True
 
 
 def user(folder: Path) -> Path:

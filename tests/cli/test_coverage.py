@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from tokenkeeper import grant as grants
-from tokenkeeper.cli.coverage import BY_PERMISSION, gaps
 from tokenkeeper.grant import Family, Scope, TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.advertiser import PERMISSIONS
+from tokenkeeper.tiktok.coverage import BY_PERMISSION, gaps
 
 ALL = (4, 10, 200, 210, 220, 30)
 

@@ -235,7 +235,7 @@ class TestTheWholeWay:
         browser = stage.browser()
         answer = browser.come_back(stage.code(scope=[10, 200, 210, 220, 30]), browser.begin(stage.link()))
         assert answer.status_code == 303
-        assert "Reporting" in text_of(browser.get("/done"))
+        assert "Reporting (all reports and insights)" in text_of(browser.get("/done"))
         assert stage.connect.wait_for_event("connection.stored")["missing_permissions"] == ["Reporting"]
         assert stage.token()["scope"] == [10, 200, 210, 220, 30]
 

@@ -119,7 +119,7 @@ class TestTheWholeWay:
         page = text_of(browser.get("/done"))
         assert "Your TikTok account is connected to acme" in page
         assert SHOES in page
-        assert "Some permissions are missing: video.list." in page
+        assert "Some permissions are missing: video.list (videos)." in page
         ends = stage.time("acme", "refresh-expires-at")
         assert f"This access ends on {ends.day} {ends:%B %Y}" in page
         assert "ad account" not in page

@@ -15,9 +15,7 @@ import certificates
 import faults
 import google_login
 import proxies
-from google_login import TOKENS, GoogleLogin
-from local.exchange import Request
-from local.secret_manager import SecretManagerServer
+from google_login import GOOGLE, TOKENS, GoogleLogin, GoogleSecrets
 from local.serving import Fault, LocalServer
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
@@ -25,25 +23,6 @@ from tokenkeeper.settings import prepare_requests
 from tokenkeeper.store.client import replication
 from tokenkeeper.store.secretmanager import SecretManager
 from unit.parts import PROJECT, HandClock
-
-GOOGLE = "secretmanager.googleapis.com"
-
-
-class GoogleSecrets(SecretManagerServer):
-    """The embedded Secret Manager under Google's own name; it keeps what it was authorized with."""
-
-    authorizations: list[str | None]
-
-    def opened(self) -> None:
-        super().opened()
-        self.authorizations = []
-
-    def identify(self, request: Request) -> tuple[str, str]:
-        self.authorizations.append(request.headers["Authorization"])
-        return super().identify(request)
-
-    def answers_to(self, name: str) -> bool:  # noqa: ARG002
-        return True
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +130,7 @@ class TestCredentials:
             SecretManager("", in_cloud=True).get("s", Deadline(0.01))
 
     @pytest.mark.usefixtures("login")
-    def test_that_google_does_not_accept(self, google: SecretManagerServer) -> None:
+    def test_that_google_does_not_accept(self, google: GoogleSecrets) -> None:
         """401 after a fresh token: the login is the problem."""
         google.add_fault(Fault(status=401, times=None))
         with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read") as raised:

@@ -170,8 +170,8 @@ def _is_whole(text: str) -> bool:
 
 
 def _imported(stored: Grant) -> str:
-    from tokenkeeper.cli.coverage import gaps
     from tokenkeeper.grant import RefreshableGrant
+    from tokenkeeper.tiktok.coverage import gaps
 
     more = list(gaps(stored))
     if stored.family == "advertiser":

@@ -152,7 +152,7 @@ def _ids(text: str) -> list[str]:
 
 def _gaps(vault: Vault, name: str) -> list[str]:
     """What a connection's permissions do not cover; nothing where its token may not be read."""
-    from tokenkeeper.cli.coverage import gaps
+    from tokenkeeper.tiktok.coverage import gaps
 
     try:
         return list(gaps(stored.newest_grant(vault, name)))

@@ -8,10 +8,10 @@ from datetime import date
 
 from tokenkeeper import clock
 from tokenkeeper.checks import is_line
-from tokenkeeper.cli.coverage import gaps
 from tokenkeeper.errors import SettingsError
 from tokenkeeper.grant import Family, Grant
 from tokenkeeper.secret import Secret
+from tokenkeeper.tiktok.coverage import gaps
 
 _LONGEST_NAME = 100  # characters
 _MOST_LISTED = 50  # ad accounts

@@ -39,6 +39,7 @@ from tokenkeeper.settings import Settings
 from tokenkeeper.store.lease import CALLBACK, Lease, hold
 from tokenkeeper.store.persist import store_authorization
 from tokenkeeper.store.vault import Vault
+from tokenkeeper.tiktok.coverage import with_tables
 from tokenkeeper.tiktok.families import Advertiser, Reach, TikTok
 from tokenkeeper.transitions import Change, Transition
 
@@ -251,7 +252,7 @@ class Callback:
             count=len(ids),
             username=grant.username,
             again=before.made,
-            missing=missing,
+            missing=tuple(map(with_tables, missing)),
             ends=f"{ends.day} {ends:%B %Y}" if ends else "",
             flow=flow.name,
         )

@@ -34,6 +34,14 @@ BY_SCOPE = {
 """For TikTok accounts: the scopes that are needed together."""
 
 
+def with_tables(permission: str) -> str:
+    """A permission's or scope's name, with the tables that need it, for the result page."""
+    opened = BY_PERMISSION.get(permission) or next(
+        (found for scopes, found in BY_SCOPE.items() if permission in scopes), None
+    )
+    return f"{permission} ({opened.tables})" if opened else permission
+
+
 def gaps(grant: Grant) -> Iterator[str]:
     """What a grant does not cover, a sentence for each table; nothing where its permissions are not known."""
     if not grant.scope:  # a bare token that was imported: TikTok does not tell its permissions
