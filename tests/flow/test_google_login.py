@@ -39,6 +39,7 @@ def refresh(stage: Stage, login: GoogleLogin, tmp_path: Path) -> Iterator[Functi
                 "refresh",
                 SECRET_MANAGER_EMULATOR_HOST=None,
                 K_SERVICE="refresh",
+                RUN_BUDGET_SECONDS="15",
                 GCE_METADATA_HOST=login.address,
                 GCE_METADATA_IP=login.address,
                 **proxies.environment(proxy, certificate),

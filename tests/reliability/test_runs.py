@@ -309,7 +309,7 @@ def test_what_sixty_days_cost(quick: QuickStage) -> None:
         assert quick.run()[0] == 200
         quick.later(hours=6)
     calls = Counter(call.name for call in quick.secrets.calls)
-    assert calls["AccessSecretVersion"] == 16 * runs + 3 * refreshes
+    assert calls["AccessSecretVersion"] == 16 * runs + 4 * refreshes
     assert calls["AddSecretVersion"] == 2 * refreshes
     assert calls["DestroySecretVersion"] <= 2 * refreshes + 4
     assert calls["UpdateSecret"] == 2 * refreshes + runs - 1  # the lease and its end; the runs' records
