@@ -151,6 +151,11 @@ class LocalServer(Faults, Calls):
         """``http://host:port``."""
         return f"http://{self.address}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return self._socket.connections if self._socket else 0
+
     # The clock.
 
     def now(self) -> float:

@@ -28,6 +28,7 @@ _SECONDS = 60.0  # that a browser may take for one thing on a busy machine
 _WANTED = {"acceptInsecureCerts": True, "timeouts": {"pageLoad": int(_SECONDS * 1000)}}
 # With this policy WebKit's driver waits for ever after Back, when the page has another process. People do get there.
 _WEBKIT = ["--automation", "--features=-CrossOriginOpenerPolicy"]
+_LABELLED = "//*[self::button or self::a][normalize-space()='{label}']"
 _ROUTES = {
     "Navigate": ("POST", "/url"),
     "GetCurrentURL": ("GET", "/url"),
@@ -60,6 +61,15 @@ class Window:
         """Go to an address."""
         self._do("Navigate", url=address)
 
+    def open_until(self, url: str, label: str) -> None:
+        """Go to an address, again and again until its page has a button or link with this label."""
+
+        def there() -> bool:
+            self.open(url)
+            return bool(self._find(_LABELLED.format(label=label)))
+
+        _until(there, lambda: f"{label!r} is not at {self.address}")
+
     def back(self) -> None:
         """Go back."""
         self._do("Back")
@@ -86,7 +96,7 @@ class Window:
 
     def press(self, label: str) -> None:
         """Press a button, or follow a link."""
-        self._do("ElementClick", id=self._find(f"//*[self::button or self::a][normalize-space()='{label}']"))
+        self._do("ElementClick", id=self._find(_LABELLED.format(label=label)))
 
     def shows(self, heading: str) -> None:
         """Wait for the page with this heading."""

@@ -162,6 +162,7 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
     server.add_fault(Fault(do="hold", hold="here", skip=point.skip, when=when))  # type: ignore[arg-type]
     if when == "before":
         server.add_fault(Fault(do="answer", status=NEVER_ARRIVED, skip=point.skip))
+    others = {server: server.connections for server in (stage.secrets, stage.tiktok)}
     victim = stage.start(deed.target)
     thread = threading.Thread(target=_until_it_breaks, args=(deed.begin, victim, prepared))
     thread.start()
@@ -172,6 +173,8 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
     while when == "before" and NEVER_ARRIVED not in {call.status for call in server.calls}:
         time.sleep(0.001)
     server.clear_faults()
+    for one, open_before in others.items():
+        _wait_for_what_was_sent(one, open_before)
     issued = stage.tiktok.grants[-1].access_token
     kept = any(issued.encode() in payload for id_ in stage.secrets.secrets() for payload in stage.secrets.payloads(id_))
     stage.later(hours=1)
@@ -180,6 +183,13 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
     assert not kept or outcome != "not connected yet", f"{deed}, {when} {point}"
     assert not kept or deed.ends == "ended" or stage.token()["access_token"] == stage.tiktok.grants[-1].access_token
     return outcome
+
+
+def _wait_for_what_was_sent(server: LocalServer, open_before: int) -> None:
+    """Wait until the server has carried out what the victim's other threads had sent when it died."""
+    requests.get(f"{server.url}/accepted", timeout=30)  # by now each connection of the victim's is accepted, too
+    while server.connections > open_before:
+        time.sleep(0.001)
 
 
 def _until_it_breaks(begin: Callable[[Function, Any], None], victim: Function, prepared: Any) -> None:
