@@ -118,13 +118,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(refusal)
             return
+        length = int(self.headers.get("Content-Length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the caller died while it sent this: it has not arrived
+            self._hang_up()
+            return
         path, _, query = self.path.partition("?")
         request = Request(
             method=self.command,
             path=unquote(path),
             query=query,
             headers=self.headers,
-            body=self.rfile.read(int(self.headers.get("Content-Length", "0"))),
+            body=body,
         )
         self._send_through(*self.server.responder.respond(request))
 

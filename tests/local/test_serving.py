@@ -63,6 +63,16 @@ class TestServing:
         assert connection.getresponse().read()
         connection.close()
 
+    @pytest.mark.parametrize("sent", [b"", b"{"], ids=["before its body", "in its body"])
+    def test_a_request_that_is_cut_off_has_not_arrived(self, server: Counter, sent: bytes) -> None:
+        """Its caller died while it sent it: nothing is carried out, and nobody gets an answer."""
+        host, _, port = server.address.partition(":")
+        with socket.create_connection((host, int(port)), 20) as caller:
+            caller.sendall(b"POST /write HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n" + sent)
+            caller.shutdown(socket.SHUT_WR)
+            assert caller.recv(100) == b""
+        assert (server.effects, server.calls) == (0, [])
+
     def test_a_mistake_of_the_emulator(self, get: Get, capfd: pytest.CaptureFixture[str]) -> None:
         """An emulator that raises answers 500 with the kind of error and prints where it was."""
         answer = get("/broken")
