@@ -61,14 +61,9 @@ class Window:
         """Go to an address."""
         self._do("Navigate", url=address)
 
-    def open_until(self, url: str, label: str) -> None:
-        """Go to an address, again and again until its page has a button or link with this label."""
-
-        def there() -> bool:
-            self.open(url)
-            return bool(self._find(_LABELLED.format(label=label)))
-
-        _until(there, lambda: f"{label!r} is not at {self.address}")
+    def submitted(self, url: str) -> None:
+        """Wait until the form of the page at this address was answered, whatever the browser made of the answer."""
+        _until(lambda: self.address != url or bool(self.cookies), lambda: f"The form of {url} was not answered")
 
     def back(self) -> None:
         """Go back."""

@@ -77,11 +77,18 @@ class Memory:
 
     def forget(self, pattern: str) -> None:
         """Let things be gone that were deleted by hand, and what hung on them."""
-        for key in [key for key in self.things if re.search(pattern, key)]:
-            del self.things[key]
-        self.write()
+        with self.lock:
+            for key in [key for key in self.things if re.search(pattern, key)]:
+                del self.things[key]
+            self._write()
 
-    def write(self) -> None:
+    def keep(self, key: str, thing: dict[str, Value]) -> None:
+        """Let the cloud have a thing in this state."""
+        with self.lock:
+            self.things[key] = thing
+            self._write()
+
+    def _write(self) -> None:
         """Let the stand-in for gcloud know what functions there are."""
         if self.file:
             told = {value["name"]: _described(value) for key, value in self.things.items() if key.startswith(FUNCTION)}
@@ -204,9 +211,7 @@ class _Provider:
         if made is not None:
             made = self._fill(request.type_name, "resources", made, known=True)
         if self._memory and made is not None and (not refusal or prior is None):
-            self._memory.things[key_of(request.type_name, made)] = {**made, **({"state": "FAILED"} if refusal else {})}
-        if self._memory:
-            self._memory.write()
+            self._memory.keep(key_of(request.type_name, made), {**made, **({"state": "FAILED"} if refusal else {})})
         answer.value.msgpack = pack(made)
         return answer
 
@@ -242,9 +247,8 @@ class _Provider:
         if prior is None and kind in UNIQUE and key_of(kind, thing) in memory.things:
             return f"Error creating {kind}: googleapi: Error 409: '{thing.get('name')}' already exists, alreadyExists"
         if made is None and not refusal:
-            memory.things.pop(key_of(kind, thing), None)
-            if kind == FUNCTION:
-                memory.forget(f"^{INVOKER} {thing['name']} ")
+            callers = f"|^{INVOKER} {thing['name']} " if kind == FUNCTION else ""
+            memory.forget(f"^{re.escape(key_of(kind, thing))}${callers}")
         return refusal
 
     def _fill(self, kind: str, where: str, value: dict[str, Value], *, known: bool) -> dict[str, Value]:
