@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import google.auth
 import requests
 from google.auth import exceptions as auth_errors
-from google.auth import impersonated_credentials
+from google.auth import external_account, impersonated_credentials
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
 
@@ -156,11 +156,23 @@ def _of_default_credentials(audience: str) -> Iterator[str]:
 
 def _acting_as(email: str, audience: str) -> Iterator[str]:
     try:
-        source = google.auth.default(scopes=[_SCOPE])[0]
+        source = _own(google.auth.default(scopes=[_SCOPE])[0], email)
         target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
         yield from _of_target(target, audience)
     except (auth_errors.GoogleAuthError, ValueError):
         return
+
+
+def _own(credentials: Any, email: str) -> Any:
+    """The credentials, and where they are those of a workload that acts as this account by itself, the workload's own.
+
+    A workload is allowed to act as the account; the account is usually not allowed to act as itself.
+    """
+    if not isinstance(credentials, external_account.Credentials) or credentials.service_account_email != email:
+        return credentials
+    acting = {"service_account_impersonation_url", "service_account_impersonation"}
+    workload = {name: value for name, value in credentials.info.items() if name not in acting}
+    return type(credentials).from_info(workload, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
 
 
 def _of_target(target: impersonated_credentials.Credentials, audience: str) -> Iterator[str]:
