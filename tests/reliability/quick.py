@@ -40,6 +40,11 @@ from tokenkeeper.tiktok.transport import Transport
 BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _NO_PORT = 9  # nothing listens there, and nobody calls it
 _USUAL = {"run.finished", "connection.begun"}
+# What is logged, as `QuickStage.logged` tells it.
+REFRESHED, STORED = "INFO token.refreshed", "NOTICE connection.stored"
+FALTERING, RECOVERED = "WARNING connection.faltering", "NOTICE connection.recovered"
+REQUIRED, STOPPED = "ERROR reauthorization.required", "CRITICAL run.stopped"
+UNREADABLE, UNSAVED, SAVED = "ERROR secret.unreadable", "CRITICAL token.unsaved", "NOTICE token.saved"
 # What can become of a call to Secret Manager, as the words of a fault.
 AWAY: dict[str, Any] = {"status": 503}
 FORBIDDEN: dict[str, Any] = {"status": 403}
@@ -120,7 +125,7 @@ class Outcome:
     logged: tuple[str, ...]
 
 
-NEW = Outcome("new", "ok", 1, ("INFO token.refreshed",))
+NEW = Outcome("new", "ok", 1, (REFRESHED,))
 """After a run that refreshed."""
 AS_IT_IS = replace(NEW, token_calls=0, logged=())
 """After one that found it so."""
