@@ -335,6 +335,11 @@ class QuickStage(Stage):
         self.recorder.lines.clear()
         return found
 
+    def payloads(self) -> dict[str, list[bytes]]:
+        """All that is stored, by secret."""
+        found = {secret_id: self.secrets.payloads(secret_id) for secret_id in self.secrets.secrets()}
+        return {secret_id: payloads for secret_id, payloads in found.items() if payloads}
+
     def outcome(self, connection: str = "acme") -> Outcome:
         """What came of whatever happened; no lease may be left behind."""
         annotations = self.annotations(connection)
@@ -458,3 +463,19 @@ def unreachable(stage: QuickStage, call: str) -> None:
 def omitting(*names: str) -> Trouble:
     """The next answer lacks these fields."""
     return lambda stage, call: stage.tiktok.override_answer(call, omit=names)
+
+
+# --- what somebody can do to a secret, one of each kind ---
+
+
+def edited(stage: QuickStage, secret_id: str) -> None:
+    """Its newest version is no JSON."""
+    stage.secrets.add_version(secret_id, b'{"access_token": ')
+
+
+def disabled(stage: QuickStage, secret_id: str) -> None:
+    """Its newest version cannot be read."""
+    stage.secrets.set_state(secret_id, len(stage.secrets.payloads(secret_id)), "DISABLED")
+
+
+BREAKING = {"it is edited by hand": edited, "it is disabled": disabled}

@@ -9,8 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from reliability.direct import Moment
-from reliability.quick import QuickStage, each
-from reliability.test_store_faults import BREAKING
+from reliability.quick import BREAKING, QuickStage, each
 from stage import REFRESH, TOKEN
 
 Break = Callable[[QuickStage, str], None]
