@@ -147,6 +147,16 @@ def each(name: str, cases: Mapping[str, Any], *slow: str) -> pytest.MarkDecorato
     return pytest.mark.parametrize(name, values, ids=list(cases))
 
 
+@contextmanager
+def at_moment(moment: Moment) -> Iterator[None]:
+    """Whatever fails inside says at which moment."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"It failed where something happened {moment}.")
+        raise
+
+
 class Recorder:
     """Where the functions' log goes."""
 
@@ -376,14 +386,17 @@ class QuickStage(Stage):
         self.tiktok.forget_calls()
         return number
 
-    def assert_new(self, connection: str = "acme") -> None:
-        """What TikTok holds for good is stored, in both secrets, and the connection is as it should be."""
-        whole = self.whole_grant(connection)
-        given = next(one for one in self.tiktok.grants if one.refresh_token == whole["refresh_token"])
-        assert self.token(connection)["access_token"] == whole["access_token"] == given.access_token
+    def assert_well(self, connection: str = "acme") -> None:
+        """What TikTok holds for good is in all of the connection's secrets; it is healthy, and nobody holds it."""
+        token, labels, annotations = self.token(connection), self.labels(connection), self.annotations(connection)
+        given = next(one for one in self.tiktok.grants if one.access_token == token["access_token"])
         assert self.tiktok.is_alive(given.access_token)
-        assert self.labels(connection)["health"] == "ok"
-        assert "lease" not in self.annotations(connection)
+        assert (labels["kind"], labels["health"], labels["family"]) == (given.kind, "ok", given.family)
+        assert annotations["obtained-at"] == token["obtained_at"]
+        assert "lease" not in annotations
+        if given.kind == "expiring":
+            whole = self.whole_grant(connection)
+            assert (whole["access_token"], whole["refresh_token"]) == (given.access_token, given.refresh_token)
 
     def due(self, connection: str = "acme", *, versions: int = 1, family: Any = "advertiser") -> None:
         """Plant an expiring connection past half of its life, with so many versions of each secret."""

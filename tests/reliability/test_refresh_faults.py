@@ -369,4 +369,4 @@ def test_a_connection_of_another_app_is_not_called_about(quick: QuickStage) -> N
     quick.new_instances(TIKTOK_APP_ID=quick.tiktok.app_id)
     assert quick.run()[0] == 200
     assert sorted(quick.logged()) == [REFRESHED, RECOVERED, RECOVERED]
-    quick.assert_new()
+    quick.assert_well()

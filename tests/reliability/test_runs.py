@@ -195,7 +195,7 @@ class TestSlow:
         assert quick.clocks.stopwatch() < 3 * (1500 + STORE_SECONDS)
         quick.quiet()
         assert quick.run()[0] == 200
-        quick.assert_new()
+        quick.assert_well()
         assert quick.secrets.states(TOKEN + "acme") == {1: "ENABLED", 2: "ENABLED"}
         assert [*quick.tiktok.spent.values()] == [1]
 
