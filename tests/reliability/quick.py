@@ -9,6 +9,7 @@ SIGKILL, is in `test_kills`.
 from __future__ import annotations
 
 import contextvars
+import io
 import json
 import threading
 from collections import Counter
@@ -132,12 +133,7 @@ AS_IT_IS = replace(NEW, token_calls=0, logged=())
 UNTOUCHED = Outcome("old", "ok", 0, ())
 """After one that had nothing to do, or could do nothing."""
 
-# What a callback may find, under the sentences of `each`.
-OVER = {
-    "where nothing was stored": None,
-    "in place of a long-lived grant": "long-lived",
-    "in place of an expiring grant": "expiring",
-}
+# What a callback may bring, under the sentences of `each`.
 BRINGS = {"that brings an expiring grant": "expiring", "that brings a long-lived grant": "long-lived"}
 
 
@@ -157,7 +153,7 @@ def at_moment(moment: Moment) -> Iterator[None]:
         raise
 
 
-class Recorder:
+class Recorder(io.TextIOBase):
     """Where the functions' log goes."""
 
     def __init__(self, canaries: Canaries) -> None:
@@ -168,12 +164,6 @@ class Recorder:
         self._canaries.record("the log", text)
         self.lines.append(text)
         return len(text)
-
-    def flush(self) -> None:
-        pass
-
-    def isatty(self) -> bool:
-        return False
 
 
 class QuickBrowser(Browser):
@@ -249,29 +239,21 @@ class QuickStage(Stage):
         tiktok = TikTok(chosen, rate, cast("Transport", transport))
         return Refresh(chosen, vault, tiktok, rate) if target == "refresh" else Connect(chosen, vault, tiktok)
 
-    @property
-    def refresher(self) -> Refresh:
-        """The usual `refresh`."""
-        if "refresh" not in self._functions:
-            self._functions["refresh"] = self.instance("refresh")
-        return cast("Refresh", self._functions["refresh"])
-
-    @property
-    def connector(self) -> Connect:
-        """The usual `connect`."""
-        if "connect" not in self._functions:
-            self._functions["connect"] = self.instance("connect")
-        return cast("Connect", self._functions["connect"])
+    def usual(self, target: str) -> Any:
+        """The usual `connect` or `refresh`."""
+        if target not in self._functions:
+            self._functions[target] = self.instance(target)
+        return self._functions[target]
 
     def run(self, body: Mapping[str, Any] | None = None, *, function: Any = None) -> tuple[int, dict[str, Any]]:
-        client = Client(_served(lambda: function or self.refresher))
+        client = Client(_served(lambda: function or self.usual("refresh")))
         answer = client.post("/", data=b"" if body is None else json.dumps(body))
         self.canaries.record("refresh's answer", answer.text)
         return answer.status_code, json.loads(answer.text)
 
     def browser(self, function: Any = None) -> Browser:
         """A browser without cookies; instances come and go while it is open."""
-        return QuickBrowser(lambda: function or self.connector, self.canaries)
+        return QuickBrowser(lambda: function or self.usual("connect"), self.canaries)
 
     # --- time and death ---
 
@@ -359,17 +341,14 @@ class QuickStage(Stage):
         return Outcome(self._stored(connection), health, self.token_calls(), tuple(self.logged()))
 
     def _stored(self, connection: str) -> str:
-        tokens, grants = (
-            self.secrets.payloads(kept + connection) if kept + connection in self.secrets.secrets() else []
-            for kept in (TOKEN, REFRESH)
-        )
+        stored = self.payloads()
+        tokens, grants = stored.get(TOKEN + connection, []), stored.get(REFRESH + connection, [])
         if not grants and self.labels(connection)["kind"] == "expiring":
             return "broken"
         if len({*tokens}) == 1 and len({*grants}) <= 1:
             return "old"
         try:
-            token = json.loads(tokens[-1])
-            whole = json.loads(grants[-1]) if grants else token
+            token, whole = json.loads(tokens[-1]), json.loads((grants or tokens)[-1])
         except ValueError:
             return "broken"
         given = (whole["access_token"], whole.get("refresh_token"))

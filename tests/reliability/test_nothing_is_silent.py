@@ -12,7 +12,20 @@ from datetime import timedelta
 import pytest
 
 from local.serving import Fault
-from reliability.quick import APP_MISMATCH, QuickStage, code, each, fault, not_permitted
+from reliability.quick import (
+    APP_MISMATCH,
+    FALTERING,
+    RECOVERED,
+    REFRESHED,
+    SAVED,
+    STOPPED,
+    STORED,
+    QuickStage,
+    code,
+    each,
+    fault,
+    not_permitted,
+)
 from stage import REFRESH, TOKEN
 from tokenkeeper.events import EVENTS
 from tokenkeeper.transitions import TOKEN_NEARLY_OVER
@@ -120,10 +133,11 @@ def refuses(call: str, resource: str = "") -> Act:
     return lambda stage: stage.secrets.add_fault(Fault(call, resource, times=None))
 
 
-REFRESHED, STORED = "INFO token.refreshed", "NOTICE connection.stored"
-RECOVERED, SAVED = "NOTICE connection.recovered", "NOTICE token.saved"
-REQUIRED, UNREADABLE = ("ERROR reauthorization.required",), ("ERROR secret.unreadable",)
-FALTERING, FAILS = "WARNING connection.faltering", "ERROR connection.failing"
+REQUIRED, UNREADABLE, FAILS = (
+    ("ERROR reauthorization.required",),
+    ("ERROR secret.unreadable",),
+    "ERROR connection.failing",
+)
 FAILING, EMPTY, ENDING = (FALTERING, FAILS), "ERROR connection.empty", "ERROR refresh_token.ending"
 UNSAVED, BEHIND, DELETED = ("CRITICAL token.unsaved",), ("ERROR run.behind",), ("ERROR secret.deleted",)
 AGAIN = (RECOVERED, STORED)
@@ -243,14 +257,7 @@ def test_an_expiring_token_that_cannot_be_refreshed_is_alerted_of_before_its_end
     assert quick.logged() == []
 
 
-LATE = {
-    "TikTok gets too many calls": refused(40100),
-    "Secret Manager lets nobody hold the connection": refuses("UpdateSecret", TOKEN),
-    "Secret Manager does not take the token": refuses("AddSecretVersion", TOKEN),
-}
-
-
-@each("begin", LATE)
+@each("begin", {name: way.begin for name, way in WAYS.items() if way.logged == BEHIND})
 def test_no_token_ends_silently_because_of_what_its_connection_is_not_to_blame_for(
     quick: QuickStage, begin: Act
 ) -> None:
@@ -320,7 +327,7 @@ def test_an_app_that_is_refused_stops_each_run_and_the_next_that_goes_through_sa
         refused(40101)(quick)
         for _ in range(3):
             assert quick.run()[0] == 500
-            assert quick.logged() == ["CRITICAL run.stopped"]
+            assert quick.logged() == [STOPPED]
         quick.quiet()
         assert quick.run()[0] == 200
         assert [(entry["severity"], entry["event"]) for entry in quick.entries()] == [

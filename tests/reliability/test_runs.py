@@ -38,19 +38,6 @@ from tokenkeeper.transitions import FAILING_BECOMES_ALERT
 KINDS = {"long-lived grants": "long-lived", "expiring grants": "expiring"}
 
 
-def test_forcing_a_run_over_healthy_long_lived_grants_changes_nothing(quick: QuickStage) -> None:
-    """They are verified as always: no refresh is sent, and nothing about them is written."""
-    quick.plant("acme")
-    quick.plant("beta", family="account")
-    bodies: list[dict[str, Any]] = [{"force": True}, {"connections": ["acme", "beta"], "force": True}]
-    for body in bodies:
-        status, summary = quick.run(body)
-        assert (status, summary["verified"], summary["connections"]) == (200, 2, 2)
-    assert quick.writes() == ["CreateSecret"]  # the whole run's record
-    for name in ("acme", "beta"):
-        assert quick.outcome(name) == UNTOUCHED
-
-
 class TestBudget:
     def test_the_next_run_goes_on_where_it_ended(self, quick: QuickStage) -> None:
         """Over some runs every long-lived connection has its turn, in order, however short the budget is."""
@@ -130,14 +117,6 @@ class TestTriggers:
         assert quick.run(body)[0] == 200
         assert quick.outcome() == AS_IT_IS
 
-    def test_late(self, quick: QuickStage) -> None:
-        """A run that comes three hundred days late refreshes once, though the access token has ended."""
-        quick.due()
-        quick.later(days=300)
-        for outcome in (NEW, AS_IT_IS):
-            assert quick.run()[0] == 200
-            assert quick.outcome() == outcome
-
     def test_forced_twice_at_once(self, quick: QuickStage) -> None:
         """Two forced runs redeem two different tokens, one after the other."""
         quick.plant("acme", "expiring")
@@ -176,15 +155,6 @@ class TestRhythm:
 
 class TestSlow:
     """Every call moves everybody's time on, so that whatever waits meanwhile grows impatient."""
-
-    def test_a_store_is_waited_for(self, quick: QuickStage) -> None:
-        """A Secret Manager that takes seconds for each call makes a run longer and costs nothing else."""
-        quick.due()
-        quick.due("holder", family="account")
-        quick.wire.takes["secrets"] = (1.0, 2.5)
-        assert quick.run()[0] == 200
-        assert quick.outcome() == Outcome("new", "ok", 2, (REFRESHED, REFRESHED))
-        assert quick.outcome("holder") == AS_IT_IS
 
     def test_a_store_whose_answers_come_too_late(self, quick: QuickStage) -> None:
         """Where every fifth answer comes after its caller has given up, nothing is used or stored twice."""
