@@ -304,17 +304,6 @@ class TestTikTok:
             approval.confirm()
         approval.assert_connects()
 
-    @each("trouble", {"is silent": fault(do="drop"), "refuses": code(40105)})
-    @each("case", {"an advertiser's": ("long-lived", "advertiser_get"), "an account's": ("account", "account_profile")})
-    def test_that_tells_no_name_and(self, quick: QuickStage, case: tuple[str, str], trouble: Trouble) -> None:
-        """Whatever becomes of the names, they are asked for once, and the token is stored."""
-        brings, call = case
-        approval = Approval(quick, Way(brings))
-        trouble(quick, call)
-        assert approval.come_back().status_code == 303
-        assert (quick.tiktok.count(call), quick.logged()) == (1, [STORED])
-        approval.assert_kept()
-
 
 @each("minutes", {"behind": -10, "ahead": 10})
 @each("way", {name: way for name, way in WAYS.items() if way.over})

@@ -37,6 +37,7 @@ from reliability.quick import (
 from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
 
+EMPTY = "ERROR connection.empty"
 KINDS = {"a refresh": "expiring", "a verification": "long-lived"}
 
 
@@ -121,6 +122,7 @@ TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
     "the token is revoked": (OF, code(40105), PERSON),
     "the token has expired": (OF, code(40102), PERSON),
     "a verification cannot reach TikTok": (OF, unreachable, replace(MISSED, calls=0)),
+    "a verification lists no advertiser": (OF, answering(list=[]), replace(MISSED, logged=(EMPTY,))),
     "a verification is answered by a gateway": (OF, fault(status=502, body=ERROR_PAGE), MISSED),
     "an account's token is invalid": (OF_ACCOUNT, code(40131), PERSON),
     "an account's token lacks a scope": (OF_ACCOUNT, code(40130), VERIFIED),
@@ -142,7 +144,7 @@ def test_the_kind_of_failure_decides_when(quick: QuickStage, case: tuple[str, Tr
     status, summary = quick.run()
     assert (status, summary[result.verdict], summary["connections"]) == (result.status, 1, 1)
     assert quick.tiktok.count(call) == result.calls
-    assert (summary["attention"] == ["acme"]) == (result.health == "reauthorize")
+    assert summary["attention"] == ["acme"] * bool({REQUIRED, EMPTY} & {*result.logged})
     if not refreshing:
         marks = [name for name in quick.writes() if name != "CreateSecret"]  # that is the run's record
         assert marks == ([] if result.health == "ok" else ["UpdateSecret", "UpdateSecret"])
@@ -221,16 +223,6 @@ class TestAdvertisers:
         assert quick.token()["advertiser_ids"] == [IDS[0]]
         quick.later(minutes=1)
         assert quick.approve("acme", "long-lived", [IDS[1]]).status_code == 303
-
-    def test_of_whom_none_is_left_stay_as_they_are_stored(self, quick: QuickStage) -> None:
-        """However often the run comes, until a list comes back."""
-        given = quick.plant("acme")
-        quick.tiktok.set_advertisers(given["access_token"], [])
-        for _ in range(3):
-            status, summary = quick.run()
-            assert (status, summary["failing"], summary["attention"]) == (200, 1, ["acme"])
-            assert quick.token()["advertiser_ids"] == list(IDS)
-            assert quick.annotations()["advertisers"] == ",".join(IDS)
 
 
 @each("lifetime", {"it is no time at all": 0, "it is a word": "soon", "it is longer than any calendar": 10**30})
@@ -349,19 +341,3 @@ def test_a_wrong_app_secret_marks_nobody(quick: QuickStage) -> None:
     quick.token_calls()
     assert quick.run()[0] == 200
     assert (quick.logged(), quick.token_calls()) == ([REFRESHED] * 20, 20)
-
-
-def test_a_connection_of_another_app_is_not_called_about(quick: QuickStage) -> None:
-    """TikTok is not asked about it, and what is due then is refreshed when the app is set again."""
-    quick.due()
-    quick.plant("lasting")
-    quick.new_instances(TIKTOK_APP_ID="7000000000000000999")
-    for _ in range(2):
-        status, summary = quick.run()
-        assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "lasting"])
-        assert quick.tiktok.calls == []
-        assert quick.outcome() == Outcome("old", "failing", 0, ("ERROR connection.other_app",))
-    quick.new_instances(TIKTOK_APP_ID=quick.tiktok.app_id)
-    assert quick.run()[0] == 200
-    assert sorted(quick.logged()) == [REFRESHED, RECOVERED, RECOVERED]
-    quick.assert_well()

@@ -19,7 +19,6 @@ from reliability.quick import (
     NEW,
     REFRESHED,
     REQUIRED,
-    STORED,
     UNREADABLE,
     UNTOUCHED,
     Outcome,
@@ -55,23 +54,6 @@ class TestBudget:
             assert asked
             begun += len(asked)
         assert begun < 24
-
-    def test_expiring_ones_are_refreshed_by_the_next_run_nearest_end_first(self, quick: QuickStage) -> None:
-        """What a run has no time for is left as it is, and the next one goes on with it; none is refreshed twice."""
-        names = [f"c{number:02}" for number in range(12)]
-        for number, name in enumerate(names):
-            quick.plant(name, "expiring", age_hours=13 + number / 2)
-        quick.new_instances(TIKTOK_MAX_QPS="1", RUN_BUDGET_SECONDS="2")
-        done, statuses = 0, []
-        while done < len(names):
-            status, summary = quick.run()
-            statuses.append(status)
-            assert 0 < summary["refreshed"] == quick.token_calls()
-            done += summary["refreshed"]
-            found = [quick.secrets.states(TOKEN + name) == {1: "ENABLED"} for name in names]
-            assert found == [True] * (len(names) - done) + [False] * done
-        assert statuses == [503] * (len(statuses) - 1) + [200]
-        assert len(statuses) > 1
 
     def test_the_place_to_continue_from_stays_after_a_run_that_cannot_list(self, quick: QuickStage) -> None:
         """Nobody knows yet whether the connection is still there."""
@@ -183,21 +165,6 @@ class TestSlow:
         quick.new_instances(RUN_BUDGET_SECONDS="1500", TIKTOK_MAX_QPS="8")
         assert quick.run()[0] == 200
         assert {quick.labels(f"c{number}")["health"] for number in range(10)} == {"ok"}
-
-    @each("kind", BRINGS)
-    def test_a_store_of_a_callback_is_waited_for(self, quick: QuickStage, kind: str) -> None:
-        """Within its budget a callback stores what it exchanged, and all that belongs to it."""
-        quick.plant("acme", kind, age_hours=1)
-        browser = quick.browser()
-        state, given = browser.begin(quick.link()), quick.code(kind)
-        quick.wire.takes["secrets"] = (4.0, 4.0)
-        before = quick.clocks.stopwatch()
-        assert browser.come_back(given, state).status_code == 303
-        assert quick.clocks.stopwatch() - before <= 50
-        assert (quick.logged(), quick.labels()["kind"]) == ([STORED], kind)
-        quick.quiet()
-        assert quick.run()[0] == 200
-        assert (quick.logged(), quick.token()["access_token"]) == ([], quick.tiktok.grants[-1].access_token)
 
     def test_a_store_that_is_too_slow_for_a_callback_uses_nothing_up(self, quick: QuickStage) -> None:
         """Where looking takes half of the budget the code is not exchanged, and reloading the page later does it."""
