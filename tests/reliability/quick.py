@@ -50,7 +50,6 @@ UNREADABLE, UNSAVED, SAVED = "ERROR secret.unreadable", "CRITICAL token.unsaved"
 AWAY: dict[str, Any] = {"status": 503}
 FORBIDDEN: dict[str, Any] = {"status": 403}
 THROTTLED: dict[str, Any] = {"status": 429}
-NOT_SENT: dict[str, Any] = {"do": "drop"}
 ANSWER_LOST: dict[str, Any] = {"do": "drop", "when": "after"}
 _SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
 
@@ -298,14 +297,14 @@ class QuickStage(Stage):
 
         Only the calls about secrets whose name ends in `about`, and those to TikTok.
         """
-        first, before = len(self.wire.calls), Counter(self.wire.calls)
+        first = len(self.wire.calls)
         act()
+        seen: Counter[tuple[str, str]] = Counter()
         found = []
-        for key in self.wire.calls[first:]:
-            moment = Moment(*key, before[key])
-            before[key] += 1
-            if not moment.resource or moment.resource.endswith(about):
-                found.append(replace(moment, skip=moment.skip - Counter(self.wire.calls[:first])[key]))
+        for call, resource in self.wire.calls[first:]:
+            if not resource or resource.endswith(about):
+                found.append(Moment(call, resource, seen[call, resource]))
+            seen[call, resource] += 1
         return [*found, replace(found[-1], after=True)]
 
     def at(self, moment: Moment, act: Callable[[], object]) -> None:
