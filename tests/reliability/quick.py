@@ -469,4 +469,10 @@ def disabled(stage: QuickStage, secret_id: str) -> None:
     stage.secrets.set_state(secret_id, len(stage.secrets.payloads(secret_id)), "DISABLED")
 
 
-BREAKING = {"it is edited by hand": edited, "it is disabled": disabled}
+def older_schema(stage: QuickStage, secret_id: str) -> None:
+    """Its newest version is of a schema that is no longer read."""
+    document = json.loads(stage.secrets.payloads(secret_id)[-1]) | {"schema": 0}
+    stage.secrets.add_version(secret_id, json.dumps(document).encode())
+
+
+BREAKING = {"it is edited by hand": edited, "it is disabled": disabled, "it is of an older schema": older_schema}

@@ -94,10 +94,10 @@ def kept(stage: QuickStage, secret_id: str) -> bool:
         return False
     *_, state = stage.secrets.states(secret_id).values()
     try:
-        json.loads(stage.secrets.payloads(secret_id)[-1])
+        document = json.loads(stage.secrets.payloads(secret_id)[-1])
     except ValueError:
         return False
-    return state == "ENABLED"
+    return state == "ENABLED" and document["schema"] == 1
 
 
 @each("break_it", {**BREAKING, "it is deleted": deleted})

@@ -99,6 +99,14 @@ class TestTriggers:
         assert quick.run(body)[0] == 200
         assert quick.outcome() == AS_IT_IS
 
+    def test_late(self, quick: QuickStage) -> None:
+        """A run that comes three hundred days late refreshes once, though the access token has ended."""
+        quick.due()
+        quick.later(days=300)
+        for outcome in (NEW, AS_IT_IS):
+            assert quick.run()[0] == 200
+            assert quick.outcome() == outcome
+
     def test_forced_twice_at_once(self, quick: QuickStage) -> None:
         """Two forced runs redeem two different tokens, one after the other."""
         quick.plant("acme", "expiring")
