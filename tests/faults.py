@@ -55,11 +55,6 @@ def html(call: str = "*", *, status: int = 502, times: int | None = 1) -> Fault:
     return Fault(call, times=times, status=status, body=page, content_type="text/html")
 
 
-def huge(call: str = "*", *, size: int = 10 * 1024 * 1024, times: int | None = 1) -> Fault:
-    """Valid JSON of `size` bytes and a few more, most of it padding in the message."""
-    return Fault(call, times=times, status=200, body=envelope({}, message="x" * size))
-
-
 def truncated(call: str = "*", *, times: int | None = 1) -> Fault:
     """An answer whose connection is closed in the middle of the body, after the call took effect."""
     return Fault(call, times=times, when="after", do="truncate", status=200)

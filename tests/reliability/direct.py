@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.message import Message
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,16 +28,9 @@ from local.serving import LocalServer
 from local.tiktok.api import API_PATH, ENDPOINTS
 from tokenkeeper import clock
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import (
-    SecretChanged,
-    SecretMissing,
-    StoreError,
-    StoreRejected,
-    TikTokSilent,
-    TikTokUnreachable,
-    VersionUnreadable,
-)
+from tokenkeeper.errors import SecretChanged, SecretMissing, TikTokSilent, TikTokUnreachable, VersionUnreadable
 from tokenkeeper.store.calls import Calls
+from tokenkeeper.store.endpoint import last_part, version_number
 from tokenkeeper.store.secretmanager import PAGE_SIZE, StoredSecret, Version
 from tokenkeeper.tiktok import transport
 
@@ -173,96 +167,90 @@ class DirectSecretManager:
         return self._calls.throttled
 
     def list(self, name_part: str, deadline: Deadline) -> Iterator[StoredSecret]:
-        for page in self._pages("ListSecrets", "", {"filter": f"name:{name_part}"}, deadline):
+        for page in self._pages("ListSecrets", "", "", {"filter": f"name:{name_part}"}, deadline):
             yield from map(_stored, page.get("secrets", ()))
 
     def get(self, secret_id: str, deadline: Deadline) -> StoredSecret:
-        return _stored(self._call("GetSecret", "GET", secret_id, deadline))
+        return _stored(self._call("GetSecret", "GET", secret_id, f"/{secret_id}", deadline))
 
     def create(
         self, secret_id: str, labels: Mapping[str, str], annotations: Mapping[str, str], deadline: Deadline
     ) -> StoredSecret:
         body = {"replication": {"automatic": {}}, "labels": dict(labels), "annotations": dict(annotations)}
         query = {"secretId": secret_id}
-        return _stored(self._call("CreateSecret", "POST", secret_id, deadline, path="", query=query, body=body))
+        return _stored(self._call("CreateSecret", "POST", secret_id, "", deadline, query, body))
 
     def update(self, secret: StoredSecret, deadline: Deadline, *, retry: bool = True) -> StoredSecret:
         body = {"labels": dict(secret.labels), "annotations": dict(secret.annotations), "etag": secret.etag}
-        query = {"updateMask": "labels,annotations"}
-        return _stored(
-            self._call(
-                "UpdateSecret", "PATCH", secret.id, deadline, query=query, body=body, retry=retry, stale=SecretChanged
-            )
-        )
+        path, query = f"/{secret.id}", {"updateMask": "labels,annotations"}
+        how: dict[str, Any] = {"retry": retry, "precondition": SecretChanged}
+        return _stored(self._call("UpdateSecret", "PATCH", secret.id, path, deadline, query, body, **how))
 
     def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
         query = {"etag": etag} if etag else {}
-        self._call("DeleteSecret", "DELETE", secret_id, deadline, query=query, stale=SecretChanged)
+        self._call("DeleteSecret", "DELETE", secret_id, f"/{secret_id}", deadline, query, precondition=SecretChanged)
 
     def access(self, secret_id: str, version: int | str, deadline: Deadline) -> Version:
         path = f"/{secret_id}/versions/{version}:access"
-        found = self._call("AccessSecretVersion", "GET", secret_id, deadline, path=path, stale=VersionUnreadable)
-        return Version(_number(found["name"]), base64.b64decode(found["payload"]["data"]))
+        found = self._call("AccessSecretVersion", "GET", secret_id, path, deadline, precondition=VersionUnreadable)
+        return Version(version_number(found["name"]), base64.b64decode(found["payload"]["data"]))
 
     def number(self, secret_id: str, version: int | str, deadline: Deadline) -> int:
         path = f"/{secret_id}/versions/{version}"
-        return _number(self._call("GetSecretVersion", "GET", secret_id, deadline, path=path)["name"])
+        return version_number(self._call("GetSecretVersion", "GET", secret_id, path, deadline)["name"])
 
     def add(self, secret_id: str, payload: bytes, deadline: Deadline) -> int:
         path, body = f"/{secret_id}:addVersion", {"payload": {"data": base64.b64encode(payload).decode()}}
-        added = self._call("AddSecretVersion", "POST", secret_id, deadline, path=path, body=body, retry=False)
-        return _number(added["name"])
+        added = self._call("AddSecretVersion", "POST", secret_id, path, deadline, {}, body, retry=False)
+        return version_number(added["name"])
 
     def versions(self, secret_id: str, deadline: Deadline) -> dict[int, bool]:
         found: dict[int, bool] = {}
-        for page in self._pages("ListSecretVersions", f"/{secret_id}/versions", {}, deadline, secret_id):
-            found |= {_number(one["name"]): one["state"] != "DESTROYED" for one in page.get("versions", ())}
+        for page in self._pages("ListSecretVersions", secret_id, f"/{secret_id}/versions", {}, deadline):
+            found |= {version_number(one["name"]): one["state"] != "DESTROYED" for one in page.get("versions", ())}
         return found
 
     def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
-        path = f"/{secret_id}/versions/{number}:destroy"
-        with suppress(VersionUnreadable, SecretMissing):
-            self._call("DestroySecretVersion", "POST", secret_id, deadline, path=path, body={}, stale=VersionUnreadable)
+        path, gone = f"/{secret_id}/versions/{number}:destroy", VersionUnreadable
+        with suppress(gone, SecretMissing):
+            self._call("DestroySecretVersion", "POST", secret_id, path, deadline, {}, {}, precondition=gone)
 
     def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
         path, body = f"/{secret_id}:testIamPermissions", {"permissions": [*wanted]}
-        held = self._call("TestIamPermissions", "POST", secret_id, deadline, path=path, body=body)
+        held = self._call("TestIamPermissions", "POST", secret_id, path, deadline, {}, body)
         return frozenset(held.get("permissions", ()))
 
     def _pages(
-        self, call: str, path: str, query: dict[str, str], deadline: Deadline, secret_id: str = ""
+        self, call: str, secret_id: str, path: str, query: Mapping[str, str], deadline: Deadline
     ) -> Iterator[Mapping[str, Any]]:
-        token = ""
-        while True:
-            asked = {**query, "pageSize": str(PAGE_SIZE), **({"pageToken": token} if token else {})}
-            page = self._call(call, "GET", secret_id, deadline, path=path, query=asked)
+        token: str | None = ""
+        while token is not None:
+            page = self._call(
+                call, "GET", secret_id, path, deadline, {**query, "pageSize": str(PAGE_SIZE), "pageToken": token}
+            )
             yield page
-            token = page.get("nextPageToken", "")
-            if not token:
-                return
+            token = page.get("nextPageToken") or None
 
     def _call(
         self,
         call: str,
         method: str,
         secret_id: str,
+        path: str,
         deadline: Deadline,
-        *,
-        path: str | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str] = MappingProxyType({}),
         body: Mapping[str, Any] | None = None,
-        retry: bool = True,
-        stale: type[StoreError] = StoreRejected,
+        **how: Any,
     ) -> Mapping[str, Any]:
-        address = f"/v1/projects/{self.project}/secrets{f'/{secret_id}' if path is None else path}"
+        """Make one call; `path` is what comes after that of all secrets, and `how` goes to `Calls.make`."""
         content = b"" if body is None else json.dumps(body).encode()
-        request = Request(method, address, urlencode(query or {}), Message(), content)
+        address = f"/v1/projects/{self.project}/secrets{path}"
+        request = Request(method, address, urlencode(query), Message(), content)
 
         def attempt(limit: float) -> Mapping[str, Any]:
+            moment = Moment(call, secret_id, 0)
             try:
-                fault, answer = self._wire.carry(
-                    self._process, self._server, Moment(call, secret_id, 0), request, limit
-                )
+                fault, answer = self._wire.carry(self._process, self._server, moment, request, limit)
             except TimeoutError:
                 raise requests.exceptions.ReadTimeout from None
             if fault is not None and fault.do in {"drop", "truncate"}:
@@ -271,8 +259,7 @@ class DirectSecretManager:
                 raise google_errors.from_http_response(_response(request, answer))  # type: ignore[no-untyped-call]
             return dict(json.loads(answer.payload))
 
-        what = f"{call} of {secret_id}"
-        return self._calls.make(what, secret_id, attempt, deadline, retry=retry, precondition=stale)
+        return self._calls.make(f"{call} of {secret_id}", secret_id, attempt, deadline, **how)
 
 
 class DirectTransport:
@@ -284,32 +271,22 @@ class DirectTransport:
     def get(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, _largest: int
     ) -> transport.Answer:
-        return self._send("GET", path, seconds, query=query, headers=headers)
+        fields = Message()
+        for name, value in headers.items():
+            fields[name] = value
+        return self._send(Request("GET", API_PATH + path, urlencode(query), fields, b""), seconds)
 
     def post(
         self, path: str, body: Mapping[str, object], seconds: float, _largest: int, **_how: object
     ) -> transport.Answer:
-        return self._send("POST", path, seconds, body=json.dumps(body).encode())
+        return self._send(Request("POST", API_PATH + path, "", Message(), json.dumps(body).encode()), seconds)
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        seconds: float,
-        *,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-    ) -> transport.Answer:
+    def _send(self, request: Request, seconds: float) -> transport.Answer:
         if self._wire.unreachable:
             raise TikTokUnreachable("TikTok could not be reached (ConnectionError)")
-        fields = Message()
-        for name, value in (headers or {}).items():
-            fields[name] = value
-        request = Request(method, API_PATH + path, urlencode(query or {}), fields, body)
-        call = ENDPOINTS[request.path][1]
+        moment = Moment(ENDPOINTS[request.path][1], "", 0)
         try:
-            fault, answer = self._wire.carry(self._process, self._server, Moment(call, "", 0), request, seconds)
+            fault, answer = self._wire.carry(self._process, self._server, moment, request, seconds)
         except TimeoutError:
             raise TikTokSilent("TikTok did not answer in time") from None
         if fault is not None and fault.do in {"drop", "truncate"}:
@@ -329,9 +306,5 @@ def _response(request: Request, answer: Answer) -> requests.Response:
 
 
 def _stored(secret: Mapping[str, Any]) -> StoredSecret:
-    name = secret["name"].rpartition("/")[2]
-    return StoredSecret(name, dict(secret.get("labels", {})), dict(secret.get("annotations", {})), secret["etag"])
-
-
-def _number(name: str) -> int:
-    return int(name.rpartition("/")[2])
+    annotations = dict(secret.get("annotations", {}))
+    return StoredSecret(last_part(secret["name"]), dict(secret.get("labels", {})), annotations, secret["etag"])

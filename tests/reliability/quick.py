@@ -9,6 +9,7 @@ SIGKILL, is in `test_kills`.
 from __future__ import annotations
 
 import contextvars
+import io
 import json
 import threading
 from collections import Counter
@@ -40,11 +41,15 @@ from tokenkeeper.tiktok.transport import Transport
 BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _NO_PORT = 9  # nothing listens there, and nobody calls it
 _USUAL = {"run.finished", "connection.begun"}
+# What is logged, as `QuickStage.logged` tells it.
+REFRESHED, STORED = "INFO token.refreshed", "NOTICE connection.stored"
+FALTERING, RECOVERED = "WARNING connection.faltering", "NOTICE connection.recovered"
+REQUIRED, STOPPED = "ERROR reauthorization.required", "CRITICAL run.stopped"
+UNREADABLE, UNSAVED, SAVED = "ERROR secret.unreadable", "CRITICAL token.unsaved", "NOTICE token.saved"
 # What can become of a call to Secret Manager, as the words of a fault.
 AWAY: dict[str, Any] = {"status": 503}
 FORBIDDEN: dict[str, Any] = {"status": 403}
 THROTTLED: dict[str, Any] = {"status": 429}
-NOT_SENT: dict[str, Any] = {"do": "drop"}
 ANSWER_LOST: dict[str, Any] = {"do": "drop", "when": "after"}
 _SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
 
@@ -120,19 +125,14 @@ class Outcome:
     logged: tuple[str, ...]
 
 
-NEW = Outcome("new", "ok", 1, ("INFO token.refreshed",))
+NEW = Outcome("new", "ok", 1, (REFRESHED,))
 """After a run that refreshed."""
 AS_IT_IS = replace(NEW, token_calls=0, logged=())
 """After one that found it so."""
 UNTOUCHED = Outcome("old", "ok", 0, ())
 """After one that had nothing to do, or could do nothing."""
 
-# What a callback may find, under the sentences of `each`.
-OVER = {
-    "where nothing was stored": None,
-    "in place of a long-lived grant": "long-lived",
-    "in place of an expiring grant": "expiring",
-}
+# What a callback may bring, under the sentences of `each`.
 BRINGS = {"that brings an expiring grant": "expiring", "that brings a long-lived grant": "long-lived"}
 
 
@@ -142,7 +142,17 @@ def each(name: str, cases: Mapping[str, Any], *slow: str) -> pytest.MarkDecorato
     return pytest.mark.parametrize(name, values, ids=list(cases))
 
 
-class Recorder:
+@contextmanager
+def at_moment(moment: Moment) -> Iterator[None]:
+    """Whatever fails inside says at which moment."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"It failed where something happened {moment}.")
+        raise
+
+
+class Recorder(io.TextIOBase):
     """Where the functions' log goes."""
 
     def __init__(self, canaries: Canaries) -> None:
@@ -153,12 +163,6 @@ class Recorder:
         self._canaries.record("the log", text)
         self.lines.append(text)
         return len(text)
-
-    def flush(self) -> None:
-        pass
-
-    def isatty(self) -> bool:
-        return False
 
 
 class QuickBrowser(Browser):
@@ -234,29 +238,21 @@ class QuickStage(Stage):
         tiktok = TikTok(chosen, rate, cast("Transport", transport))
         return Refresh(chosen, vault, tiktok, rate) if target == "refresh" else Connect(chosen, vault, tiktok)
 
-    @property
-    def refresher(self) -> Refresh:
-        """The usual `refresh`."""
-        if "refresh" not in self._functions:
-            self._functions["refresh"] = self.instance("refresh")
-        return cast("Refresh", self._functions["refresh"])
-
-    @property
-    def connector(self) -> Connect:
-        """The usual `connect`."""
-        if "connect" not in self._functions:
-            self._functions["connect"] = self.instance("connect")
-        return cast("Connect", self._functions["connect"])
+    def usual(self, target: str) -> Any:
+        """The usual `connect` or `refresh`."""
+        if target not in self._functions:
+            self._functions[target] = self.instance(target)
+        return self._functions[target]
 
     def run(self, body: Mapping[str, Any] | None = None, *, function: Any = None) -> tuple[int, dict[str, Any]]:
-        client = Client(_served(lambda: function or self.refresher))
+        client = Client(_served(lambda: function or self.usual("refresh")))
         answer = client.post("/", data=b"" if body is None else json.dumps(body))
         self.canaries.record("refresh's answer", answer.text)
         return answer.status_code, json.loads(answer.text)
 
     def browser(self, function: Any = None) -> Browser:
         """A browser without cookies; instances come and go while it is open."""
-        return QuickBrowser(lambda: function or self.connector, self.canaries)
+        return QuickBrowser(lambda: function or self.usual("connect"), self.canaries)
 
     # --- time and death ---
 
@@ -301,14 +297,14 @@ class QuickStage(Stage):
 
         Only the calls about secrets whose name ends in `about`, and those to TikTok.
         """
-        first, before = len(self.wire.calls), Counter(self.wire.calls)
+        first = len(self.wire.calls)
         act()
+        seen: Counter[tuple[str, str]] = Counter()
         found = []
-        for key in self.wire.calls[first:]:
-            moment = Moment(*key, before[key])
-            before[key] += 1
-            if not moment.resource or moment.resource.endswith(about):
-                found.append(replace(moment, skip=moment.skip - Counter(self.wire.calls[:first])[key]))
+        for call, resource in self.wire.calls[first:]:
+            if not resource or resource.endswith(about):
+                found.append(Moment(call, resource, seen[call, resource]))
+            seen[call, resource] += 1
         return [*found, replace(found[-1], after=True)]
 
     def at(self, moment: Moment, act: Callable[[], object]) -> None:
@@ -330,6 +326,11 @@ class QuickStage(Stage):
         self.recorder.lines.clear()
         return found
 
+    def payloads(self) -> dict[str, list[bytes]]:
+        """All that is stored, by secret."""
+        found = {secret_id: self.secrets.payloads(secret_id) for secret_id in self.secrets.secrets()}
+        return {secret_id: payloads for secret_id, payloads in found.items() if payloads}
+
     def outcome(self, connection: str = "acme") -> Outcome:
         """What came of whatever happened; no lease may be left behind."""
         annotations = self.annotations(connection)
@@ -339,17 +340,14 @@ class QuickStage(Stage):
         return Outcome(self._stored(connection), health, self.token_calls(), tuple(self.logged()))
 
     def _stored(self, connection: str) -> str:
-        tokens, grants = (
-            self.secrets.payloads(kept + connection) if kept + connection in self.secrets.secrets() else []
-            for kept in (TOKEN, REFRESH)
-        )
+        stored = self.payloads()
+        tokens, grants = stored.get(TOKEN + connection, []), stored.get(REFRESH + connection, [])
         if not grants and self.labels(connection)["kind"] == "expiring":
             return "broken"
         if len({*tokens}) == 1 and len({*grants}) <= 1:
             return "old"
         try:
-            token = json.loads(tokens[-1])
-            whole = json.loads(grants[-1]) if grants else token
+            token, whole = json.loads(tokens[-1]), json.loads((grants or tokens)[-1])
         except ValueError:
             return "broken"
         given = (whole["access_token"], whole.get("refresh_token"))
@@ -366,14 +364,17 @@ class QuickStage(Stage):
         self.tiktok.forget_calls()
         return number
 
-    def assert_new(self, connection: str = "acme") -> None:
-        """What TikTok holds for good is stored, in both secrets, and the connection is as it should be."""
-        whole = self.whole_grant(connection)
-        given = next(one for one in self.tiktok.grants if one.refresh_token == whole["refresh_token"])
-        assert self.token(connection)["access_token"] == whole["access_token"] == given.access_token
+    def assert_well(self, connection: str = "acme") -> None:
+        """What TikTok holds for good is in all of the connection's secrets; it is healthy, and nobody holds it."""
+        token, labels, annotations = self.token(connection), self.labels(connection), self.annotations(connection)
+        given = next(one for one in self.tiktok.grants if one.access_token == token["access_token"])
         assert self.tiktok.is_alive(given.access_token)
-        assert self.labels(connection)["health"] == "ok"
-        assert "lease" not in self.annotations(connection)
+        assert (labels["kind"], labels["health"], labels["family"]) == (given.kind, "ok", given.family)
+        assert annotations["obtained-at"] == token["obtained_at"]
+        assert "lease" not in annotations
+        if given.kind == "expiring":
+            whole = self.whole_grant(connection)
+            assert (whole["access_token"], whole["refresh_token"]) == (given.access_token, given.refresh_token)
 
     def due(self, connection: str = "acme", *, versions: int = 1, family: Any = "advertiser") -> None:
         """Plant an expiring connection past half of its life, with so many versions of each secret."""
@@ -453,3 +454,25 @@ def unreachable(stage: QuickStage, call: str) -> None:
 def omitting(*names: str) -> Trouble:
     """The next answer lacks these fields."""
     return lambda stage, call: stage.tiktok.override_answer(call, omit=names)
+
+
+# --- what somebody can do to a secret, one of each kind ---
+
+
+def edited(stage: QuickStage, secret_id: str) -> None:
+    """Its newest version is no JSON."""
+    stage.secrets.add_version(secret_id, b'{"access_token": ')
+
+
+def disabled(stage: QuickStage, secret_id: str) -> None:
+    """Its newest version cannot be read."""
+    stage.secrets.set_state(secret_id, len(stage.secrets.payloads(secret_id)), "DISABLED")
+
+
+def older_schema(stage: QuickStage, secret_id: str) -> None:
+    """Its newest version is of a schema that is no longer read."""
+    document = json.loads(stage.secrets.payloads(secret_id)[-1]) | {"schema": 0}
+    stage.secrets.add_version(secret_id, json.dumps(document).encode())
+
+
+BREAKING = {"it is edited by hand": edited, "it is disabled": disabled, "it is of an older schema": older_schema}

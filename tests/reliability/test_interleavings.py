@@ -6,16 +6,12 @@ less, the other one waits or gives way, and there would be nothing to see.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-import pytest
-
-from local.tiktok import Grant
 from reliability.direct import Moment
-from reliability.quick import BRINGS, QuickStage, clock_off_by, each
+from reliability.quick import BRINGS, QuickStage, at_moment, clock_off_by, each
 from stage import REFRESH, TOKEN
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 
@@ -35,31 +31,23 @@ def approve(stage: QuickStage, kind: str) -> int:
     return answer.status_code
 
 
-def newest(stage: QuickStage, secret_id: str) -> dict[str, Any]:
-    return dict(json.loads(stage.secrets.payloads(secret_id)[-1]))
-
-
-def assert_stored(stage: QuickStage, given: Grant, moment: Moment) -> None:
-    """That grant is what both of the connection's secrets hold."""
-    assert newest(stage, TOKEN + "acme")["access_token"] == given.access_token, moment
+def assert_stored(stage: QuickStage) -> None:
+    """The newest grant of TikTok's is what both of the connection's secrets hold."""
+    given = stage.tiktok.grants[-1]
+    assert stage.token()["access_token"] == given.access_token
     if given.refresh_token:
-        assert newest(stage, REFRESH + "acme")["refresh_token"] == given.refresh_token, moment
+        assert stage.whole_grant()["refresh_token"] == given.refresh_token
 
 
-def assert_goes_on(stage: QuickStage, kind: str, moment: Moment) -> None:
-    """From now on every run keeps the re-connection working, and nobody is alerted."""
-    stage.later(minutes=20)
-    assert stage.run()[0] == 200, moment
-    kept = "long-lived" if kind == "long-lived" else "expiring"
-    assert (stage.labels()["health"], stage.labels()["kind"]) == ("ok", kept), moment
-    assert "lease" not in stage.annotations(), moment
-    assert_stored(stage, stage.tiktok.grants[-1], moment)
-    assert (REFRESH + "acme" in stage.secrets.secrets()) == (kept == "expiring"), moment
-    stage.later(hours=13)
-    assert stage.run()[0] == 200, moment
-    assert_stored(stage, stage.tiktok.grants[-1], moment)
-    assert stage.tiktok.is_alive(newest(stage, TOKEN + "acme")["access_token"]), moment
-    assert all(times == 1 for times in stage.tiktok.spent.values()), moment
+def assert_goes_on(stage: QuickStage) -> None:
+    """From now on every run keeps the re-connection working."""
+    for span in ({"minutes": 20}, {"hours": 13}):
+        stage.later(**span)
+        assert stage.run()[0] == 200
+        assert_stored(stage)
+        stage.assert_well()
+        assert (REFRESH + "acme" in stage.secrets.secrets()) == (stage.labels()["kind"] == "expiring")
+    assert all(times == 1 for times in stage.tiktok.spent.values())
 
 
 def due(stage: QuickStage, kind: str) -> None:
@@ -86,12 +74,13 @@ def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kin
 
     due(quick, kind)
     for moment in quick.moments(quick.run, "acme"):
-        due(quick, kind)
-        _, connected = interrupted(quick, quick.run, moment, reconnect)
-        assert connected == 303, moment
-        assert_stored(quick, quick.tiktok.grants[-1], moment)
-        assert_goes_on(quick, kind, moment)
-        assert quick.alerts() == [], moment
+        with at_moment(moment):
+            due(quick, kind)
+            _, connected = interrupted(quick, quick.run, moment, reconnect)
+            assert connected == 303
+            assert_stored(quick)
+            assert_goes_on(quick)
+            assert quick.alerts() == []
 
 
 CLOCKS = {
@@ -117,17 +106,18 @@ def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(
     moments = quick.moments(lambda: approve(quick, kind), "acme")
     exchange = next(n for n, moment in enumerate(moments) if moment.call in {"access_token", "account_token"})
     for index, moment in enumerate(moments):
-        due(quick, kind)
-        quick.new_instances(CALLBACK_BUDGET_SECONDS="300")
-        connected, status = interrupted(quick, lambda: approve(quick, kind), moment, run)
-        assert (connected, status) == (303, 200), moment
-        assert_stored(quick, quick.tiktok.grants[-1], moment)
-        assert_goes_on(quick, kind, moment)
-        refused = ["connection.refused"] if index < exchange else []  # and reloaded, with nothing used up
-        assert quick.alerts() in ([], refused), moment
+        with at_moment(moment):
+            due(quick, kind)
+            quick.new_instances(CALLBACK_BUDGET_SECONDS="300")
+            connected, status = interrupted(quick, lambda: approve(quick, kind), moment, run)
+            assert (connected, status) == (303, 200)
+            assert_stored(quick)
+            assert_goes_on(quick)
+            refused = ["connection.refused"] if index < exchange else []  # and reloaded, with nothing used up
+            assert quick.alerts() in ([], refused)
 
 
-@pytest.mark.parametrize("lag", [0, 1, 2])
+@each("lag", {"readings are exact": 0, "latest is two versions late": 2})
 @each("kind", BRINGS)
 def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage, kind: str, lag: int) -> None:
     """Wherever a run is on its way to find the old grant dead, the re-connection ends up healthy and is kept working.
@@ -150,18 +140,16 @@ def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage
     revoked()
     moments = quick.moments(quick.run, "acme")
     looked_at = REFRESH if kind == "expiring" else TOKEN
-    last_look = max(
-        n for n, one in enumerate(moments) if one.call == "AccessSecretVersion" and looked_at in one.resource
-    )
+    looks = [n for n, one in enumerate(moments) if one.call == "AccessSecretVersion" and looked_at in one.resource]
     for index, moment in enumerate(moments):
-        revoked()
-        _, connected = interrupted(quick, quick.run, moment, reconnect)
-        assert (connected, quick.labels()["health"]) == (303, "ok"), moment
-        assert_stored(quick, quick.tiktok.grants[-1], moment)
-        assert quick.alerts() == ([] if index <= last_look else ["reauthorization.required"]), moment
-        quick.logged()
-        quick.later(minutes=20)
-        summary = quick.run()[1]
-        assert summary["verified" if kind == "long-lived" else "skipped"] == 1, moment
-        assert_goes_on(quick, kind, moment)
-        assert quick.alerts() == [], moment
+        with at_moment(moment):
+            revoked()
+            _, connected = interrupted(quick, quick.run, moment, reconnect)
+            assert (connected, quick.labels()["health"]) == (303, "ok")
+            assert_stored(quick)
+            assert quick.alerts() == ([] if index <= max(looks) else ["reauthorization.required"])
+            quick.logged()
+            quick.later(minutes=20)
+            assert quick.run()[1]["verified" if kind == "long-lived" else "skipped"] == 1
+            assert_goes_on(quick)
+            assert quick.alerts() == []

@@ -17,9 +17,9 @@ from reliability.direct import Moment
 from reliability.quick import AS_IT_IS, BRINGS, NEW, Outcome, QuickStage, clock_off_by, each
 from stage import TOKEN, Stage
 from tokenkeeper import clock
-from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
+from tokenkeeper.store.lease import TERM
 
-APART = CLOCKS_DIFFER_BY.total_seconds()
+APART = 30.0  # seconds that the functions' clocks may be apart, by contract
 
 
 def many_due(stage: Stage, number: int) -> list[str]:
@@ -89,7 +89,7 @@ class TestManyAtOnce:
 
 
 class TestHolderThatLives:
-    @each("theirs", {"the other's clock is behind": -APART, "the other's is right": 0, "the other's is ahead": APART})
+    @each("theirs", {"the other's clock is behind": -APART, "the other's clock is ahead": APART})
     @each("call", {"while TikTok answers": "refresh_token", "while the grant is stored": "AddSecretVersion"})
     def test_keeps_its_lease_however_far_the_clocks_are_apart(
         self, quick: QuickStage, call: str, theirs: float
@@ -130,23 +130,6 @@ class TestHolderThatLives:
         assert min(ends).total_seconds() > 0
         assert quick.outcome() == NEW
 
-    def test_is_asked_for_again_after_secret_manager_was_away(self, quick: QuickStage) -> None:
-        """Time in which nobody could renew a lease: it is taken over at once, or not at all in that moment."""
-        quick.due()
-        lease = f"refresh-1 {clock.text(clock.now())}"
-        quick.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
-        quick.later(seconds=APART + 1)
-        quick.secrets.add_fault(Fault("UpdateSecret"))
-        other = Moment("UpdateSecret", TOKEN + "acme", 1)
-        quick.at(other, lambda: quick.secrets.edit(TOKEN + "acme", annotations={"lease": alive()}))
-        assert quick.run()[0] == 503
-        assert quick.tiktok.calls == []
-
-
-def alive() -> str:
-    """The lease of somebody who has just renewed it, and goes on doing so."""
-    return f"refresh-1 {clock.text(clock.now() + 4 * CLOCKS_DIFFER_BY)}"
-
 
 def until(found: Callable[[], bool]) -> None:
     """Wait until that is so."""
@@ -167,13 +150,10 @@ DEATHS = {
 
 class TestHolderThatDied:
     @each("death", DEATHS)
-    @each("family", {"an advertiser's": "advertiser", "an account's": "account"})
-    def test_is_followed_within_the_next_run(
-        self, quick: QuickStage, family: str, death: tuple[int, str, Outcome]
-    ) -> None:
+    def test_is_followed_within_the_next_run(self, quick: QuickStage, death: tuple[int, str, Outcome]) -> None:
         """A run that comes at once waits until the lease is free, takes it over and does the work that is left."""
         number, call, outcome = death
-        quick.due(family=family)
+        quick.due()
         with quick.dying(number, call, after=True):
             quick.run()
         quick.token_calls()
@@ -208,49 +188,3 @@ class TestHolderThatDied:
         assert (quick.logged(), quick.token_calls()) == (["INFO token.refreshed"] * 100, 100)
         for index in range(100):
             assert quick.outcome(f"acme-{index:03}") == AS_IT_IS
-
-    @each("lease", {"holds no time": "refresh-1 soon", "ends in a year": "refresh-1 2027-11-22T10:00:00Z"})
-    def test_a_lease_that_nobody_can_have_written(self, quick: QuickStage, lease: str) -> None:
-        """An annotation edited by hand holds up nobody."""
-        quick.due()
-        quick.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
-        assert quick.run()[0] == 200
-        assert quick.outcome() == NEW
-
-
-class TestConnect:
-    def test_waits_for_a_refresh_under_way_and_redeems_nothing(self, quick: QuickStage) -> None:
-        """While a refresh holds the connection a callback waits its quarter of a minute, then asks for a reload."""
-        quick.connected("acme", "expiring")
-        quick.later(hours=13)
-        browser = quick.browser()
-        state = browser.begin(quick.link("acme"))
-        code = quick.code("expiring")
-        found: list[tuple[int, int]] = []
-
-        def come_back() -> None:
-            found.append((browser.come_back(code, state).status_code, quick.tiktok.count("access_token")))
-
-        quick.tiktok.forget_calls()
-        quick.at(Moment("refresh_token", "", 0), come_back)
-        assert quick.run()[0] == 200
-        assert found == [(503, 0)]
-        assert browser.come_back(code, state).status_code == 303
-        assert quick.token()["access_token"] == quick.tiktok.grants[-1].access_token
-        assert quick.tiktok.reused == []
-
-    @each("kind", BRINGS)
-    def test_is_waited_for_by_a_run(self, quick: QuickStage, kind: str) -> None:
-        """While a callback holds the connection a run sends no refresh token of it."""
-        quick.connected("acme", "expiring")
-        quick.later(hours=13)
-        quick.tiktok.add_fault(Fault("access_token", do="hold", hold="here"))
-        with quick.clocks.passing_slowly(), quick.meanwhile(lambda: quick.approve("acme", kind)):
-            quick.tiktok.wait_held("here")
-            looked = quick.secrets.count("GetSecret")
-            with quick.meanwhile(quick.run):
-                until(lambda: quick.secrets.count("GetSecret") >= looked + 5)
-                quick.tiktok.release("here")
-        assert quick.tiktok.count("refresh_token") == 0
-        assert quick.token()["access_token"] == quick.tiktok.grants[-1].access_token
-        assert quick.labels()["health"] == "ok"

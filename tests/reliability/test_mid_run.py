@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from reliability.direct import Moment
-from reliability.quick import QuickStage, each
-from reliability.test_store_faults import BREAKING
+from reliability.quick import BREAKING, QuickStage, at_moment, each
 from stage import REFRESH, TOKEN
 
 Break = Callable[[QuickStage, str], None]
@@ -27,12 +27,6 @@ def refreshed(stage: QuickStage) -> None:
     stage.plant("beside")
 
 
-def account_refreshed(stage: QuickStage) -> None:
-    """The same of a TikTok account."""
-    stage.due(family="account")
-    stage.plant("beside")
-
-
 def verified(stage: QuickStage) -> None:
     """The run verifies this connection, and refreshes the one beside it."""
     stage.plant("acme")
@@ -45,7 +39,6 @@ def verified_and_written(stage: QuickStage) -> None:
     stage.tiktok.set_advertisers(stage.token()["access_token"], CHANGED)
 
 
-REFRESHED = {"of an advertiser": refreshed, "of a TikTok account": account_refreshed}
 VERIFIED = {"nothing about it is new": verified, "its advertisers have changed": verified_and_written}
 
 
@@ -55,50 +48,44 @@ class Course:
     def __init__(self, stage: QuickStage, scene: Callable[[QuickStage], None]) -> None:
         scene(stage)
         self._stage, self._scene = stage, scene
-        self._moments = [one for one in stage.moments(stage.run, "acme") if one.resource or one.call == "ListSecrets"]
+        self.moments = [one for one in stage.moments(stage.run, "acme") if one.resource or one.call == "ListSecrets"]
         self.good = b""
-        self.where: Moment | None = None
 
     def index(self, call: str, resource: str = "") -> int:
         """The position of a call that is made once."""
-        [index] = [n for n, one in enumerate(self._moments) if (one.call, resource in one.resource) == (call, True)]
+        [index] = [n for n, one in enumerate(self.moments) if (one.call, resource in one.resource) == (call, True)]
         return index
 
-    def broken_at_each(self, break_it: Break, secret_id: str) -> Iterator[int]:
-        """For each of these moments a run in which the secret is broken then."""
+    @contextmanager
+    def broken_at(self, moment: Moment, break_it: Break, secret_id: str) -> Iterator[None]:
+        """A run in which the secret is broken at that moment."""
         stage = self._stage
-        for index, moment in enumerate(self._moments):
-            stage.reset()
-            self._scene(stage)
-            self.where = moment
-            stage.at(moment, lambda: self._break(break_it, secret_id))
-            status, summary = stage.run()
-            assert (status, summary["remaining"]) == (200, 0), moment
-            yield index
 
-    def _break(self, break_it: Break, secret_id: str) -> None:
-        self.good = self._stage.secrets.payloads(secret_id)[-1]
-        break_it(self._stage, secret_id)
+        def happens() -> None:
+            self.good = stage.secrets.payloads(secret_id)[-1]
+            break_it(stage, secret_id)
+
+        stage.reset()
+        self._scene(stage)
+        with at_moment(moment):
+            stage.at(moment, happens)
+            status, summary = stage.run()
+            assert (status, summary["remaining"]) == (200, 0)
+            yield
 
     def go_on(self, hours: int) -> None:
         """One more run, so many hours later, which gets through."""
         self._stage.later(hours=hours)
-        assert self._stage.run()[0] == 200, self.where
+        assert self._stage.run()[0] == 200
 
     def assert_all_is_well(self, alerts: list[str], refreshes: int) -> None:
         """So many refreshes were all, and these alerts, which named the connection; all is well with both."""
         stage = self._stage
         said = [entry for entry in stage.entries() if entry["severity"] in {"ERROR", "CRITICAL"}]
-        assert [(entry["event"], entry["connection"]) for entry in said] == [(one, "acme") for one in alerts], (
-            self.where
-        )
-        assert (sum(stage.tiktok.spent.values()), stage.tiktok.reused) == (refreshes, []), self.where
+        assert [(entry["event"], entry["connection"]) for entry in said] == [(one, "acme") for one in alerts]
+        assert (sum(stage.tiktok.spent.values()), stage.tiktok.reused) == (refreshes, [])
         for name in ("acme", "beside"):
-            if stage.labels(name)["kind"] == "expiring":
-                stage.assert_new(name)
-            assert stage.labels(name)["health"] == "ok", self.where
-            assert "lease" not in stage.annotations(name), self.where
-            assert stage.tiktok.is_alive(stage.token(name)["access_token"]), self.where
+            stage.assert_well(name)
 
 
 def kept(stage: QuickStage, secret_id: str) -> bool:
@@ -113,61 +100,56 @@ def kept(stage: QuickStage, secret_id: str) -> bool:
     return state == "ENABLED" and document["schema"] == 1
 
 
-@each("scene", REFRESHED)
 @each("break_it", {**BREAKING, "it is deleted": deleted})
-def test_the_refresh_secret_of_a_grant_that_is_refreshed(
-    quick: QuickStage, break_it: Break, scene: Callable[[QuickStage], None]
-) -> None:
+def test_the_refresh_secret_of_a_grant_that_is_refreshed(quick: QuickStage, break_it: Break) -> None:
     """Until the new grant is stored, that write makes it good; from then on one alert tells of it.
 
     Before its token is sent, a run that sees it broken sends nothing; one that does not see it writes over it.
     """
-    course = Course(quick, scene)
+    course = Course(quick, refreshed)
     storing = course.index("AddSecretVersion", REFRESH)
-    for index in course.broken_at_each(break_it, REFRESH + "acme"):
-        sent, good = sum(quick.tiktok.spent.values()) == 1, kept(quick, REFRESH + "acme")
-        assert (sent, good) == (True, False) if index > storing else sent == good, course.where
-        course.go_on(1 if break_it is deleted else 13)
-        if not good:
-            if break_it is deleted:
-                connect = quick.approve_account if scene is account_refreshed else quick.approve
-                kind = {} if scene is account_refreshed else {"kind": "expiring"}
-                assert connect("acme", **kind).status_code == 303  # type: ignore[arg-type]
-            else:
-                quick.secrets.add_version(REFRESH + "acme", course.good)
-            course.go_on(1)
-        alert = "refresh_token.ending" if break_it is deleted else "secret.unreadable"
-        course.assert_all_is_well([] if good else [alert], sent + (break_it is not deleted))
+    for index, moment in enumerate(course.moments):
+        with course.broken_at(moment, break_it, REFRESH + "acme"):
+            sent, good = sum(quick.tiktok.spent.values()) == 1, kept(quick, REFRESH + "acme")
+            assert (sent, good) == (True, False) if index > storing else sent == good
+            course.go_on(1 if break_it is deleted else 13)
+            if not good:
+                if break_it is deleted:
+                    quick.connected("acme", "expiring")
+                else:
+                    quick.secrets.add_version(REFRESH + "acme", course.good)
+                course.go_on(1)
+            alert = "refresh_token.ending" if break_it is deleted else "secret.unreadable"
+            course.assert_all_is_well([] if good else [alert], sent + (break_it is not deleted))
 
 
-@each("scene", REFRESHED)
 @each("break_it", BREAKING)
-def test_the_token_secret_of_a_grant_that_is_refreshed(
-    quick: QuickStage, break_it: Break, scene: Callable[[QuickStage], None]
-) -> None:
+def test_the_token_secret_of_a_grant_that_is_refreshed(quick: QuickStage, break_it: Break) -> None:
     """Until the new token is stored this run makes it good, afterwards the next refresh; nobody is alerted."""
-    course = Course(quick, scene)
+    course = Course(quick, refreshed)
     storing = course.index("AddSecretVersion", TOKEN)
-    for index in course.broken_at_each(break_it, TOKEN + "acme"):
-        assert kept(quick, TOKEN + "acme") == (index <= storing), course.where
-        course.go_on(13)
-        course.assert_all_is_well([], 2)
+    for index, moment in enumerate(course.moments):
+        with course.broken_at(moment, break_it, TOKEN + "acme"):
+            assert kept(quick, TOKEN + "acme") == (index <= storing)
+            course.go_on(13)
+            course.assert_all_is_well([], 2)
 
 
 def test_the_token_secret_of_a_grant_that_is_refreshed_is_deleted(quick: QuickStage) -> None:
     """It stays deleted, and what TikTok holds for good is in the refresh secret; later runs name the connection."""
     course = Course(quick, refreshed)
-    for _ in course.broken_at_each(deleted, TOKEN + "acme"):
-        sent = sum(quick.tiktok.spent.values())
-        quick.later(hours=13)
-        assert quick.run()[1]["attention"] == ["acme"], course.where
-        assert TOKEN + "acme" not in quick.secrets.secrets(), course.where
-        whole = quick.whole_grant()["access_token"], quick.whole_grant()["refresh_token"]
-        assert whole in {(one.access_token, one.refresh_token) for one in quick.tiktok.grants}, course.where
-        alerts = [alert for alert in quick.alerts() if alert == "secret.deleted"]
-        quick.connected("acme", "expiring")
-        course.go_on(1)
-        course.assert_all_is_well(alerts, sent)
+    for moment in course.moments:
+        with course.broken_at(moment, deleted, TOKEN + "acme"):
+            sent = sum(quick.tiktok.spent.values())
+            quick.later(hours=13)
+            assert quick.run()[1]["attention"] == ["acme"]
+            assert TOKEN + "acme" not in quick.secrets.secrets()
+            whole = quick.whole_grant()["access_token"], quick.whole_grant()["refresh_token"]
+            assert whole in {(one.access_token, one.refresh_token) for one in quick.tiktok.grants}
+            alerts = [alert for alert in quick.alerts() if alert == "secret.deleted"]
+            quick.connected("acme", "expiring")
+            course.go_on(1)
+            course.assert_all_is_well(alerts, sent)
 
 
 @each("scene", VERIFIED)
@@ -178,29 +160,28 @@ def test_the_token_secret_of_a_grant_that_is_verified(
     """What the run writes over is good again; else one alert tells of it, and it stays as it is until it is fixed."""
     course = Course(quick, scene)
     storing = course.index("AddSecretVersion") if scene is verified_and_written else -1
-    for index in course.broken_at_each(break_it, TOKEN + "acme"):
-        good = kept(quick, TOKEN + "acme")
-        assert not good if index > storing else good or index < storing, course.where
-        left = quick.secrets.payloads(TOKEN + "acme")
-        course.go_on(1)
-        assert quick.secrets.payloads(TOKEN + "acme") == left, course.where
-        if not good:
-            quick.secrets.add_version(TOKEN + "acme", course.good)
+    for index, moment in enumerate(course.moments):
+        with course.broken_at(moment, break_it, TOKEN + "acme"):
+            good = kept(quick, TOKEN + "acme")
+            assert not good if index > storing else good or index < storing
+            left = quick.secrets.payloads(TOKEN + "acme")
             course.go_on(1)
-        course.assert_all_is_well([] if good else ["secret.unreadable"], 1)  # of the one beside
-        reached = next(one for one in quick.tiktok.grants if one.access_token == quick.token()["access_token"])
-        assert quick.token()["advertiser_ids"] == list(reached.advertiser_ids), course.where
+            assert quick.secrets.payloads(TOKEN + "acme") == left
+            if not good:
+                quick.secrets.add_version(TOKEN + "acme", course.good)
+                course.go_on(1)
+            course.assert_all_is_well([] if good else ["secret.unreadable"], 1)  # of the one beside
+            reached = next(one for one in quick.tiktok.grants if one.access_token == quick.token()["access_token"])
+            assert quick.token()["advertiser_ids"] == list(reached.advertiser_ids)
 
 
-@each("scene", VERIFIED)
-def test_the_token_secret_of_a_grant_that_is_verified_is_deleted(
-    quick: QuickStage, scene: Callable[[QuickStage], None]
-) -> None:
+def test_the_token_secret_of_a_grant_that_is_verified_is_deleted(quick: QuickStage) -> None:
     """It is no connection any more: nothing of it comes back, nobody is alerted, and connecting makes it again."""
-    course = Course(quick, scene)
-    for _ in course.broken_at_each(deleted, TOKEN + "acme"):
-        course.go_on(1)
-        assert TOKEN + "acme" not in quick.secrets.secrets(), course.where
-        quick.connected("acme", "long-lived")
-        course.go_on(1)
-        course.assert_all_is_well([], 1)
+    course = Course(quick, verified_and_written)
+    for moment in course.moments:
+        with course.broken_at(moment, deleted, TOKEN + "acme"):
+            course.go_on(1)
+            assert TOKEN + "acme" not in quick.secrets.secrets()
+            quick.connected("acme", "long-lived")
+            course.go_on(1)
+            course.assert_all_is_well([], 1)

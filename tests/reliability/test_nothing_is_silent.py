@@ -12,7 +12,20 @@ from datetime import timedelta
 import pytest
 
 from local.serving import Fault
-from reliability.quick import APP_MISMATCH, QuickStage, code, each, fault, not_permitted
+from reliability.quick import (
+    APP_MISMATCH,
+    FALTERING,
+    RECOVERED,
+    REFRESHED,
+    SAVED,
+    STOPPED,
+    STORED,
+    QuickStage,
+    code,
+    each,
+    fault,
+    not_permitted,
+)
 from stage import REFRESH, TOKEN
 from tokenkeeper.events import EVENTS
 from tokenkeeper.transitions import TOKEN_NEARLY_OVER
@@ -120,10 +133,11 @@ def refuses(call: str, resource: str = "") -> Act:
     return lambda stage: stage.secrets.add_fault(Fault(call, resource, times=None))
 
 
-REFRESHED, STORED = "INFO token.refreshed", "NOTICE connection.stored"
-RECOVERED, SAVED = "NOTICE connection.recovered", "NOTICE token.saved"
-REQUIRED, UNREADABLE = ("ERROR reauthorization.required",), ("ERROR secret.unreadable",)
-FALTERING, FAILS = "WARNING connection.faltering", "ERROR connection.failing"
+REQUIRED, UNREADABLE, FAILS = (
+    ("ERROR reauthorization.required",),
+    ("ERROR secret.unreadable",),
+    "ERROR connection.failing",
+)
 FAILING, EMPTY, ENDING = (FALTERING, FAILS), "ERROR connection.empty", "ERROR refresh_token.ending"
 UNSAVED, BEHIND, DELETED = ("CRITICAL token.unsaved",), ("ERROR run.behind",), ("ERROR secret.deleted",)
 AGAIN = (RECOVERED, STORED)
@@ -243,14 +257,7 @@ def test_an_expiring_token_that_cannot_be_refreshed_is_alerted_of_before_its_end
     assert quick.logged() == []
 
 
-LATE = {
-    "TikTok gets too many calls": refused(40100),
-    "Secret Manager lets nobody hold the connection": refuses("UpdateSecret", TOKEN),
-    "Secret Manager does not take the token": refuses("AddSecretVersion", TOKEN),
-}
-
-
-@each("begin", LATE)
+@each("begin", {name: way.begin for name, way in WAYS.items() if way.logged == BEHIND})
 def test_no_token_ends_silently_because_of_what_its_connection_is_not_to_blame_for(
     quick: QuickStage, begin: Act
 ) -> None:
@@ -320,7 +327,7 @@ def test_an_app_that_is_refused_stops_each_run_and_the_next_that_goes_through_sa
         refused(40101)(quick)
         for _ in range(3):
             assert quick.run()[0] == 500
-            assert quick.logged() == ["CRITICAL run.stopped"]
+            assert quick.logged() == [STOPPED]
         quick.quiet()
         assert quick.run()[0] == 200
         assert [(entry["severity"], entry["event"]) for entry in quick.entries()] == [
@@ -331,20 +338,25 @@ def test_an_app_that_is_refused_stops_each_run_and_the_next_that_goes_through_sa
 
 
 def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once(quick: QuickStage) -> None:
-    """One alert a run for all of them together, and one notice for each when the app is set again."""
-    quick.plant("acme")
+    """One alert a run for all of them together, no call about them, and one notice for each when it is over."""
+    quick.plant("acme", "expiring")
     quick.plant("lasting")
     for _ in range(2):
+        quick.later(hours=13)
         quick.new_instances(TIKTOK_APP_ID="7000000000000000999")
         for _ in range(3):
-            assert quick.run()[0] == 200
+            status, summary = quick.run()
+            assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "lasting"])
             [alert] = [entry for entry in quick.entries() if entry["severity"] == "ERROR"]
             assert alert["connections"] == ["acme", "lasting"]
             assert quick.logged() == ["ERROR connection.other_app"]
+            assert quick.tiktok.calls == []
         quick.new_instances(TIKTOK_APP_ID=quick.tiktok.app_id)
-        for logged in ([RECOVERED] * 2, []):
+        for logged in ([REFRESHED, RECOVERED, RECOVERED], []):
             assert quick.run()[0] == 200
-            assert quick.logged() == logged
+            assert sorted(quick.logged()) == logged
+        quick.assert_well()
+        quick.tiktok.forget_calls()
 
 
 def test_a_confirmation_that_could_not_be_kept(quick: QuickStage) -> None:
@@ -422,22 +434,6 @@ class TestEnds:
             quick.later(days=4)
             quick.run()
             assert self.ends(quick) == [14, 7]
-
-
-def test_a_deleted_token_secret_is_alerted_of_and_named_in_attention(quick: QuickStage) -> None:
-    """Its refresh secret is not touched; every run names it and alerts of it."""
-    quick.due()
-    quick.secrets.delete(TOKEN + "acme")
-    before = quick.secrets.payloads(REFRESH + "acme")
-    for _ in range(3):
-        status, summary = quick.run()
-        assert (status, summary["connections"], summary["attention"]) == (200, 0, ["acme"])
-        assert quick.logged() == [*DELETED]
-    assert quick.secrets.payloads(REFRESH + "acme") == before
-    assert quick.tiktok.calls == []
-    connect_again(quick)
-    assert quick.run()[1]["attention"] == []
-    assert quick.logged() == [STORED]
 
 
 def test_a_token_secret_that_the_list_does_not_show_yet_is_not_taken_for_deleted(quick: QuickStage) -> None:
