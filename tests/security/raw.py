@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from canaries import Canaries
 from stage import Function
 
+NEW_KEY = "canary-another-key-abcdefabcdefabcdefabcdefabcdef"
 EVERYWHERE = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
