@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-import certificates
-from browser.chromium import FLAGS, TLS, Visit, visit
+from browser.chromium import FLAGS, Visit, behind_tls, visit
 from browser.gateway import Gateway
 from stage import Function, Stage, free_port
 
@@ -70,8 +69,5 @@ def gateway(stage: Stage) -> Iterator[Gateway]:
 @pytest.fixture
 def secure(stage: Stage, chromium: Browser, tmp_path: Path) -> Iterator[Visit]:
     """A tab at `connect` on https, with a certificate of this test's own."""
-    with TLS(certificates.make(tmp_path).file) as tls:
-        tls.serve(stage.start("connect", PUBLIC_URL=tls.address))
-        context = chromium.new_context(ignore_https_errors=True)
-        yield visit(stage, tls.address, context)
-        context.close()
+    with behind_tls(stage, tmp_path) as address, chromium.new_context(ignore_https_errors=True) as context:
+        yield visit(stage, address, context)

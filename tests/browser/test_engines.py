@@ -11,8 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-import certificates
-from browser.chromium import TLS
+from browser.chromium import behind_tls
 from browser.engines import ENGINES, Window
 from browser.gateway import Gateway
 from stage import Stage, free_port
@@ -33,9 +32,8 @@ def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
 def address(request: pytest.FixtureRequest, stage: Stage, tmp_path: Path) -> Iterator[str]:
     """The address of a `connect` on localhost; "gateway" is one whose way to TikTok leads over a page elsewhere."""
     if request.param == "https":
-        with TLS(certificates.make(tmp_path).file) as tls:
-            tls.serve(stage.start("connect", PUBLIC_URL=tls.address))
-            yield tls.address
+        with behind_tls(stage, tmp_path) as address:
+            yield address
         return
     port = str(free_port())
     address = f"http://localhost:{port}"

@@ -131,21 +131,14 @@ class TestAccessibility:
 
 
 class TestWeight:
-    def test_of_all_pages_together_is_small(self, stage: Stage, tab: Open) -> None:
-        """Start, result, notice and about page together stay under 20 KB, and each is a single request [35]."""
+    def test_of_a_page_is_one_request(self, stage: Stage, tab: Open) -> None:
+        """Nothing is loaded besides a page itself, from nowhere, and the four that most people see are small [35]."""
         visit = tab()
         sizes: dict[str, int] = {}
-        for name in shown(stage, visit):
-            if name in {"about", "start", "done", "notice"}:
-                sizes[name] = len(visit.page.context.request.get(visit.page.url).body())
-        assert sum(sizes.values()) < 20_000, sizes
-        assert len(sizes) == 4
-
-    def test_of_a_page_is_one_request(self, stage: Stage, tab: Open) -> None:
-        """Nothing is loaded besides the page itself, from nowhere [35]."""
-        visit = tab()
         for name in shown(stage, visit):
             documents = {request for request in visit.asked if request.startswith(visit.address)}
             assert all(not address.endswith((".css", ".js", ".png", ".woff2")) for address in documents), name
             assert visit.page.evaluate("performance.getEntriesByType('resource').length") == 0, name
+            sizes[name] = len(visit.page.context.request.get(visit.page.url).body())
         assert visit.elsewhere == []
+        assert sum(sizes[name] for name in ("about", "start", "done", "notice")) < 20_000, sizes
