@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 import certificates
 from proxies import Relay
@@ -49,16 +49,13 @@ class Visit:
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("console", self._complained)
+        self.page.on("console", self._spoke)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked_for)
+        self.page.on("request", lambda request: self.asked.append(request.url))
 
-    def _complained(self, message: ConsoleMessage) -> None:
+    def _spoke(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
-
-    def _asked_for(self, request: Request) -> None:
-        self.asked.append(request.url)
 
     @property
     def elsewhere(self) -> list[str]:
@@ -116,6 +113,9 @@ class Visit:
         self.page.get_by_role("button", name="Confirm").click()
         self.page.wait_for_url(self.address + "/**")
         return self
+
+
+Open = Callable[..., Visit]
 
 
 def picture(page: Page, name: str) -> None:
