@@ -23,7 +23,6 @@ from local.exchange import Fault
 from security.raw import EVERYWHERE
 from stage import APP_SECRET, LINK_KEY, TOKEN, Stage
 from tokenkeeper.connect.links import Signer
-from tokenkeeper.errors import LinkError
 from tokenkeeper.secret import Secret
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
@@ -234,22 +233,6 @@ class TestRequests:
 
 
 _LEFT = "%&=;+/?:@!$'()*,-._~[]{}|^`<>\"\\"  # of a query, not quoted by whoever writes odd ones
-
-
-class TestSigner:
-    @quick(500)
-    @given(st.text(max_size=300) | ODD | st.tuples(st.booleans(), PERHAPS))
-    def test_refuses_in_one_way(self, value: str | tuple[bool, Spoil]) -> None:
-        """Whatever a link, a state or a result should be read from, it is read or refused, and nothing else."""
-        link, text = SIGNER.new_link("acme")
-        if not isinstance(value, str):
-            value = value[1](text.reveal() if value[0] else SIGNER.new_state(link)[0])
-        for read in (SIGNER.read_link, SIGNER.read_state):
-            try:
-                read(value)
-            except LinkError:
-                continue
-        SIGNER.read_result(value)
 
 
 # --- TikTok's answers ---

@@ -8,7 +8,6 @@ import gzip
 import html
 import json
 import logging
-import pickle
 import socket
 import urllib.parse
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from local.serving import LocalServer
 from local.tiktok import Options, TikTokServer
 from proxies import Relay
 from stage import APP_ID, APP_SECRET, LINK_KEY, PROJECT, Stage
-from tokenkeeper import grant, log, payload, settings
+from tokenkeeper import grant, payload, settings
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.connect.request import Arguments
@@ -225,24 +224,6 @@ class TestSecretValues:
             for said in (repr(holder), str(holder), f"{holder}", f"{[holder]}", f"{holder!r:>99}", repr({"a": holder})):
                 canaries.record(type(holder).__name__, said)
         assert canaries.leaks() == []
-
-    def test_cannot_be_serialised_by_accident(self) -> None:
-        """Neither JSON nor pickle takes a secret [42]."""
-        for serialise in (json.dumps, pickle.dumps):
-            with pytest.raises(TypeError) as error:
-                serialise({"a": Secret(SECRET)})
-            assert SECRET not in str(error.value)
-        assert not hasattr(Secret(SECRET), "__dict__")
-
-    def test_of_unexpected_errors_are_not_logged(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Of an error that nobody expected its type and place are logged, its text never [43]."""
-        try:
-            raise ValueError(f"https://a.example/?secret={SECRET}")
-        except ValueError as error:
-            log.defect(error)
-        said = capsys.readouterr().out
-        assert "ValueError" in said
-        assert SECRET not in said
 
 
 SECONDS = 30.0  # that a call may take, on a busy machine
