@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import ssl
-import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
-from stage import Function, Stage
+import certificates
+from proxies import Relay
+from stage import Stage, free_port
 
 FLAGS = (
     "--headless",
@@ -50,16 +49,13 @@ class Visit:
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("console", self._complained)
+        self.page.on("console", self._spoke)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked_for)
+        self.page.on("request", lambda request: self.asked.append(request.url))
 
-    def _complained(self, message: ConsoleMessage) -> None:
+    def _spoke(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.complaints.append(message.text)
-
-    def _asked_for(self, request: Request) -> None:
-        self.asked.append(request.url)
 
     @property
     def elsewhere(self) -> list[str]:
@@ -119,6 +115,9 @@ class Visit:
         return self
 
 
+Open = Callable[..., Visit]
+
+
 def picture(page: Page, name: str) -> None:
     """Take a picture of a page, if somebody wants to see it."""
     if SCREENSHOTS:
@@ -130,63 +129,11 @@ def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
     return Visit(stage, address, context.new_page())
 
 
-class TLS:
-    """Ends TLS in front of a function, as the cloud does."""
-
-    def __init__(self, certificate: Path) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"https://localhost:{self._listener.getsockname()[1]}"
-        self._behind = ("127.0.0.1", 0)
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = [self._listener]
-
-    def serve(self, function: Function) -> Self:
-        """Pass everything on to a function."""
-        self._behind = ("127.0.0.1", function.port)
-        self._start(self._accept)
-        return self
-
-    def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                plain, _ = self._listener.accept()
-                self._start(self._connect, plain)
-
-    def _connect(self, plain: socket.socket) -> None:
-        try:
-            outer = self._context.wrap_socket(plain, server_side=True)
-        except OSError:
-            plain.close()
-            return
-        inner = socket.create_connection(self._behind)
-        self._sockets += [outer, inner]
-        self._start(self._pass_on, outer, inner)
-        self._pass_on(inner, outer)
-
-    @staticmethod
-    def _pass_on(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for one in self._sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        for one in self._sockets:
-            one.close()
+@contextmanager
+def behind_tls(stage: Stage, folder: Path) -> Iterator[str]:
+    """A `connect` on https://localhost, where something ends TLS in front of it as the cloud does; its address."""
+    port = free_port()
+    with Relay(port, certificates.make(folder).file) as relay:
+        address = f"https://localhost:{relay.port}"
+        stage.start("connect", PORT=str(port), PUBLIC_URL=address)
+        yield address

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-import certificates
-from browser.chromium import FLAGS, TLS, Visit, visit
-from browser.gateway import Gateway
+from browser.chromium import FLAGS, Open, Visit, behind_tls, visit
+from browser.engines import need
 from stage import Function, Stage, free_port
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-Open = Callable[..., Visit]
+CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
-    if not CHROMIUM.exists():
-        sentence = f"{CHROMIUM} is missing: install Debian's package chromium to run the browser tests."
-        if os.environ.get("CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+    need(CHROMIUM, "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
@@ -46,6 +38,7 @@ def _on_localhost(whole_stage: Stage) -> Function:
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A browser without cookies or history, at a desktop's width."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(60_000)  # milliseconds, on a busy machine
     yield context
     context.close()
 
@@ -61,17 +54,8 @@ def tab(stage: Stage, _on_localhost: Function, context: BrowserContext) -> Open:
 
 
 @pytest.fixture
-def gateway(stage: Stage) -> Iterator[Gateway]:
-    """Stands before TikTok's consent page."""
-    with Gateway(stage.tiktok.authorize_url) as server:
-        yield server
-
-
-@pytest.fixture
 def secure(stage: Stage, chromium: Browser, tmp_path: Path) -> Iterator[Visit]:
     """A tab at `connect` on https, with a certificate of this test's own."""
-    with TLS(certificates.make(tmp_path).file) as tls:
-        tls.serve(stage.start("connect", PUBLIC_URL=tls.address))
-        context = chromium.new_context(ignore_https_errors=True)
-        yield visit(stage, tls.address, context)
-        context.close()
+    with behind_tls(stage, tmp_path) as address, chromium.new_context(ignore_https_errors=True) as context:
+        context.set_default_timeout(60_000)
+        yield visit(stage, address, context)

@@ -13,12 +13,7 @@ class Gateway(LocalServer):
         super().__init__()
         self._consent = consent
 
-    def identify(self, request: Request) -> tuple[str, str]:
-        return "gateway", request.path
-
     def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
-        if request.path == "/portal/auth":
-            return Answer(
-                302, headers={"Location": f"{self.url.replace('127.0.0.1', 'localhost')}/warning?{request.query}"}
-            )
-        return Answer(302, headers={"Location": f"{self._consent}?{request.query}"})
+        warning = f"{self.url.replace('127.0.0.1', 'localhost')}/warning"
+        target = warning if request.path == "/portal/auth" else self._consent
+        return Answer(302, headers={"Location": f"{target}?{request.query}"})

@@ -11,8 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-import certificates
-from browser.chromium import TLS
+from browser.chromium import behind_tls
 from browser.engines import ENGINES, Window
 from browser.gateway import Gateway
 from stage import Stage, free_port
@@ -33,9 +32,8 @@ def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
 def address(request: pytest.FixtureRequest, stage: Stage, tmp_path: Path) -> Iterator[str]:
     """The address of a `connect` on localhost; "gateway" is one whose way to TikTok leads over a page elsewhere."""
     if request.param == "https":
-        with TLS(certificates.make(tmp_path).file) as tls:
-            tls.serve(stage.start("connect", PUBLIC_URL=tls.address))
-            yield tls.address
+        with behind_tls(stage, tmp_path) as address:
+            yield address
         return
     port = str(free_port())
     address = f"http://localhost:{port}"
@@ -55,12 +53,6 @@ def engine(request: pytest.FixtureRequest) -> str:
 def window(browsers: Browsers, engine: str, address: str) -> Window:
     """A browser without cookies of this address."""
     return browsers(engine).without_cookies(address)
-
-
-@pytest.fixture
-def another(browsers: Browsers, engine: str, address: str) -> Window:
-    """A browser of another engine, without cookies of this address."""
-    return browsers(next(name for name in ENGINES if name != engine)).without_cookies(address)
 
 
 def begin(window: Window, link: str, consent: str = "Share your ad accounts?") -> None:
@@ -119,8 +111,10 @@ class TestConnecting:
 
 
 class TestWhatBrowsersDecide:
-    def test_another_one_cannot_finish(self, stage: Stage, window: Window, another: Window, address: str) -> None:
+    def test_another_one_cannot_finish(self, stage: Stage, browsers: Browsers, engine: str, address: str) -> None:
         """Where the flow was not begun nothing is called, and where it was, the same answer still connects [9]."""
+        engines = sorted(ENGINES, key=lambda name: name != engine)
+        window, another = (browsers(name).without_cookies(address) for name in engines)
         begin(window, address + stage.link())
         (state,) = parse_qs(urlsplit(window.address).query)["state"]
         code = stage.code()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from canaries import Canaries
 from stage import Function
 
+NEW_KEY = "canary-another-key-abcdefabcdefabcdefabcdefabcdef"
 EVERYWHERE = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -36,35 +37,26 @@ class Wire:
         self._canaries = canaries
 
     def send(self, method: str, target: str, *headers: str, body: bytes = b"", host: str = "tokens.example") -> Answer:
-        """One request on a connection of its own. Characters beyond 255 cannot be sent."""
+        """One request on a connection of its own, read until the other side closes. Of a header all values are kept.
+
+        Characters beyond 255 cannot be sent.
+        """
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
         if body and not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in headers):
             lines.append(f"Content-Length: {len(body)}")
-        return self.bytes("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-
-    def bytes(self, request: bytes) -> Answer:
-        """Send these bytes and read until the other side closes."""
-        with socket.create_connection(("127.0.0.1", self._port), 30) as connection:
-            connection.sendall(request)
-            received = b""
-            while chunk := connection.recv(65536):
-                received += chunk
-        answer = parsed(received)
-        head = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+        with socket.create_connection(("127.0.0.1", self._port), 60) as connection:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+            with connection.makefile("rb") as stream:
+                head, _, content = stream.read().partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        received: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(": ")
+            received[name] = f"{received[name]}\n{value}" if name in received else value
+        answer = Answer(int(first.split(" ")[1]), received, content.decode())
         self._canaries.record("a page", re.sub(r'name="link" value="[^"]*"', "", answer.body))
-        self._canaries.record("the headers of a page", head)
+        self._canaries.record("the headers of a page", "\n".join(lines))
         return answer
-
-
-def parsed(received: bytes) -> Answer:
-    """An answer taken apart. Of a header that comes twice, both values are kept."""
-    head, _, body = received.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name] = f"{headers[name]}\n{value.strip()}" if name in headers else value.strip()
-    return Answer(int(first.split(" ")[1]), headers, body.decode())
 
 
 def reference(text: str) -> str:
