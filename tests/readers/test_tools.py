@@ -1,13 +1,12 @@
 """What the pages say about single tools: what they ask for and send, pages, busy servers, many advertisers.
 
-And what `make config` prints for those that read it in a way of their own; the other forms are proved in
-`cli/test_toolconfigs.py`, by TOML, JSON and the shell.
+What `make config` prints for other tools is proved in `cli/test_toolconfigs.py`.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,45 +158,17 @@ def test_owox_gets_the_fields_of_its_form(internet: Internet, tmp_path: Path, ki
     assert (set(internet.google.calls), internet.refused) == ({("AccessSecretVersion", TOKEN + CONNECTION)}, [])
 
 
-class TestWhatConfigPrints:
-    """Each is run with the token that was printed, so Secret Manager is not asked."""
-
-    def test_for_airbyte(self, internet: Internet, tmp_path: Path) -> None:
-        """With the app's secret, all advertisers are in one source; the page makes the same."""
-        page, texts = recipe("airbyte"), configured(internet, "airbyte", tmp_path)
-        (tmp_path / "config.json").write_text(texts)
-        read = "source-tiktok-marketing read --config config.json --catalog catalog.json > records.jsonl"
-        run(page, internet, tmp_path, "airbyte", script=read, variables=trusting(tmp_path))
-        assert airbyte(tmp_path) == ALL
-        assert internet.google.calls == []
-        script, secret = "python configuration.py > ours.json", {"TIKTOK_APP_SECRET": APP_SECRET}
-        run(page, internet, tmp_path, "airbyte", script=script, variables=secret)
-        assert json.loads((tmp_path / "ours.json").read_text()) == json.loads(texts)
-
-    def test_for_ingestr(self, internet: Internet, tmp_path: Path) -> None:
-        """The address of a source."""
-        (tmp_path / "uri").write_text(configured(internet, "ingestr", tmp_path))
-        today = datetime.now(UTC).date()
-        script = (
-            "SOURCE_URI=$(cat uri) INGESTR_DISABLE_TELEMETRY=true ingestr ingest --yes "
-            f"--interval-start={today - timedelta(days=7)} --interval-end={today} "
-            "--source-table=custom:campaign_id,stat_time_day:spend --dest-uri=sqlite:///spend.db --dest-table=spend"
-        )
-        finish(start(script, internet, tmp_path, "ingestr"), internet, "ingestr")
-        assert (tmp_path / "spend.db").exists()
-        assert internet.google.calls == []
-
-    def test_for_meltano(self, internet: Internet, tmp_path: Path) -> None:
-        """A file `.env`."""
-        (tmp_path / ".env").write_text(configured(internet, "meltano", tmp_path))
-        script = (
-            "mkdir csv\nTAP_TIKTOK_ADS__SELECT='[\"campaigns.*\"]' meltano run --no-install tap-tiktok-ads target-csv"
-        )
-        variables = meltano_project(tmp_path)
-        run(recipe("meltano"), internet, tmp_path, "meltano", script=script, variables=variables)
-        lines = (tmp_path / "csv" / "campaigns.csv").read_text()
-        assert [one for one in ACCOUNTS if one not in lines] == []
-        assert internet.google.calls == []
+def test_airbyte_takes_what_config_prints(internet: Internet, tmp_path: Path) -> None:
+    """With the app's secret, all advertisers are in one source; the page makes the same."""
+    page, text = recipe("airbyte"), configured(internet, "airbyte", tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    read = "source-tiktok-marketing read --config config.json --catalog catalog.json > records.jsonl"
+    run(page, internet, tmp_path, "airbyte", script=read, variables=trusting(tmp_path))
+    assert airbyte(tmp_path) == ALL
+    assert internet.google.calls == []
+    script, secret = "python configuration.py > ours.json", {"TIKTOK_APP_SECRET": APP_SECRET}
+    run(page, internet, tmp_path, "airbyte", script=script, variables=secret)
+    assert json.loads((tmp_path / "ours.json").read_text()) == json.loads(text)
 
 
 def connected_account(internet: Internet) -> str:
