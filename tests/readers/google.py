@@ -1,6 +1,6 @@
 """Google as a reader meets it: a token endpoint, and Secret Manager behind credentials and one role.
 
-Secret Manager is the embedded one. In front of it stands what IAM lets the caller do, for REST and gRPC alike.
+Secret Manager is the embedded one. In front of it stands what IAM lets the reader do, for REST and gRPC alike.
 """
 
 from __future__ import annotations
@@ -22,35 +22,20 @@ from google.cloud import secretmanager_v1
 from local.exchange import Answer, Request
 from local.secret_manager import PERMISSIONS, SecretManagerServer
 from local.secret_manager.errors import ApiError, denied
-from local.secret_manager.store import project_number
 
 SECRET_MANAGER = "secretmanager.googleapis.com"
 TOKENS = "oauth2.googleapis.com"
 LOCATIONS = "iamcredentials.googleapis.com"
-ACCESS = "secretmanager.versions.access"
+ACCESS = "AccessSecretVersion"
 
 
-class ServiceAccount:
-    """The account of a reader: its name, its private key, and the file that the console lets one download."""
-
-    def __init__(self, folder: Path, project: str) -> None:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.email = f"reader@{project}.iam.gserviceaccount.com"
-        self.private_key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
-        self.file = folder / "reader.json"
-        content = {
-            "type": "service_account",
-            "project_id": project,
-            "private_key_id": "0123456789abcdef0123456789abcdef01234567",
-            "private_key": self.private_key,
-            "client_email": self.email,
-            "client_id": "100000000000000000001",
-            "token_uri": f"https://{TOKENS}/token",
-            "universe_domain": "googleapis.com",
-        }
-        self.file.write_text(json.dumps(content, indent=2))
+def key_file(email: str) -> dict[str, str]:
+    """The key of a service account, as the console lets one download it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    known = {"type": "service_account", "client_email": email, "token_uri": f"https://{TOKENS}/token"}
+    return {**known, "private_key_id": "0123456789abcdef", "private_key": key.decode(), "client_id": "1"}
 
 
 @dataclass
@@ -60,14 +45,14 @@ class Google:
     Attributes:
         project: Where the secrets are.
         store: The embedded Secret Manager.
-        granted: What the reader may do, as pairs of a permission and a secret's id.
+        readable: Ids of the secrets whose versions the reader may access, which is all that it may do.
         calls: What was called at Secret Manager, with the secret's id ("" where there is none).
         issued: Access tokens of Google's.
     """
 
     project: str
     store: SecretManagerServer
-    granted: set[tuple[str, str]] = field(default_factory=set)
+    readable: set[str] = field(default_factory=set)
     calls: list[tuple[str, str]] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
 
@@ -78,50 +63,43 @@ class Google:
         self.issued.append(f"ya29.{secrets.token_urlsafe(48)}")
         return Answer(body={"access_token": self.issued[-1], "expires_in": 3599, "token_type": "Bearer"})
 
-    def locations(self, request: Request) -> Answer:  # noqa: ARG002
+    def locations(self, _: Request) -> Answer:
         """Where an account may be used from, which Google's clients ask as well."""
         return Answer(body={"locations": [], "encodedLocations": "0x0"})
 
     def secrets(self, request: Request) -> Answer:
         """Secret Manager over REST."""
         name, resource = self.store.identify(request)
-        parts = resource.split("/")
-        secret_id = parts[3] if len(parts) > 3 else ""
+        owner, _, secret_id = resource.partition("/versions/")[0].rpartition("/")
         self.calls.append((name, secret_id))
-        ours = len(parts) > 1 and project_number(parts[1]) == project_number(self.project)
         if not request.headers.get("Authorization", "").startswith("Bearer "):
             error = ApiError("UNAUTHENTICATED", "Request is missing required authentication credential.")
-        elif not (ours and (PERMISSIONS.get(name, ""), secret_id) in self.granted):
+        elif (name, owner) != (ACCESS, f"projects/{self.project}/secrets") or secret_id not in self.readable:
             error = denied(PERMISSIONS.get(name, ""), resource)
         else:
             return self.store.respond(request)[1]
         return Answer(error.code, error.body)
 
 
-class GrpcFront:
-    """Secret Manager over gRPC, on a loopback port."""
+class GrpcFront(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Secret Manager over gRPC: the one method that a reader's role allows; another one is recorded and unknown."""
 
     def __init__(self, google: Google, certificate: Path, key: Path) -> None:
+        self._google = google
         self._server = grpc.server(ThreadPoolExecutor(4, thread_name_prefix="grpc"))
         credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
         self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
-        self._server.add_generic_rpc_handlers((_Methods(google),))
+        self._server.add_generic_rpc_handlers((self,))
         self._server.start()
 
     def stop(self) -> None:
         """Stop serving, at once."""
         self._server.stop(None).wait()
 
-
-class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """The one method that a reader's role allows; another one is recorded, and is not implemented."""
-
-    def __init__(self, google: Google) -> None:
-        self._google = google
-
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """Say who answers a method."""
         method = handler_call_details.method.rpartition("/")[2]
-        if method != "AccessSecretVersion":
+        if method != ACCESS:
             self._google.calls.append((method, ""))
             return None
         return grpc.unary_unary_rpc_method_handler(

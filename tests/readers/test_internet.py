@@ -1,28 +1,18 @@
-"""The internet of these tests, with the clients that it is made for: one role, the real names, nothing else."""
+"""The internet of these tests: the real names with certificates of their own, nothing else, and canaries.
+
+That it asks for the reader's role is proved by who lacks it: `test_tiktok_token.py` over REST, Airflow over gRPC.
+"""
 
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from readers.google import ACCESS
 from readers.internet import Internet
-from readers.recipe import programs, start
 
 pytestmark = pytest.mark.readers
-
-NAME = "projects/my-project-123/secrets/tiktok-ads-token-acme/versions/latest"
-OFFICIAL = """\
-import sys
-from google.cloud import secretmanager
-client = secretmanager.SecretManagerServiceClient(transport=sys.argv[1])
-sys.stdout.write(client.access_secret_version(name=sys.argv[2]).payload.data.decode())
-"""
 
 
 def process(internet: Internet, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -30,16 +20,6 @@ def process(internet: Internet, *command: str, **more: str) -> subprocess.Comple
     return subprocess.run(
         command, env=internet.environ(**more), capture_output=True, text=True, timeout=300, check=False
     )
-
-
-@pytest.mark.parametrize("transport", ["grpc", "rest"])
-def test_the_official_client_reads_the_one_secret(internet: Internet, transport: str) -> None:
-    """With the reader's key and role, under the real names; no other secret, nor another project's."""
-    read = (sys.executable, "-c", OFFICIAL, transport)
-    assert json.loads(process(internet, *read, NAME).stdout) == internet.token()
-    assert (internet.secrets_calls(), internet.refused) == ([("AccessSecretVersion", "tiktok-ads-token-acme")], [])
-    for other in (NAME.replace("token-acme", "token-beta"), NAME.replace("my-project-123", "other-project")):
-        assert f"Permission '{ACCESS}' denied for resource" in process(internet, *read, other).stderr
 
 
 def test_hosts_and_certificates(internet: Internet) -> None:
@@ -58,16 +38,3 @@ def test_a_token_that_is_printed_is_found(internet: Internet) -> None:
     internet.record("what a tool printed", f"<{internet.token()['access_token']}>")
     assert internet.leaks() == ["an access token in what a tool printed"]
     internet.stage.canaries.recorded.clear()
-
-
-def test_what_still_runs_at_the_end_is_ended(internet: Internet, tmp_path: Path) -> None:
-    """With all that it started."""
-    running = start("sleep 1000; echo", internet, environment=None, folder=tmp_path)
-    internet.reset()
-    assert running.returncode == -signal.SIGKILL
-
-
-def test_a_tool_that_is_not_installed() -> None:
-    """The failure names the command that installs it."""
-    with pytest.raises(pytest.fail.Exception, match=r"run `make test-readers`"):
-        programs("no-such-tool")

@@ -1,25 +1,37 @@
 """The recipes that read a token and load something with it: each is run as it is published, with the real tool.
 
-Every one of them reads the newest token from its one secret and leaves it in no file; goes on, where the page says so,
-with a token that was replaced in the middle of a run; and fails with a sentence where the token was revoked.
+Every one of them reads the newest token from its one secret; goes on, where the page says so, with a token that was
+replaced in the middle of a run; and fails with a sentence where the token was revoked.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from local.serving import Fault
 from readers.internet import CONNECTION, Internet
-from readers.recipe import Recipe, recipe, run, start
-from readers.tools import ACCOUNTS, ALL, CAMPAIGNS, Rows, airbyte, airflow_home, duckdb, meltano_project, trusting
+from readers.recipe import finish, recipe, run, start
+from readers.tools import (
+    ACCOUNTS,
+    ALL,
+    CAMPAIGNS,
+    Rows,
+    airbyte,
+    airflow_home,
+    dlt_home,
+    duckdb,
+    meltano_project,
+    trusting,
+)
 from stage import TOKEN
 
 pytestmark = pytest.mark.readers
@@ -33,43 +45,38 @@ class Case:
 
     Attributes:
         page: The page's name.
-        environment: Where its tool is installed; None: on this machine.
         found: What it brought, from its folder and from what it printed.
         wanted: The same, as TikTok has it.
+        environment: Where its tool is installed; None: on this machine.
         refused: What it says when TikTok refuses the newest token.
         asks: The call of TikTok's that it makes for each advertiser.
         block: Which of the page's blocks of commands is run; None: all.
         again: Whether it reads again in the middle of a run.
+        holds: Pattern of the file that holds the token while it runs; empty: none does.
         variables: What else it is run with.
     """
 
     page: str
-    environment: str | None
     found: Callable[[Path, str], Rows]
     wanted: Rows
+    environment: str | None = None
     refused: str = "make link CONNECTION=acme"
     asks: str = "campaign_get"
     block: int | None = None
     again: bool = True
-    variables: Callable[[Path], dict[str, str]] = field(default=lambda _: {})
-
-    @property
-    def recipe(self) -> Recipe:
-        return recipe(self.page)
+    holds: str = ""
+    variables: Callable[[Path], dict[str, str]] = lambda _: {}
 
     def script(self, folder: Path) -> str:
         """The commands; a database of Airflow's that is there already is not made again, since that takes long."""
-        commands = self.recipe.commands
+        commands = recipe(self.page).commands
         text = "\n".join(commands if self.block is None else [commands[self.block]])
         return text.replace("airflow db migrate\n", "") if (folder / "airflow.db").exists() else text
 
 
-def json_lines(file: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
 def spend(folder: Path, _: str) -> Rows:
-    return sorted((row["advertiser_id"],) for row in json_lines(folder / "spend.jsonl") if row["stat_time_day"])
+    rows = [json.loads(line) for line in (folder / "spend.jsonl").read_text().splitlines()]
+    return sorted((row["advertiser_id"],) for row in rows if row["stat_time_day"])
 
 
 def table(folder: Path, _: str) -> Rows:
@@ -97,96 +104,59 @@ def singer(folder: Path, _: str) -> Rows:
     return sorted((str(row["advertiser_id"]), row["campaign_name"]) for row in records)
 
 
+def loaded(folder: Path, _: str) -> Rows:
+    return duckdb(folder, "tiktok_ads.campaigns", "advertiser_id, campaign_name")
+
+
+REVOKED = "Access token is incorrect or has been revoked"  # TikTok's own sentence
+MELTANO = partial(Case, "meltano", environment="meltano", refused=REVOKED, again=False, variables=meltano_project)
 CASES = [
-    Case("python", "python", spend, sorted(7 * [(account,) for account in ACCOUNTS]), asks="report"),
-    Case("gcloud", None, table, ALL),
+    Case("python", spend, sorted(7 * [(account,) for account in ACCOUNTS]), "python", asks="report"),
+    Case("gcloud", table, ALL),
+    Case("dlt", loaded, ALL, "dlt", variables=dlt_home),
+    Case("airflow", printed_names, sorted(3 * [(name,) for name in CAMPAIGNS]), "airflow", variables=airflow_home),
+    Case("ingestr", sqlite, sorted(7 * ALL), "ingestr", asks="report"),
+    MELTANO(found=meltano_csv, wanted=ALL, block=0, holds=r"\.meltano/run/tap-tiktok-ads/.*"),
+    MELTANO(found=singer, wanted=ALL, block=1),
     Case(
-        "dlt",
-        "dlt",
-        lambda folder, _: duckdb(folder, "tiktok_ads.campaigns", "advertiser_id, campaign_name"),
-        ALL,
-        variables=lambda folder: {"DLT_DATA_DIR": str(folder / "dlt")},
-    ),
-    Case("airflow", "airflow", printed_names, sorted(3 * [(name,) for name in CAMPAIGNS]), variables=airflow_home),
-    Case("ingestr", "ingestr", sqlite, sorted(7 * ALL), asks="report"),
-    Case(
-        "meltano",
-        "meltano",
-        meltano_csv,
-        ALL,
-        refused="Access token is incorrect or has been revoked",
-        block=0,
-        again=False,
-        variables=meltano_project,
-    ),
-    Case(
-        "meltano",
-        "meltano",
-        singer,
-        ALL,
-        refused="Access token is incorrect or has been revoked",
-        block=1,
-        again=False,
-        variables=meltano_project,
-    ),
-    Case(
-        "airbyte",
         "airbyte",
         airbyte,
         sorted((ACCOUNTS[0], name) for name in CAMPAIGNS),
-        refused="Access token is incorrect or has been revoked",
+        "airbyte",
+        refused=REVOKED,
         block=1,
         again=False,
+        holds=r"config\.json",
         variables=trusting,
     ),
 ]
 each = pytest.mark.parametrize("case", CASES, ids=[f"{case.page}-{number}" for number, case in enumerate(CASES)])
 
 
-def do(case: Case, internet: Internet, folder: Path, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    variables, environment = case.variables(folder), case.environment
-    commands = [case.script(folder)]
-    return run(
-        case.recipe,
-        internet,
-        environment=environment,
-        folder=folder,
-        commands=commands,
-        variables=variables,
-        check=check,
-    )
-
-
 @each
 def test_it_loads_what_tiktok_has(case: Case, internet: Internet, tmp_path: Path) -> None:
-    """With the newest of two tokens, read from the one secret; the token is in no file, and no other host is asked."""
-    internet.rotate()
-    internet.forget_calls()
-    done = do(case, internet, tmp_path)
-    assert case.found(tmp_path, done.stdout) == case.wanted
-    assert (set(internet.secrets_calls()), internet.refused) == ({READ}, [])
-    assert internet.holding(tmp_path) == []
+    """All of it, also where the token is replaced meanwhile: the refused call is repeated with the new one.
 
-
-@pytest.mark.parametrize("case", [case for case in CASES if case.again], ids=lambda case: str(case.page))
-def test_a_token_that_is_replaced_meanwhile(case: Case, internet: Internet, tmp_path: Path) -> None:
-    """The refused call is repeated with the new token, and nothing is missing. The token is on no command line."""
+    The token is read from the one secret, is on no command line, and in no file but those that the page names, which
+    only their owner can read. No other host is asked.
+    """
     tiktok, old = internet.stage.tiktok, internet.token()["access_token"]
     tiktok.add_fault(Fault(case.asks, do="hold", hold="middle"))
-    case.recipe.write(tmp_path)
+    recipe(case.page).write(tmp_path)
     variables = case.variables(tmp_path)
-    script = case.script(tmp_path)
-    with start(script, internet, environment=case.environment, folder=tmp_path, variables=variables) as process:
-        tiktok.wait_held("middle", 300)
-        assert old not in command_lines()
-        new = internet.rotate()["access_token"]
-        tiktok.release("middle")
-        printed, errors = process.communicate(timeout=300)
-    internet.record(f"what {case.page} printed", printed + errors)
-    assert process.returncode == 0, printed + errors
-    assert case.found(tmp_path, printed) == case.wanted
-    used = [request["Access-Token"] for request in tiktok.requests_of(case.asks)]
-    assert list(dict.fromkeys(used)) == [old, new]
+    process = start(case.script(tmp_path), internet, tmp_path, case.environment, **variables)
+    tiktok.wait_held("middle", 300)
+    assert old not in command_lines()
+    holding = internet.holding(tmp_path)
+    assert all(re.fullmatch(case.holds, name) for name in holding), holding
+    assert list(holding.values()) == ([0o600] if case.holds else [])
+    tokens = [old, internet.rotate()["access_token"]] if case.again else [old]
+    tiktok.release("middle")
+    done = finish(process, internet, case.page)
+    assert case.found(tmp_path, done.stdout) == case.wanted
+    assert list(dict.fromkeys(request["Access-Token"] for request in tiktok.requests_of(case.asks))) == tokens
+    assert (set(internet.google.calls), internet.refused) == ({READ}, [])
+    assert internet.holding(tmp_path) == {}
 
 
 def command_lines() -> str:
@@ -204,7 +174,9 @@ def command_lines() -> str:
 def test_a_token_that_was_revoked(case: Case, internet: Internet, tmp_path: Path) -> None:
     """The run fails and says what to do, without asking TikTok again and again."""
     internet.stage.tiktok.revoke(internet.token()["access_token"])
-    done = do(case, internet, tmp_path, check=False)
+    variables = case.variables(tmp_path)
+    page, script = recipe(case.page), case.script(tmp_path)
+    done = run(page, internet, tmp_path, case.environment, script=script, check=False, variables=variables)
     said = done.stdout + done.stderr + "".join(file.read_text() for file in tmp_path.glob("records.jsonl"))
     assert (done.returncode != 0, case.refused in said) == (True, True), said
     assert len(internet.stage.tiktok.calls) <= 2

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from command_line import Cli
-from readers.internet import Internet
+from readers.internet import CONNECTION, Internet
 from readers.recipe import programs
 from stage import APP_SECRET
 
@@ -24,7 +24,7 @@ def configured(internet: Internet, tool: str, folder: Path) -> str:
     """What `make config CONNECTION=acme FOR=TOOL` prints. The token belongs there, and the app secret."""
     for name, secret in (("the token", internet.token()["access_token"]), ("the app secret", APP_SECRET)):
         internet.stage.canaries.keep(name, secret, belongs_in=r"what \('config',\) prints|what owox printed")
-    done = Cli(internet.stage, folder / "state")("config", "acme", "--for", tool, "--since", "2026-01-01")
+    done = Cli(internet.stage, folder / "state")("config", CONNECTION, "--for", tool, "--since", "2026-01-01")
     assert done.status == 0, done.err
     return done.out
 
@@ -40,16 +40,25 @@ def duckdb(folder: Path, table: str, columns: str) -> Rows:
     return [tuple(map(str, row)) for row in json.loads(done.stdout)]
 
 
+def airbyte(folder: Path, _: str = "") -> Rows:
+    """What Airbyte's connector has read."""
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    records = [line["record"]["data"] for line in lines if line["type"] == "RECORD"]
+    return sorted((str(row["advertiser_id"]), row["campaign_name"]) for row in records)
+
+
+def dlt_home(folder: Path) -> dict[str, str]:
+    """Keeps dlt's own files in the folder, and dlt from telling."""
+    return {"DLT_DATA_DIR": str(folder / "dlt"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
+
+
 def meltano_project(folder: Path) -> dict[str, str]:
     """Puts the plugins where `meltano install` would, as folders of links: Meltano cannot clear the shared ones."""
-    for place, environment in {
-        "extractors/tap-tiktok-ads": "tap-tiktok-ads",
-        "loaders/target-csv": "target-csv",
-    }.items():
-        venv = folder / ".meltano" / place / "venv"
+    for plugin in ("extractors/tap-tiktok-ads", "loaders/target-csv"):
+        venv = folder / ".meltano" / plugin / "venv"
         if not venv.exists():
             venv.mkdir(parents=True)
-            for part in programs(environment).parent.iterdir():
+            for part in programs(plugin.partition("/")[2]).parent.iterdir():
                 (venv / part.name).symlink_to(part)
     return {
         "PATH": f"{programs('tap-tiktok-ads')}:{os.environ['PATH']}",
@@ -74,9 +83,3 @@ def airflow_home(folder: Path) -> dict[str, str]:
     elif not _airflow_databases:
         _airflow_databases.append(folder / "airflow.db")
     return {"AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False"}
-
-
-def airbyte(folder: Path, _: str) -> Rows:
-    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    records = [line["record"]["data"] for line in lines if line["type"] == "RECORD"]
-    return sorted((str(row["advertiser_id"]), row["campaign_name"]) for row in records)

@@ -5,19 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from local.exchange import Answer, Request
 
@@ -26,27 +20,16 @@ Hosts = dict[str, Callable[[Request], Answer]]
 
 def certificate(folder: Path, hosts: Iterable[str]) -> tuple[Path, Path]:
     """Files of a certificate, for whoever trusts it, that it is these hosts, and of its key."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "The tests")])
-    usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
-    usage |= {"encipher_only": False, "decipher_only": False, "crl_sign": False}
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    (folder / "certificate.pem").write_bytes(made.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    return folder / "certificate.pem", folder / "key.pem"
+    made, key = folder / "certificate.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=tests"
+    names = f"subjectAltName={','.join(f'DNS:{host}' for host in hosts)}"
+    usage = "keyUsage=critical,digitalSignature,keyCertSign"
+    files = ["-keyout", str(key), "-out", str(made)]
+    subprocess.run([*command.split(), "-addext", names, "-addext", usage, *files], check=True, capture_output=True)
+    return made, key
 
 
-class Server(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
     """A server on a free loopback port, with TLS where a context is given."""
 
     daemon_threads = True
@@ -59,7 +42,7 @@ class Server(ThreadingHTTPServer):
         self.port = int(self.server_address[1])
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self.shutdown()
         self.server_close()
 
@@ -67,7 +50,7 @@ class Server(ThreadingHTTPServer):
         """Connections that tools break off are normal here and nothing to print."""
 
 
-class Sites(Server):
+class Sites(_Server):
     """All hosts, by TLS and HTTP/1.1."""
 
     def __init__(self, certificate: Path, key: Path, hosts: Hosts) -> None:
@@ -78,7 +61,7 @@ class Sites(Server):
         super().__init__(_Site, context)
 
 
-class Proxy(Server):
+class Proxy(_Server):
     """Leads to the sites, or, whoever speaks HTTP/2 only, to the gRPC server; every other host is refused.
 
     Attributes:
@@ -90,51 +73,43 @@ class Proxy(Server):
         super().__init__(_Tunnel)
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers every method in `respond`."""
-
+class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def respond(self) -> None:
+    def serve(self) -> None:
         raise NotImplementedError
 
-    def _serve(self) -> None:
-        self.respond()
+    def do_GET(self) -> None:
+        self.serve()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length", "0")))
-
-    def answer(self, status: int, payload: bytes = b"", **headers: str) -> None:
-        """Send an answer; the names of its headers have _ for -."""
-        self.send_response(status, responses.get(status, "Unknown"))
-        for name, value in {**headers, "Content_Length": str(len(payload))}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(payload)
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing is printed."""
 
 
-class _Site(Handler):
+class _Site(_Handler):
     server: Sites
 
-    def respond(self) -> None:
+    def serve(self) -> None:
         path, _, query = self.path.partition("?")
         host = self.server.hosts[self.headers["Host"].partition(":")[0]]
-        given = host(Request(self.command, unquote(path), query, self.headers, self.body()))
-        self.answer(given.status, given.payload, Content_Type=given.content_type)
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        given = host(Request(self.command, unquote(path), query, self.headers, body))
+        self.send_response(given.status)
+        self.send_header("Content-Type", given.content_type)
+        self.send_header("Content-Length", str(len(given.payload)))
+        self.end_headers()
+        self.wfile.write(given.payload)
 
 
-class _Tunnel(Handler):
+class _Tunnel(_Handler):
     server: Proxy
 
     def do_CONNECT(self) -> None:
         host, _, port = self.path.rpartition(":")
         if host not in self.server.sites.hosts or port != "443":
-            self.respond()
+            self.serve()
             return
         self.close_connection = True
         self.send_response(200, "Connection established")
@@ -148,11 +123,10 @@ class _Tunnel(Handler):
             _pump(self.connection, site)
             back.join()
 
-    def respond(self) -> None:
+    def serve(self) -> None:
         """Refuses what is no tunnel to a known host."""
-        self.close_connection = True
         self.server.refused.append(self.path)
-        self.answer(403)
+        self.send_error(403)
 
 
 def _client_hello(connection: socket.socket) -> bytes:

@@ -11,22 +11,16 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Page:
-    """A page in Markdown.
-
-    Attributes:
-        path: Where it is, from the repository's root.
-    """
+    """A page in Markdown; `path` is where it is, from the repository's root."""
 
     path: str
 
     @property
     def file(self) -> Path:
-        """Its file."""
         return ROOT / self.path
 
     @property
     def text(self) -> str:
-        """All of it."""
         return self.file.read_text(encoding="utf-8")
 
     @property
@@ -36,8 +30,9 @@ class Page:
 
     @property
     def anchors(self) -> set[str]:
-        """The anchors of its headings."""
-        return {slug(heading) for heading in re.findall(r"^#+ (.*)$", self.prose, re.MULTILINE)}
+        """The anchors that GitHub gives to its headings."""
+        headings = re.findall(r"^#+ (.*)$", self.prose, re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
     @property
     def links(self) -> list[str]:
@@ -52,29 +47,23 @@ class Page:
         """What stands between the marks of that name."""
         return self.text.partition(f"<!-- {name}: begin -->")[2].partition(f"<!-- {name}: end -->")[0]
 
+    def table(self, name: str) -> list[list[str]]:
+        """The rows between the marks of that name, without their head."""
+        rows = [line for line in self.part(name).splitlines() if line.startswith("|")]
+        return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
-README = Page("README.md")
-GUIDES = [Page(str(file.relative_to(ROOT))) for file in sorted((ROOT / "infra" / "guide").glob("*.md"))]
-OPERATING = Page("infra/guide/operating.md")
-CODE = Page("functions/README.md")
-GCP = Page("infra/gcp/README.md")
-RECIPES = [Page(str(file.relative_to(ROOT))) for file in sorted((ROOT / "infra" / "readers").glob("*.md"))]
+
+def _in(folder: str) -> list[Page]:
+    return [Page(str(file.relative_to(ROOT))) for file in sorted((ROOT / folder).glob("*.md"))]
+
+
+README, OPERATING, CODE, GCP = map(
+    Page, ("README.md", "infra/guide/operating.md", "functions/README.md", "infra/gcp/README.md")
+)
+GUIDES, RECIPES = _in("infra/guide"), _in("infra/readers")
 PAGES = [README, *GUIDES, CODE, GCP, *RECIPES, Page("infra/THREATS.md"), Page("tests/README.md"), Page("CHANGELOG.md")]
-
-
-def table(name: str) -> list[list[str]]:
-    """The rows between the marks of that name in README or a guide, without their head."""
-    part = next(part for page in (README, CODE, *GUIDES) if (part := page.part(name)))
-    rows = [line for line in part.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 
 def quoted(cell: str) -> list[str]:
     """What stands in a cell as code."""
     return re.findall(r"`([^`\n]+)`", cell)
-
-
-def slug(heading: str) -> str:
-    """The anchor that GitHub gives to a heading."""
-    text = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower())
-    return text.strip().replace(" ", "-")

@@ -6,16 +6,15 @@ import fcntl
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 PROMPT, MORE = "[ready] ", "[more] "
@@ -26,7 +25,6 @@ given=$given$TIKTOK_APP_SECRET
 printf '%s\\037' "${{0##*/}}" "$@" "$given" "$(printf '\\036')" >> {calls}
 echo stub
 """
-_UNKNOWN = """() {{ printf '%s\\n' "$*" >> {unknown}; return 127; }}"""
 _ZSHRC = """
 PROMPT='{prompt}' PS2='{more}' HISTFILE={history} HISTSIZE=1000 SAVEHIST=1000
 unsetopt prompt_sp
@@ -43,19 +41,15 @@ class Terminal:
 
     Args:
         shell: The path of bash or zsh.
-        home: The folder; programs that are called leave a line each in `calls` there.
+        home: The folder.
         programs: Names of the programs that only record how they are called.
     """
 
     def __init__(self, shell: str, home: Path, programs: Sequence[str]) -> None:
-        self.home = home
-        self.said = ""
-        self._history = home / "history"
-        self._calls = home / "calls"
-        self._unknown = home / "unknown"
-        self._prepare(shell, programs)
-        ours, theirs = pty.openpty()
-        self._terminal = ours
+        self._heard, self._before_keys = b"", 0
+        self._history, self._calls = home / "history", home / "calls"
+        self._prepare(shell, home, programs)
+        self._terminal, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 250, 0, 0))
         rest = ["--rcfile", str(home / ".bashrc"), "--noprofile"] if "bash" in shell else ["-d"]
         # `setsid` rather than code of ours between fork and exec: the tests' process may have threads and gRPC in it.
@@ -65,93 +59,63 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             cwd=home,
-            env={
-                "PATH": str(home / "bin"),
-                "HOME": str(home),
-                "ZDOTDIR": str(home),
-                "TERM": "xterm",
-                "LANG": "C.UTF-8",
-            },
+            env={"PATH": str(home / "bin"), "HOME": str(home), "TERM": "xterm", "LANG": "C.UTF-8"},
         )
         os.close(theirs)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         self.wait(PROMPT)
 
-    def _prepare(self, shell: str, programs: Sequence[str]) -> None:
-        folder = self.home / "bin"
-        folder.mkdir(parents=True)
+    def _prepare(self, shell: str, home: Path, programs: Sequence[str]) -> None:
+        for file in ("bin/cat", ".venv/bin", "functions/tokenkeeper/module.py"):
+            (home / file).parent.mkdir(parents=True, exist_ok=True)
         for name in REAL.split():
-            (folder / name).symlink_to(Path("/usr/bin") / name)
+            (home / "bin" / name).symlink_to(Path("/usr/bin") / name)
         for name in programs:
-            (folder / name).write_text(_STUB.format(calls=self._calls))
-            (folder / name).chmod(0o755)
-        for name in ("functions/tokenkeeper/module.py", "functions/main.py", "functions/requirements.txt"):
-            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.home / name).touch()
-        (self.home / ".venv").mkdir()
-        (self.home / ".venv" / "bin").symlink_to(folder)
-        form = _BASHRC if "bash" in shell else _ZSHRC
-        handler = "command_not_found_handle" if "bash" in shell else "command_not_found_handler"
-        start = form.format(prompt=PROMPT, more=MORE, history=self._history)
-        start += handler + _UNKNOWN.format(unknown=self._unknown) + "\n"
-        for name in (".bashrc", ".zshrc"):
-            (self.home / name).write_text(start)
+            (home / "bin" / name).write_text(_STUB.format(calls=self._calls))
+            (home / "bin" / name).chmod(0o755)
+        (home / ".venv" / "bin").symlink_to(home / "bin")
+        for name in ("tokenkeeper/module.py", "main.py", "requirements.txt"):
+            (home / "functions" / name).touch()
+        form, name = (_BASHRC, ".bashrc") if "bash" in shell else (_ZSHRC, ".zshrc")
+        (home / name).write_text(form.format(prompt=PROMPT, more=MORE, history=self._history))
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # the shell has ended
+            while heard := os.read(self._terminal, 65536):
+                self._heard += heard
+
+    def said(self, since: int = 0) -> str:
+        """All that was shown, without colours and movements of the cursor."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r", "", self._heard[since:].decode(errors="replace"))
 
     def keys(self, text: str) -> None:
-        """Send these keys."""
-        left = text.encode()
-        while left:
-            self._hear(0)
-            _, writable, _ = select.select([], [self._terminal], [], 0.05)
-            if writable:
-                left = left[os.write(self._terminal, left[:512]) :]
+        """Send these keys; what was shown before is no answer to them."""
+        self._before_keys = len(self._heard)
+        os.write(self._terminal, text.encode())
 
-    def wait(self, *wanted: str, seconds: float = 30) -> str:
-        """Wait until one of these is the last thing on the screen; returns what was said meanwhile."""
-        before, end = len(self.said), time.monotonic() + seconds
-        while not self._shown(before).endswith(wanted):
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise AssertionError(f"none of {wanted} came; the terminal ends with: {self._shown(before)[-600:]!r}")
-            self._hear(0.1)
-        return self._shown(before)
+    def wait(self, *wanted: str) -> None:
+        """Wait until one of these is the last thing on the screen."""
+        _until(lambda: self.said(self._before_keys).endswith(wanted), 30)
+        said = self.said(self._before_keys)
+        assert said.endswith(wanted), f"none of {wanted} came; the terminal ends with: {said[-600:]!r}"
 
-    def wait_hidden(self, seconds: float = 10) -> None:
+    def wait_hidden(self) -> None:
         """Wait until what is typed is not shown."""
-        end = time.monotonic() + seconds
-        while termios.tcgetattr(self._terminal)[3] & termios.ECHO:
-            if time.monotonic() > end:
-                raise AssertionError("what is typed is shown")
-            time.sleep(0.01)
+        _until(lambda: not self._echoes(), 10)
+        assert not self._echoes(), "what is typed is shown"
 
-    def _shown(self, since: int) -> str:
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r", "", self.said[since:])
+    def _echoes(self) -> bool:
+        return bool(termios.tcgetattr(self._terminal)[3] & termios.ECHO)
 
-    def _hear(self, seconds: float) -> None:
-        while select.select([self._terminal], [], [], seconds)[0]:
-            try:
-                heard = os.read(self._terminal, 65536)
-            except OSError:
-                return
-            if not heard:
-                return
-            self.said += heard.decode(errors="replace")
-            seconds = 0
+    def calls(self, number: int = 0) -> list[list[str]]:
+        """Every call of a stub: its name, its arguments, what it was given. As many are waited for as `number` says."""
+        _until(lambda: len(self._read_calls()) >= number, 20)
+        return self._read_calls()
 
-    def calls(self, number: int = 0, seconds: float = 20) -> list[list[str]]:
-        """Every call of a stub: its name, its arguments, what it was given.
-
-        Args:
-            number: As many are waited for, since a shell does not wait for all that it starts.
-            seconds: For so long at most.
-        """
-        end = time.monotonic() + seconds
-        while len(found := _calls_in(self._calls)) < number and time.monotonic() < end:
-            time.sleep(0.02)
-        return found
-
-    @property
-    def unknown(self) -> list[str]:
-        """Every command that there is no program for."""
-        return self._unknown.read_text().splitlines() if self._unknown.exists() else []
+    def _read_calls(self) -> list[list[str]]:
+        text = self._calls.read_text() if self._calls.exists() else ""
+        return [call.split("\x1f")[:-1] for call in text.split("\x1e\x1f")[:-1]]
 
     @property
     def history(self) -> str:
@@ -161,17 +125,15 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number in (signal.SIGHUP, signal.SIGKILL):
-            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(self._process.pid, number)
-                self._process.wait(5)
-                break
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(5)
+        self._listener.join(5)
         os.close(self._terminal)
 
 
-def _calls_in(file: Path) -> list[list[str]]:
-    text = file.read_text() if file.exists() else ""
-    return [call.split("\x1f")[:-1] for call in text.split("\x1e\x1f")[:-1]]
+def _until(true: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,8 +16,15 @@ from stage import PROJECT, TOKEN, Stage
 from tokenkeeper import events
 from tokenkeeper.cli.importlines import Defaults, read_line
 
-GCLOUD = shutil.which("gcloud")
-THERE = "my-project-123"
+
+def printed(stage: Stage, folder: Path, *command: str, status: int = 0, variables: dict[str, str] | None = None) -> str:
+    """What a command prints in front of the emulators, with a home of its own."""
+    environment = stage.environment(1) | {"HOME": str(folder), "TOKENKEEPER_STATE": str(folder), **(variables or {})}
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout
 
 
 def test_the_payload_that_is_shown_is_the_one_that_is_stored(stage: Stage) -> None:
@@ -34,37 +40,39 @@ def test_the_shell_takes_the_token_from_make(stage: Stage, tmp_path: Path) -> No
     stored = stage.connected()
     (sample,) = [block for block in README.blocks("sh") if "make -s token" in block]
     script = sample.replace("https://business-api.tiktok.com/", f"{stage.tiktok.url}/")
-    environment = stage.environment(1) | {"HOME": str(tmp_path), "TOKENKEEPER_STATE": str(tmp_path)}
-    makefile = tmp_path / "Makefile"
-    makefile.write_text(
+    (tmp_path / "Makefile").write_text(
         f"token:\n\t@PYTHONPATH={ROOT}/functions {sys.executable} -m tokenkeeper token -- $(CONNECTION)\n"
     )
-    done = subprocess.run(
-        ["bash", "-euc", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["code"] == 0
+    assert json.loads(printed(stage, tmp_path, "bash", "-euc", script))["code"] == 0
     assert stage.tiktok.requests_of("user_info")[0]["Access-Token"] == stored["access_token"]
 
 
-def test_the_table_of_connections_looks_like_that(stage: Stage) -> None:
+def test_the_table_of_connections_looks_like_that(stage: Stage, tmp_path: Path) -> None:
     """What `make status` prints, but for the dates."""
     stage.connected("acme", "expiring")
     stage.tiktok.revoke(stage.connected("beta")["access_token"])
     stage.run()
-    done = subprocess.run(
-        [sys.executable, "-m", "tokenkeeper", "status"],
-        env=stage.environment(1) | {"TOKENKEEPER_STATE": "nowhere"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    said = printed(stage, tmp_path, sys.executable, "-m", "tokenkeeper", "status", status=1)
     (sample,) = [block for block in OPERATING.blocks("text") if "what to do" in block]
     dates = r"\d{4}-\d\d-\d\d( \d\d:\d\d)?|just now|1 minute ago"
-    shown, printed = (re.sub(dates, "DATE", text) for text in (sample, done.stdout))
-    assert printed == shown, done.stderr
-    assert done.returncode == 1
+    assert re.sub(dates, "DATE", said) == re.sub(dates, "DATE", sample)
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed here")
+def test_gcloud_finds_who_needs_a_person(stage: Stage, tmp_path: Path) -> None:
+    """The filter finds what needs to be connected again, and nothing else."""
+    stage.plant("fine")
+    stage.tiktok.revoke(stage.plant("gone")["access_token"])
+    stage.run()
+    (sample,) = [block for block in OPERATING.blocks("sh") if "secrets list" in block]
+    settings = {
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{stage.secrets.url}/",
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CORE_PROJECT": PROJECT,
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    }
+    said = printed(stage, tmp_path, "bash", "-euc", sample, variables=settings)
+    assert re.findall(rf"{TOKEN}\w+", said) == [f"{TOKEN}gone"]
 
 
 def test_the_line_of_a_file_can_be_imported() -> None:
@@ -82,39 +90,3 @@ def test_the_event_that_is_shown_is_one_of_the_code() -> None:
     entry = events.REAUTHORIZATION_REQUIRED.entry(connection="acme", code=40105)
     said = {"connection": "acme", "event": entry.event, "message": entry.message}
     assert (shown["jsonPayload"], shown["severity"]) == (said, entry.severity)
-
-
-@pytest.mark.skipif(GCLOUD is None, reason="gcloud is not installed here")
-class TestGcloud:
-    @staticmethod
-    def run(stage: Stage, command: str, folder: Path) -> str:
-        """Run a command of gcloud against the embedded Secret Manager."""
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "CLOUDSDK_CONFIG": str(folder),
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{stage.secrets.url}/",
-            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-            "CLOUDSDK_CORE_PROJECT": PROJECT,
-            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-        }
-        done = subprocess.run(
-            ["bash", "-euc", command.replace(THERE, PROJECT)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def test_it_finds_who_needs_a_person(self, stage: Stage, tmp_path: Path) -> None:
-        """The filter finds what needs to be connected again, and nothing else."""
-        stage.plant("fine")
-        stage.tiktok.revoke(stage.plant("gone")["access_token"])
-        stage.run()
-        (sample,) = [block for block in OPERATING.blocks("sh") if "secrets list" in block]
-        said = self.run(stage, sample, tmp_path)
-        assert TOKEN + "gone" in said
-        assert TOKEN + "fine" not in said

@@ -5,19 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from readme.page import GCP, GUIDES, OPERATING, PAGES, README, RECIPES, ROOT, Page, quoted, table
+from readme.page import CODE, GCP, GUIDES, OPERATING, PAGES, README, RECIPES, ROOT, Page, quoted
 from readme.tables import documented
 from tokenkeeper import settings
 from tokenkeeper.events import EVENTS
 from tokenkeeper.settings import CONNECT, REFRESH, Needs
 
 FUNCTIONS = ROOT / "functions"
-PACKAGE = FUNCTIONS / "tokenkeeper"
-EVERYTHING = CONNECT | REFRESH
 USED_BY = {
     Needs.STORE: "all",
     Needs.APP: "all",
@@ -27,126 +22,117 @@ USED_BY = {
 }
 
 
-class TestMade:
-    def test_events_endings_pages_and_help_are_those_of_the_code(self) -> None:
-        """The guide has what `tables.py` would write."""
-        assert OPERATING.text == documented()
-
-    def test_every_alert_says_what_to_do(self) -> None:
-        """Nobody is left alone with an alert, and what ends one is an event."""
-        for event in EVENTS.values():
-            assert event.what, event.name
-            assert not ({"ERROR", "CRITICAL"}.issuperset(event.severities) and event.remedy == "nothing"), event.name
-            assert set(event.ended_by) <= set(EVENTS), event.name
+def test_events_endings_pages_and_help_are_those_of_the_code() -> None:
+    """The guide has what `tables.py` would write."""
+    assert OPERATING.text == documented()
 
 
-def _reads() -> Iterator[tuple[str, str | None]]:
-    """Every variable that the settings read, with its default; None where it is required."""
-    for call in ast.walk(ast.parse((PACKAGE / "settings.py").read_text(encoding="utf-8"))):
+def test_every_alert_says_what_to_do() -> None:
+    """Nobody is left alone with an alert."""
+    alerts = [event for event in EVENTS.values() if {"ERROR", "CRITICAL"}.issuperset(event.severities)]
+    assert "nothing" not in [event.remedy for event in alerts]
+
+
+def _defaults() -> Iterator[tuple[str, str]]:
+    """Every variable that the settings read, with the default that the table shows."""
+    for call in ast.walk(ast.parse((FUNCTIONS / "tokenkeeper" / "settings.py").read_text(encoding="utf-8"))):
         if not isinstance(call, ast.Call) or len(call.args) < 3:
             continue
         match ast.unparse(call.func):
             case "source.number":
-                yield ast.literal_eval(call.args[0]), str(ast.literal_eval(call.args[2]))
+                yield ast.literal_eval(call.args[0]), f"`{ast.literal_eval(call.args[2])}`"
             case "source.text" | "source.list":
-                yield ast.literal_eval(call.args[0]), _value(call.args[3]) if len(call.args) > 3 else None
+                text = _value(call.args[3]) if len(call.args) > 3 else None
+                yield ast.literal_eval(call.args[0]), "required" if text is None else f"`{text}`" if text else "unset"
 
 
 def _value(node: ast.expr) -> str:
     return str(getattr(settings, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node))
 
 
-class TestSettings:
-    def test_every_variable_is_in_the_table_and_no_other(self) -> None:
-        """The table has what the settings read, by name."""
-        assert sorted(quoted(row[0])[0] for row in table("settings")) == sorted(settings.survey(EVERYTHING, {}))
-
-    def test_defaults_are_those_of_the_code(self) -> None:
-        """A default in the table is the one without the variable; what is required is missing without it."""
-        defaults = dict(_reads())
-        for name, _, _, default in table("settings"):
-            there = defaults[quoted(name)[0]]
-            if there is None:
-                assert default == "required", name
-            elif there == "":
-                assert default.startswith(("unset", "what the credentials say")), name
-            else:
-                assert default == f"`{there}`", name
-
-    def test_it_says_who_uses_them(self) -> None:
-        """Whatever only one of the programs reads is said to be so."""
-        for name, used_by, *_ in table("settings"):
-            (need,) = [need for need in USED_BY if quoted(name)[0] in settings.survey(need, {})]
-            assert used_by == USED_BY[need], name
+def test_settings_are_those_that_the_code_reads() -> None:
+    """The table has each variable, which programs read it, and its default or that it is required."""
+    defaults = dict(_defaults())
+    used_by = {name: users for need, users in USED_BY.items() for name in settings.survey(need, {})}
+    shown = {
+        quoted(name)[0]: (users, default.partition(": ")[0])
+        for name, users, _, default in Page("infra/guide/configuration.md").table("settings")
+    }
+    assert shown.pop("GOOGLE_CLOUD_PROJECT") == ("all", "what the credentials say")
+    assert shown == {
+        name: (used_by[name], defaults[name])
+        for name in settings.survey(CONNECT | REFRESH, {})
+        if name != "GOOGLE_CLOUD_PROJECT"
+    }
 
 
-class TestLayout:
-    def test_every_module_is_there_and_no_other(self) -> None:
-        """The table of the code is its folder."""
-        listed, folder = set(), ""
-        for cell, _ in table("layout"):
-            if cell.startswith("**"):
-                (folder,) = quoted(cell)
-                continue
-            listed |= {folder + name for name in quoted(cell)}
-        assert listed == {_shown(path) for path in FUNCTIONS.rglob("*") if _is_listed(path)}
+def test_every_module_is_in_the_layout_and_no_other() -> None:
+    """The table of the code is its folder."""
+    listed, folder = set(), ""
+    for cell, _ in CODE.table("layout"):
+        if cell.startswith("**"):
+            (folder,) = quoted(cell)
+            continue
+        listed |= {folder + name for name in quoted(cell)}
+    assert listed == set(_to_be_listed())
 
 
-def _is_listed(path: Path) -> bool:
-    """Whether the table has a line for it: not for what is in a folder that has a line of its own."""
-    parts = path.relative_to(FUNCTIONS).parts
-    if "__pycache__" in parts or path.suffix == ".md" or parts[-1] in {"tokenkeeper", "connect", "refresh"}:
-        return False
-    if path.is_dir():
-        return parts[-1] in {"templates", "doctor"}
-    inner = parts[-1] == "__init__.py" and len(parts) > 2
-    return not inner and not {"templates", "doctor"} & set(parts)
+def _to_be_listed() -> Iterator[str]:
+    """Every file, or the folder instead where that has a line of its own; packages themselves need none."""
+    for path in FUNCTIONS.rglob("*.*"):
+        name = str(path.relative_to(FUNCTIONS))
+        if path.suffix not in {".md", ".pyc"} and not re.search(r"/.+/__init__\.py$", name):
+            folder = re.match(r".*/(templates|doctor)/", name)
+            yield folder[0] if folder else name
 
 
-def _shown(path: Path) -> str:
-    return str(path.relative_to(FUNCTIONS)) + ("/" if path.is_dir() else "")
+def test_the_readme_can_be_read_at_one_sitting() -> None:
+    """It is at most 12 KB."""
+    assert len(README.text.encode()) <= 12 * 1024
 
 
-class TestReadme:
-    def test_it_can_be_read_at_one_sitting(self) -> None:
-        """It is at most 12 KB."""
-        assert len(README.text.encode()) <= 12 * 1024
-
-    def test_it_leads_to_every_guide_and_recipe(self) -> None:
-        """What is not linked is not found."""
-        wanted = {page.path for page in (*GUIDES, *RECIPES)}
-        assert wanted <= {link.partition("#")[0] for link in README.links}
-
-    def test_costs_are_those_of_the_sum(self) -> None:
-        """What one connection and a hundred cost is what the table of the costs adds up to."""
-        one, hundred, _ = re.findall(r"\*\*([\d.]+)\*\*", GCP.text.partition("| **together**")[2].partition("\n")[0])
-        assert README.part("costs") == f"${one} a month with one connection, ${hundred} with a hundred"
+def test_the_readme_leads_to_every_guide_and_recipe() -> None:
+    """What is not linked is not found."""
+    assert {page.path for page in (*GUIDES, *RECIPES)} <= {link.partition("#")[0] for link in README.links}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
-class TestPage:
-    def test_links_lead_somewhere(self, page: Page) -> None:
-        """To a heading, to a file of the repository, or to an address that begins with https."""
-        for target in page.links:
-            if target.startswith("https://"):
-                continue
-            path, _, anchor = target.partition("#")
-            file = (page.file.parent / path).resolve() if path else page.file
-            assert file.exists(), target
-            if anchor:
-                there = file / "README.md" if file.is_dir() else file
-                assert anchor in Page(str(there.relative_to(ROOT))).anchors, target
+def test_costs_are_those_of_the_sum() -> None:
+    """What one connection and a hundred cost is what the table of the costs adds up to."""
+    one, hundred, _ = re.findall(r"\*\*([\d.]+)\*\*", GCP.text.partition("| **together**")[2].partition("\n")[0])
+    assert README.part("costs") == f"${one} a month with one connection, ${hundred} with a hundred"
 
-    def test_every_make_target_exists(self, page: Page) -> None:
-        """`make x` is a target of the Makefile, and its variables are known there."""
-        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-        targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-        for command in [line for block in page.blocks("sh") for line in block.splitlines()] + quoted(page.prose):
-            for target, rest in re.findall(r"(?:^|\()make (?:-s )?([a-z][a-z-]*)((?: [A-Z_]+=\S+)*)", command):
-                assert target in targets, command
-                for variable in re.findall(r"([A-Z_]+)=", rest):
-                    assert re.search(rf"\b{variable}\b", makefile), command
 
-    def test_it_speaks_of_the_product_only(self, page: Page) -> None:
-        """Nothing of how it was made, and nothing unfinished."""
-        assert not re.search(r"/(work|tmp|root)/|issue #?\d|\bTODO\b|\bFIXME\b", page.text)
+def test_links_lead_somewhere() -> None:
+    """To a heading, to a file of the repository, or to an address that begins with https."""
+    links = [(page, target) for page in PAGES for target in page.links if not target.startswith("https://")]
+    assert [(page.path, target) for page, target in links if not _is_there(page, target)] == []
+
+
+def _is_there(page: Page, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    file = (page.file.parent / path).resolve() if path else page.file
+    if not file.exists() or not anchor:
+        return file.exists()
+    there = file / "README.md" if file.is_dir() else file
+    return anchor in Page(str(there.relative_to(ROOT))).anchors
+
+
+def test_every_make_target_exists() -> None:
+    """`make x` is a target of the Makefile, and its variables are known there."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    known = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) | set(re.findall(r"\b[A-Z_]+\b", makefile))
+    commands = [(page.path, line) for page in PAGES for block in page.blocks("sh") for line in block.splitlines()]
+    commands += [(page.path, command) for page in PAGES for command in quoted(page.prose)]
+    assert [(page, command) for page, command in commands if not _words_of_make(command) <= known] == []
+
+
+def _words_of_make(command: str) -> set[str]:
+    """The targets and variables in it."""
+    found = re.findall(r"(?:^|\()make (?:-s )?([a-z][a-z-]*)((?: [A-Z_]+=\S+)*)", command)
+    return {word for target, rest in found for word in (target, *re.findall(r"([A-Z_]+)=", rest))}
+
+
+def test_pages_speak_of_the_product_only() -> None:
+    """Nothing of how it was made, and nothing unfinished."""
+    foreign = r"/(work|tmp|root)/|issue #?\d|\bTODO\b|\bFIXME\b"
+    assert [page.path for page in PAGES if re.search(foreign, page.text)] == []
