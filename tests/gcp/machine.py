@@ -54,7 +54,7 @@ class Machine:
         (self.stub / "answers.json").write_text(json.dumps(answers))
         environment = {
             "PATH": f"{self.stub / 'bin'}:{self.path}",
-            "PYTHONPATH": str(self.repository / "infra"),
+            "PYTHONPATH": f"{self.repository / 'infra'}:{self.repository / 'functions'}",
             "STUB_DIRECTORY": str(self.stub),
             "HOME": str(self.repository),
             "TOKENKEEPER_DEPLOY_PAUSE": "0",

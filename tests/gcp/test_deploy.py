@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from gcp.deploy.source import source_hash
 from gcp.machine import HAS_VALUES, SECRET, USUAL, Machine
 from gcp.stub_provider import FUNCTION, INVOKER, Memory
 from gcp.test_readme import complaints
 from tokenkeeper.cli import saved
+from tokenkeeper.cli.doctor.deployment import source_hash
 
 GOOD = [HAS_VALUES, *USUAL]
 ALL = 18  # types of resources that a whole deployment has

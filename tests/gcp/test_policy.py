@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gcp.configuration import INFRA, NUMBER, ROOT, Plan, Terraform, files, local, resources
-from gcp.deploy.source import source_hash
+from tokenkeeper.cli.doctor.deployment import source_hash
 
 PROJECT = "my-project-123"
 CONNECT = f"serviceAccount:tiktok-ads-connect@{PROJECT}.iam.gserviceaccount.com"

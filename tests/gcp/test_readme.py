@@ -17,7 +17,7 @@ import pytest
 from gcp import documentation
 from gcp.configuration import INFRA, NUMBER, ROOT, Plan, local
 from gcp.deploy.screen import COST
-from gcp.deploy.source import source_hash
+from tokenkeeper.cli.doctor.deployment import source_hash
 
 GCLOUD = shutil.which("gcloud")
 PAGE = INFRA.parent / "guide" / "without-terraform.md"
