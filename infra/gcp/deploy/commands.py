@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from gcp.deploy import deployed
 from gcp.deploy.deployment import FIRST, Deployment, prepared
 from gcp.deploy.identity import rights
-from gcp.deploy.programs import Stop, gcloud, say, stop_for, try_gcloud
+from gcp.deploy.programs import Stop, gcloud, say, try_gcloud
 from gcp.deploy.screen import COST, summary
 from gcp.deploy.terraform import Plan
 from gcp.deploy.variables import Target, app_secret
@@ -91,7 +91,8 @@ def attach(*, project: str, region: str, name: str) -> None:
     target = Target(project, region, name)
     problems: list[str] = []
     who = rights(project, problems, deploys=False)
-    stop_for(problems)
+    if problems:
+        raise Stop("\n".join(problems))
     functions = deployed.both(target)
     deployed.remember(functions, target)
     say(f"As {who}: the commands act on {name} in {project} now. `make status` shows its connections.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gcp.deploy import adopt, programs, variables
 from gcp.deploy.identity import rights
-from gcp.deploy.programs import Stop, say, stop_for
+from gcp.deploy.programs import Stop, say
 from gcp.deploy.refusals import EXISTS, NOT_YET_KNOWN, text_of
 from gcp.deploy.screen import RESOURCES, Progress, summary
 from gcp.deploy.state import State
@@ -150,7 +150,8 @@ def prepared(*, ask: bool, yes: bool = False, take_over: bool = False) -> Deploy
     variables.complete(found, problems, ask=ask)
     if shutil.which("gcloud"):
         who = rights(found.get("project_id", ""), problems, deploys=True)
-    stop_for(problems)
+    if problems:
+        raise Stop("Not everything that is needed is there:\n" + "\n".join(f"- {problem}" for problem in problems))
     target = Target(found["project_id"], found["region"], found["name"], found["secret_prefix"])
     terraform = Terraform(name)
     return Deployment(target, terraform, State(target, terraform), who, yes, take_over)

@@ -33,21 +33,7 @@ class Stop(Exception):
 
 
 class ProgramFailed(Stop):
-    """A program ended with an error; `said` is what it printed about it."""
-
-    def __init__(self, command: str, said: str) -> None:
-        super().__init__(f"{command} failed: {said}")
-        self.said = said
-
-
-def stop_for(problems: list[str]) -> None:
-    """Stop with all that is missing, if anything is.
-
-    Raises:
-        Stop: there are problems.
-    """
-    if problems:
-        raise Stop("Not everything that is needed is there:\n" + "\n".join(f"- {problem}" for problem in problems))
+    """A program ended with an error; the text has what it printed about it."""
 
 
 def table(name: str) -> dict[str, Any]:
@@ -63,7 +49,8 @@ def capture(*command: str, given: str = "") -> str:
     """
     done = subprocess.run(command, input=given, text=True, capture_output=True, check=False, env=environment)
     if done.returncode != 0:
-        raise ProgramFailed(" ".join(word for word in command[:5] if word[0] != "-"), done.stderr.strip())
+        words = " ".join(word for word in command[:5] if word[0] != "-")
+        raise ProgramFailed(f"{words} failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
@@ -85,7 +72,7 @@ def described(*arguments: str) -> Any:
     try:
         return json.loads(gcloud(*arguments, "--format=json"))
     except ProgramFailed as error:
-        if NOTHING_THERE.search(error.said):
+        if NOTHING_THERE.search(str(error)):
             return None
         raise
 
@@ -122,8 +109,6 @@ def private_folder() -> Path:
 def write_private(file: Path, text: str) -> None:
     """Write a file that nobody else may read, whole or not at all."""
     file.parent.mkdir(mode=0o700, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as stream:
         stream.write(text)
-    temporary.replace(file)
+    Path(stream.name).replace(file)

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,17 +26,8 @@ from gcp.deploy.refusals import explained
 OLDEST = (1, 5)
 LOG = SAVED / "deploy.log"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-WORK = {"init": "be set up", "apply": "make all of it", "force-unlock": "take the lock"}
 
 Event = dict[str, Any]
-
-
-class Interrupted(Exception):
-    """A signal of this `number` asked for the end; Terraform has ended in order."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class TerraformFailed(Stop):
@@ -53,17 +45,13 @@ class TerraformFailed(Stop):
         self.lock: dict[str, str] = dict(re.findall(r"^\s*(\w+):\s*(.*?)\s*$", held, re.MULTILINE))
         who, since, what = (self.lock.get(name, "unknown") for name in ("Who", "Created", "Operation"))
         self.holder = f"{who} has held it since {since} ({what})"
-        if self.lock:
-            super().__init__(
-                f"The state is locked: {self.holder}. Wait until that is over. If it is over for good (a machine that "
-                "died, a process that was killed), `make deploy UNLOCK=1` takes the lock."
-            )
-        else:
-            reasons = explained(errors or [{"summary": text.strip() or "it gave no reason"}])
-            what = WORK.get(command, command)
-            super().__init__(
-                f"Terraform could not {what}. Everything it said is in {LOG.parent.name}/{LOG.name}.\n{reasons}"
-            )
+        reasons = explained(errors or [{"summary": text.strip() or "it gave no reason"}])
+        super().__init__(
+            f"The state is locked: {self.holder}. Wait until that is over. If it is over for good (a machine that "
+            "died, a process that was killed), `make deploy UNLOCK=1` takes the lock."
+            if self.lock
+            else f"terraform {command} failed. Everything it said is in {LOG.parent.name}/{LOG.name}.\n{reasons}"
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +140,7 @@ class Terraform:
             echo: print every line as well.
 
         Raises:
-            Interrupted: a signal came; Terraform has ended.
+            SystemExit: a signal came; Terraform has ended in order.
             TerraformFailed: it ended with an error.
         """
         errors: list[Event] = []
@@ -170,7 +158,8 @@ class Terraform:
                 text += f"{line}\n"
         self._running = False
         if self._received:
-            raise Interrupted(self._received)
+            say("\nStopped in order: what was made is in the state. Run it again to go on from here.", error=True)
+            sys.exit(128 + self._received)
         if self._process and self._process.returncode != 0:
             raise TerraformFailed(arguments[0], errors, text)
 
