@@ -132,3 +132,8 @@ class Plan:
     def one(self, kind: str, name: str) -> dict[str, Any]:
         """Values of one resource."""
         return self.all(kind)[name]
+
+    def service(self, name: str) -> dict[str, Any]:
+        """What one of the two functions runs with."""
+        found: dict[str, Any] = self.one("google_cloudfunctions2_function", name)["service_config"][0]
+        return found

@@ -158,7 +158,11 @@ class _Provider:
         return _two(self._read(request.type_name, state) if self._memory else state)
 
     def ReadDataSource(self, request: Any) -> Any:  # noqa: N802
-        return _two(self._fill(request.type_name, "data", unpack(request.config.msgpack), known=True))
+        return _two(
+            self._filled(
+                request.type_name, self._schema["data"][request.type_name], unpack(request.config.msgpack), known=True
+            )
+        )
 
     def ImportResourceState(self, request: Any) -> Any:  # noqa: N802
         assert self._memory
@@ -173,9 +177,10 @@ class _Provider:
 
     def PlanResourceChange(self, request: Any) -> Any:  # noqa: N802
         planned, prior = unpack(request.proposed_new_state.msgpack), unpack(request.prior_state.msgpack)
+        kind = request.type_name
         answer = message("Planned")(legacy_type_system=True)
         if planned is not None and prior is None:
-            planned = self._fill(request.type_name, "resources", planned, known=False)
+            planned = self._filled(kind, self._schema["resources"][kind], planned, known=False)
         elif planned is not None:
             for name in NAMES:
                 if not isinstance(planned.get(name), Unknown) and planned.get(name) != prior.get(name):
@@ -196,7 +201,7 @@ class _Provider:
             if made is None or (prior is None and kind != FUNCTION):
                 made = prior
         if made is not None:
-            made = self._fill(kind, "resources", made, known=True)
+            made = self._filled(kind, self._schema["resources"][kind], made, known=True)
         if self._memory and made is not None and (not refusal or prior is None):
             self._memory.keep(key_of(kind, made), {**made, **({"state": "FAILED"} if refusal else {})})
         answer.value.msgpack = pack(made)
@@ -226,9 +231,6 @@ class _Provider:
             callers = f"|^{INVOKER} {thing['name']} " if kind == FUNCTION else ""
             memory.forget(f"^{re.escape(key)}${callers}")
         return refusal
-
-    def _fill(self, kind: str, where: str, value: dict[str, Value], *, known: bool) -> dict[str, Value]:
-        return self._filled(kind, self._schema[where][kind], value, known=known)
 
     def _filled(self, kind: str, block: dict[str, Any], value: dict[str, Value], *, known: bool) -> dict[str, Value]:
         filled = dict(value)

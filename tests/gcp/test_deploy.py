@@ -95,9 +95,11 @@ class TestDeploying:
         assert (status, "refresh does not run this source: it was built from 0000" in said) == (1, True), said
 
     def test_no_is_no(self, machine: Machine, cloud: Memory) -> None:
-        """Anything but yes changes nothing, and makes no bucket."""
+        """Anything but yes changes nothing, and makes no bucket; without a terminal, consent is given beforehand."""
         status, said = machine.run("deploy", answers=GOOD, typed="y\n")
         assert (status, "Nothing was changed" in said) == (1, True), said
+        status, said = machine.run("deploy", answers=GOOD)
+        assert (status, "No terminal to confirm on: pass --yes (YES=1)." in said) == (1, True), said
         assert not cloud.applied
         assert not machine.called("enable|create|versions add")
 
@@ -211,7 +213,7 @@ class TestLostState:
         assert not complaints([shlex.join(["gcloud", *call["arguments"]]) for call in deployed.calls])
 
     def test_a_backend_of_somebody_else_s_is_respected(self, machine: Machine, tmp_path: Path) -> None:
-        """What a *_override.tf configures is used, and no bucket is made."""
+        """What a *_override.tf configures is used, and no bucket is made; in a pipe, progress is plain lines."""
         (machine.infra / "backend_override.tf").write_text(
             f'terraform {{\n  backend "local" {{\n    path = "{tmp_path}/elsewhere.tfstate"\n  }}\n}}\n'
         )
@@ -221,6 +223,8 @@ class TestLostState:
         assert (tmp_path / "elsewhere.tfstate").exists()
         assert not machine.called("storage buckets")
         assert "State: where backend_override.tf says." in said
+        assert re.search(r"^\[\d+/\d+\] created functions: connect$", said, re.MULTILINE)
+        assert "\x1b" not in said
 
 
 class TestRefusals:

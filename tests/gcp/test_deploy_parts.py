@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -101,35 +100,27 @@ class TestWhatIsMissing:
         }
 
 
-class TestIdentity:
-    @pytest.fixture(autouse=True)
-    def nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(programs, "environment", {})
-
-    @pytest.mark.parametrize(
-        ("key", "setting"),
-        [
-            ("GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"),
-            ("GOOGLE_CREDENTIALS", "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"),
-        ],
-    )
-    def test_what_the_provider_uses_gcloud_uses_too(self, key: str, setting: str) -> None:
-        """A token, a key or workload identity goes into a file that nobody else may read, not onto a command line."""
-        given = '{"type": "external_account"}'
-        assert identity.use({key: given}) == f"the identity of {key}"
-        file = Path(programs.environment[setting])
-        assert (file.read_text(), file.stat().st_mode & 0o077) == (given, 0)
-
-    def test_a_file_is_used_as_it_is_and_impersonation_is_for_both(self, tmp_path: Path) -> None:
-        """The provider's variables set gcloud's."""
-        (tmp_path / "key.json").touch()
-        key = str(tmp_path / "key.json")
-        given = {"GOOGLE_APPLICATION_CREDENTIALS": key, "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p"}
-        assert identity.use(given) == "deployer@p, impersonated"
-        assert programs.environment == {
-            "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": key,
-            "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p",
-        }
+@pytest.mark.parametrize(
+    ("key", "setting"),
+    [
+        ("GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"),
+        ("GOOGLE_CREDENTIALS", "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"),
+    ],
+)
+def test_what_the_provider_uses_gcloud_uses_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str, setting: str
+) -> None:
+    """Contents go into a file that nobody else may read, a file is used as it is, impersonation comes on top."""
+    monkeypatch.setattr(programs, "environment", {})
+    assert identity.use({key: "contents"}) == f"the identity of {key}"
+    made = Path(programs.environment[setting])
+    assert (made.read_text(), made.stat().st_mode & 0o077) == ("contents", 0)
+    given = tmp_path / "key.json"
+    given.touch()
+    impersonated = identity.use({key: str(given), "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p"})
+    assert impersonated == "deployer@p, impersonated"
+    account = {"CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p"}
+    assert programs.environment == {setting: str(given), **account}
 
 
 class TestRefusals:
@@ -179,15 +170,6 @@ class TestScreen:
         assert len(lines) < 30
         assert max(len(line) for line in lines) <= 120
 
-    def test_progress_is_plain_in_a_pipe(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A line for each thing that was made, without colour codes."""
-        progress = screen.Progress(2)
-        resource = {"addr": f"{FUNCTION}.connect", "resource_type": FUNCTION}
-        for kind in ("apply_start", "apply_complete"):
-            progress({"type": kind, "hook": {"action": "create", "resource": resource}})
-        progress.end()
-        assert capsys.readouterr().out == "[1/2] created functions: connect\n"
-
 
 class TestTakingOver:
     def test_ids_come_from_what_is_planned(self) -> None:
@@ -208,13 +190,6 @@ class TestTakingOver:
         named = {kind for kind, _, _ in resources() if not kind.endswith(harmless)}
         assert named == {kind for kind, entry in screen.RESOURCES.items() if entry.keys() & {"id", "listed"}}
         assert {f"{resource}.{name}" for resource, name, _ in resources()} >= set(FIRST)
-
-
-def test_nobody_to_ask_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal, consent has to be given beforehand."""
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(programs.Stop, match="YES=1"):
-        programs.confirm("Type yes: ", "yes")
 
 
 def test_nobody_who_listens_any_more_ends_nothing() -> None:
