@@ -88,7 +88,7 @@ class TestAccounts:
         assert {who for who, what, _ in grants(plan) if "secretmanager.versions.access" in what} == {CONNECT, REFRESH}
 
     def test_only_connect_is_public(self, plan: Plan, terraform: Terraform) -> None:
-        """Everybody may call connect and nothing else [55]; where an organization forbids that, nobody is named."""
+        """Everybody may call connect and nothing else [55]; where that or audit logs are switched off, they are."""
         kind = "google_cloud_run_v2_service_iam_member"
         invokers = {(binding["name"], binding["member"]) for binding in plan.all(kind).values()}
         assert invokers == {("tiktok-ads-connect", "allUsers"), ("tiktok-ads-refresh", SCHEDULER)}
@@ -300,7 +300,7 @@ class TestLogs:
         assert "${google_logging_project_exclusion.addresses_with_codes}" in function["depends_on"]
 
     def test_who_read_which_secret_is_logged(self, plan: Plan) -> None:
-        """Data-access audit logs for Secret Manager are on, unless somebody says that they are already [56]."""
+        """Data-access audit logs for Secret Manager are on [56]."""
         (audit,) = plan.all("google_project_iam_audit_config").values()
         assert audit["service"] == "secretmanager.googleapis.com"
         assert {entry["log_type"] for entry in audit["audit_log_config"]} == {"ADMIN_READ", "DATA_READ", "DATA_WRITE"}

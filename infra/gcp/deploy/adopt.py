@@ -11,7 +11,7 @@ from gcp.deploy.screen import RESOURCES
 from gcp.deploy.terraform import Event, Plan
 from gcp.deploy.variables import Target
 
-FILE = HERE / "take_over.tf"
+FILE = HERE / "take_over.tf"  # which somebody has to remove afterwards
 
 
 def existing(errors: Iterable[Event], plan: Plan, target: Target) -> dict[str, str]:
@@ -49,8 +49,3 @@ def write(found: dict[str, str]) -> None:
     say(f"{len(found)} things exist already without being in the state; they are taken over: {', '.join(kinds)}.")
     blocks = (f"import {{\n  to = {address}\n  id = {json.dumps(id_)}\n}}\n" for address, id_ in found.items())
     FILE.write_text("\n".join(blocks), encoding="utf-8")
-
-
-def clear() -> None:
-    """Remove the file that `write` left."""
-    FILE.unlink(missing_ok=True)

@@ -27,10 +27,7 @@ def look_up(target: Target, name: str) -> Function | None:
     Raises:
         ProgramFailed: it could not be looked up.
     """
-    function: Function | None = described(
-        "functions", "describe", f"{target.name}-{name}", "--gen2", f"--region={target.region}"
-    )
-    return function
+    return described("functions", "describe", f"{target.name}-{name}", "--gen2", f"--region={target.region}")
 
 
 def both(target: Target) -> dict[str, Function]:

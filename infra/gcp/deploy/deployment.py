@@ -103,7 +103,7 @@ class Deployment:
                     say(f"Google has not heard of everything yet; trying again in {PAUSE:.0f} s ({attempt}/{TRIES}).")
                     time.sleep(PAUSE)
         finally:
-            adopt.clear()
+            adopt.FILE.unlink(missing_ok=True)
         raise Stop("Google still has not heard of what was made: run this again in some minutes.")
 
     def _once(self, arguments: tuple[str, ...]) -> dict[str, str] | None:

@@ -67,10 +67,10 @@ def try_gcloud(*arguments: str) -> str | None:
         return None
 
 
-def described(*arguments: str) -> Any:
+def described(*arguments: str) -> dict[str, Any] | None:
     """What gcloud describes, or None where that does not exist; raises `ProgramFailed` where it cannot be looked up."""
     try:
-        return json.loads(gcloud(*arguments, "--format=json"))
+        return dict(json.loads(gcloud(*arguments, "--format=json")))
     except ProgramFailed as error:
         if NOTHING_THERE.search(str(error)):
             return None

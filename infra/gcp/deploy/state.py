@@ -62,21 +62,17 @@ class State:
             self.pending = f"Moves the state from a file to {self._bucket}."
         if self._in_bucket and create and not there:
             self._make()
-        if not self._in_bucket or not (create or (there and not filled)):
-            if OVERRIDE.exists():
-                OVERRIDE.unlink()
-                REMEMBERED.unlink(
-                    missing_ok=True
-                )  # -reconfigure does not forget a backend that is configured no longer
-            self._init()
-            return
-        where = f'    bucket = "{self._bucket.removeprefix("gs://")}"\n    prefix = "{PREFIX}"\n'
-        OVERRIDE.write_text(f'terraform {{\n  backend "gcs" {{\n{where}  }}\n}}\n', encoding="utf-8")
-        if filled:
-            self._init("-migrate-state", "-force-copy")
+        arguments: tuple[str, ...] = ()
+        if self._in_bucket and (create or (there and not filled)):
+            where = f'    bucket = "{self._bucket.removeprefix("gs://")}"\n    prefix = "{PREFIX}"\n'
+            OVERRIDE.write_text(f'terraform {{\n  backend "gcs" {{\n{where}  }}\n}}\n', encoding="utf-8")
+            arguments = ("-migrate-state", "-force-copy") if filled else ("-reconfigure",)
+        elif OVERRIDE.exists():
+            OVERRIDE.unlink()
+            REMEMBERED.unlink(missing_ok=True)  # -reconfigure does not forget a backend that is configured no longer
+        self._terraform.run("init", "-input=false", "-no-color", *arguments)
+        if "-migrate-state" in arguments:
             say(f"The state was moved from a file to {self.place}: any machine can go on from here.")
-        else:
-            self._init("-reconfigure")
 
     def _exists(self) -> bool:
         """Whether the bucket is there; one of somebody else's project is never used."""
@@ -97,9 +93,6 @@ class State:
         )
         gcloud("storage", "buckets", "update", self._bucket, "--versioning")
         say(f"Made {self._bucket} for Terraform's state.")
-
-    def _init(self, *arguments: str) -> None:
-        self._terraform.run("init", "-input=false", "-no-color", *arguments)
 
 
 def _resources(file: Path) -> int:

@@ -42,7 +42,7 @@ class TerraformFailed(Stop):
     def __init__(self, command: str, errors: list[Event], text: str) -> None:
         self.errors = errors
         held = next((error["detail"] for error in errors if "acquiring the state lock" in error["summary"]), "")
-        self.lock: dict[str, str] = dict(re.findall(r"^\s*(\w+):\s*(.*?)\s*$", held, re.MULTILINE))
+        self.lock: dict[str, str] = dict(re.findall(r"^ *(\w+): *(.*?) *$", held, re.MULTILINE))
         who, since, what = (self.lock.get(name, "unknown") for name in ("Who", "Created", "Operation"))
         self.holder = f"{who} has held it since {since} ({what})"
         reasons = explained(errors or [{"summary": text.strip() or "it gave no reason"}])
