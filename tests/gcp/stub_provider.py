@@ -26,11 +26,7 @@ from gcp.plugin import UNKNOWN, Handler, Unknown, Value, message, pack, unpack
 
 SCHEMA = Path(__file__).with_name("schema.json")
 PROVIDERS = ("archive", "google", "google-beta")
-SETTINGS = {
-    "project": {"type": "string", "optional": True},
-    "region": {"type": "string", "optional": True},
-    "default_labels": {"type": ["map", "string"], "optional": True},
-}
+SETTINGS = {"project": "string", "region": "string", "default_labels": {"type": ["map", "string"], "optional": True}}
 
 FUNCTION = "google_cloudfunctions2_function"
 INVOKER = "google_cloud_run_v2_service_iam_member"
@@ -129,8 +125,12 @@ class _Provider:
     def GetSchema(self, _: Any) -> Any:  # noqa: N802 - the protocol's names
         answer = message("Schemas")()
         answer.provider.block.CopyFrom(_block({"attributes": SETTINGS}))
-        for kind, schemas in {"resources": answer.resource_schemas, "data": answer.data_source_schemas}.items():
-            for name, block in self._schema[kind].items():
+        for kind, schemas in {
+            "resources": answer.resource_schemas,
+            "data": answer.data_source_schemas,
+            "ephemeral": answer.ephemeral_resource_schemas,
+        }.items():
+            for name, block in self._schema.get(kind, {}).items():
                 schemas[name].block.CopyFrom(_block(block))
         return answer
 
@@ -141,14 +141,14 @@ class _Provider:
         answer = message("Validated")()
         attributes = self._schema["resources"][request.type_name]["attributes"]
         for name, value in unpack(request.config.msgpack).items():
-            if value is not None and not attributes.get(name, {"optional": True}).keys() & {"optional", "required"}:
+            if value is not None and not _attribute(attributes.get(name, "")).keys() & {"optional", "required"}:
                 answer.diagnostics.add(severity=1, summary=f"{name} cannot be set")
         return answer
 
     def Configure(self, _: Any) -> Any:  # noqa: N802
         return message("Nothing")()
 
-    ValidateDataSourceConfig = Stop = Configure
+    ValidateDataSourceConfig = ValidateEphemeralResourceConfig = CloseEphemeralResource = Stop = Configure
 
     def UpgradeResourceState(self, request: Any) -> Any:  # noqa: N802
         return message("Two")(value={"json": request.raw_state.json})
@@ -163,6 +163,11 @@ class _Provider:
                 request.type_name, self._schema["data"][request.type_name], unpack(request.config.msgpack), known=True
             )
         )
+
+    def OpenEphemeralResource(self, request: Any) -> Any:  # noqa: N802
+        opened = self._schema["ephemeral"][request.type_name]
+        value = self._filled(request.type_name, opened, unpack(request.config.msgpack), known=True)
+        return message("Opened")(result={"msgpack": pack(value)})
 
     def ImportResourceState(self, request: Any) -> Any:  # noqa: N802
         assert self._memory
@@ -234,7 +239,8 @@ class _Provider:
 
     def _filled(self, kind: str, block: dict[str, Any], value: dict[str, Value], *, known: bool) -> dict[str, Value]:
         filled = dict(value)
-        for name, attribute in block.get("attributes", {}).items():
+        for name, described in block.get("attributes", {}).items():
+            attribute = _attribute(described)
             if attribute.get("computed") and (filled.get(name) is None or isinstance(filled.get(name), Unknown)):
                 text = attribute["type"] == "string"
                 filled[name] = (self._cloud(kind, name, filled) if text else None) if known else UNKNOWN
@@ -246,13 +252,22 @@ class _Provider:
         return filled
 
 
+def _attribute(described: Any) -> dict[str, Any]:
+    """An attribute as Terraform's own schemas describe it; "string computed" and the like are short for that."""
+    if isinstance(described, dict):
+        return described
+    kind, _, flag = described.partition(" ")
+    return {"type": kind, flag or "optional": True}
+
+
 def _two(value: Value) -> Any:
     return message("Two")(value={"msgpack": pack(value)})
 
 
 def _block(block: dict[str, Any]) -> Any:
     made = message("Block")()
-    for name, attribute in block.get("attributes", {}).items():
+    for name, described in block.get("attributes", {}).items():
+        attribute = _attribute(described)
         flags = {flag: attribute.get(flag, False) for flag in ("required", "optional", "computed", "sensitive")}
         made.attributes.add(name=name, type=json.dumps(attribute["type"]).encode(), **flags)
     for name, inner in block.get("block_types", {}).items():
