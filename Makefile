@@ -65,7 +65,7 @@ doctor: sound  ## check whether everything is there that the token keeper needs
 	@$(tokenkeeper) doctor $(json)
 
 # exec, so that a signal to make reaches it.
-cloud = PYTHONPATH=infra exec $(PY) -m gcp.deploy
+cloud = PYTHONPATH=infra:functions exec $(PY) -m gcp.deploy
 
 deploy: sound  ## set everything up in Google Cloud, or bring it up to date (YES=1, STATE=local, UNLOCK=1, ADOPT=1)
 	@$(cloud) deploy $(if $(call on,YES),--yes) $(if $(call on,UNLOCK),--unlock) $(if $(call on,ADOPT),--adopt)

@@ -6,7 +6,7 @@ locals {
   ])
 
   # Of names and contents, not of the archive: what `sha256sum` prints for the sorted files, hashed once more. The guide
-  # has the same as a shell command, and gcp/deploy/source.py in Python.
+  # has the same as a shell command, and `make doctor` in Python.
   source_hash = sha256(join("", [for file in local.source_files : "${filesha256("${local.source_dir}/${file}")}  ${file}\n"]))
 }
 

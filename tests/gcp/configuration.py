@@ -17,6 +17,7 @@ import hcl2
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra" / "gcp"
 SCHEMA = json.loads(Path(__file__).with_name("schema.json").read_text())
+FILLED_IN = json.loads(Path(__file__).with_name("google.json").read_text())
 TERRAFORM = shutil.which("terraform")
 
 REQUIRED = {"project_id": "my-project-123", "region": "europe-west1", "tiktok_app_id": "7000000000000000000"}
@@ -64,41 +65,12 @@ def copy(directory: Path) -> Path:
 
 
 def cloud(resource: str, attribute: str, known: Mapping[str, Any]) -> Any:
-    """What Google would fill in."""
-    project = REQUIRED["project_id"]
-    email = f"{known.get('account_id')}@{project}.iam.gserviceaccount.com"
-    match resource, attribute:
-        case (_, "project"):
-            return project
-        case ("google_project", "number"):
-            return NUMBER
-        case ("google_service_account", "email"):
-            return email
-        case ("google_service_account", "member"):
-            return f"serviceAccount:{email}"
-        case ("google_service_account", "name" | "id"):
-            return f"projects/{project}/serviceAccounts/{email}"
-        case ("google_project_iam_custom_role", "name" | "id"):
-            return f"projects/{project}/roles/{known['role_id']}"
-        case ("google_secret_manager_secret", "name" | "id"):
-            return f"projects/{NUMBER}/secrets/{known['secret_id']}"
-        case ("google_project_service_identity", "member"):
-            return f"serviceAccount:service-{NUMBER}@gcp-sa-secretmanager.iam.gserviceaccount.com"
-        case ("google_cloudfunctions2_function", "uri"):
-            return f"https://{known['service_account_email'].partition('@')[0]}-abc123-ew.a.run.app"
-        case ("google_artifact_registry_repository", "id"):
-            return f"projects/{project}/locations/{known['location']}/repositories/{known['repository_id']}"
-        case ("google_cloud_scheduler_job", "id"):
-            return f"projects/{project}/locations/{known['region']}/jobs/{known['name']}"
-        case ("google_logging_project_sink", "writer_identity"):
-            return f"serviceAccount:service-{NUMBER}@gcp-sa-logging.iam.gserviceaccount.com"
-        case ("google_pubsub_topic", "id"):
-            return f"projects/{project}/topics/{known['name']}"
-        case ("google_monitoring_dashboard" | "google_monitoring_alert_policy", "id" | "name"):
-            return f"projects/{NUMBER}/things/0001"
-        case ("google_monitoring_notification_channel", "id" | "name"):
-            return f"projects/{project}/notificationChannels/42"
-    return f"{resource}/{attribute}"
+    """What Google would fill in: as `google.json` says, or something that is recognized."""
+    if attribute == "project":
+        return REQUIRED["project_id"]
+    account = str(known.get("service_account_email")).partition("@")[0]
+    values = {**known, "project": REQUIRED["project_id"], "number": NUMBER, "account": account}
+    return FILLED_IN.get(f"{resource}.{attribute}", f"{resource}/{attribute}").format_map(values)
 
 
 @dataclass(frozen=True)
@@ -123,6 +95,12 @@ class Terraform:
             check=False,
             timeout=120,
         )
+
+    def refusal(self, **variables: Any) -> str:
+        """What a plan is refused with, in one line; empty: it is not."""
+        done = self.run("plan", "-input=false", "-no-color", "-refresh=false", **variables)
+        assert bool(done.returncode) == bool(done.stderr), done.stderr
+        return " ".join(done.stderr.replace("│", " ").split())
 
     def planned(self, **variables: Any) -> Plan:
         """What Terraform would make, after an apply in the mind: every value that Google fills in is known."""
@@ -154,3 +132,8 @@ class Plan:
     def one(self, kind: str, name: str) -> dict[str, Any]:
         """Values of one resource."""
         return self.all(kind)[name]
+
+    def service(self, name: str) -> dict[str, Any]:
+        """What one of the two functions runs with."""
+        found: dict[str, Any] = self.one("google_cloudfunctions2_function", name)["service_config"][0]
+        return found

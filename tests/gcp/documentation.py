@@ -13,6 +13,21 @@ from typing import Any
 from gcp.configuration import INFRA, blocks, local
 
 README = INFRA / "README.md"
+OF_ACCOUNTS = ["`connect`", "`refresh`", "`scheduler`", "readers", "everybody", "`build`"]
+# What is given by Google's own roles, one row each: account, on, role or permission of it, for.
+GIVEN = [
+    ("`connect`", "`…-app-secret`, `…-link-signing-keys`", "`versions.access`", "Its own credentials."),
+    ("`refresh`", "`…-app-secret`", "`versions.access`", "Its own credentials."),
+    ("readers", "`…-token-*`, or some of them", "`versions.access`", "Tokens, and nothing else."),
+    ("`scheduler`", "the service of `refresh`", "`run.invoker`", "Call it, and nothing else."),
+    ("everybody", "the service of `connect`", "`run.invoker`", "Links are signed; states are checked."),
+    (
+        "`build`",
+        "source buckets, the repository of images, the project",
+        "`storage.objectViewer`, `artifactregistry.writer`, `logging.logWriter`",
+        "Build both functions.",
+    ),
+]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -23,10 +38,8 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def variables() -> str:
     """Every variable with what it means and its default."""
-    return table(
-        ("variable", "meaning", "default"),
-        ((f"`{name}`", body["description"], _default(body)) for name, body in blocks("variable")),
-    )
+    rows = ((f"`{name}`", body["description"], _default(body)) for name, body in blocks("variable"))
+    return table(("variable", "meaning", "default"), rows)
 
 
 def outputs() -> str:
@@ -37,30 +50,17 @@ def outputs() -> str:
 def permissions() -> str:
     """Who may do what on which secrets."""
     names = {"${local.token_secrets}": "`…-token-*`", "${local.refresh_secrets}": "`…-refresh-*`"}
+    made = [
+        (grant["account"], " and ".join(names[prefix] for prefix in grant["prefixes"]) or "the project", grant["role"])
+        for grant in local("grants").values()
+    ]
     rows = []
-    for grant in local("grants").values():
-        role = local("roles")[grant["role"]]
-        where = " and ".join(names[prefix] for prefix in grant["prefixes"]) or "the project"
-        rows.append((f"`{grant['account']}`", where, _short(role["permissions"]), role["description"]))
-    note = local("roles")["note"]
-    rows.append(("`refresh`", "`…-keeper`", _short(note["permissions"]), note["description"]))
-    rows.append(("`connect`", "`…-app-secret`, `…-link-signing-keys`", "`versions.access`", "Its own credentials."))
-    rows.append(("`refresh`", "`…-app-secret`", "`versions.access`", "Its own credentials."))
-    rows.append(("readers", "`…-token-*`, or some of them", "`versions.access`", "Tokens, and nothing else."))
-    rows.append(("`scheduler`", "the service of `refresh`", "`run.invoker`", "Call it, and nothing else."))
-    rows.append(("everybody", "the service of `connect`", "`run.invoker`", "Links are signed; states are checked."))
-    rows.append(
-        (
-            "`build`",
-            "source buckets, the repository of images, the project",
-            "`storage.objectViewer`, `artifactregistry.writer`, `logging.logWriter`",
-            "Build both functions.",
-        )
-    )
-    return table(("account", "on", "permissions or role", "for"), sorted(rows, key=lambda row: _ORDER.index(row[0])))
-
-
-_ORDER = ["`connect`", "`refresh`", "`scheduler`", "readers", "everybody", "`build`"]
+    for account, where, name in [*made, ("refresh", "`…-keeper`", "note")]:
+        role = local("roles")[name]
+        short = ", ".join(f"`{permission.removeprefix('secretmanager.')}`" for permission in role["permissions"])
+        rows.append((f"`{account}`", where, short, role["description"]))
+    rows = sorted([*rows, *GIVEN], key=lambda row: OF_ACCOUNTS.index(row[0]))
+    return table(("account", "on", "permissions or role", "for"), rows)
 
 
 def alerts() -> str:
@@ -71,37 +71,27 @@ def alerts() -> str:
 
 
 def _when(alert: dict[str, Any]) -> str:
-    above = alert["above"]
-    if above == 0:
+    if alert["above"] == 0:
         return "at once" + (", for each connection" if "metric.label.connection" in alert["by"] else "")
-    number = re.sub(r"^\$\{var\.(\w+)\}$", r"`\1`", str(above))
+    number = re.sub(r"^\$\{var\.(\w+)\}$", r"`\1`", str(alert["above"]))
     return f"more than {number} in {alert['minutes']} minutes"
 
 
-def _short(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name.removeprefix('secretmanager.')}`" for name in names)
-
-
 def _default(body: dict[str, Any]) -> str:
-    if "default" not in body:
-        return "required"
-    default = body["default"]
-    return "unset" if default in (None, "null", "${null}") else f"`{json.dumps(default)}`"
+    default = body.get("default", "required")
+    if default in (None, "null", "${null}"):
+        return "unset"
+    return f"`{json.dumps(default)}`" if "default" in body else default
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "permissions": permissions,
-    "variables": variables,
-    "outputs": outputs,
-    "alerts": alerts,
-}
+TABLES: tuple[Callable[[], str], ...] = (permissions, variables, outputs, alerts)
 
 
 def documented() -> str:
     """The page with its tables as they should be."""
     text = README.read_text()
-    for name, made in TABLES.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    for made in TABLES:
+        begin, end = f"<!-- {made.__name__}: begin -->", f"<!-- {made.__name__}: end -->"
         before, _, rest = text.partition(begin)
         text = f"{before}{begin}\n{made()}\n{end}{rest.partition(end)[2]}"
     return text

@@ -54,7 +54,7 @@ class Machine:
         (self.stub / "answers.json").write_text(json.dumps(answers))
         environment = {
             "PATH": f"{self.stub / 'bin'}:{self.path}",
-            "PYTHONPATH": str(self.repository / "infra"),
+            "PYTHONPATH": f"{self.repository / 'infra'}:{self.repository / 'functions'}",
             "STUB_DIRECTORY": str(self.stub),
             "HOME": str(self.repository),
             "TOKENKEEPER_DEPLOY_PAUSE": "0",
@@ -66,16 +66,13 @@ class Machine:
 
     def run(self, *arguments: str, answers: list[list[Any]], typed: str | None = None) -> tuple[int, str]:
         """Run one; with `typed`, at a terminal at which that is typed. Returns exit status and all output."""
-        if typed is not None:
-            return self._at_a_terminal(*arguments, answers=answers, typed=typed)
         how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        with self.start(*arguments, answers=answers, **how) as process:
-            said, _ = process.communicate(timeout=300)
-        return process.returncode, said
-
-    def _at_a_terminal(self, *arguments: str, answers: list[list[Any]], typed: str) -> tuple[int, str]:
+        if typed is None:
+            with self.start(*arguments, answers=answers, **how) as process:
+                said, _ = process.communicate(timeout=300)
+            return process.returncode, said
         ours, theirs = pty.openpty()
-        how: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+        how = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
         with self.start(*arguments, answers=answers, **how) as process:
             os.close(theirs)
             shown, lines = "", typed.splitlines(keepends=True)

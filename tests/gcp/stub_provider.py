@@ -26,6 +26,7 @@ from gcp.plugin import UNKNOWN, Handler, Unknown, Value, message, pack, unpack
 
 SCHEMA = Path(__file__).with_name("schema.json")
 PROVIDERS = ("archive", "google", "google-beta")
+SETTINGS = {"project": "string", "region": "string", "default_labels": {"type": ["map", "string"], "optional": True}}
 
 FUNCTION = "google_cloudfunctions2_function"
 INVOKER = "google_cloud_run_v2_service_iam_member"
@@ -34,17 +35,12 @@ NAMES = (
     *("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "location", "region"),
     *("role", "member"),
 )
-# What can exist only once by that name.
-UNIQUE = {
-    *(FUNCTION, "google_service_account", "google_secret_manager_secret", "google_project_iam_custom_role"),
-    *(
-        "google_storage_bucket",
-        "google_logging_metric",
-        "google_cloud_scheduler_job",
-        "google_logging_project_exclusion",
-    ),
-    *("google_artifact_registry_repository", "google_pubsub_topic", "google_logging_project_sink"),
-}
+# What there can be many of by the same names.
+REPEATABLE = re.compile(
+    r"_iam_member$|_monitoring_|_project_service$|_service_identity$|_audit_config$|_bucket_object$"
+)
+
+Cloud = Callable[[str, str, dict[str, Value]], Value]
 
 
 @dataclass
@@ -78,8 +74,7 @@ class Memory:
     def forget(self, pattern: str) -> None:
         """Let things be gone that were deleted by hand, and what hung on them."""
         with self.lock:
-            for key in [key for key in self.things if re.search(pattern, key)]:
-                del self.things[key]
+            self.things = {key: thing for key, thing in self.things.items() if not re.search(pattern, key)}
             self._write()
 
     def keep(self, key: str, thing: dict[str, Value]) -> None:
@@ -102,9 +97,7 @@ def key_of(kind: str, value: dict[str, Value]) -> str:
 
 
 @contextmanager
-def running(
-    cloud: Callable[[str, str, dict[str, Value]], Value], memory: Memory | None = None
-) -> Iterator[dict[str, str]]:
+def running(cloud: Cloud, memory: Memory | None = None) -> Iterator[dict[str, str]]:
     """Run the provider; yields the environment variables by which Terraform finds it.
 
     Args:
@@ -114,38 +107,24 @@ def running(
     """
     server = grpc.server(futures.ThreadPoolExecutor(16))
     server.add_generic_rpc_handlers((Handler(_Provider(cloud, memory)),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = {"Network": "tcp", "String": f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"}
     server.start()
-    attach = {
-        f"hashicorp/{name}": {
-            "Protocol": "grpc",
-            "ProtocolVersion": 5,
-            "Pid": os.getpid(),
-            "Test": True,
-            "Addr": {"Network": "tcp", "String": f"127.0.0.1:{port}"},
-        }
-        for name in PROVIDERS
-    }
+    how = {"Protocol": "grpc", "ProtocolVersion": 5, "Pid": os.getpid(), "Test": True, "Addr": address}
     try:
-        yield {"TF_REATTACH_PROVIDERS": json.dumps(attach)}
+        yield {"TF_REATTACH_PROVIDERS": json.dumps({f"hashicorp/{name}": how for name in PROVIDERS})}
     finally:
         server.stop(0).wait()
 
 
 class _Provider:
-    def __init__(self, cloud: Callable[[str, str, dict[str, Value]], Value], memory: Memory | None) -> None:
+    def __init__(self, cloud: Cloud, memory: Memory | None) -> None:
         self._cloud = cloud
         self._memory = memory
         self._schema = json.loads(SCHEMA.read_text())
 
     def GetSchema(self, _: Any) -> Any:  # noqa: N802 - the protocol's names
         answer = message("Schemas")()
-        settings = {
-            "project": "string",
-            "region": "string",
-            "default_labels": {"type": ["map", "string"], "optional": True},
-        }
-        answer.provider.block.CopyFrom(_block({"attributes": settings}))
+        answer.provider.block.CopyFrom(_block({"attributes": SETTINGS}))
         for kind, schemas in {
             "resources": answer.resource_schemas,
             "data": answer.data_source_schemas,
@@ -158,22 +137,37 @@ class _Provider:
     def PrepareProviderConfig(self, request: Any) -> Any:  # noqa: N802
         return message("Two")(value=request.config)
 
-    def ValidateResourceTypeConfig(self, _: Any) -> Any:  # noqa: N802
+    def ValidateResourceTypeConfig(self, request: Any) -> Any:  # noqa: N802
+        answer = message("Validated")()
+        attributes = self._schema["resources"][request.type_name]["attributes"]
+        for name, value in unpack(request.config.msgpack).items():
+            if value is not None and not _attribute(attributes.get(name, "")).keys() & {"optional", "required"}:
+                answer.diagnostics.add(severity=1, summary=f"{name} cannot be set")
+        return answer
+
+    def Configure(self, _: Any) -> Any:  # noqa: N802
         return message("Nothing")()
 
-    ValidateDataSourceConfig = ValidateEphemeralResourceConfig = ValidateResourceTypeConfig
-    Configure = CloseEphemeralResource = Stop = ValidateResourceTypeConfig
+    ValidateDataSourceConfig = ValidateEphemeralResourceConfig = CloseEphemeralResource = Stop = Configure
 
     def UpgradeResourceState(self, request: Any) -> Any:  # noqa: N802
-        answer = message("Two")()
-        answer.value.json = request.raw_state.json
-        return answer
+        return message("Two")(value={"json": request.raw_state.json})
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
         state = unpack(request.current_state.msgpack)
-        answer = message("Two")()
-        answer.value.msgpack = pack(self._read(request.type_name, state) if self._memory else state)
-        return answer
+        return _two(self._read(request.type_name, state) if self._memory else state)
+
+    def ReadDataSource(self, request: Any) -> Any:  # noqa: N802
+        return _two(
+            self._filled(
+                request.type_name, self._schema["data"][request.type_name], unpack(request.config.msgpack), known=True
+            )
+        )
+
+    def OpenEphemeralResource(self, request: Any) -> Any:  # noqa: N802
+        opened = self._schema["ephemeral"][request.type_name]
+        value = self._filled(request.type_name, opened, unpack(request.config.msgpack), known=True)
+        return message("Opened")(result={"msgpack": pack(value)})
 
     def ImportResourceState(self, request: Any) -> Any:  # noqa: N802
         assert self._memory
@@ -188,9 +182,10 @@ class _Provider:
 
     def PlanResourceChange(self, request: Any) -> Any:  # noqa: N802
         planned, prior = unpack(request.proposed_new_state.msgpack), unpack(request.prior_state.msgpack)
+        kind = request.type_name
         answer = message("Planned")(legacy_type_system=True)
         if planned is not None and prior is None:
-            planned = self._fill(request.type_name, "resources", planned, known=False)
+            planned = self._filled(kind, self._schema["resources"][kind], planned, known=False)
         elif planned is not None:
             for name in NAMES:
                 if not isinstance(planned.get(name), Unknown) and planned.get(name) != prior.get(name):
@@ -199,32 +194,22 @@ class _Provider:
         return answer
 
     def ApplyResourceChange(self, request: Any) -> Any:  # noqa: N802
-        made, prior = unpack(request.planned_state.msgpack), unpack(request.prior_state.msgpack)
+        kind, made, prior = (
+            request.type_name,
+            unpack(request.planned_state.msgpack),
+            unpack(request.prior_state.msgpack),
+        )
         answer = message("Applied")(legacy_type_system=True)
-        refusal = self._change(request.type_name, prior, made) if self._memory else ""
+        refusal = self._change(kind, prior, made) if self._memory else ""
         if refusal:
             answer.diagnostics.add(severity=1, summary=refusal)
-        if refusal and prior is None and request.type_name != FUNCTION:
-            made = None
-        if refusal and made is None and prior is not None:
-            made = prior
+            if made is None or (prior is None and kind != FUNCTION):
+                made = prior
         if made is not None:
-            made = self._fill(request.type_name, "resources", made, known=True)
+            made = self._filled(kind, self._schema["resources"][kind], made, known=True)
         if self._memory and made is not None and (not refusal or prior is None):
-            self._memory.keep(key_of(request.type_name, made), {**made, **({"state": "FAILED"} if refusal else {})})
+            self._memory.keep(key_of(kind, made), {**made, **({"state": "FAILED"} if refusal else {})})
         answer.value.msgpack = pack(made)
-        return answer
-
-    def ReadDataSource(self, request: Any) -> Any:  # noqa: N802
-        answer = message("Two")()
-        found = self._fill(request.type_name, "data", unpack(request.config.msgpack), known=True)
-        answer.value.msgpack = pack(found)
-        return answer
-
-    def OpenEphemeralResource(self, request: Any) -> Any:  # noqa: N802
-        answer = message("Opened")()
-        opened = self._fill(request.type_name, "ephemeral", unpack(request.config.msgpack), known=True)
-        answer.result.msgpack = pack(opened)
         return answer
 
     def _read(self, kind: str, state: dict[str, Value]) -> dict[str, Value] | None:
@@ -238,21 +223,19 @@ class _Provider:
         """Let the cloud do it; returns what it says against it."""
         assert self._memory
         memory, thing = self._memory, made or prior or {}
-        what = f"{'create' if prior is None else 'update' if made else 'delete'} {key_of(kind, thing)}"
+        key = key_of(kind, thing)
+        what = f"{'create' if prior is None else 'update' if made else 'delete'} {key}"
         with memory.lock:
             memory.applied.append(what)
             refusal = memory.refusal(what)
         if re.search(memory.held, what):
             memory.release.wait()
-        if prior is None and kind in UNIQUE and key_of(kind, thing) in memory.things:
+        if prior is None and key in memory.things and not REPEATABLE.search(kind):
             return f"Error creating {kind}: googleapi: Error 409: '{thing.get('name')}' already exists, alreadyExists"
         if made is None and not refusal:
             callers = f"|^{INVOKER} {thing['name']} " if kind == FUNCTION else ""
-            memory.forget(f"^{re.escape(key_of(kind, thing))}${callers}")
+            memory.forget(f"^{re.escape(key)}${callers}")
         return refusal
-
-    def _fill(self, kind: str, where: str, value: dict[str, Value], *, known: bool) -> dict[str, Value]:
-        return self._filled(kind, self._schema[where][kind], value, known=known)
 
     def _filled(self, kind: str, block: dict[str, Any], value: dict[str, Value], *, known: bool) -> dict[str, Value]:
         filled = dict(value)
@@ -277,6 +260,10 @@ def _attribute(described: Any) -> dict[str, Any]:
     return {"type": kind, flag or "optional": True}
 
 
+def _two(value: Value) -> Any:
+    return message("Two")(value={"msgpack": pack(value)})
+
+
 def _block(block: dict[str, Any]) -> Any:
     made = message("Block")()
     for name, described in block.get("attributes", {}).items():
@@ -284,14 +271,11 @@ def _block(block: dict[str, Any]) -> Any:
         flags = {flag: attribute.get(flag, False) for flag in ("required", "optional", "computed", "sensitive")}
         made.attributes.add(name=name, type=json.dumps(attribute["type"]).encode(), **flags)
     for name, inner in block.get("block_types", {}).items():
-        nested = made.block_types.add(type_name=name, nesting=_NESTING[inner["nesting_mode"]])
+        nested = made.block_types.add(type_name=name, nesting={"single": 1, "list": 2, "set": 3}[inner["nesting_mode"]])
         # The limits of a set or list; a single block has none.
         nested.min_items, nested.max_items = inner.get("min_items", 0), inner.get("max_items", 0)
         nested.block.CopyFrom(_block(inner["block"]))
     return made
-
-
-_NESTING = {"single": 1, "list": 2, "set": 3}
 
 
 def _described(function: dict[str, Value]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from stage import TOKEN as TOKEN_SECRET
 from tokenkeeper import settings
 from tokenkeeper.events import EVENTS
 
+CREDENTIALS = {"TIKTOK_APP_SECRET": "0" * 40, "LINK_SIGNING_KEYS": "0" * 64}
 # Read by the web server, the framework and the family of TikTok accounts, not by the settings of advertisers.
 OTHERS_READ = {"THREADS", "LOG_EXECUTION_ID"}
 
@@ -24,57 +24,39 @@ OTHERS_READ = {"THREADS", "LOG_EXECUTION_ID"}
 class Asked(dict[str, str]):
     """An environment that remembers what it was asked for."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        super().__init__(values)
-        self.names: set[str] = set()
+    names: frozenset[str] = frozenset()
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.names.add(key)
+        self.names |= {key}
         return super().get(key, default)
 
 
+@pytest.mark.parametrize("name", ["connect", "refresh"])
 class TestSettings:
-    @pytest.mark.parametrize("name", ["connect", "refresh"])
     def test_the_code_takes_what_it_is_given_and_knows_every_name(self, full_plan: Plan, name: str) -> None:
         """Every environment variable that is set has a name that the code asks for, and a value that it accepts."""
-        (service,) = full_plan.one("google_cloudfunctions2_function", name)["service_config"]
-        credentials = {"TIKTOK_APP_SECRET": "0" * 40, "LINK_SIGNING_KEYS": "0" * 64}
-        secrets = {entry["key"]: credentials[entry["key"]] for entry in service["secret_environment_variables"]}
+        service = full_plan.service(name)
+        secrets = {entry["key"]: CREDENTIALS[entry["key"]] for entry in service["secret_environment_variables"]}
         environment = Asked({**service["environment_variables"], **secrets})
         settings.read(getattr(settings, name.upper()), environment)
         assert environment.keys() - OTHERS_READ <= environment.names
 
-    def test_what_is_not_required_has_the_code_s_own_default(self, plan: Plan) -> None:
+    def test_what_is_not_required_has_the_code_s_own_default(self, plan: Plan, name: str) -> None:
         """Variables that have a default in both places have the same."""
-        for name in ("connect", "refresh"):
-            (service,) = plan.one("google_cloudfunctions2_function", name)["service_config"]
-            given = service["environment_variables"]
-            needed = {"TIKTOK_APP_SECRET": "0" * 40, "LINK_SIGNING_KEYS": "0" * 64}
-            bare = {key: given[key] for key in given if key in {"GOOGLE_CLOUD_PROJECT", "TIKTOK_APP_ID", "PUBLIC_URL"}}
-            needs = getattr(settings, name.upper())
-            assert settings.read(needs, {**bare, **needed}) == settings.read(needs, {**given, **needed})
+        given = plan.service(name)["environment_variables"]
+        bare = {key: given[key] for key in given if key in {"GOOGLE_CLOUD_PROJECT", "TIKTOK_APP_ID", "PUBLIC_URL"}}
+        needs = getattr(settings, name.upper())
+        assert settings.read(needs, {**bare, **CREDENTIALS}) == settings.read(needs, {**given, **CREDENTIALS})
 
 
-# --- what is logged ---
-
-
-def events_of_the_code() -> set[str]:
-    """Names of every event that the code logs."""
-    return set(EVENTS)
-
-
-class TestLogs:
-    def test_every_event_that_is_looked_for_is_one_of_the_code(self, full_plan: Plan) -> None:
-        """A metric, or the topic's filter, with a name that nobody logs would stay silent for ever."""
-        filters = [metric["filter"] for metric in full_plan.all("google_logging_metric").values()]
-        filters.append(full_plan.one("google_logging_project_sink", "events.0")["filter"])
-        groups = re.findall(r'jsonPayload\.event=(\(.*?\)|"[^"]+")', " ".join(filters))
-        looked_for = {event for group in groups for event in re.findall(r'"([^"]+)"', group)}
-        assert len(looked_for) >= 15
-        assert looked_for <= events_of_the_code()
-
-
-# --- what is called ---
+def test_every_event_that_is_looked_for_is_one_of_the_code(full_plan: Plan) -> None:
+    """A metric, or the topic's filter, with a name that nobody logs would stay silent for ever."""
+    filters = [metric["filter"] for metric in full_plan.all("google_logging_metric").values()]
+    filters.append(full_plan.one("google_logging_project_sink", "events.0")["filter"])
+    groups = re.findall(r'jsonPayload\.event=(\(.*?\)|"[^"]+")', " ".join(filters))
+    looked_for = {event for group in groups for event in re.findall(r'"([^"]+)"', group)}
+    assert len(looked_for) >= 15
+    assert looked_for <= set(EVENTS)
 
 
 def enforce(stage: Stage, plan: Plan, member: str) -> None:
@@ -114,14 +96,12 @@ def granted(plan: Plan, member: str) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.fixture
-def keeper(stage: Stage) -> None:
-    """The place for notes, which Terraform makes."""
-    stage.secrets.create(KEEPER, project=PROJECT, labels={"managed-by": "tiktok-token-keeper", "holds": "keeper"})
-
-
-@pytest.mark.usefixtures("keeper")
 class TestPermissions:
+    @pytest.fixture(autouse=True)
+    def keeper(self, stage: Stage) -> None:
+        """The place for notes, which Terraform makes."""
+        stage.secrets.create(KEEPER, project=PROJECT, labels={"managed-by": "tiktok-token-keeper", "holds": "keeper"})
+
     def test_connect_has_what_it_uses_and_nothing_more(self, stage: Stage, plan: Plan) -> None:
         """Both kinds of grant, connected, connected again and refused, with exactly the permissions of its account."""
         enforce(stage, plan, CONNECT)
@@ -134,8 +114,8 @@ class TestPermissions:
 
     def test_refresh_has_what_it_uses_and_nothing_more(self, stage: Stage, plan: Plan) -> None:
         """Everything that a run does, with exactly the permissions of its account."""
-        stage.plant("due", "expiring", age_hours=13)
-        stage.plant("old", "expiring", age_hours=13)
+        for name in ("due", "old", "disabled"):
+            stage.plant(name, "expiring", age_hours=13)
         for _ in range(6):
             for secret_id in (TOKEN_SECRET + "old", REFRESH_SECRET + "old"):
                 stage.secrets.add_version(secret_id, stage.secrets.payloads(secret_id)[-1])
@@ -147,7 +127,6 @@ class TestPermissions:
         stage.plant("broken", "expiring", age_hours=1)
         stage.secrets.edit(TOKEN_SECRET + "broken", labels={"health": "failing"})
         stage.secrets.add_version(TOKEN_SECRET + "broken", b"no payload")
-        stage.plant("disabled", "expiring", age_hours=13)
         stage.secrets.set_state(TOKEN_SECRET + "disabled", 1, "DISABLED")
         stage.secrets.set_state(REFRESH_SECRET + "disabled", 1, "DISABLED")
         stage.connected("replaced", "expiring")

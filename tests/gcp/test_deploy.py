@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from gcp.deploy.source import source_hash
 from gcp.machine import HAS_VALUES, SECRET, USUAL, Machine
 from gcp.stub_provider import FUNCTION, INVOKER, Memory
 from gcp.test_readme import complaints
 from tokenkeeper.cli import saved
+from tokenkeeper.cli.doctor.deployment import source_hash
 
 GOOD = [HAS_VALUES, *USUAL]
 ALL = 18  # types of resources that a whole deployment has
@@ -32,19 +33,14 @@ class TestDeploying:
         machine.environment["TIKTOK_APP_SECRET"] = SECRET
         status, said = machine.run("deploy", answers=USUAL, typed="yes\n")
         assert status == 0, said
-        assert said.count("Type yes") == 1
-        assert "-target" not in said
+        assert (said.count("Type yes"), "-target" in said) == (1, False)
         steps = [call.split()[1:4] for call in machine.called("services enable|versions add|jobs run")]
-        assert [step[:2] for step in steps] == [
-            ["services", "enable"],
-            *[["secrets", "versions"]] * 2,
-            ["scheduler", "jobs"],
-        ]
-        functions = [what for what in cloud.applied if what.startswith(f"create {FUNCTION}")]
-        assert len(functions) == 2
-        assert cloud.applied.index(functions[0]) > max(
-            number for number, what in enumerate(cloud.applied) if "google_secret_manager_secret tiktok" in what
+        assert [step[1] for step in steps] == ["enable", "versions", "versions", "jobs"]
+        secrets, functions = (
+            [number for number, what in enumerate(cloud.applied) if what.startswith(f"create {kind} tiktok")]
+            for kind in ("google_secret_manager_secret", FUNCTION)
         )
+        assert (len(functions), functions[0] > max(secrets)) == (2, True)
         self._values_went_by_standard_input(machine, said)
         machine.forget_calls()
         status, said = machine.run("deploy", answers=GOOD)
@@ -52,86 +48,81 @@ class TestDeploying:
         assert not machine.called("versions add|jobs run|enable")
         stored = ["gcloud", "secrets list", 0, "tiktok-ads-token-acme\ntiktok-ads-app-secret\nother-token-x"]
         status, said = machine.run("destroy", answers=[stored, *USUAL], typed="my-project-123\n")
-        assert status == 0, said
-        assert "1 secrets of connections stay" in said
+        assert (status, "1 secrets of connections stay" in said) == (0, True), said
         assert not machine.called("secrets delete")
         assert cloud.things == {}
         assert not (machine.saved / "cloud.env").exists()
+        status, said = machine.run("destroy", "--yes", "--tokens", answers=[stored, *USUAL])
+        assert (status, machine.called("secrets delete")) == (
+            0,
+            ["gcloud secrets delete tiktok-ads-token-acme --quiet"],
+        )
+        told = [call["environment"] for call in machine.calls if " secrets " in call["called"]]
+        assert {environment["CLOUDSDK_CORE_PROJECT"] for environment in told} == {"my-project-123"}
 
     def _values_went_by_standard_input(self, machine: Machine, said: str) -> None:
         given = {call["called"].split()[4]: call["given"] for call in machine.calls if call["given"]}
         key = given["tiktok-ads-link-signing-keys"]
         assert given["tiktok-ads-app-secret"] == SECRET
         assert len(key) >= 32
+        files = [file for file in machine.repository.rglob("*") if file.is_file() and "stub" not in file.parts]
         for value in (SECRET, key):
             assert value not in said
             assert not [call for call in machine.calls if value in call["called"] + str(call["environment"])]
-            files = [file for file in machine.repository.rglob("*") if file.is_file() and "stub" not in file.parts]
             assert not [file for file in files if value.encode() in file.read_bytes()]
 
-    def test_the_command_line_is_told_where_everything_is(self, deployed: Machine) -> None:
-        """Names and addresses as the two functions have them, for nobody else to read; the commands take them."""
+    def test_what_runs_is_looked_up_and_told_to_the_command_line(self, deployed: Machine) -> None:
+        """Names and addresses as both functions have them, for nobody else to read; attaching writes the same."""
         file = deployed.saved / "cloud.env"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        told = dict(line.split("=", 1) for line in file.read_text().splitlines())
+        before = file.read_text()
+        told = dict(line.split("=", 1) for line in before.splitlines())
         assert told["TIKTOK_APP_SECRET_SECRET"] == "projects/my-project-123/secrets/tiktok-ads-app-secret"
         assert told["REFRESH_URL"] == told["REFRESH_AUDIENCE"] == "https://tiktok-ads-refresh-abc123-ew.a.run.app"
         assert told["CONNECT_FUNCTION"] == "projects/my-project-123/locations/europe-west1/functions/tiktok-ads-connect"
         place = saved.read(environment={"TOKENKEEPER_STATE": str(file.parent)})
         assert (place.name, place.environment["PUBLIC_URL"]) == ("cloud", told["PUBLIC_URL"])
-
-    def test_attaching_writes_the_same(self, deployed: Machine) -> None:
-        """Another machine needs neither Terraform nor its state."""
-        file = deployed.saved / "cloud.env"
-        before = file.read_text()
         file.unlink()
-        status, said = deployed.run("attach", "--project=my-project-123", "--region=europe-west1", answers=USUAL)
+        attach = ("attach", "--project=my-project-123", "--region=europe-west1")
+        status, said = deployed.run(*attach, answers=USUAL)
         assert status == 0, said
         assert file.read_text() == before
-        status, said = deployed.run(
-            *("attach", "--project=my-project-123", "--region=europe-west1", "--name=other"), answers=USUAL
-        )
+        status, said = deployed.run(*attach, "--name=other", answers=USUAL)
         assert (status, "There is no function other-connect in europe-west1" in said) == (1, True), said
+        other = {"state": "ACTIVE", "buildConfig": {"environmentVariables": {"SOURCE_HASH": "0" * 64}}}
+        answer = ["gcloud", "functions describe tiktok-ads-refresh", 0, json.dumps(other)]
+        status, said = deployed.run("deploy", answers=[answer, *GOOD])
+        assert (status, "refresh does not run this source: it was built from 0000" in said) == (1, True), said
 
     def test_no_is_no(self, machine: Machine, cloud: Memory) -> None:
-        """Anything but yes changes nothing, and makes no bucket."""
+        """Anything but yes changes nothing, and makes no bucket; without a terminal, consent is given beforehand."""
         status, said = machine.run("deploy", answers=GOOD, typed="y\n")
         assert (status, "Nothing was changed" in said) == (1, True), said
+        status, said = machine.run("deploy", answers=GOOD)
+        assert (status, "No terminal to confirm on: pass --yes (YES=1)." in said) == (1, True), said
         assert not cloud.applied
         assert not machine.called("enable|create|versions add")
 
 
 class TestUpdates:
-    def test_a_build_that_fails_is_not_forgotten(self, deployed: Machine, cloud: Memory) -> None:
-        """The state has the planned source then, and still the next deployment builds it again."""
-        file = deployed.repository / "functions" / "tokenkeeper" / "new.py"
-        file.write_text("")
+    def test_one_that_fails_is_not_forgotten_and_one_that_passes_by_itself_is_tried_again(
+        self, deployed: Machine, cloud: Memory
+    ) -> None:
+        """The state has the planned source after a failed build, and still the next deployment builds it again."""
+        (deployed.repository / "functions" / "tokenkeeper" / "new.py").write_text("")
         cloud.refuse = [[f"update {FUNCTION}", "Error code 3, message: Build failed with status: FAILURE.", 2]]
         status, said = deployed.run("deploy", "--yes", answers=GOOD)
         assert status == 1
         assert "Build failed" in said.partition("Everything it said")[2]
         assert "Both functions run this source" not in said
-        status, said = deployed.run("deploy", "--yes", answers=GOOD)
-        assert status == 0, said
-        assert self._sources(cloud) == {source_hash(deployed.repository / "functions")}
-
-    def test_what_passes_by_itself_is_tried_again_and_really_done(self, deployed: Machine, cloud: Memory) -> None:
-        """After a refusal that Google takes back within minutes, success means that both run this source."""
-        (deployed.repository / "functions" / "tokenkeeper" / "newer.py").write_text("")
         refusal = "Build failed: could not build due to a missing permission on the build service account."
         cloud.refuse = [[f"update {FUNCTION} tiktok-ads-connect", refusal, 2]]
         status, said = deployed.run("deploy", "--yes", answers=GOOD)
         assert status == 0, said
         assert said.count("trying again in") == 2
-        assert self._sources(cloud) == {source_hash(deployed.repository / "functions")}
-
-    def test_success_is_looked_up(self, deployed: Machine) -> None:
-        """Where a function runs something else although Terraform is content, that is no success."""
-        other = {"state": "ACTIVE", "buildConfig": {"environmentVariables": {"SOURCE_HASH": "0" * 64}}}
-        answer = ["gcloud", "functions describe tiktok-ads-refresh", 0, str(other).replace("'", '"')]
-        status, said = deployed.run("deploy", answers=[answer, *GOOD])
-        assert status == 1
-        assert "refresh does not run this source" in said
+        functions = [thing["build_config"][0] for key, thing in cloud.things.items() if key.startswith(FUNCTION)]
+        expected = source_hash(deployed.repository / "functions")
+        assert [build["environment_variables"]["SOURCE_HASH"] for build in functions] == [expected] * 2
 
     def test_a_function_that_is_replaced_can_be_called(self, deployed: Machine, cloud: Memory) -> None:
         """Deleted by hand, its callers are gone with it: one deployment brings both back."""
@@ -139,11 +130,6 @@ class TestUpdates:
         status, said = deployed.run("deploy", "--yes", answers=GOOD)
         assert status == 0, said
         assert [key for key in cloud.things if key.startswith(f"{INVOKER} tiktok-ads-connect")]
-
-    def _sources(self, cloud: Memory) -> set[str]:
-        functions = [thing for key, thing in cloud.things.items() if key.startswith(FUNCTION)]
-        assert len(functions) == 2
-        return {function["build_config"][0]["environment_variables"]["SOURCE_HASH"] for function in functions}
 
 
 class TestInterruptions:
@@ -227,7 +213,7 @@ class TestLostState:
         assert not complaints([shlex.join(["gcloud", *call["arguments"]]) for call in deployed.calls])
 
     def test_a_backend_of_somebody_else_s_is_respected(self, machine: Machine, tmp_path: Path) -> None:
-        """What a *_override.tf configures is used, and no bucket is made."""
+        """What a *_override.tf configures is used, and no bucket is made; in a pipe, progress is plain lines."""
         (machine.infra / "backend_override.tf").write_text(
             f'terraform {{\n  backend "local" {{\n    path = "{tmp_path}/elsewhere.tfstate"\n  }}\n}}\n'
         )
@@ -237,6 +223,8 @@ class TestLostState:
         assert (tmp_path / "elsewhere.tfstate").exists()
         assert not machine.called("storage buckets")
         assert "State: where backend_override.tf says." in said
+        assert re.search(r"^\[\d+/\d+\] created functions: connect$", said, re.MULTILINE)
+        assert "\x1b" not in said
 
 
 class TestRefusals:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,9 @@ from gcp.cloud_storage import CloudStorage, running
 from gcp.machine import HAS_VALUES, USUAL, Machine
 
 BUCKET = "my-project-123-tiktok-ads-state"
-STATE = (BUCKET, "tokenkeeper/default.tfstate")
 NUMBER = ["gcloud", "projects describe .*projectNumber", 0, configuration.NUMBER]
 GOOD = [NUMBER, HAS_VALUES, *USUAL]
+LOCK = {"ID": "", "Who": "colleague@laptop", "Created": "2026-11-27T10:00:00Z", "Operation": "OperationTypeApply"}
 
 
 @pytest.fixture
@@ -45,8 +44,7 @@ def test_a_state_moves_from_a_file_into_a_bucket_once(
 ) -> None:
     """The bucket is closed and versioned; another machine plans nothing, and a lock is said, and taken when asked."""
     status, said = machine.run("deploy", "--yes", answers=GOOD)
-    assert status == 0, said
-    assert not storage.buckets
+    assert (status, storage.buckets) == (0, {}), said
     kinds = machine.kinds
     del machine.environment["STATE"]
     status, said = machine.run("deploy", answers=GOOD, typed="yes\n")
@@ -56,24 +54,23 @@ def test_a_state_moves_from_a_file_into_a_bucket_once(
     assert bucket["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
     assert bucket["iamConfiguration"]["publicAccessPrevention"] == "enforced"
     assert bucket["versioning"]["enabled"]
-    state = json.loads(storage.objects[STATE][0])
+    state = json.loads(storage.objects[BUCKET, "tokenkeeper/default.tfstate"][0])
     assert kinds <= {entry["type"] for entry in state["resources"]}
 
-    other = Machine(another(tmp_path_factory.mktemp("other")), environment=machine.environment, path=machine.path)
+    folder = tmp_path_factory.mktemp("other")
+    configuration.copy(folder)
+    other = Machine(folder, environment=machine.environment, path=machine.path)
     other.link(str(configuration.TERRAFORM))
     shutil.copy(machine.stub / "functions.json", other.stub)
     status, said = other.run("deploy", answers=GOOD)
     assert (status, "Nothing is to be changed" in said) == (0, True), said
 
-    lock = {"ID": "", "Who": "colleague@laptop", "Created": "2026-11-27T10:00:00Z", "Operation": "OperationTypeApply"}
-    storage.put(BUCKET, "tokenkeeper/default.tflock", json.dumps(lock).encode())
+    storage.put(BUCKET, "tokenkeeper/default.tflock", json.dumps(LOCK).encode())
     status, said = other.run("deploy", "--yes", answers=GOOD)
-    assert status == 1
-    assert "colleague@laptop has held it since 2026-11-27 10:00:00" in said
+    assert (status, "colleague@laptop has held it since 2026-11-27 10:00:00" in said) == (1, True), said
     assert "make deploy UNLOCK=1" in said
     status, said = other.run("deploy", "--unlock", answers=GOOD, typed="yes\n")
-    assert status == 0, said
-    assert "The lock was taken" in said
+    assert (status, "The lock was taken" in said) == (0, True), said
 
 
 def test_a_bucket_of_somebody_else_s_is_not_used(storage: CloudStorage, machine: Machine) -> None:
@@ -81,12 +78,4 @@ def test_a_bucket_of_somebody_else_s_is_not_used(storage: CloudStorage, machine:
     del machine.environment["STATE"]
     storage.buckets[BUCKET] = {"kind": "storage#bucket", "name": BUCKET, "projectNumber": "666"}
     status, said = machine.run("deploy", "--yes", answers=GOOD)
-    assert status == 1
-    assert "belongs to another project" in said
-    assert not storage.objects
-
-
-def another(folder: Path) -> Path:
-    """A second checkout."""
-    configuration.copy(folder)
-    return folder
+    assert (status, "belongs to another project" in said, storage.objects) == (1, True, {}), said

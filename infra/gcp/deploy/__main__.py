@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from gcp.deploy import commands
-from gcp.deploy.programs import GcloudFailed, Stop, say
+from gcp.deploy.programs import ProgramFailed, Stop, say
 from gcp.deploy.refusals import help_for
-from gcp.deploy.terraform import Interrupted
 
 FLAGS = {
     "yes": "do not ask",
@@ -37,11 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         getattr(commands, chosen.pop("command"))(**chosen)
     except Stop as stop:
-        say(f"\n{stop}\n{help_for(stop.said) if isinstance(stop, GcloudFailed) else ''}".rstrip(), error=True)
+        say(f"\n{stop}\n{help_for(str(stop)) if isinstance(stop, ProgramFailed) else ''}".rstrip(), error=True)
         return 1
-    except Interrupted as interrupted:
-        say("\nStopped in order: what was made is in the state. Run it again to go on from here.", error=True)
-        return 128 + interrupted.number
     except (KeyboardInterrupt, EOFError):
         say("\nStopped; nothing was under way. Run it again to go on from here.", error=True)
         return 130

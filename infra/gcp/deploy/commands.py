@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
 from gcp.deploy import deployed
-from gcp.deploy.check import Work, needed, rights
-from gcp.deploy.converge import FIRST, Converge, failed_to_apply
-from gcp.deploy.programs import ROOT, Stop, confirm, gcloud, say, try_gcloud
+from gcp.deploy.deployment import FIRST, Deployment, prepared
+from gcp.deploy.identity import rights
+from gcp.deploy.programs import Stop, gcloud, say, try_gcloud
 from gcp.deploy.screen import COST, summary
-from gcp.deploy.source import source_hash
 from gcp.deploy.terraform import Plan
 from gcp.deploy.variables import Target, app_secret
 
@@ -23,71 +19,68 @@ SHOWN = 20  # names of secrets, where there are many
 
 def deploy(*, yes: bool, unlock: bool, adopt: bool) -> None:
     """Make everything, or bring it up to date; where nothing is to be done, change nothing."""
-    work = needed(ask=True)
+    work = prepared(ask=True, yes=yes, take_over=adopt or unlock)
     target = work.target
     work.state.open(create=False)
-    values = {name: "" for name in ("app-secret", "link-signing-keys") if not _has_value(target, name)}
+    values = {name: "" for name in ("app-secret", "link-signing-keys") if not _has_value(target.secret(name))}
     if "app-secret" in values:
         values["app-secret"] = app_secret()
     if "link-signing-keys" in values:
         values["link-signing-keys"] = secrets.token_urlsafe(48)
-    converge = Converge(work, yes=yes, take_over=adopt or unlock)
-    with tempfile.TemporaryDirectory() as folder:
-        plan = converge.plan(Path(folder) / "plan", unlock=unlock)
+    plan = work.plan(unlock=unlock)
     if not (adopt or unlock):
         _no_state_lost(plan, work)
     changed = bool(plan.changes or plan.outputs or values or work.state.pending)
     if changed:
         say(_screen(plan, work, values))
-        if not yes:
-            confirm("Type yes to do this: ", "yes")
-        gcloud("services", "enable", *APIS, f"--project={target.project}")
+        work.confirm("Type yes to do this: ")
+        gcloud("services", "enable", *APIS)
         work.state.open(create=True)
         if values:
-            converge.until_done(only=FIRST)
-            _put(values, target)
-        converge.until_done()
+            work.until_done(*(f"-target={address}" for address in FIRST))
+        for name, value in values.items():
+            gcloud("secrets", "versions", "add", target.secret(name), "--data-file=-", given=value)
+            say(f"Put a value into {target.secret(name)}.")
+        work.until_done()
     else:
         say("Nothing is to be changed.")
-    outputs = _outputs(work)
+    outputs = work.terraform.outputs()
     functions = deployed.both(target)
     deployed.open_to_everybody(target, outputs["public_access"])
-    deployed.check_source(functions, source_hash(ROOT / "functions"))
+    for name, function in functions.items():
+        found = deployed.source(name, function)
+        if found.verdict != "ok":
+            raise Stop(f"{name} does not run this source: {found.text}")
     deployed.remember(functions, target)
     say("\nBoth functions run this source.")
-    if changed:
-        _first_run(outputs)
+    if changed and try_gcloud("scheduler", "jobs", "run", outputs["scheduler_job"]) is None:
+        say("The Scheduler could not be asked for a first run; the next one comes by itself. See `make doctor`.")
+    elif changed:
+        say("Asked the Scheduler for a first run: `make status` shows it in a minute.")
     say(f"\n{outputs['next_steps']}")
 
 
 def plan() -> None:
     """Show all that `deploy` would change, in Terraform's words."""
-    work = needed(ask=False)
-    say(f"As {work.who}. State: {work.state.place}.")
+    work = prepared(ask=False)
+    say(work.place)
     work.state.open(create=False)
-    done = work.terraform.run("plan", "-input=false", "-no-color", "-lock=false", echo=True)
-    if done.status != 0:
-        raise Stop("Terraform could not plan: see its message above.")
+    work.terraform.run("plan", "-input=false", "-no-color", "-lock=false", echo=True)
 
 
 def destroy(*, tokens: bool, yes: bool, unlock: bool) -> None:
     """Delete what Terraform made; the connections' secrets only with `tokens`."""
-    work = needed(ask=False)
+    work = prepared(ask=False, yes=yes)
     target = work.target
     work.state.open(create=False)
     stored = _stored_tokens(target)
-    converge = Converge(work, yes=yes, take_over=False)
-    with tempfile.TemporaryDirectory() as folder:
-        planned = converge.plan(Path(folder) / "plan", "-destroy", unlock=unlock)
-        _no_state_lost(planned, work)
-        say(f"As {work.who}. State: {work.state.place}.\n\n{summary(planned)}\n{_farewell(stored, tokens=tokens)}")
-        if not yes:
-            confirm(f"Type the project's id ({target.project}) to delete this: ", target.project)
-        outcome = converge.apply(planned)
-        if outcome.status != 0:
-            raise failed_to_apply(outcome)
+    plan = work.plan("-destroy", unlock=unlock)
+    _no_state_lost(plan, work)
+    say(f"{work.place}\n\n{summary(plan)}\n{_farewell(stored, tokens=tokens)}")
+    work.confirm(f"Type the project's id ({target.project}) to delete this: ", target.project)
+    work.apply()
     for name in stored if tokens else []:
-        gcloud("secrets", "delete", name, f"--project={target.project}", "--quiet")
+        gcloud("secrets", "delete", name, "--quiet")
         say(f"Deleted {name}.")
     deployed.forget()
     say(f"Everything is deleted. Terraform's state, now empty, stays at {work.state.place}.")
@@ -96,30 +89,29 @@ def destroy(*, tokens: bool, yes: bool, unlock: bool) -> None:
 def attach(*, project: str, region: str, name: str) -> None:
     """Make the command line work on a deployment that was made elsewhere."""
     target = Target(project, region, name)
-    who, problems = rights(project, deploys=False)
+    problems: list[str] = []
+    who = rights(project, problems, deploys=False)
     if problems:
         raise Stop("\n".join(problems))
     functions = deployed.both(target)
     deployed.remember(functions, target)
     say(f"As {who}: the commands act on {name} in {project} now. `make status` shows its connections.")
-    if deployed.source_of(functions["connect"]) != source_hash(ROOT / "functions"):
+    if deployed.source("connect", functions["connect"]).verdict != "ok":
         say("Note: it was not built from the source of this checkout.")
 
 
-def _screen(plan: Plan, work: Work, values: dict[str, str]) -> str:
-    target = work.target
-    lines = [f"Project {target.project}, region {target.region}, as {work.who}. State: {work.state.place}."]
-    lines += [work.state.pending] if work.state.pending else []
+def _screen(plan: Plan, work: Deployment, values: Collection[str]) -> str:
+    lines = [work.place, work.state.pending] if work.state.pending else [work.place]
     lines += ["", summary(plan)]
     if values:
-        lines.append(f"put values into: {', '.join(target.secret(secret) for secret in values)}")
+        lines.append(f"put values into: {', '.join(work.target.secret(name) for name in values)}")
     return "\n".join([*lines, COST if not plan.known else "", "`make plan` shows all of it.", ""])
 
 
-def _no_state_lost(plan: Plan, work: Work) -> None:
-    if plan.known or deployed.look_up(work.target, "connect") is None:
-        return
+def _no_state_lost(plan: Plan, work: Deployment) -> None:
     target = work.target
+    if plan.known or deployed.look_up(target, "connect") is None:
+        return
     raise Stop(
         f"{target.name}-connect runs in {target.project}, but Terraform's state ({work.state.place}) knows nothing of "
         "it: it was deployed with another state, or without Terraform. Two ways out:\n"
@@ -130,41 +122,16 @@ def _no_state_lost(plan: Plan, work: Work) -> None:
     )
 
 
-def _has_value(target: Target, name: str) -> bool:
-    return bool(
-        try_gcloud(
-            *("secrets", "versions", "list", target.secret(name), f"--project={target.project}"),
-            *("--filter=state=ENABLED", "--limit=1", "--format=value(name)"),
-        )
-    )
-
-
-def _put(values: dict[str, str], target: Target) -> None:
-    for name, value in values.items():
-        command = ("secrets", "versions", "add", target.secret(name), f"--project={target.project}", "--data-file=-")
-        gcloud(*command, given=value)
-        say(f"Put a value into {target.secret(name)}.")
-
-
-def _outputs(work: Work) -> dict[str, str]:
-    outputs = json.loads(work.terraform.capture("output", "-json"))
-    return {name: output["value"] for name, output in outputs.items() if isinstance(output["value"], str)}
-
-
-def _first_run(outputs: dict[str, str]) -> None:
-    if try_gcloud("scheduler", "jobs", "run", outputs["scheduler_job"]) is None:
-        say("The Scheduler could not be asked for a first run; the next one comes by itself. See `make doctor`.")
-    else:
-        say("Asked the Scheduler for a first run: `make status` shows it in a minute.")
+def _has_value(secret: str) -> bool:
+    listing = ("--filter=state=ENABLED", "--limit=1", "--format=value(name)")
+    return bool(try_gcloud("secrets", "versions", "list", secret, *listing))
 
 
 def _stored_tokens(target: Target) -> list[str]:
-    listed = gcloud(
-        *("secrets", "list", f"--project={target.project}", "--format=value(name.basename())"),
-        "--filter=labels.managed-by=tiktok-token-keeper",
-    )
+    ours = "--filter=labels.managed-by=tiktok-token-keeper"
     kinds = tuple(target.secret(kind) + "-" for kind in ("token", "refresh"))
-    return sorted(name for name in listed.split() if name.startswith(kinds))
+    listed = gcloud("secrets", "list", "--format=value(name.basename())", ours).split()
+    return sorted(name for name in listed if name.startswith(kinds))
 
 
 def _farewell(stored: Sequence[str], *, tokens: bool) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gcp.deploy.programs import SAVED, GcloudFailed, Stop, found, gcloud, write_private
+from gcp.deploy.programs import ROOT, SAVED, ProgramFailed, Stop, described, gcloud, write_private
 from gcp.deploy.variables import Target
+from tokenkeeper.cli.doctor.deployment import source_hash, source_of
+from tokenkeeper.cli.doctor.finding import Finding
 
 # Settings of connect that commands on another machine need as well, where they are set: the rest has defaults, or is
 # connect's alone.
@@ -16,26 +18,16 @@ SHARED = (
     "TIKTOK_ACCOUNT_SCOPES",
 )
 
-
 Function = Mapping[str, Any]  # as Google's API describes it
-
-
-def source_of(function: Function) -> str:
-    """Which source a function was built from: `buildConfig.environmentVariables.SOURCE_HASH`; empty: unknown."""
-    return str(function.get("buildConfig", {}).get("environmentVariables", {}).get("SOURCE_HASH", ""))
 
 
 def look_up(target: Target, name: str) -> Function | None:
     """One of the two functions, `connect` or `refresh`; None where there is none.
 
     Raises:
-        GcloudFailed: it could not be looked up.
+        ProgramFailed: it could not be looked up.
     """
-    function: Function | None = found(
-        *("functions", "describe", f"{target.name}-{name}", "--gen2"),
-        *(f"--region={target.region}", f"--project={target.project}"),
-    )
-    return function
+    return described("functions", "describe", f"{target.name}-{name}", "--gen2", f"--region={target.region}")
 
 
 def both(target: Target) -> dict[str, Function]:
@@ -48,7 +40,7 @@ def both(target: Target) -> dict[str, Function]:
     for name in ("connect", "refresh"):
         try:
             function = look_up(target, name)
-        except GcloudFailed as error:
+        except ProgramFailed as error:
             raise Stop(
                 f"{error}\nReading a function's settings takes roles/cloudfunctions.viewer on the project."
             ) from None
@@ -61,20 +53,9 @@ def both(target: Target) -> dict[str, Function]:
     return functions
 
 
-def check_source(functions: Mapping[str, Function], expected: str) -> None:
-    """Make sure that both functions serve, and run this source.
-
-    Raises:
-        Stop: one does not.
-    """
-    for name, function in functions.items():
-        if function.get("state") != "ACTIVE":
-            raise Stop(f"{name} does not serve (state {function.get('state')}): run make deploy again.")
-        if source_of(function) != expected:
-            raise Stop(
-                f"{name} does not run this source: it was built from {source_of(function)[:12] or 'an unknown one'}, "
-                f"and this is {expected[:12]}. Run make deploy again."
-            )
+def source(name: str, function: Function) -> Finding:
+    """Whether a function serves, and runs the source of this checkout, as `make doctor` finds it."""
+    return source_of(name, name, source_hash(ROOT / "functions"), lambda _: function)
 
 
 def remember(functions: Mapping[str, Function], target: Target) -> None:
@@ -105,10 +86,8 @@ def forget() -> None:
 
 def open_to_everybody(target: Target, access: str) -> None:
     """Switch Cloud Run's check of callers of connect off or on, as the variable `public_access` says."""
-    service = ("run", "services", "describe", f"{target.name}-connect")
-    where = (f"--region={target.region}", f"--project={target.project}")
-    annotations = (found(*service, *where) or {}).get("metadata", {}).get("annotations", {})
+    service = (f"{target.name}-connect", f"--region={target.region}")
+    annotations = (described("run", "services", "describe", *service) or {}).get("metadata", {}).get("annotations", {})
     is_off = annotations.get("run.googleapis.com/invoker-iam-disabled") == "true"
     if is_off != (access == "no_invoker_check"):
-        flag = "--invoker-iam-check" if is_off else "--no-invoker-iam-check"
-        gcloud("run", "services", "update", f"{target.name}-connect", *where, flag)
+        gcloud("run", "services", "update", *service, "--invoker-iam-check" if is_off else "--no-invoker-iam-check")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import shutil
-import tempfile
+import os
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
 from gcp.deploy import programs
-from gcp.deploy.programs import try_gcloud, write_private
+from gcp.deploy.programs import private_folder, try_gcloud, write_private
 
 # Where the provider looks for credentials, in its own order: contents or the path of a file.
 KEYS = (
@@ -21,53 +19,71 @@ KEYS = (
 )
 
 
-def use(environment: Mapping[str, str]) -> str:
-    """Let gcloud act as the identity that the environment gives Terraform's provider.
+def rights(project: str, problems: list[str], *, deploys: bool) -> str:
+    """Whose rights are used, in words; gcloud uses them, in this project, from now on.
+
+    Args:
+        project: its id; empty: not known yet.
+        problems: what is wrong with the login, or with what it may see, is added.
+        deploys: whether Terraform's credentials matter, and the project and its billing.
+    """
+    programs.environment |= {"CLOUDSDK_CORE_PROJECT": project} if project else {}
+    account = who = use(os.environ)
+    if not who:
+        account = who = try_gcloud("auth", "list", "--filter=status:ACTIVE", "--format=value(account)") or ""
+        if not account:
+            problems.append("gcloud is not logged in: run `gcloud auth login`.")
+        token = try_gcloud("auth", "application-default", "print-access-token") if deploys else ""
+        if token is None:
+            problems.append("Terraform has no credentials: run `gcloud auth application-default login`.")
+        elif token and (terraforms := _email(token)) and terraforms != account:
+            who = (
+                f"{terraforms} (Terraform, by application default credentials) and {account} (gcloud); "
+                "`gcloud auth application-default login` changes the first"
+            )
+    if deploys and account and project:
+        if try_gcloud("projects", "describe", project, "--format=value(projectNumber)") is None:
+            problems.append(
+                f"The project {project} does not exist, or {account} may not see it: check project_id, or log in as "
+                "somebody who owns it."
+            )
+        elif try_gcloud("billing", "projects", "describe", project, "--format=value(billingEnabled)") == "False":
+            problems.append(
+                f"The project {project} has no billing account: link one at "
+                f"https://console.cloud.google.com/billing/linkedaccount?project={project}"
+            )
+    return who
+
+
+def use(given: Mapping[str, str]) -> str:
+    """Let gcloud act as the identity that an environment gives Terraform's provider.
 
     Returns:
-        Who that is, in words; empty where the environment names nobody and both use what they are logged in with.
+        Who that is, in words; empty where it names nobody and both use what they are logged in with.
     """
     who = ""
-    key = next((name for name in KEYS if environment.get(name)), "")
+    key = next((name for name in KEYS if given.get(name)), "")
     if key:
         token = key == "GOOGLE_OAUTH_ACCESS_TOKEN"
         setting = "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE" if token else "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"
-        programs.for_gcloud[setting] = str(_file(environment[key]))
+        programs.environment[setting] = str(_file(given[key]))
         who = f"the identity of {key}"
-    account = environment.get("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", "")
-    if account:
-        programs.for_gcloud["CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"] = account
+    if account := given.get("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", ""):
+        programs.environment["CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"] = account
         who = f"{account}, impersonated"
     return who
 
 
-def logged_in(*, terraform: bool) -> tuple[str, str, list[str]]:
-    """Who gcloud is logged in as, who Terraform would be (empty: unknown), and what is missing.
-
-    Args:
-        terraform: whether Terraform needs credentials as well.
-    """
-    problems = []
-    account = try_gcloud("auth", "list", "--filter=status:ACTIVE", "--format=value(account)") or ""
-    if not account:
-        problems.append("gcloud is not logged in: run `gcloud auth login`.")
-    token = try_gcloud("auth", "application-default", "print-access-token") if terraform else ""
-    if token is None:
-        problems.append("Terraform has no credentials: run `gcloud auth application-default login`.")
-    return account, _email(token) if token else "", problems
-
-
 def _file(given: str) -> Path:
-    """The file that a variable names; one that nobody else may read, gone at the end, where it holds the contents."""
+    """The file that a variable names, or one that holds the contents that it has."""
     try:
         if Path(given).expanduser().exists():
             return Path(given).expanduser()
     except OSError:  # contents are too long for a name
         pass
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_private(folder / "credentials", given)
-    return folder / "credentials"
+    file = private_folder() / "credentials"
+    write_private(file, given)
+    return file
 
 
 def _email(token: str) -> str:

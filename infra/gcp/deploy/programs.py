@@ -1,13 +1,17 @@
-"""gcloud, the terminal, and the one error that ends the program."""
+"""Other programs, the terminal, and the one error that ends this one."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +22,18 @@ SAVED = ROOT / ".tokenkeeper"
 # What gcloud says of what does not exist, and in a project whose API was never switched on.
 NOTHING_THERE = re.compile(r"NOT_FOUND|not found|404|does not exist|has not been used in project|SERVICE_DISABLED")
 
-# Set once by `identity`: what makes gcloud act as the identity that Terraform's provider takes from the environment.
-for_gcloud: dict[str, str] = {}
+# The environment of other programs: everything but the app's secret, which none of them has to know. The project and
+# whose rights gcloud uses are added as soon as they are known.
+environment = {key: value for key, value in os.environ.items() if key != "TIKTOK_APP_SECRET"}
+environment |= {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "TF_IN_AUTOMATION": "1"}
 
 
 class Stop(Exception):
     """Ends the program; the text says what is wrong and what to do."""
 
 
-class GcloudFailed(Stop):
-    """gcloud ended with an error; `said` is what it printed about it."""
-
-    def __init__(self, command: str, said: str) -> None:
-        super().__init__(f"gcloud {command} failed: {said}")
-        self.said = said
+class ProgramFailed(Stop):
+    """A program ended with an error; the text has what it printed about it."""
 
 
 def table(name: str) -> dict[str, Any]:
@@ -39,50 +41,38 @@ def table(name: str) -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def environment() -> dict[str, str]:
-    """The environment of other programs: everything but the app's secret, which none of them has to know."""
-    return {key: value for key, value in os.environ.items() if key != "TIKTOK_APP_SECRET"}
-
-
-def gcloud(*arguments: str, given: str | None = None) -> str:
-    """Run gcloud, with `given` on its standard input; returns what it prints.
+def capture(*command: str, given: str = "") -> str:
+    """Run a program, with `given` on its standard input; returns what it prints.
 
     Raises:
-        GcloudFailed: it failed.
+        ProgramFailed: it failed.
     """
-    done = subprocess.run(
-        ["gcloud", *arguments],
-        input=given,
-        stdin=subprocess.DEVNULL if given is None else None,
-        text=True,
-        capture_output=True,
-        check=False,
-        env={**environment(), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1", **for_gcloud},
-    )
+    done = subprocess.run(command, input=given, text=True, capture_output=True, check=False, env=environment)
     if done.returncode != 0:
-        command = " ".join(word for word in arguments[:4] if not word.startswith("-"))
-        raise GcloudFailed(command, done.stderr.strip())
+        words = " ".join(word for word in command[:5] if word[0] != "-")
+        raise ProgramFailed(f"{words} failed: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def gcloud(*arguments: str, given: str = "") -> str:
+    """What gcloud prints; raises `ProgramFailed` where it fails."""
+    return capture("gcloud", *arguments, given=given)
 
 
 def try_gcloud(*arguments: str) -> str | None:
     """What gcloud prints, or None where it fails."""
     try:
         return gcloud(*arguments)
-    except GcloudFailed:
+    except ProgramFailed:
         return None
 
 
-def found(*arguments: str) -> Any:
-    """What gcloud describes, or None where that does not exist.
-
-    Raises:
-        GcloudFailed: it could not be looked up.
-    """
+def described(*arguments: str) -> dict[str, Any] | None:
+    """What gcloud describes, or None where that does not exist; raises `ProgramFailed` where it cannot be looked up."""
     try:
-        return json.loads(gcloud(*arguments, "--format=json"))
-    except GcloudFailed as error:
-        if NOTHING_THERE.search(error.said):
+        return dict(json.loads(gcloud(*arguments, "--format=json")))
+    except ProgramFailed as error:
+        if NOTHING_THERE.search(str(error)):
             return None
         raise
 
@@ -108,11 +98,17 @@ def confirm(question: str, right: str) -> None:
         raise Stop("Nothing was changed.")
 
 
+@cache
+def private_folder() -> Path:
+    """A folder that nobody else may read, gone at the end of the program."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def write_private(file: Path, text: str) -> None:
     """Write a file that nobody else may read, whole or not at all."""
     file.parent.mkdir(mode=0o700, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as stream:
         stream.write(text)
-    temporary.replace(file)
+    Path(stream.name).replace(file)

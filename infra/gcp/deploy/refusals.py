@@ -29,14 +29,12 @@ def text_of(error: Mapping[str, Any]) -> str:
 
 
 def explained(errors: Iterable[Mapping[str, Any]]) -> str:
-    """Each different error once, in its own words and with what helps."""
-    said: list[str] = []
+    """Each error in its own words and with what helps; of those that the same helps against, the first."""
+    said: dict[str, str] = {}
     for error in errors:
         words = text_of(error)
         where = f"{error['address']}: " if error.get("address") else ""
+        entry = f"- {where}{words[:1500]}"
         help_ = help_for(words)
-        entry = f"- {where}{words[:1500]}" + (f"\n  {help_}" if help_ else "")
-        if help_ and any(help_ in before for before in said):
-            continue
-        said.append(entry)
-    return "\n".join(said)
+        said.setdefault(help_ or entry, f"{entry}\n  {help_}" if help_ else entry)
+    return "\n".join(said.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,42 +15,27 @@ from gcp.deploy.terraform import Event, Plan
 RESOURCES = table("resources")
 STAYS_ON = "google_project_service"  # deleting it only means that Terraform forgets it
 NAMES = ("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "title")
-# What each part may do or is for, shown where it is made.
-NOTES = {
-    "google_cloudfunctions2_function.connect": "public: TikTok sends approvers back to it",
-    "google_cloudfunctions2_function.refresh": "private: keeps every token working",
-    'google_service_account.this["connect"]': "creates and writes connections' secrets, reads no token",
-    'google_service_account.this["refresh"]': "reads, renews and prunes connections' secrets",
-    'google_service_account.this["scheduler"]': "calls refresh, nothing else",
-    'google_service_account.this["build"]': "builds both functions",
-}
 COST = "A month costs some $0.39 with one connection and $6.40 with 100 (infra/gcp/README.md, What it costs)."
+DONE = {"create": "created", "update": "changed", "delete": "deleted"}
 
 
 def summary(plan: Plan) -> str:
     """Everything that a plan would do, in at most some thirty lines."""
-    done: dict[str, dict[str, list[str]]] = {}
-    for change in plan.changes:
-        if change["type"] == STAYS_ON and change["change"]["actions"] == ["delete"]:
-            continue
-        kind = _words(change["type"])
-        done.setdefault(_action(change["change"]), {}).setdefault(kind, []).append(_described(change))
-    order = list(dict.fromkeys(entry["words"] for entry in RESOURCES.values()))
+    done: dict[str, dict[str, list[str]]] = {
+        action: {} for action in ("create", "replace", "change", "take over", "delete")
+    }
+    order = [*RESOURCES, *(change["type"] for change in plan.changes)]
+    for change in sorted(plan.changes, key=lambda change: order.index(change["type"])):
+        if change["type"] != STAYS_ON or change["actions"] != ["delete"]:
+            done[_action(change)].setdefault(_words(change["type"]), []).append(_described(change))
     lines = []
-    for action in ("create", "replace", "change", "take over", "delete"):
-        kinds = done.get(action, {})
-        if kinds:
-            lines.append(f"{action}:")
-        for kind in sorted(kinds, key=lambda name: order.index(name) if name in order else len(order)):
-            lines += _line(kind, kinds[kind])
+    for action, kinds in done.items():
+        lines += [f"{action}:"] if kinds else []
+        for kind, names in kinds.items():
+            lines += _listed(f"  {len(names):>3} {kind:<18} ", names)
     if plan.outputs and not plan.changes:
         lines.append(f"change: {', '.join(plan.outputs)}")
     return "\n".join(lines)
-
-
-def destroys(plan: Plan) -> set[str]:
-    """Addresses of what a plan would delete or replace."""
-    return {change["address"] for change in plan.changes if "delete" in change["change"]["actions"]}
 
 
 class Progress:
@@ -64,35 +50,30 @@ class Progress:
         """Hear one of Terraform's events."""
         hook = event.get("hook", {})
         resource, action = hook.get("resource", {}), hook.get("action")
-        kind = _words(resource.get("resource_type", ""))
-        name = resource.get("addr", "").partition(".")[2]
+        type_ = resource.get("resource_type", "")
+        thing = f"{_words(type_)}: {resource.get('addr', '').partition('.')[2]}"
         match event.get("type"):
-            case "apply_start" if self._live and action in _PAST:
-                self._show(f"{action} {kind}: {name} ...")
-            case "apply_complete" if action in _PAST:
+            case "apply_start" if self._live and action in DONE:
+                self._show(f"{action} {thing} ...")
+            case "apply_complete" if action in DONE:
                 self._done += 1
-                if resource["resource_type"] == STAYS_ON and action == "delete":
-                    return
                 self._total = max(self._total, self._done)
-                self._show(f"{_PAST[action]} {kind}: {name}")
+                if (type_, action) != (STAYS_ON, "delete"):
+                    self._show(f"{DONE[action]} {thing}")
             case "apply_errored":
-                self._show(f"failed {kind}: {name}", keep=True)
+                self._show(f"failed {thing}", end="\n")
 
     def end(self) -> None:
         """Leave the line as it was before."""
         if self._live:
             say("\r\x1b[K", end="")
 
-    def _show(self, what: str, *, keep: bool = False) -> None:
+    def _show(self, what: str, *, end: str = "") -> None:
         line = f"[{self._done}/{self._total}] {what}"
-        if not self._live:
+        if self._live:
+            say(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end=end)
+        else:
             say(line)
-            return
-        width = shutil.get_terminal_size().columns - 1
-        say(f"\r\x1b[K{line[:width]}", end="\n" if keep else "")
-
-
-_PAST = {"create": "created", "update": "changed", "delete": "deleted"}
 
 
 def _words(kind: str) -> str:
@@ -102,27 +83,28 @@ def _words(kind: str) -> str:
 def _action(change: Mapping[str, Any]) -> str:
     if change.get("importing"):
         return "take over"
-    return {("create",): "create", ("update",): "change", ("delete",): "delete"}.get(
-        tuple(change["actions"]), "replace"
-    )
+    match change["actions"]:
+        case ["create" | "delete" as action]:
+            return str(action)
+        case ["update"]:
+            return "change"
+    return "replace"
 
 
 def _described(change: Mapping[str, Any]) -> str:
-    values = change["change"].get("after") or change["change"].get("before") or {}
+    before, after = change["before"] or {}, change["after"] or {}
+    values = after or before
     name = next((str(values[key]) for key in NAMES if isinstance(values.get(key), str)), change["address"])
-    if change["change"]["actions"] == ["update"]:
-        before, after = change["change"]["before"], change["change"]["after"]
+    about = RESOURCES.get(change["type"], {})
+    if change["actions"] == ["update"]:
         differing = sorted(key for key in after if after[key] != before.get(key))
-        return f"{name} ({', '.join(_AS_WORDS.get(key, key) for key in differing) or 'computed values'})"
-    note = NOTES.get(change["address"], "")
+        return f"{name} ({', '.join(about.get('changed', {}).get(key, key) for key in differing) or 'computed values'})"
+    note = about.get("notes", {}).get(re.split(r"\W+", change["address"].rstrip('"]'))[-1])
     return f"{name} ({note})" if note else name
 
 
-_AS_WORDS = {"build_config": "source", "service_config": "settings"}
-
-
-def _line(kind: str, names: Sequence[str]) -> list[str]:
-    head = f"  {len(names):>3} {kind:<18} "
+def _listed(head: str, names: Sequence[str]) -> list[str]:
+    """What is of one kind: a line for each of a few with a note, else one line for all, as far as there is room."""
     if len(names) <= 4 and any("(" in name for name in names):
         return [f"{head}{names[0]}", *(" " * len(head) + name for name in names[1:])]
     listed = ", ".join(dict.fromkeys(names))

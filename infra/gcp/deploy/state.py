@@ -1,4 +1,4 @@
-"""Where Terraform's state is kept: in a bucket of the project, so that it belongs to no laptop; and its lock."""
+"""Where Terraform's state is kept: in a bucket of the project, so that it belongs to no laptop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from gcp.deploy.programs import HERE, Stop, confirm, found, gcloud, say, try_gcloud
-from gcp.deploy.refusals import explained
-from gcp.deploy.terraform import Event, Outcome, Terraform
+from gcp.deploy.programs import HERE, Stop, described, gcloud, say, try_gcloud
+from gcp.deploy.terraform import Terraform
 from gcp.deploy.variables import Target
 
 # Written beside the configuration rather than into it, which stays usable as a module; ignored by git.
@@ -21,33 +20,23 @@ BACKEND = re.compile(r"^\s*(backend\s+\"|cloud\s*\{)", re.MULTILINE)
 
 
 class State:
-    """The state of one deployment."""
+    """The state of one deployment.
+
+    Attributes:
+        place: where it is kept, in words.
+        pending: what `open(create=True)` will do beforehand, in words, after `open(create=False)`; empty: nothing.
+    """
 
     def __init__(self, target: Target, terraform: Terraform) -> None:
         self._target = target
         self._terraform = terraform
-        self.bucket = f"{re.sub('[.:]', '-', target.project)}-{target.name}-state"
-        self.other = next(
-            (file.name for file in sorted(HERE.glob("*.tf")) if file != OVERRIDE and _has_backend(file)), ""
-        )
-        self.wants_file = os.environ.get("STATE", "") == "local"
-
-    @property
-    def place(self) -> str:
-        """Where it is kept, in words."""
-        if self.other:
-            return f"where {self.other} says"
-        return "infra/gcp/terraform.tfstate" if self.wants_file else f"gs://{self.bucket}/{PREFIX}"
-
-    @property
-    def pending(self) -> str:
-        """What `open(create=True)` would do beforehand, in words; empty: nothing."""
-        if self.other or self.wants_file:
-            return ""
-        if not self._exists():
-            moved = ", and moves the state there that is in a file now" if _resources(LOCAL) else ""
-            return f"Makes the bucket gs://{self.bucket} for Terraform's state{moved}."
-        return f"Moves the state from a file to gs://{self.bucket}." if _resources(LOCAL) else ""
+        self._bucket = f"gs://{re.sub('[.:]', '-', target.project)}-{target.name}-state"
+        own = [file for file in sorted(HERE.glob("*.tf")) if file != OVERRIDE and BACKEND.search(file.read_text())]
+        self._in_bucket = not own and os.environ.get("STATE") != "local"
+        self.place = f"{self._bucket}/{PREFIX}" if self._in_bucket else "infra/gcp/terraform.tfstate"
+        if own:
+            self.place = f"where {own[0].name} says"
+        self.pending = ""
 
     def open(self, *, create: bool) -> None:
         """Let Terraform use it.
@@ -59,106 +48,51 @@ class State:
         Raises:
             Stop: it cannot be used.
         """
-        if not self.other and not self.wants_file and (create or self._exists()):
-            self._use_bucket(move=create)
-        else:
-            self._use_no_bucket()
-
-    def unlock(self, held: Event, *, yes: bool) -> None:
-        """Take a lock that somebody else's Terraform left behind, after a question.
-
-        Raises:
-            Stop: somebody said no, or it could not be taken.
-        """
-        number = _field(held, "ID")
-        say(f"The state is locked: {_holder(held)}.")
-        if not yes:
-            confirm("Type yes if that is over for good (taking it from one that is alive loses things): ", "yes")
-        done = self._terraform.run("force-unlock", "-force", number)
-        if done.status != 0:
-            raise Stop(f"The lock could not be taken: {done.text.strip()}")
-        say("The lock was taken.")
-
-    def _use_bucket(self, *, move: bool) -> None:
-        if not self._exists():
-            self._make()
-        there = try_gcloud("storage", "ls", f"gs://{self.bucket}/{PREFIX}/default.tfstate")
-        filled = _resources(LOCAL)
-        if filled and there:
+        there = self._in_bucket and self._exists()
+        filled = _resources(LOCAL) if self._in_bucket else 0
+        if there and filled and try_gcloud("storage", "ls", f"{self.place}/default.tfstate"):
             raise Stop(
-                f"There are two states: the file infra/gcp/terraform.tfstate ({filled} resources) and gs://{self.bucket}/"
-                f"{PREFIX}. Move the one that is not of this deployment away, or set STATE=local to use the file."
+                f"There are two states: the file infra/gcp/terraform.tfstate ({filled} resources) and {self.place}. "
+                "Move the one that is not of this deployment away, or set STATE=local to use the file."
             )
-        if filled and not move:
-            self._use_no_bucket()
-            return
-        OVERRIDE.write_text(
-            f'terraform {{\n  backend "gcs" {{\n    bucket = "{self.bucket}"\n    prefix = "{PREFIX}"\n  }}\n}}\n',
-            encoding="utf-8",
-        )
-        if filled:
-            self._init("-migrate-state", "-force-copy")
-            say(f"The state was moved from a file to gs://{self.bucket}/{PREFIX}: any machine can go on from here.")
-        else:
-            self._init("-reconfigure")
-
-    def _use_no_bucket(self) -> None:
-        if OVERRIDE.exists():
+        if self._in_bucket and not there:
+            moved = ", and moves the state there that is in a file now" if filled else ""
+            self.pending = f"Makes the bucket {self._bucket} for Terraform's state{moved}."
+        elif filled:
+            self.pending = f"Moves the state from a file to {self._bucket}."
+        if self._in_bucket and create and not there:
+            self._make()
+        arguments: tuple[str, ...] = ()
+        if self._in_bucket and (create or (there and not filled)):
+            where = f'    bucket = "{self._bucket.removeprefix("gs://")}"\n    prefix = "{PREFIX}"\n'
+            OVERRIDE.write_text(f'terraform {{\n  backend "gcs" {{\n{where}  }}\n}}\n', encoding="utf-8")
+            arguments = ("-migrate-state", "-force-copy") if filled else ("-reconfigure",)
+        elif OVERRIDE.exists():
             OVERRIDE.unlink()
             REMEMBERED.unlink(missing_ok=True)  # -reconfigure does not forget a backend that is configured no longer
-        self._init()
+        self._terraform.run("init", "-input=false", "-no-color", *arguments)
+        if "-migrate-state" in arguments:
+            say(f"The state was moved from a file to {self.place}: any machine can go on from here.")
 
     def _exists(self) -> bool:
         """Whether the bucket is there; one of somebody else's project is never used."""
-        bucket = found("storage", "buckets", "describe", f"gs://{self.bucket}", "--raw")
+        bucket = described("storage", "buckets", "describe", self._bucket, "--raw")
         if bucket and str(bucket.get("projectNumber")) != gcloud(
             *("projects", "describe", self._target.project, "--format=value(projectNumber)")
         ):
             raise Stop(
-                f"The bucket gs://{self.bucket} belongs to another project: choose another name, or keep the state in a"
-                " file (STATE=local) or in a bucket of your own (a *_override.tf with a backend)."
+                f"The bucket {self._bucket} belongs to another project: choose another name, or keep the state in a "
+                "file (STATE=local) or in a bucket of your own (a *_override.tf with a backend)."
             )
         return bool(bucket)
 
     def _make(self) -> None:
-        project = f"--project={self._target.project}"
         gcloud(
-            *("storage", "buckets", "create", f"gs://{self.bucket}", project, f"--location={self._target.region}"),
+            *("storage", "buckets", "create", self._bucket, f"--location={self._target.region}"),
             *("--uniform-bucket-level-access", "--public-access-prevention"),
         )
-        gcloud("storage", "buckets", "update", f"gs://{self.bucket}", project, "--versioning")
-        say(f"Made gs://{self.bucket} for Terraform's state.")
-
-    def _init(self, *arguments: str) -> None:
-        done = self._terraform.run("init", "-input=false", "-no-color", *arguments)
-        if done.status != 0:
-            raise Stop(f"Terraform could not be set up:\n{explained([{'summary': done.text.strip()}])}")
-
-
-def locked(outcome: Outcome) -> Event | None:
-    """The diagnostic that says that somebody holds the lock."""
-    return next((error for error in outcome.errors if "acquiring the state lock" in error["summary"]), None)
-
-
-def held_by(held: Event) -> str:
-    """Who holds it, and what to do."""
-    return (
-        f"The state is locked: {_holder(held)}. Wait until that is over. If it is over for good (a machine that died, "
-        "a process that was killed), `make deploy UNLOCK=1` takes the lock."
-    )
-
-
-def _holder(held: Event) -> str:
-    return f"{_field(held, 'Who')} has held it since {_field(held, 'Created')} ({_field(held, 'Operation')})"
-
-
-def _field(held: Event, name: str) -> str:
-    match = re.search(rf"^\s*{name}:\s*(.*?)\s*$", held.get("detail", ""), re.MULTILINE)
-    return match[1] if match else "unknown"
-
-
-def _has_backend(file: Path) -> bool:
-    return bool(BACKEND.search(file.read_text(encoding="utf-8")))
+        gcloud("storage", "buckets", "update", self._bucket, "--versioning")
+        say(f"Made {self._bucket} for Terraform's state.")
 
 
 def _resources(file: Path) -> int:

@@ -13,97 +13,93 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TextIO
 
-from gcp.deploy.programs import HERE, SAVED, Stop, environment, say
+from gcp.deploy.programs import HERE, SAVED, Stop, capture, environment, private_folder, say, write_private
+from gcp.deploy.refusals import explained
 
 OLDEST = (1, 5)
 LOG = SAVED / "deploy.log"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Event = dict[str, Any]
-Listener = Callable[[Event], None]
 
 
-class Interrupted(Exception):
-    """A signal asked for the end; Terraform has ended in order.
-
-    Attributes:
-        number: of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@dataclass
-class Outcome:
-    """How a command ended.
+class TerraformFailed(Stop):
+    """Terraform ended with an error; the text explains why.
 
     Attributes:
-        status: exit status.
         errors: diagnostics of severity error, as Terraform tells them: `summary`, `detail`, `address`.
-        text: everything that was no event.
+        lock: where somebody holds the lock, its `ID` and the rest of what Terraform says about it; else empty.
+        holder: who holds the lock, in words.
     """
 
-    status: int
-    errors: list[Event] = field(default_factory=list)
-    text: str = ""
+    def __init__(self, command: str, errors: list[Event], text: str) -> None:
+        self.errors = errors
+        held = next((error["detail"] for error in errors if "acquiring the state lock" in error["summary"]), "")
+        self.lock: dict[str, str] = dict(re.findall(r"^ *(\w+): *(.*?) *$", held, re.MULTILINE))
+        who, since, what = (self.lock.get(name, "unknown") for name in ("Who", "Created", "Operation"))
+        self.holder = f"{who} has held it since {since} ({what})"
+        reasons = explained(errors or [{"summary": text.strip() or "it gave no reason"}])
+        super().__init__(
+            f"The state is locked: {self.holder}. Wait until that is over. If it is over for good (a machine that "
+            "died, a process that was killed), `make deploy UNLOCK=1` takes the lock."
+            if self.lock
+            else f"terraform {command} failed. Everything it said is in {LOG.parent.name}/{LOG.name}.\n{reasons}"
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a plan would do: `resource_changes` and `prior_state` as `terraform show -json` has them."""
+    """What a plan would do.
 
-    file: Path
-    shown: Mapping[str, Any]
-
-    @property
-    def changes(self) -> list[dict[str, Any]]:
-        """Changes that are none of `no-op` and `read`, and imports."""
-        return [
-            change
-            for change in self.shown.get("resource_changes", [])
-            if change["mode"] == "managed"
-            and (change["change"]["actions"] != ["no-op"] or change["change"].get("importing"))
-        ]
-
-    @property
-    def outputs(self) -> list[str]:
-        """Outputs that would change: some settings are nothing but that."""
-        changes = self.shown.get("output_changes", {}).items()
-        return [name for name, change in changes if change["actions"] != ["no-op"]]
-
-    @property
-    def known(self) -> int:
-        """How many resources the state has."""
-        root = self.shown.get("prior_state", {}).get("values", {}).get("root_module", {})
-        return sum(resource["mode"] == "managed" for resource in root.get("resources", []))
-
-
-def program() -> str:
-    """The program to run: TERRAFORM, else terraform, else tofu.
-
-    Raises:
-        Stop: there is none, or it is too old.
+    Attributes:
+        changes: what would be made, changed, replaced, deleted or imported: `address`, `type`, `actions`, `before`,
+            `after` and `importing` as `terraform show -json` has them.
+        outputs: names of outputs that would change: some settings are nothing but that.
+        known: how many resources the state has.
     """
+
+    changes: list[dict[str, Any]]
+    outputs: list[str]
+    known: int
+
+    @classmethod
+    def of(cls, shown: Mapping[str, Any]) -> Plan:
+        """The plan that `terraform show -json` shows."""
+        changes = [{**change, **change["change"]} for change in shown.get("resource_changes", [])]
+        outputs = shown.get("output_changes", {}).items()
+        root = shown.get("prior_state", {}).get("values", {}).get("root_module", {})
+        return cls(
+            [c for c in changes if c["mode"] == "managed" and (c["actions"] != ["no-op"] or c.get("importing"))],
+            [name for name, change in outputs if change["actions"] != ["no-op"]],
+            sum(resource["mode"] == "managed" for resource in root.get("resources", [])),
+        )
+
+    @property
+    def deletes(self) -> set[str]:
+        """Addresses of what would be deleted or replaced."""
+        return {change["address"] for change in self.changes if "delete" in change["actions"]}
+
+
+def program(problems: list[str]) -> str:
+    """The program to run: TERRAFORM, else terraform, else tofu; that there is none, or an old one, is a problem."""
     wanted = os.environ.get("TERRAFORM")
-    found = next((name for name in ([wanted] if wanted else ["terraform", "tofu"]) if shutil.which(name)), None)
-    if found is None:
-        raise Stop(
+    found = next((name for name in ([wanted] if wanted else ["terraform", "tofu"]) if shutil.which(name)), "")
+    if not found:
+        problems.append(
             f"{wanted or 'terraform'} is not installed: https://developer.hashicorp.com/terraform/install "
             "(or OpenTofu: https://opentofu.org/docs/intro/install)"
         )
-    done = subprocess.run([found, "version", "-json"], capture_output=True, text=True, check=False, env=environment())
-    version = str(json.loads(done.stdout or "{}").get("terraform_version", "")) or "unknown"
+        return ""
+    version = str(json.loads(capture(found, "version", "-json") or "{}").get("terraform_version", "unknown"))
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
-        raise Stop(f"{found} is version {version}, and 1.5 or later is needed: install a newer one.")
+        problems.append(f"{found} is version {version}, and 1.5 or later is needed: install a newer one.")
     return found
 
 
@@ -111,14 +107,31 @@ class Terraform:
     """One program over `infra/gcp`; what it prints goes to `.tokenkeeper/deploy.log`."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._command = [name, f"-chdir={HERE}"]
+        self._plan = str(private_folder() / "plan")
         self._process: subprocess.Popen[str] | None = None
+        self._running = False
         self._received = 0
-        SAVED.mkdir(mode=0o700, exist_ok=True)
-        LOG.unlink(missing_ok=True)
-        os.close(os.open(LOG, os.O_WRONLY | os.O_CREAT, 0o600))
+        write_private(LOG, "")
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN or number is signal.SIGINT:  # nohup stays as it is
+                signal.signal(number, self._stop)
 
-    def run(self, *arguments: str, listen: Listener | None = None, echo: bool = False) -> Outcome:
+    def plan(self, *arguments: str) -> Plan:
+        """What would be done; raises `TerraformFailed` where that cannot be said."""
+        self.run("plan", "-json", "-input=false", f"-out={self._plan}", *arguments)
+        return Plan.of(json.loads(capture(*self._command, "show", "-json", self._plan)))
+
+    def apply(self, listen: Callable[[Event], None]) -> None:
+        """Carry out the last plan, calling `listen` with each event; raises `TerraformFailed`."""
+        self.run("apply", "-json", "-input=false", self._plan, listen=listen)
+
+    def outputs(self) -> dict[str, Any]:
+        """The values of all outputs."""
+        shown = json.loads(capture(*self._command, "output", "-json"))
+        return {name: output["value"] for name, output in shown.items()}
+
+    def run(self, *arguments: str, listen: Callable[[Event], None] | None = None, echo: bool = False) -> None:
         """Run one command to its end.
 
         Args:
@@ -127,68 +140,41 @@ class Terraform:
             echo: print every line as well.
 
         Raises:
-            Interrupted: a signal came; Terraform has ended.
+            SystemExit: a signal came; Terraform has ended in order.
+            TerraformFailed: it ended with an error.
         """
-        outcome = Outcome(0)
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
-            if before[number] is not signal.SIG_IGN or number is signal.SIGINT:  # nohup stays as it is
-                signal.signal(number, self._stop)
-        try:
-            for line in self._lines(*arguments):
-                event = _event(line)
-                if event is None:
-                    outcome.text += line
-                elif event.get("diagnostic", {}).get("severity") == "error":
-                    outcome.errors.append(event["diagnostic"])
-                if event and listen:
-                    listen(event)
-                if echo:
-                    say(line, end="")
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        assert self._process
-        outcome.status = self._process.returncode
+        errors: list[Event] = []
+        text = ""
+        self._running = True
+        for line in self._lines(*arguments):
+            event = _event(line)
+            if event.get("diagnostic", {}).get("severity") == "error":
+                errors.append(event["diagnostic"])
+            if event and listen:
+                listen(event)
+            if echo:
+                say(line)
+            elif not event:
+                text += f"{line}\n"
+        self._running = False
         if self._received:
-            raise Interrupted(self._received)
-        return outcome
-
-    def plan(self, file: Path, *arguments: str) -> Plan | Outcome:
-        """Plan into a file; what would be done, or how it failed."""
-        outcome = self.run("plan", "-json", "-input=false", f"-out={file}", *arguments)
-        if outcome.status != 0:
-            return outcome
-        return Plan(file, json.loads(self.capture("show", "-json", str(file))))
-
-    def capture(self, *arguments: str) -> str:
-        """What a command that changes nothing prints.
-
-        Raises:
-            Stop: it failed.
-        """
-        done = subprocess.run(
-            self._command(*arguments), capture_output=True, text=True, check=False, env=_surroundings()
-        )
-        if done.returncode != 0:
-            raise Stop(f"{self._name} {arguments[0]} failed: {done.stderr.strip()}")
-        return done.stdout
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [self._name, f"-chdir={HERE}", *arguments]
+            say("\nStopped in order: what was made is in the state. Run it again to go on from here.", error=True)
+            sys.exit(128 + self._received)
+        if self._process and self._process.returncode != 0:
+            raise TerraformFailed(arguments[0], errors, text)
 
     def _lines(self, *arguments: str) -> Iterator[str]:
         with LOG.open("a", encoding="utf-8") as log, LOG.open(encoding="utf-8") as reader:
-            log.write(f"$ {self._name} {' '.join(arguments)}\n")
+            log.write(f"$ {self._command[0]} {' '.join(arguments)}\n")
             log.flush()
             reader.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
-                self._command(*arguments),
+                [*self._command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env=_surroundings(),
+                env=environment,
                 start_new_session=True,
             )
             if self._received:
@@ -196,6 +182,8 @@ class Terraform:
             yield from _follow(reader, self._process)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
+        if not self._running:
+            raise KeyboardInterrupt
         if self._received:
             say("Still waiting for Terraform: stopping it now would lose what is being made.")
             return
@@ -206,28 +194,20 @@ class Terraform:
 
 
 def _follow(reader: TextIO, process: subprocess.Popen[str]) -> Iterator[str]:
-    line = ""
-    while True:
+    rest, ended = "", False
+    while not ended:
         ended = process.poll() is not None  # looked at before reading: what is written before the end is read
-        line += reader.readline()
-        if line.endswith("\n"):
-            yield line
-            line = ""
-        elif ended:
-            if line:
-                yield f"{line}\n"
-            return
-        else:
-            time.sleep(0.05)
+        *lines, rest = (rest + reader.read()).split("\n")
+        yield from lines
+        time.sleep(0.05)
+    if rest:
+        yield rest
 
 
-def _surroundings() -> dict[str, str]:
-    return {**environment(), "TF_IN_AUTOMATION": "1"}
-
-
-def _event(line: str) -> Event | None:
+def _event(line: str) -> Event:
+    """The event that a line is; empty where it is none."""
     try:
         event = json.loads(line)
     except ValueError:
-        return None
-    return event if isinstance(event, dict) and "@message" in event else None
+        return {}
+    return event if isinstance(event, dict) and "@message" in event else {}

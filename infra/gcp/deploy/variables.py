@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,56 +39,46 @@ class Target:
         return f"projects/{self.project}/locations/{self.region}/functions/{self.name}-{name}"
 
 
-def read(environment: Mapping[str, str], directory: Path = HERE) -> dict[str, str]:
+def read(given: Mapping[str, str], directory: Path = HERE) -> dict[str, str]:
     """The variables that this program has to know, in Terraform's order: later ones replace earlier ones."""
     names = [*REQUIRED, *DEFAULTS]
-    found = dict(DEFAULTS) | {
-        name: environment[f"TF_VAR_{name}"] for name in names if environment.get(f"TF_VAR_{name}")
-    }
+    found = DEFAULTS | {name: given[f"TF_VAR_{name}"] for name in names if given.get(f"TF_VAR_{name}")}
     automatic = sorted([*directory.glob("*.auto.tfvars"), *directory.glob("*.auto.tfvars.json")])
     for file in [directory / "terraform.tfvars", directory / "terraform.tfvars.json", *automatic]:
-        if not file.exists():
-            continue
-        text = file.read_text(encoding="utf-8")
-        if file.suffix == ".json":
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        values = dict(re.findall(r'^\s*"?(\w+)"?\s*=\s*"([^"\n]*)"', text, re.MULTILINE))
+        if text and file.suffix == ".json":
             values = json.loads(text)
-        else:
-            values = dict(re.findall(r'^\s*"?(\w+)"?\s*=\s*"([^"\n]*)"', text, re.MULTILINE))
         found |= {name: str(values[name]) for name in names if values.get(name)}
     return found
 
 
-def complete(found: dict[str, str], *, ask: bool) -> dict[str, str]:
+def complete(found: dict[str, str], problems: list[str], *, ask: bool) -> None:
     """Ask for what is missing, and keep the answers in terraform.tfvars, where Terraform reads them.
 
-    Raises:
-        Stop: something is missing, and there is nobody to ask.
+    Args:
+        found: what is known; the answers are added.
+        problems: if there are some already, nobody is asked; what is missing then is another one.
+        ask: whether somebody may be asked, if there is a terminal.
     """
     missing = [name for name in REQUIRED if not found.get(name)]
     if not missing:
-        return found
-    if not ask:
-        raise Stop(
+        return
+    if problems or not ask or not sys.stdin.isatty():
+        problems.append(
             "Variables are missing. Write them to infra/gcp/terraform.tfvars (or set TF_VAR_… for each):\n"
             + "\n".join(f'    {name} = "{REQUIRED[name][1]}"  # {REQUIRED[name][0]}' for name in missing)
         )
+        return
     file = HERE / "terraform.tfvars"
     say(f"Some variables are missing; the answers are kept in {file.relative_to(ROOT)}.")
-    answers = _ask_for(missing)
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
-    if before and not before.endswith("\n"):
-        before += "\n"
-    file.write_text(before + "".join(f'{name} = "{answer}"\n' for name, answer in answers.items()), encoding="utf-8")
-    return found | answers
-
-
-def _ask_for(names: Sequence[str]) -> dict[str, str]:
-    answers: dict[str, str] = {}
-    for name in names:
+    for name in missing:
         meaning, example = REQUIRED[name]
-        while not re.fullmatch(r"[\w.:-]+", answers.get(name, ""), re.ASCII):
-            answers[name] = input(f"{name} ({meaning}, like {example}): ").strip().strip('"')
-    return answers
+        while not re.fullmatch(r"[\w.:-]+", found.get(name, ""), re.ASCII):
+            found[name] = input(f"{name} ({meaning}, like {example}): ").strip().strip('"')
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines += [f'{name} = "{found[name]}"' for name in missing]
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def app_secret() -> str:
