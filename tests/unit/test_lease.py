@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -277,7 +278,7 @@ class TestHolding:
         """Finishing costs one call, and the block's end none; the entry is logged before."""
         with held(vault) as mine:
             store.forget_calls()
-            mine.finish(lambda it: transitions.failing(it, Problem("silent"), "verified", NOON), Deadline(10))
+            mine.finish(lambda it: transitions.failing(it, Problem("silent"), "verified"), Deadline(10))
             assert [call.name for call in store.calls] == ["UpdateSecret"]
         assert [call.name for call in store.calls] == ["UpdateSecret"]
         assert logged.events == ["connection.faltering"]
@@ -289,7 +290,7 @@ class TestHolding:
         """A crash between the two can repeat it, but never lose it."""
         store.add_fault(Fault("UpdateSecret", skip=1, times=None, status=403))
         with held(vault) as mine, pytest.raises(StoreError):
-            mine.apply(transitions.ended(40105, "R1"), Deadline(5))
+            mine.apply(partial(transitions.ended, code=40105, request_id="R1"), Deadline(5))
         assert logged.events == ["reauthorization.required"]
         assert store.labels(TOKEN)["health"] == "ok"
 

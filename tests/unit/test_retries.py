@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tokenkeeper.clock import Deadline
 from tokenkeeper.refresh.outcome import Outcome, TryAgain, Verdict, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.rate import MOST_THROTTLED, RateLimiter
@@ -24,7 +23,7 @@ def rate(hand_clock: HandClock) -> RateLimiter:
 @pytest.fixture
 def retries(rate: RateLimiter) -> Retries:
     """Those of a run that has just begun."""
-    return Retries(rate, Deadline(1500))
+    return Retries(rate)
 
 
 def task(name: str = "acme", *, due: bool = False) -> Task:

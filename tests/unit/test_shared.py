@@ -96,7 +96,7 @@ class TestStore:
         """Whenever in the run that was."""
         for name in ("acme", "beta", "gamma"):
             context.forbidden(name, StoreForbidden("Permission denied."))
-        context.troubles.fine(READING)
+        context.troubles.fine.add(READING)
         context.stop_if_shared(READING, "None allows it.")
 
     def test_a_request_that_is_not_accepted_is_nobody_elses(self, context: RunContext) -> None:

@@ -48,18 +48,6 @@ class Behind:
             log.write(events.RUN_BEHIND.entry(count=len(names), detail=detail, connections=names))
 
 
-def log_other_app(names: Collection[str]) -> None:
-    """Log one alert that names the connections of another app."""
-    if names:
-        log.write(events.CONNECTION_OTHER_APP.entry(count=len(names), connections=sorted(names)))
-
-
-def log_deleted(names: Collection[str]) -> None:
-    """Log an alert for each connection whose token secret was deleted."""
-    for name in sorted(names):
-        log.write(events.SECRET_DELETED.entry(connection=name))
-
-
 def record(
     vault: Vault,
     request: RunRequest,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tokenkeeper import clock
-from tokenkeeper.clock import Deadline
 from tokenkeeper.refresh.outcome import TryAgain, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.rate import RateLimiter
@@ -23,15 +22,9 @@ class Retries:
         left: Tasks that the run does not get to, and why.
     """
 
-    def __init__(self, rate: RateLimiter, budget: Deadline) -> None:
-        """Set up.
-
-        Args:
-            rate: Tells whether TikTok throttles for good.
-            budget: The run's.
-        """
+    def __init__(self, rate: RateLimiter) -> None:
+        """Set up; `rate` tells whether TikTok throttles for good."""
         self._rate = rate
-        self._budget = budget
         self._waiting: list[tuple[Task, TryAgain]] = []
         self._tries: dict[str, int] = {}
         self._held_since: dict[str, float] = {}
