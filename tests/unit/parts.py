@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from tokenkeeper import grant, settings, transitions
+from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection, base_labels
 from tokenkeeper.grant import Grant, RefreshableGrant, Scope, TokenResponse
 from tokenkeeper.secret import Secret
@@ -54,6 +55,11 @@ class HandClock:
         seconds = timedelta(**span).total_seconds()
         self.at += timedelta(seconds=seconds)
         self._passed += max(seconds, 0.0)
+
+
+def soon() -> Deadline:
+    """A minute from now."""
+    return Deadline(60)
 
 
 def read(needs: Needs = EVERYTHING, /, **changes: str | None) -> Settings:
