@@ -31,15 +31,6 @@ class TestSpacing:
         assert len(gaps) == 1
         assert 1 / 8 <= gaps.pop() <= 1 / 8 / 0.98
 
-    @pytest.mark.parametrize("calls_per_second", [0.5, 8, 500])
-    def test_no_second_has_more_than_its_calls(self, hand_clock: HandClock, calls_per_second: float) -> None:
-        """However late one or the other wakes up, the limit holds in every second."""
-        lateness = itertools.cycle([0.0, 0.003, 0.0, 0.008])
-        hand_clock.on_sleep = lambda: hand_clock.pass_by(seconds=next(lateness))
-        times = sent_at(RateLimiter(calls_per_second), hand_clock, 200)
-        most = max(1, round(calls_per_second))
-        assert all(later - first >= 1 for first, later in zip(times, times[most:], strict=False))
-
     def test_slots_that_nobody_took_are_lost(self, hand_clock: HandClock) -> None:
         """After a pause the rate is the usual one: nothing is caught up with."""
         rate = RateLimiter(10)
@@ -48,13 +39,7 @@ class TestSpacing:
         times = sent_at(rate, hand_clock, 11)
         assert times[10] - times[0] >= 0.97
 
-    def test_who_wakes_late_costs_nobody_a_slot(self, hand_clock: HandClock) -> None:
-        """A late wake-up is made up for by the next, so that the rate is kept."""
-        rate = RateLimiter(10)
-        hand_clock.on_sleep = lambda: hand_clock.pass_by(milliseconds=10)
-        assert sent_at(rate, hand_clock, 101)[-1] == pytest.approx(10, rel=0.05)
-
-    @pytest.mark.parametrize("calls_per_second", [8, 50])
+    @pytest.mark.parametrize("calls_per_second", [1, 8, 50])
     def test_a_busy_machine_fills_the_slots_all_the_same(self, hand_clock: HandClock, calls_per_second: int) -> None:
         """However unevenly threads wake, the whole takes 2 % longer than it might, and no second has one call more."""
         chance = random.Random(18)
@@ -118,22 +103,15 @@ class TestThrottled:
     def test_it_is_exhausted_after_five_in_a_row(self, hand_clock: HandClock) -> None:
         """Later is better than again once TikTok has throttled five times with pauses between."""
         rate = RateLimiter(1000)
+        rate.throttled()
+        rate.wait()
+        rate.succeeded()  # only those in a row count
         for number in range(MOST_THROTTLED):
             assert not rate.exhausted, number
             rate.throttled()
             rate.wait()
         assert rate.exhausted
-        assert hand_clock.monotonic() == pytest.approx(31, abs=1)
-
-    @pytest.mark.usefixtures("hand_clock")
-    def test_one_good_answer_begins_the_count_again(self) -> None:
-        """Only those in a row count."""
-        rate = RateLimiter(1000)
-        for _ in range(3 * MOST_THROTTLED):
-            rate.throttled()
-            rate.wait()
-            rate.succeeded()
-        assert not rate.exhausted
+        assert hand_clock.monotonic() == pytest.approx(32, abs=1)
 
 
 class TestRuns:

@@ -12,6 +12,8 @@ from tokenkeeper.tiktok.families import TikTok
 from unit import parts
 from unit.parts import NOON
 
+EVERYBODYS = [Cause.API_DISABLED, Cause.QUOTA_PROJECT, Cause.BILLING, Cause.LOGIN, Cause.PERIMETER]
+
 
 @pytest.fixture
 def context() -> RunContext:
@@ -20,82 +22,47 @@ def context() -> RunContext:
     return RunContext(chosen, Vault(chosen), TikTok(chosen), {}, due_by=NOON)
 
 
-def refused(kind: Kind, code: int) -> TikTokRefused:
-    """A refusal of TikTok's."""
-    return TikTokRefused(kind, code, "R1")
-
-
 class TestTikTok:
-    @pytest.mark.parametrize(
-        "kind", [Kind.TRANSIENT, Kind.REAUTHORIZE, Kind.PERMISSION, Kind.EXPIRED, Kind.SUSPECT, Kind.RESTART]
-    )
-    def test_most_refusals_are_the_connections_own(self, context: RunContext, kind: Kind) -> None:
-        """Nothing is raised, so its own handling goes on."""
-        context.sort_out("acme", refused(kind, 40118))
-
     def test_too_many_calls_are_nobodys(self, context: RunContext) -> None:
-        """They are tried again and counted against none."""
+        """They are tried again and counted against none; other refusals are the connection's own."""
+        context.sort_out("acme", TikTokRefused(Kind.TRANSIENT, 50000, "R1"))
         with pytest.raises(TryAgain) as again:
-            context.sort_out("acme", refused(Kind.THROTTLED, 40100))
+            context.sort_out("acme", TikTokRefused(Kind.THROTTLED, 40100, "R1"))
         assert (again.value.why, again.value.mark) == (Why.THROTTLED, None)
 
     def test_the_apps_trouble_stops_the_run(self, context: RunContext) -> None:
         """The sentence names TikTok's code and what to check."""
         with pytest.raises(RunStopped, match=r"code 40113.*TIKTOK_APP_SECRET") as stopped:
-            context.sort_out("acme", refused(Kind.OPERATOR, 40113))
+            context.sort_out("acme", TikTokRefused(Kind.OPERATOR, 40113, "R1"))
         assert stopped.value.reason == "app_refused"
 
     def test_a_suspect_code_stops_it_at_the_second_connection(self, context: RunContext) -> None:
         """The same connection twice, or another code, is not enough."""
-        context.sort_out("acme", refused(Kind.SUSPECT, 40118))
-        context.sort_out("acme", refused(Kind.SUSPECT, 40118))
-        context.sort_out("beta", refused(Kind.SUSPECT, 40125))
+        context.sort_out("acme", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
+        context.sort_out("acme", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
+        context.sort_out("beta", TikTokRefused(Kind.SUSPECT, 40125, "R1"))
         with pytest.raises(RunStopped):
-            context.sort_out("beta", refused(Kind.SUSPECT, 40118))
+            context.sort_out("beta", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
 
 
 class TestStore:
-    @pytest.mark.parametrize(
-        ("cause", "stops"),
-        [
-            (Cause.API_DISABLED, True),
-            (Cause.QUOTA_PROJECT, True),
-            (Cause.BILLING, True),
-            (Cause.LOGIN, True),
-            (Cause.PERIMETER, True),
-            (Cause.ROLE, False),
-            (Cause.KEY, False),
-            (Cause.POLICY, False),
-            (Cause.OTHER, False),
-        ],
-        ids=lambda value: value.name if isinstance(value, Cause) else "",
-    )
-    def test_what_is_certain_to_be_everybodys_stops_the_run(
-        self, context: RunContext, cause: Cause, *, stops: bool
-    ) -> None:
-        """A role, a key or a policy may be one secret's; the sentence is Google's."""
-        error = StoreForbidden("Billing is disabled.", "s", GoogleReason(cause=cause))
-        if not stops:
-            context.forbidden("acme", error)
-            return
+    @pytest.mark.parametrize("cause", EVERYBODYS)
+    def test_what_is_certain_to_be_everybodys_stops_the_run(self, context: RunContext, cause: Cause) -> None:
+        """The sentence is Google's."""
         with pytest.raises(RunStopped, match=r"Billing is disabled\.") as stopped:
-            context.forbidden("acme", error)
+            context.forbidden("acme", StoreForbidden("Billing is disabled.", "s", GoogleReason(cause=cause)))
         assert stopped.value.reason == "store_refuses"
 
-    def test_a_second_connection_without_permission_means_all(self, context: RunContext) -> None:
-        """As long as nobody is known whose secret could be read."""
-        error = StoreForbidden("Permission denied.")
+    @pytest.mark.parametrize("cause", [cause for cause in Cause if cause not in EVERYBODYS])
+    def test_a_second_connection_without_permission_means_all(self, context: RunContext, cause: Cause) -> None:
+        """A role, a key or a policy may be one secret's, as long as one is known that could be read."""
+        error = StoreForbidden("Permission denied.", "s", GoogleReason(cause=cause))
         context.forbidden("acme", error)
         context.stop_if_shared(READING, "None allows it.")
         context.forbidden("beta", error)
         with pytest.raises(RunStopped, match="None allows it") as stopped:
             context.stop_if_shared(READING, "None allows it.")
         assert stopped.value.reason == "may_not_read"
-
-    def test_one_that_could_be_read_makes_it_their_own(self, context: RunContext) -> None:
-        """Whenever in the run that was."""
-        for name in ("acme", "beta", "gamma"):
-            context.forbidden(name, StoreForbidden("Permission denied."))
         context.troubles.fine.add(READING)
         context.stop_if_shared(READING, "None allows it.")
 

@@ -91,14 +91,6 @@ class TestConnected:
         assert (change.connection.health, change.connection.names) == ("ok", {"7001": "Shoes"})
         assert said(change) == [("connection.recovered", "NOTICE")]
 
-    def test_what_is_not_ours_stays(self) -> None:
-        """Labels and annotations of others are kept by every change."""
-        theirs = Connection("acme", {"team": "x"}, {"note": "y"})
-        made = transitions.connected(theirs, expiring(), NOON, "l", {}).connection
-        bad = transitions.failing(made, PROBLEM, "refreshed").connection
-        well = transitions.recovered(bad).connection.leased("h 1").leased("")
-        assert (well.labels["team"], well.annotations["note"]) == ("x", "y")
-
 
 class TestRefreshed:
     def test_new_ends_are_written_and_what_was_wrong_is_over(self) -> None:
@@ -136,7 +128,7 @@ class TestRefreshed:
 class TestVerified:
     def test_nothing_new_changes_nothing(self) -> None:
         """A verified token causes no write."""
-        before = transitions.named(connected(long_lived()), {"7001": "Shoes"})
+        before = transitions.named(connected(long_lived()), {"7001": "Shoes"}).with_(labels={"team": "x"})
         change = transitions.verified(before, long_lived(), {"7001": "Shoes"}, 0)
         assert change.connection.same_state(before)
         assert change.entries == ()
@@ -148,11 +140,6 @@ class TestVerified:
         assert once.connection.approved == ("7001", "7002")
         twice = transitions.verified(once.connection, long_lived().with_advertisers(["7003"]), None, 0)
         assert (twice.connection.advertisers, twice.connection.approved) == (("7003",), ("7001", "7002"))
-
-    def test_a_grant_without_ids_leaves_them(self) -> None:
-        """Where a payload had no room for the ids, the annotation keeps those that it has."""
-        without = transitions.verified(connected(long_lived()), without_ids(5000), None, 0)
-        assert without.connection.advertisers == ("7001", "7002")
 
     def test_destroyed_versions_only_become_more(self) -> None:
         """What is destroyed stays destroyed."""
