@@ -53,19 +53,6 @@ def test_the_consent_page_is_given_all_that_it_needs() -> None:
 
 
 class TestExchange:
-    def test_of_a_code(self, family: TokenFamily, simulated: TikTokServer) -> None:
-        """The redirect URL is sent once more, as it was registered; the code goes as it came."""
-        address = "https://connect.example.com/"
-        code = simulated.authorize_account(redirect_uri=address)
-        found = family.exchange(Secret(code))
-        assert simulated.requests_of("account_token") == [
-            CREDENTIALS | {"grant_type": "authorization_code", "auth_code": code, "redirect_uri": address}
-        ]
-        assert found.refresh_token
-        assert found.open_id
-        assert (found.expires_in, found.refresh_expires_in) == (86_400, 31_536_000)
-        assert (found.scope, found.advertiser_ids) == (SCOPES, ())
-
     def test_of_a_code_that_is_wrong(self, family: TokenFamily) -> None:
         """The code that says so means a dead token elsewhere; here it says to begin again."""
         with pytest.raises(TikTokRefused) as error:

@@ -141,11 +141,6 @@ class TestMetadataServer:
         with pytest.raises(StoreUnavailable):
             SecretManager(PROJECT, in_cloud=True).get("s", Deadline(0.01))
 
-    def test_what_passed_is_tried_again(self, login: GoogleLogin) -> None:
-        """The call goes through once there is a token."""
-        login.add_fault(Fault("metadata_token", times=6, status=500, body=b"x"))
-        assert SecretManager(PROJECT, in_cloud=True).get("s", Deadline(30)).id == "s"
-
 
 class TestTokenEndpoint:
     @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -93,50 +92,47 @@ class TestRefreshed:
         assert again.obtained_at == NOON + timedelta(seconds=1)
 
 
-AGES: dict[str, tuple[timedelta, timedelta | None, bool]] = {
-    "a token before half of its life": (timedelta(hours=11, minutes=59), timedelta(days=1), False),
-    "a token at half of its life": (timedelta(hours=12), timedelta(days=1), True),
-    "no lifetime, not 12 hours old": (timedelta(hours=11, minutes=59), None, False),
-    "no lifetime, 12 hours old": (timedelta(hours=12), None, True),
-    "written by a clock ten minutes ahead": (timedelta(minutes=-10), timedelta(days=1), False),
-    "written by a clock hours ahead": (timedelta(hours=-2), timedelta(days=1), True),
-}
-
-
-@pytest.mark.parametrize(("age", "life", "due"), AGES.values(), ids=AGES)
-def test_due_past_half_of_the_tokens_life(age: timedelta, life: timedelta | None, due: bool) -> None:
+def test_due_past_half_of_the_tokens_life() -> None:
     """A grant is due at half of its access token's life, or at 12 hours where TikTok gave no lifetime."""
-    assert grant.due(NOON, None if life is None else NOON + life, NOON + age) is due
+    due = {
+        (11.99, 24): False,
+        (12, 24): True,
+        (11.99, None): False,
+        (12, None): True,
+        (-0.1, 24): False,  # written by a clock six minutes ahead
+        (-2, 24): True,  # by a clock hours ahead
+    }
+    assert {
+        (age, life): grant.due(NOON, life and NOON + timedelta(hours=life), NOON + timedelta(hours=age))
+        for age, life in due
+    } == due
 
 
-FIELDS: dict[str, tuple[Callable[[object], object], object, object]] = {
-    "a fraction of a second": (grant.lifetime, 0.5, 0.5),
-    "a lifetime as text": (grant.lifetime, "86400", 86400.0),
-    "permissions as numbers": (grant.permission_ids, [4, 7043626160646815746], (4, 7043626160646815746)),
-    "permissions as texts": (grant.permission_ids, ["4", " 10 "], (4, 10)),
-    "permissions in one text": (grant.permission_ids, "4,10", (4, 10)),
-    "what is no permission": (grant.permission_ids, [4, None, "x", True, 1.5], (4,)),
-    "scopes": (grant.scope_names, [" video.list "], ("video.list",)),
-    "scopes in one text": (grant.scope_names, "user.info.basic,video.list", ("user.info.basic", "video.list")),
-    "what is no scope": (grant.scope_names, ["a", None, 7, "", "\n", "ä", "x" * 101], ("a",)),
-    "advertisers, one twice": (grant.advertiser_ids, [7001, "7001", "7002"], ("7001", "7002")),
-    "no advertiser": (grant.advertiser_ids, [], ()),
-}
-NONE: dict[str, tuple[Callable[[object], object], list[object]]] = {
-    "lifetimes": (grant.lifetime, [0, -5, "soon", None, True, [86400], float("nan"), "inf", 10**400]),
-    "permissions": (grant.permission_ids, [None, {"4": True}]),
-    "scopes": (grant.scope_names, [None, {}]),
-    "advertisers": (grant.advertiser_ids, ["7001", None, ["acme"], [True], [-1], ["٣"], ["1" * 33]]),
-}
-
-
-@pytest.mark.parametrize(("read", "value", "expected"), FIELDS.values(), ids=FIELDS)
-def test_a_field_of_tiktoks(read: Callable[[object], object], value: object, expected: object) -> None:
+class TestFields:
     """Numbers come as text, lists as text with commas; of permissions and scopes, what is none is left out."""
-    assert read(value) == expected
 
+    def test_lifetimes(self) -> None:
+        """A number of seconds above zero, perhaps as text."""
+        odd = [0, -5, "soon", None, True, [86400], float("nan"), "inf", 10**400]
+        assert [grant.lifetime(value) for value in (0.5, "86400", *odd)] == [0.5, 86400.0, *[None] * len(odd)]
 
-@pytest.mark.parametrize(("read", "values"), NONE.values(), ids=NONE)
-def test_a_field_that_is_none(read: Callable[[object], object], values: list[object]) -> None:
-    """A list of ad accounts with anything else in it is not believed."""
-    assert {str(value): read(value) for value in values} == dict.fromkeys(map(str, values))
+    def test_permissions(self) -> None:
+        """Numbers, some of them longer than others."""
+        told = [[4, 7043626160646815746], ["4", " 10 "], "4,10", [4, None, "x", True, 1.5], None, {"4": True}]
+        assert [grant.permission_ids(value) for value in told] == [
+            (4, 7043626160646815746), (4, 10), (4, 10), (4,), None, None,
+        ]  # fmt: skip
+
+    def test_scopes(self) -> None:
+        """Names of bounded length."""
+        told = [[" video.list "], "user.info.basic,video.list", ["a", None, 7, "", "\n", "ä", "x" * 101], None]
+        assert [grant.scope_names(value) for value in told] == [
+            ("video.list",), ("user.info.basic", "video.list"), ("a",), None,
+        ]  # fmt: skip
+
+    def test_advertisers(self) -> None:
+        """Digits, each id once; a list with anything else in it is not believed."""
+        odd = ["7001", None, ["acme"], [True], [-1], ["٣"], ["1" * 33]]
+        assert [grant.advertiser_ids(value) for value in ([7001, "7001", "7002"], [], *odd)] == [
+            ("7001", "7002"), (), *[None] * len(odd),
+        ]  # fmt: skip

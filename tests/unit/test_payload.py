@@ -77,6 +77,15 @@ BROKEN: dict[str, list[object]] = {
 }
 
 
+def refused(content: bytes) -> bool:
+    """Whether a payload cannot be read, which is said without quoting it."""
+    try:
+        payload.parse(content, "acme")
+    except PayloadError as error:
+        return "access-1" not in str(error) and "refresh-1" not in str(error)
+    return False
+
+
 class TestReading:
     @pytest.mark.parametrize(
         "made",
@@ -95,28 +104,23 @@ class TestReading:
         read = payload.parse(payload.of_token(long_lived().with_advertisers(MANY)), "acme")
         assert (read.advertiser_ids, read.advertiser_count) == (None, 3000)
 
-    @pytest.mark.parametrize(
-        "content",
-        [b"", b"\xff\xfe", b"[]", b"[" * 100_000],
-        ids=["empty", "not UTF-8", "a list", "a tower of brackets"],
-    )
-    def test_what_is_no_object_cannot_be_read(self, content: bytes) -> None:
+    def test_what_is_no_object_cannot_be_read(self) -> None:
         """A broken payload is an error of its own kind."""
-        with pytest.raises(PayloadError):
-            payload.parse(content, "acme")
+        assert [refused(content) for content in (b"", b"\xff\xfe", b"[]", b"[" * 100_000)] == [True] * 4
 
-    @pytest.mark.parametrize(("key", "values"), BROKEN.items(), ids=BROKEN)
-    def test_a_payload_broken_by_hand_cannot_be_read(self, key: str, values: list[object]) -> None:
-        """An essential part that is missing or wrong is an error whose text quotes nothing of the payload."""
+    def test_a_payload_broken_by_hand_cannot_be_read(self) -> None:
+        """Any essential part that is missing or wrong is an error whose text quotes nothing of the payload."""
         whole = json.loads(payload.of_refresh(expiring()))
-        for value in values:
-            with pytest.raises(PayloadError) as error:
-                payload.parse(json.dumps(whole | {key: value}).encode(), "acme")
-            assert "access-1" not in str(error.value)
-            assert "refresh-1" not in str(error.value)
+        taken = [
+            (key, value)
+            for key, values in BROKEN.items()
+            for value in values
+            if not refused(json.dumps(whole | {key: value}).encode())
+        ]
+        assert taken == []
 
-    @pytest.mark.parametrize("value", [5, "a\nb"], ids=["a number", "two lines"])
-    def test_a_username_that_is_none_does_not_matter(self, value: object) -> None:
+    def test_a_username_that_is_none_does_not_matter(self) -> None:
         """The token works without it."""
-        document = json.loads(payload.of_token(of_account())) | {"username": value}
-        assert payload.parse(json.dumps(document).encode(), "organic").username == ""
+        document = json.loads(payload.of_token(of_account()))
+        odd = [payload.parse(json.dumps(document | {"username": one}).encode(), "organic") for one in (5, "a\nb")]
+        assert [read.username for read in odd] == ["", ""]

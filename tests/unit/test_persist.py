@@ -60,12 +60,6 @@ class TestAuthorization:
         assert store.payloads(REFRESH) == [payload.of_refresh(expiring())]
         assert store.payloads(TOKEN) == [payload.of_token(expiring())]
 
-    def test_one_without_a_refresh_token_has_no_refresh_secret(self, vault: Vault, store: SecretManagerServer) -> None:
-        """There is nothing that a refresh could use."""
-        with hold(vault, "acme", "connect", soon(), create={}) as lease:
-            store_authorization(vault, lease, long_lived(), soon())
-        assert REFRESH not in store.secrets()
-
     def test_it_is_stored_whoever_holds_the_connection_by_now(
         self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
     ) -> None:
@@ -86,14 +80,6 @@ class TestRefresh:
         assert stored(store, REFRESH)[-1] == NEW
         assert stored(store, TOKEN)[-1] == readable(Newest(1, payload.of_token(NEW)), "acme")
         assert {call.name for call in store.calls} == {"AddSecretVersion"}
-
-    def test_a_refresh_secret_that_was_deleted_is_created_again(
-        self, writer: GrantWriter, store: SecretManagerServer
-    ) -> None:
-        """A grant that TikTok issued is not lost over that."""
-        store.delete(REFRESH)
-        writer.add_refresh(NEW)
-        assert stored(store, REFRESH) == [NEW]
 
     def test_it_is_tried_for_two_minutes(self, writer: GrantWriter, store: SecretManagerServer) -> None:
         """Whatever Secret Manager says."""
@@ -150,15 +136,3 @@ class TestSomebodyElse:
         assert not writer.superseded()
         store.add_version(secret_id, payload.of_token(THEIRS))
         assert writer.superseded()
-
-    def test_an_older_version_in_between_does_not_matter(self, writer: GrantWriter, store: SecretManagerServer) -> None:
-        """Only a newer grant is put on top again."""
-        store.add_version(TOKEN, payload.of_token(expiring()))
-        writer.add_token(NEW)
-        assert len(store.payloads(TOKEN)) == 3
-
-    def test_is_not_known_where_the_store_is_away(self, writer: GrantWriter, store: SecretManagerServer) -> None:
-        """Then the caller does not go on as if there were nobody."""
-        store.add_fault(Fault("AccessSecretVersion", times=None, status=503))
-        with pytest.raises(StoreUnavailable):
-            writer.superseded()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
-
 from tokenkeeper import clock
 from tokenkeeper.connection import Connection
 from tokenkeeper.refresh.plan import Plan, make_plan
@@ -66,15 +64,19 @@ NOT_REFRESHABLE = {
 
 
 class TestOneConnection:
-    @pytest.mark.parametrize(("connection", "now", "planned"), REFRESHABLE.values(), ids=REFRESHABLE)
-    def test_with_a_refresh_token(self, connection: Connection, now: datetime, planned: str) -> None:
+    def test_with_a_refresh_token(self) -> None:
         """Refreshed past half of its life, looked into where something is odd, else nothing."""
-        assert what(plan(connection, now=now, refreshable={"acme"})) == {"acme": planned}
+        assert {
+            case: what(plan(connection, now=now, refreshable={"acme"}))["acme"]
+            for case, (connection, now, _) in REFRESHABLE.items()
+        } == {case: planned for case, (_, _, planned) in REFRESHABLE.items()}
 
-    @pytest.mark.parametrize(("connection", "planned"), NOT_REFRESHABLE.values(), ids=NOT_REFRESHABLE)
-    def test_without_a_refresh_token(self, connection: Connection, planned: str) -> None:
+    def test_without_a_refresh_token(self) -> None:
         """Verified by every run, unless it needs a person."""
-        assert what(plan(connection, now=FRESH, refreshable=set())) == {"acme": planned}
+        assert {
+            case: what(plan(connection, now=FRESH, refreshable=set()))["acme"]
+            for case, (connection, _) in NOT_REFRESHABLE.items()
+        } == {case: planned for case, (_, planned) in NOT_REFRESHABLE.items()}
 
     def test_what_the_store_has_not_taken_is_looked_into(self) -> None:
         """Even where nothing is due, or its access has ended by what is stored."""
@@ -96,27 +98,18 @@ class TestOrder:
         found = plan(*some, connected(granted(response("a", "r"), "z")))
         assert [task.name for task in found.expiring] == ["c", "a", "b", "z"]
 
-    @pytest.mark.parametrize(
-        ("resume_after", "order"),
-        [("", ["a", "b", "c"]), ("bb", ["c", "a", "b"]), ("c", ["a", "b", "c"])],
-        ids=["from the beginning", "after one that is gone", "after the last"],
-    )
-    def test_long_lived_ones_go_on_where_the_last_run_stopped(self, resume_after: str, order: list[str]) -> None:
-        """By name, round and round, so that each has its turn."""
+    def test_long_lived_ones_go_on_where_the_last_run_stopped(self) -> None:
+        """By name, round and round, so that each has its turn, also after one that is gone."""
         some = [connected(long_lived(name)) for name in ("c", "a", "b")]
-        assert [task.name for task in plan(*some, resume_after=resume_after).long_lived] == order
+        orders = {"": "abc", "bb": "cab", "c": "abc"}
+        assert {
+            after: "".join(task.name for task in plan(*some, resume_after=after).long_lived) for after in orders
+        } == orders
 
 
-NEXT_ENDS: dict[str, tuple[list[Connection], int | None]] = {
-    "none ends": ([STABLE], None),
-    "a token's that cannot be refreshed": ([HEALTHY, connected(granted(response(expires_in=DAY), "b"))], 12 * 3600),
-    "one that is over": ([connected(granted(response(expires_in=3600.0)))], 0),
-    "needs a person": ([OVER], None),
-}
-
-
-@pytest.mark.parametrize(("connections", "seconds"), NEXT_ENDS.values(), ids=NEXT_ENDS)
-def test_the_next_end_is_when_only_a_person_helps(connections: list[Connection], seconds: int | None) -> None:
+def test_the_next_end_is_when_only_a_person_helps() -> None:
     """In seconds, for a metric; what needs a person anyway does not count."""
-    some = {one.name for one in connections if one.refresh_expires_at}
-    assert plan(*connections, refreshable=some).next_end == seconds
+    of_a_day, over = connected(granted(response(expires_in=DAY), "b")), connected(granted(response(expires_in=3600.0)))
+    assert plan(STABLE, OVER.with_(annotations={})).next_end is None
+    assert plan(HEALTHY, of_a_day, refreshable={"acme"}).next_end == 12 * 3600
+    assert plan(over, refreshable=set()).next_end == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tokenkeeper.refresh.outcome import FAILING, TryAgain, Why
@@ -56,12 +54,6 @@ class TestTries:
             retries.next_tasks(over=False)
         assert retries.left == [(task(), Why.STORE)]
         assert retries.failed == {}
-
-    def test_another_task_may_take_its_place(self, retries: Retries) -> None:
-        """A surprising answer is asked for a second time."""
-        other = replace(task(), asked_again=True)
-        retries.add(task(), TryAgain(Why.TRANSIENT, task=other))
-        assert retries.next_tasks(over=False) == [other]
 
     def test_nothing_is_tried_once_the_run_is_over(self, retries: Retries) -> None:
         """What could have been tried again is left, not marked; what could not is."""

@@ -14,7 +14,7 @@ from tokenkeeper.errors import (
     StoreUnavailable,
     VersionUnreadable,
 )
-from tokenkeeper.store.secretmanager import SecretManager, StoredSecret, Version
+from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
 from unit.parts import PROJECT, soon
 
 Call = Callable[[SecretManager], object]
@@ -82,22 +82,9 @@ class TestSecrets:
             manager.delete("s", seen.etag, soon())
         assert store.annotations("s") == {"by": "another"}
 
-    @pytest.mark.usefixtures("one_secret")
-    def test_permissions(self, manager: SecretManager, store: SecretManagerServer) -> None:
-        """Only those that the caller has come back."""
-        store.deny("secretmanager.versions.access")
-        asked = ["secretmanager.versions.add", "secretmanager.versions.access"]
-        assert manager.permissions("s", asked, soon()) == {"secretmanager.versions.add"}
-
 
 @pytest.mark.usefixtures("one_secret")
 class TestVersions:
-    def test_added_and_read_by_number(self, manager: SecretManager) -> None:
-        """The number of a new version comes back; `latest` says which one it is."""
-        assert manager.add("s", b"second", soon()) == 2
-        assert manager.access("s", 1, soon()) == Version(1, b"first")
-        assert manager.access("s", "latest", soon()) == Version(2, b"second")
-
     def test_a_payload_that_arrives_broken_is_read_again(
         self, manager: SecretManager, store: SecretManagerServer
     ) -> None:
@@ -113,12 +100,6 @@ class TestVersions:
         with pytest.raises(VersionUnreadable):
             manager.access("s", 1, soon())
         assert manager.number("s", "latest", soon()) == 1
-
-    def test_destroyed_for_good_and_once_more(self, manager: SecretManager, store: SecretManagerServer) -> None:
-        """A version that is destroyed already, or was never there, is no error."""
-        for number in (1, 1, 9):
-            manager.destroy("s", number, soon())
-        assert store.destroyed("s") == [1]
 
     def test_listed_by_number(self, manager: SecretManager, store: SecretManagerServer) -> None:
         """Disabled ones are not destroyed: they cost money."""

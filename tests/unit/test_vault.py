@@ -99,18 +99,6 @@ class TestInventory:
 
 @pytest.mark.usefixtures("acme")
 class TestChange:
-    def test_nothing_new_is_not_written(self, vault: Vault, store: SecretManagerServer) -> None:
-        """A transition that changes nothing makes no write."""
-        vault.change("acme", lambda connection: connection, soon())
-        assert store.count("UpdateSecret") == 0
-
-    def test_others_may_write_in_between(self, vault: Vault, store: SecretManagerServer) -> None:
-        """A transition is applied once more to what somebody else wrote."""
-        known = vault.connection("acme", soon())
-        store.edit(TOKEN, annotations={"note": "theirs"})
-        vault.change("acme", lambda connection: connection.leased("me"), soon(), known)
-        assert store.annotations(TOKEN) == {"note": "theirs", "lease": "me"}
-
     def test_a_late_reading_is_waited_out(
         self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
     ) -> None:

@@ -29,14 +29,6 @@ def stored(store: SecretManagerServer, *payloads: bytes) -> None:
 
 
 class TestNewest:
-    @pytest.mark.parametrize("lag", [0, 2])
-    def test_is_found_however_late_latest_is(self, versions: Versions, store: SecretManagerServer, lag: int) -> None:
-        """From what `latest` says on, each next number is asked for until there is none."""
-        stored(store, b"1", b"2", b"3")
-        store.set_lag(latest=lag)
-        assert versions.newest(S, soon()) == Newest(3, b"3")
-        assert versions.latest(S, soon()) == Newest(3 - lag, str(3 - lag).encode())
-
     @pytest.mark.parametrize("lag", [0, 1])
     def test_that_cannot_be_read_is_still_the_newest(
         self, versions: Versions, store: SecretManagerServer, lag: int
@@ -46,21 +38,6 @@ class TestNewest:
         store.set_state(S, 2, "DISABLED")
         store.set_lag(latest=lag)
         assert versions.newest(S, soon()) == Newest(2, None)
-
-    @pytest.mark.parametrize("secret_id", [S, "nothing-here"], ids=["no version", "no secret"])
-    def test_of_nothing_has_number_0(self, versions: Versions, secret_id: str) -> None:
-        """A secret without versions, and one that is not there, look the same."""
-        assert versions.newest(secret_id, soon()) == Newest(0, None)
-
-    def test_one_version_by_number(self, versions: Versions, store: SecretManagerServer) -> None:
-        """What cannot be read has its number and no payload."""
-        stored(store, b"1", b"2")
-        store.set_state(S, 1, "DESTROYED")
-        assert [versions.at(S, number, soon()) for number in (1, 2, 3)] == [
-            Newest(1, None),
-            Newest(2, b"2"),
-            Newest(3, None),
-        ]
 
 
 class TestAdd:
