@@ -103,7 +103,9 @@ def test_due_past_half_of_the_tokens_life() -> None:
         (-2, 24): True,  # by a clock hours ahead
     }
     assert {
-        (age, life): grant.due(NOON, life and NOON + timedelta(hours=life), NOON + timedelta(hours=age))
+        (age, life): grant.due(
+            NOON, None if life is None else NOON + timedelta(hours=life), NOON + timedelta(hours=age)
+        )
         for age, life in due
     } == due
 

@@ -97,6 +97,7 @@ class TestRefreshed:
         """The annotations follow the stored grant."""
         change = transitions.refreshed(failing(), expiring(at=LATER), 3)
         made = change.connection
+        assert (made.connected_at, made.last_link) == (NOON, "link-1")
         assert (made.obtained_at, made.expires_at, made.destroyed_to) == (LATER, LATER + timedelta(days=1), 3)
         assert (made.health, made.problem) == ("ok", None)
         assert said(change) == [("token.refreshed", "INFO"), ("connection.recovered", "NOTICE")]

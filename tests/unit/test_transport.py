@@ -61,11 +61,9 @@ def port_of(server: LocalServer) -> int:
     return int(server.address.rpartition(":")[2])
 
 
-def through(
-    monkeypatch: pytest.MonkeyPatch, proxy: proxies.Proxy, certificate: Path | None = None, **more: str
-) -> None:
+def through(monkeypatch: pytest.MonkeyPatch, proxy: proxies.Proxy, **more: str) -> None:
     """Let the environment name a company's proxy."""
-    for name, value in proxies.environment(proxy, certificate, **more).items():
+    for name, value in proxies.environment(proxy, None, **more).items():
         monkeypatch.setenv(name, value)
 
 
@@ -217,6 +215,6 @@ class TestProxies:
         monkeypatch.setenv("NETRC", str(netrc))
         settings.prepare_requests()
         with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
-            through(monkeypatch, proxy, certificate)
+            through(monkeypatch, proxy, REQUESTS_CA_BUNDLE=str(certificate))
             post(f"https://{TIKTOK}")
         assert "Authorization" not in server.requests[0].headers
