@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -9,7 +10,6 @@ from concurrent.futures import Future
 from tokenkeeper import clock, events, log
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SettingsError, StoreError, StoreForbidden
-from tokenkeeper.refresh.concerns import Behind, record
 from tokenkeeper.refresh.inventory import Listed, list_connections
 from tokenkeeper.refresh.keep import give_up, keep
 from tokenkeeper.refresh.outcome import REAUTHORIZE, Outcome, RunStopped, Summary, TryAgain, Verdict, Why
@@ -17,13 +17,15 @@ from tokenkeeper.refresh.passes import Workers
 from tokenkeeper.refresh.plan import Plan, Task, make_plan
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.request import RunRequest
-from tokenkeeper.refresh.retries import Retries
+from tokenkeeper.refresh.retries import Behind, Retries
 from tokenkeeper.refresh.shared import RunContext
 from tokenkeeper.tiktok.families import CALL_SECONDS
 
 _MOST_AT_ONCE = 512
 _MARKED_AT_ONCE = 16
 _A_MOMENT = 0.05  # seconds
+_RECORD_SECONDS = 15.0
+_RECORD_SECONDS_WHEN_AWAY = 3.0
 
 Progress = Callable[[int, int], None]
 
@@ -75,7 +77,7 @@ class Run:
         elif summary.counts[Verdict.REMAINING] or summary.overdue:
             summary.status = 503
         summary.seconds = clock.monotonic() - began
-        record(self._context.vault, self._request, summary, self._started, self._plan.next_end, self._resume_after)
+        self._record()
         return summary
 
     # --- list and plan ---
@@ -185,3 +187,37 @@ class Run:
         if self._stopped is None:
             self._stopped = error
             log.write(events.RUN_STOPPED.entry(detail=str(error), reason=error.reason))
+
+    # --- record ---
+
+    def _record(self) -> None:
+        """Log the run's end, and write its times and counts to the keeper secret; a limited run writes nothing."""
+        summary, request, resume_after = self._summary, self._request, self._resume_after
+        log.write(
+            events.RUN_FINISHED.entry(
+                "INFO"
+                if summary.status == 200
+                else "WARNING",  # what an operator has to know was logged as it happened
+                status=summary.status,
+                limited=request.limited or None,
+                seconds=round(summary.seconds, 3),
+                next_expiry_seconds=self._plan.next_end,
+                needing=len(summary.attention),
+                attention=sorted(summary.attention),
+                **summary.counted,
+            )
+        )
+        if request.limited:
+            return
+        facts = {
+            "last-run-started": clock.text(self._started),
+            "last-run-finished": clock.text(clock.now()),
+            "last-run-counts": json.dumps(summary.counted),
+        }
+        if resume_after is not None:
+            facts["resume-after"] = resume_after
+        seconds = _RECORD_SECONDS if resume_after is not None else _RECORD_SECONDS_WHEN_AWAY
+        try:
+            self._context.vault.record_run(facts, Deadline(seconds))
+        except (StoreError, SettingsError) as error:
+            log.write(events.RUN_NOT_RECORDED.entry(detail=str(error)))

@@ -65,8 +65,6 @@ def verify(context: RunContext, task: Task) -> Outcome:
 
 def prune(context: RunContext, name: str, secret_id: str, newest: int, destroyed_to: int) -> int:
     """Destroy versions that are too many; returns the number up to which all are destroyed."""
-    if newest - context.settings.keep_versions <= destroyed_to:
-        return destroyed_to
     try:
         return context.vault.versions.prune(secret_id, newest, destroyed_to, Deadline(READ_SECONDS))
     except StoreError as error:
