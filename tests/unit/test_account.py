@@ -17,9 +17,6 @@ from tokenkeeper.tiktok.reach import Reach
 from unit import parts
 from unit.parts import NOON, of_account, response
 
-CREDENTIALS = {"client_id": parts.APP_ID, "client_secret": parts.APP_SECRET}
-SCOPES = ("user.info.basic", "user.info.profile", "user.info.stats", "video.list")
-
 
 @pytest.fixture
 def family(simulated: TikTokServer) -> TokenFamily:
@@ -52,25 +49,14 @@ def test_the_consent_page_is_given_all_that_it_needs() -> None:
     }
 
 
-class TestExchange:
-    def test_of_a_code_that_is_wrong(self, family: TokenFamily) -> None:
+class TestTokens:
+    def test_a_code_that_is_wrong(self, family: TokenFamily) -> None:
         """The code that says so means a dead token elsewhere; here it says to begin again."""
         with pytest.raises(TikTokRefused) as error:
             family.exchange(Secret("no-such-code"))
         assert (error.value.kind, error.value.code) == (Kind.RESTART, 40131)
 
-
-class TestRefresh:
-    def test_brings_a_new_token(self, family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant) -> None:
-        """No redirect URL is sent."""
-        found = family.refresh(mine)
-        assert found.access_token != mine.access_token
-        assert found.open_id == mine.open_id
-        assert simulated.requests_of("account_refresh_token") == [
-            CREDENTIALS | {"grant_type": "refresh_token", "refresh_token": mine.refresh_token.reveal()}
-        ]
-
-    def test_for_another_account_is_no_answer(
+    def test_a_refresh_for_another_account_is_no_answer(
         self, family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant
     ) -> None:
         """Nobody's token is put in the place of another's."""
@@ -78,9 +64,7 @@ class TestRefresh:
         with pytest.raises(TikTokSilent, match="another account's token"):
             family.refresh(mine)
 
-
-class TestCheck:
-    def test_asks_for_the_tokens_account(
+    def test_a_check_asks_for_the_tokens_account(
         self, family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant
     ) -> None:
         """Without the app secret; another account is no answer; a missing scope does not mean that it is dead."""
@@ -92,6 +76,9 @@ class TestCheck:
             family.check(replace(mine, open_id="somebody-else"))
         simulated.fail_next("account_token_info", 40130)
         assert family.check(mine) == Reach()
+        simulated.override_answer("account_token_info", {"creator_id": "two words"})
+        with pytest.raises(TikTokSilent, match="names no account"):
+            family.describe(mine.access_token)
 
     def test_a_revoked_token_is_dead(self, family: TokenFamily, mine: RefreshableGrant) -> None:
         """Which is what revoking is for; here 40131 is about the token."""
@@ -99,16 +86,6 @@ class TestCheck:
         with pytest.raises(TikTokRefused) as error:
             family.check(mine)
         assert error.value.kind is Kind.REAUTHORIZE
-
-    def test_a_token_made_elsewhere_is_described(
-        self, family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant
-    ) -> None:
-        """Its account and scopes can be asked for; an answer that names no account is silence."""
-        found = family.describe(mine.access_token)
-        assert (found.open_id, found.scope) == (mine.open_id, SCOPES)
-        simulated.override_answer("account_token_info", {"creator_id": "two words"})
-        with pytest.raises(TikTokSilent, match="names no account"):
-            family.describe(mine.access_token)
 
 
 @pytest.mark.parametrize(

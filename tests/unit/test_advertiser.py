@@ -15,7 +15,7 @@ from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.families import TikTok, TokenFamily
 from tokenkeeper.tiktok.reach import Advertiser, Reach
 from unit import parts
-from unit.parts import granted, refreshable, response
+from unit.parts import granted, response
 
 CREDENTIALS = {"app_id": parts.APP_ID, "secret": parts.APP_SECRET}
 FIRST, SECOND, THIRD = "7000000000000000001", "7000000000000000002", "7000000000000000003"
@@ -53,35 +53,6 @@ class TestTokens:
         assert simulated.is_alive(found.access_token.reveal())
         assert (found.refresh_token, found.expires_in, found.refresh_expires_in) == (None, None, None)
         assert (found.advertiser_ids, found.scope, found.open_id) == ((FIRST,), (4, 10), "")
-
-    def test_an_answer_that_does_not_say_is_told_from_one_that_says_none(
-        self, family: TokenFamily, simulated: TikTokServer
-    ) -> None:
-        """No field is not an empty list."""
-        simulated.override_answer("access_token", omit=["advertiser_ids", "scope"])
-        silent = family.exchange(Secret(simulated.authorize()))
-        assert (silent.advertiser_ids, silent.scope) == (None, None)
-        assert family.exchange(Secret(simulated.authorize(advertisers=[]))).advertiser_ids == ()
-
-    def test_a_refresh_brings_new_ones(self, family: TokenFamily, simulated: TikTokServer) -> None:
-        """Access and refresh token of the answer are both new; it is sent once, after the last preparation."""
-        given = simulated.grant("expiring")
-        assert given.refresh_token
-        prepared: list[int] = []
-        grant = refreshable(response(given.access_token, given.refresh_token))
-        found = family.refresh(grant, lambda: prepared.append(simulated.count("refresh_token")))
-        assert prepared == [0]
-        assert found.refresh_token not in {None, Secret(given.refresh_token)}
-        assert found.access_token != Secret(given.access_token)
-        assert simulated.requests_of("refresh_token") == [
-            CREDENTIALS | {"grant_type": "refresh_token", "refresh_token": given.refresh_token}
-        ]
-
-    def test_one_that_is_revoked_is_dead(self, family: TokenFamily, simulated: TikTokServer) -> None:
-        """Which is what revoking is for."""
-        given = simulated.grant()
-        family.revoke(of(given.access_token))
-        assert not simulated.is_alive(given.access_token)
 
 
 SECOND_REFUSALS = {
@@ -134,11 +105,6 @@ class TestCheck:
         simulated.add_fault(Fault(status=200, body={"code": 0, "data": dict(data)}))
         with pytest.raises(TikTokSilent):
             family.check(of("any"))
-
-    def test_a_token_made_elsewhere_is_described(self, family: TokenFamily, simulated: TikTokServer) -> None:
-        """Its advertisers can be asked for, its permissions not."""
-        found = family.describe(Secret(simulated.grant(advertisers=[FIRST]).access_token))
-        assert (found.advertiser_ids, found.scope, found.refresh_token) == ((FIRST,), None, None)
 
 
 def test_an_id_or_one_that_contains_it_is_the_permission() -> None:

@@ -75,11 +75,6 @@ class TestAnswers:
         assert (error.kind, error.code, error.request_id) == (kind, int(str(code)), "R1")
         assert "a-token" not in str(error)
 
-    def test_the_message_tells_another_apps_token(self) -> None:
-        """Two codes mean something else with it."""
-        message = "app_id is inconsistent with the token's app information"
-        assert refused({"code": 40113, "message": message}).kind is Kind.REAUTHORIZE
-
     def test_http_429_is_throttling_whatever_the_body_says(self) -> None:
         """A gateway's 429 counts like TikTok's own code."""
         assert refused({"code": 0, "data": {}}, 429).kind is refused(None, 429).kind is Kind.THROTTLED
@@ -121,12 +116,6 @@ class TestTokens:
         data = {"access_token": "a", "refresh_token": token, "request_id": ""}
         found = token_response(data, advertiser_ids=None, scope=None)
         assert (found.access_token, found.refresh_token) == (Secret("a"), None)
-
-    def test_lifetimes_are_read_as_they_come(self) -> None:
-        """As numbers or in quotes; one that cannot be one is none."""
-        data = {"access_token": "a", "expires_in": "3600", "refresh_token_expires_in": -1, "request_id": ""}
-        found = token_response(data, advertiser_ids=None, scope=None)
-        assert (found.expires_in, found.refresh_expires_in) == (3600.0, None)
 
 
 class TestCalls:

@@ -79,18 +79,6 @@ class TestTaking:
         with held(vault, wait=15):
             assert annotation(store)
 
-    def test_of_two_that_saw_it_free_one_gets_it(self, vault: Vault, store: SecretManagerServer) -> None:
-        """Compare-and-set decides, not who read first."""
-        theirs = until(seconds=45).lease
-
-        def check(_: Connection) -> None:
-            if not annotation(store):
-                store.edit(TOKEN, annotations={"lease": theirs})  # after it was read, before it is written
-
-        with pytest.raises(LeaseHeld), hold(vault, "acme", "refresh", soon(), check=check):
-            pass
-        assert annotation(store) == theirs
-
     @pytest.mark.parametrize(
         ("late", "calls"),
         [(False, ["UpdateSecret"]), (True, ["UpdateSecret", "GetSecret", "UpdateSecret"])],

@@ -39,11 +39,6 @@ class TestWhatIsStored:
         )
         assert '"username": "käthe"'.encode() in payload.of_token(named)
 
-    def test_an_unknown_end_of_a_refresh_token_is_null(self) -> None:
-        """TikTok may give a refresh token without saying how long it lives."""
-        made = refreshable(response(refresh_token="refresh-1"))
-        assert json.loads(payload.of_refresh(made))["refresh_expires_at"] is None
-
 
 class TestSize:
     def test_ids_stay_as_long_as_they_fit_to_the_byte(self) -> None:

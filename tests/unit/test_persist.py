@@ -1,4 +1,4 @@
-"""Storing a grant: refresh secret first, then token secret, retried until the soon(), never over a newer grant."""
+"""Storing a grant: refresh secret first, then token secret, retried until the deadline, never over a newer grant."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from local.secret_manager import SecretManagerServer
-from local.serving import Fault
 from tokenkeeper import clock, payload
-from tokenkeeper.errors import StoreUnavailable, Superseded
+from tokenkeeper.errors import Superseded
 from tokenkeeper.grant import Grant
 from tokenkeeper.store.lease import TERM, Lease, hold
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable, store_authorization
@@ -80,22 +79,6 @@ class TestRefresh:
         assert stored(store, REFRESH)[-1] == NEW
         assert stored(store, TOKEN)[-1] == readable(Newest(1, payload.of_token(NEW)), "acme")
         assert {call.name for call in store.calls} == {"AddSecretVersion"}
-
-    def test_it_is_tried_for_two_minutes(self, writer: GrantWriter, store: SecretManagerServer) -> None:
-        """Whatever Secret Manager says."""
-        store.add_fault(Fault("AddSecretVersion", times=None, status=503))
-        with pytest.raises(StoreUnavailable):
-            writer.add_refresh(NEW)
-        assert (clock.now() - NOON).total_seconds() == pytest.approx(120, abs=6)
-
-    def test_a_lease_that_cannot_be_renewed_keeps_nobody_from_trying(
-        self, writer: GrantWriter, store: SecretManagerServer, hand_clock: HandClock
-    ) -> None:
-        """Perhaps a version can be added all the same."""
-        hand_clock.pass_by(seconds=TERM)
-        store.add_fault(Fault("UpdateSecret", times=None, status=503))
-        writer.add_refresh(NEW)
-        assert stored(store, REFRESH)[-1] == NEW
 
 
 class TestSomebodyElse:

@@ -6,7 +6,7 @@ import pytest
 
 from tokenkeeper.refresh.outcome import FAILING, TryAgain, Why
 from tokenkeeper.refresh.plan import Task
-from tokenkeeper.refresh.rate import MOST_THROTTLED, RateLimiter
+from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.retries import STORE_AWAY, Retries
 from tokenkeeper.transitions import Change
 from unit.parts import HandClock, connected, expiring, long_lived
@@ -47,14 +47,6 @@ class TestTries:
         assert retries.failed == {"acme": (task(), last)}
         assert retries.left == []
 
-    def test_what_is_not_marked_is_left(self, retries: Retries) -> None:
-        """A connection is not to blame for Secret Manager."""
-        for _ in range(3):
-            retries.add(task(), TryAgain(Why.STORE))
-            retries.next_tasks(over=False)
-        assert retries.left == [(task(), Why.STORE)]
-        assert retries.failed == {}
-
     def test_nothing_is_tried_once_the_run_is_over(self, retries: Retries) -> None:
         """What could have been tried again is left, not marked; what could not is."""
         retries.add(task("a"), marked(Why.TRANSIENT))
@@ -64,20 +56,6 @@ class TestTries:
         assert retries.next_tasks(over=True) == []
         assert list(retries.failed) == ["a"]
         assert [one.name for one, _ in retries.left] == ["b"]
-
-    def test_throttling_is_not_counted_until_later_is_better_than_again(
-        self, retries: Retries, rate: RateLimiter
-    ) -> None:
-        """After five such answers in a row the rest of the run is left for the next."""
-        for _ in range(MOST_THROTTLED):
-            retries.add(task(), TryAgain(Why.THROTTLED))
-            assert retries.next_tasks(over=False) == [task()]
-            rate.throttled()
-            rate.wait()
-        retries.add(task(), TryAgain(Why.THROTTLED))
-        assert retries.throttled
-        assert retries.next_tasks(over=False) == []
-        assert retries.left == [(task(), Why.THROTTLED)]
 
 
 class TestHeld:

@@ -63,20 +63,6 @@ class TestConnected:
             "advertiser-names": "{}",
         }
 
-    def test_an_account_that_expires(self) -> None:
-        """It has both ends, an open id instead of advertisers, and a user name once that is known."""
-        made = connected(of_account())
-        assert (made.family, made.labels["family"], made.kind, made.open_id) == (
-            "account",
-            "account",
-            "expiring",
-            "open-1",
-        )
-        assert made.annotations["expires-at"] == "2026-11-23T12:00:00Z"
-        assert made.annotations["refresh-expires-at"] == "2027-11-22T12:00:00Z"
-        assert {"advertisers", "approved", "advertiser-names", "username"}.isdisjoint(made.annotations)
-        assert connected(of_account().with_username("acme")).username == "acme"
-
     def test_a_reconnection_clears_what_was_wrong_and_says_so(self) -> None:
         """Problem, warning, old ends and old approval are gone; names stay of accounts that stay; one notice."""
         before = transitions.named(ended(), {"7001": "Shoes", "7009": "Gone"})
@@ -241,12 +227,6 @@ def test_the_state_remembers_an_alert(
 
 
 class TestRecovered:
-    def test_nothing_is_left_of_the_problem(self) -> None:
-        """One notice says that it is over."""
-        change = transitions.recovered(failing())
-        assert change.connection.same_state(connected(expiring()))
-        assert said(change) == [("connection.recovered", "NOTICE")]
-
     def test_labels_that_somebody_removed_are_put_back(self) -> None:
         """Without a word where nothing else was wrong."""
         whole = connected(of_account())

@@ -94,12 +94,6 @@ class TestAnswers:
         assert (request.method, request.path, request.headers["Content-Type"]) == ("POST", "/x/", "application/json")
         assert request.body == b'{"app_id": "7001", "secret": "app-secret"}'
 
-    def test_a_get_brings_query_and_headers(self, server: Server) -> None:
-        """What is asked for by GET goes into the address, the token into a header."""
-        Transport(server.url).get("/x/", {"a": "b c"}, {"Access-Token": "t"}, 10, LARGEST)
-        (request,) = server.requests
-        assert (request.method, request.query, request.headers["Access-Token"]) == ("GET", "a=b+c", "t")
-
     @pytest.mark.parametrize(("fault", "status"), NO_OBJECTS.values(), ids=NO_OBJECTS)
     def test_what_is_no_object_is_none(self, server: Server, fault: Fault, status: int) -> None:
         """The status is kept, and there is no document."""
@@ -143,14 +137,6 @@ class TestPerhapsSent:
         with pytest.raises(TikTokSilent):
             transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
         assert len(server.calls) == 1
-
-    def test_one_that_listens_and_never_answers(self) -> None:
-        """A connection that no program took may still have taken what was sent."""
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            with pytest.raises(TikTokSilent):
-                post(f"http://127.0.0.1:{listener.getsockname()[1]}", 0.2)
 
 
 class TestProxies:

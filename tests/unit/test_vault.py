@@ -6,8 +6,7 @@ import pytest
 
 from local.secret_manager import SecretManagerServer
 from local.serving import Fault
-from tokenkeeper.connection import Connection
-from tokenkeeper.errors import SecretExists, StoreUnavailable
+from tokenkeeper.errors import SecretExists
 from tokenkeeper.store.vault import Vault
 from unit import parts
 from unit.parts import PROJECT, HandClock, soon
@@ -109,19 +108,6 @@ class TestChange:
         vault.change("acme", lambda connection: connection.leased("me"), soon())
         assert store.annotations(TOKEN) == {"note": "1", "lease": "me"}
         assert hand_clock.slept == [0.5]
-
-    def test_one_that_others_keep_changing_ends_with_the_deadline(
-        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
-    ) -> None:
-        """It is unavailable then, as far as the caller is concerned."""
-
-        def transition(connection: Connection) -> Connection:
-            hand_clock.pass_by(seconds=20)
-            store.edit(TOKEN, annotations={"note": str(hand_clock.monotonic())})
-            return connection.leased("me")
-
-        with pytest.raises(StoreUnavailable, match="Others kept changing secret tiktok-ads-token-acme"):
-            vault.change("acme", transition, soon())
 
 
 class TestCreating:

@@ -1,4 +1,4 @@
-"""Versions of a secret: the newest one for certain, adding with retries until the soon(), and pruning."""
+"""Versions of a secret: the newest one for certain, adding with retries until the deadline, and pruning."""
 
 from __future__ import annotations
 
@@ -47,13 +47,6 @@ class TestAdd:
         store.add_fault(Fault("AddSecretVersion", times=4, status=status))
         assert versions.add(S, b"x", soon()) == 1
         assert store.payloads(S) == [b"x"]
-
-    def test_the_deadline_ends_it(self, versions: Versions, store: SecretManagerServer, hand_clock: HandClock) -> None:
-        """The last try is made just before the end, and its failure is raised."""
-        store.deny("secretmanager.versions.add")
-        with pytest.raises(StoreForbidden):
-            versions.add(S, b"x", Deadline(50))
-        assert sum(hand_clock.slept) == pytest.approx(49.5)
 
     def test_a_version_whose_answer_was_lost_is_found(self, versions: Versions, store: SecretManagerServer) -> None:
         """Whoever may read versions does not add a second one."""
@@ -120,17 +113,6 @@ class TestPrune:
         assert versions.prune(S, newest, destroyed_to, soon()) == max(destroyed_to, newest - 2)
         assert store.destroyed(S) == destroyed
         assert bool(store.calls) == bool(destroyed)
-
-    def test_many_that_are_destroyed_already_are_not_destroyed_one_by_one(
-        self, versions: Versions, store: SecretManagerServer
-    ) -> None:
-        """Where many are behind, it is first asked which of them are left."""
-        stored(store, *[b"x"] * 20)
-        for number in range(1, 18):
-            store.set_state(S, number, "DESTROYED")
-        versions.prune(S, 20, 0, soon())
-        assert store.count("DestroySecretVersion") == 1
-        assert store.destroyed(S) == list(range(1, 19))
 
     def test_what_could_not_be_destroyed_is_left_for_the_next_run(
         self, versions: Versions, store: SecretManagerServer
