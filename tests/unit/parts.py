@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from tokenkeeper import grant, settings, transitions
@@ -129,12 +129,7 @@ def of_account(connection: str = "organic", at: datetime = NOON) -> RefreshableG
 
 
 def connected(grant: Grant, link: str = "link-1", at: datetime = NOON, **annotations: str) -> Connection:
-    """A connection that this grant was stored for, with these annotations beside."""
+    """A connection that this grant was stored for, with these annotations beside (`last_error` is `last-error`)."""
     empty = Connection(grant.connection, {}, {})
     made = transitions.connected(empty, grant, at, link, base_labels("token", grant.connection)).connection
-    return made.with_(annotations=dashed(annotations))
-
-
-def dashed(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Annotations named as Python's keywords may be (`failing_since`)."""
-    return {name.replace("_", "-"): text for name, text in annotations.items()}
+    return made.with_(annotations={name.replace("_", "-"): text for name, text in annotations.items()})

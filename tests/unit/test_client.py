@@ -156,6 +156,13 @@ class TestTokenEndpoint:
         assert raised.value.reason.cause is Cause.LOGIN
         assert "gcloud auth application-default login" in str(raised.value)
 
+    def test_another_refusal_is_quoted(self, person: GoogleLogin) -> None:
+        """What Google's token endpoint says stands in the sentence."""
+        person.add_fault(Fault("token", times=None, status=401, body={"error": "invalid_client"}))
+        with pytest.raises(StoreForbidden, match="invalid_client") as raised:
+            SecretManager(PROJECT).get("s", Deadline(5))
+        assert raised.value.reason.cause is Cause.OTHER
+
     @pytest.mark.parametrize("fault", NO_TOKENS.values(), ids=NO_TOKENS)
     def test_an_outage_passes_by_itself(self, person: GoogleLogin, fault: Fault) -> None:
         """No token for the moment is Secret Manager being unavailable."""

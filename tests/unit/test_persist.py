@@ -70,17 +70,6 @@ class TestAuthorization:
         assert stored(store, TOKEN) == [long_lived()]
 
 
-class TestRefresh:
-    def test_both_secrets_get_a_version(self, writer: GrantWriter, store: SecretManagerServer) -> None:
-        """The numbers are known afterwards, and nothing is read where nothing goes wrong."""
-        writer.add_refresh(NEW)
-        writer.add_token(NEW)
-        assert writer.numbers == Numbers(2, 2)
-        assert stored(store, REFRESH)[-1] == NEW
-        assert stored(store, TOKEN)[-1] == readable(Newest(1, payload.of_token(NEW)), "acme")
-        assert {call.name for call in store.calls} == {"AddSecretVersion"}
-
-
 class TestSomebodyElse:
     def test_gives_way_where_a_newer_grant_is_stored(
         self, writer: GrantWriter, store: SecretManagerServer, hand_clock: HandClock
