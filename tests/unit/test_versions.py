@@ -55,6 +55,12 @@ class TestAdd:
         assert versions.add(S, b"new", soon(), known=1) == 2
         assert store.payloads(S) == [b"old", b"new"]
 
+    def test_somebody_elses_version_is_not_taken_for_it(self, versions: Versions, store: SecretManagerServer) -> None:
+        """What is found has to be what was to be stored."""
+        stored(store, b"old", b"theirs")
+        store.add_fault(Fault("AddSecretVersion", status=503))
+        assert versions.add(S, b"new", soon(), known=1) == 3
+
     @pytest.mark.parametrize("known", [None, 0], ids=["who may not read", "who reads in vain"])
     def test_what_cannot_be_read_back_is_added_once_more(
         self, versions: Versions, store: SecretManagerServer, known: int | None
