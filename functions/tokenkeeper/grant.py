@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Literal, Self
 
@@ -82,6 +82,14 @@ class Grant:
     def with_advertisers(self, ids: Sequence[str]) -> Self:
         """The same grant, for other ad accounts."""
         return replace(self, advertiser_ids=tuple(ids), advertiser_count=len(ids))
+
+    def with_found(self, ids: Sequence[str]) -> Self:
+        """The same grant for the ad accounts that TikTok lists, which is itself if they are those that it knows."""
+        known = self.advertiser_ids
+        if self.advertiser_count == len(ids) if known is None else set(known) == set(ids):
+            return self
+        kept = [id_ for id_ in known or () if id_ in set(ids)]
+        return self.with_advertisers(list(dict.fromkeys([*kept, *ids])))
 
     def with_advertisers_of(self, other: Grant) -> Self:
         """The same grant, for the ad accounts of another."""
@@ -191,21 +199,8 @@ def first(
 
 def with_refresh_token(grant: Grant, refresh_token: Secret, refresh_expires_at: datetime | None) -> RefreshableGrant:
     """The same grant, with a refresh token."""
-    return RefreshableGrant(
-        connection=grant.connection,
-        app_id=grant.app_id,
-        family=grant.family,
-        access_token=grant.access_token,
-        expires_at=grant.expires_at,
-        advertiser_ids=grant.advertiser_ids,
-        advertiser_count=grant.advertiser_count,
-        scope=grant.scope,
-        obtained_at=grant.obtained_at,
-        open_id=grant.open_id,
-        username=grant.username,
-        refresh_token=refresh_token,
-        refresh_expires_at=refresh_expires_at,
-    )
+    held = {field.name: getattr(grant, field.name) for field in fields(Grant)}
+    return RefreshableGrant(**held, refresh_token=refresh_token, refresh_expires_at=refresh_expires_at)
 
 
 def due(obtained_at: datetime, expires_at: datetime | None, by: datetime) -> bool:
@@ -237,12 +232,11 @@ def lifetime(value: object) -> float | None:
 
 def permission_ids(value: object) -> tuple[int, ...] | None:
     """Permission ids from a list of numbers or digits, or a comma-separated text; what is neither is left out."""
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list):
+    items = _items(value)
+    if items is None:
         return None
     found = []
-    for item in value:
+    for item in items:
         if isinstance(item, int) and not isinstance(item, bool):
             found.append(item)
         elif isinstance(item, str) and item.strip().isascii() and item.strip().isdigit() and len(item) <= 32:
@@ -252,11 +246,10 @@ def permission_ids(value: object) -> tuple[int, ...] | None:
 
 def scope_names(value: object) -> tuple[str, ...] | None:
     """Names of scopes from a list, or a comma-separated text; what is no name is left out."""
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list):
+    items = _items(value)
+    if items is None:
         return None
-    names = [item.strip() for item in value if isinstance(item, str)]
+    names = [item.strip() for item in items if isinstance(item, str)]
     return tuple(name for name in names if name and name.isascii() and name.isprintable() and len(name) <= 100)
 
 
@@ -272,6 +265,12 @@ def advertiser_ids(value: object) -> tuple[str, ...] | None:
     if not all(isinstance(item, str) and item.isascii() and item.isdigit() and len(item) <= 32 for item in ids):
         return None
     return tuple(dict.fromkeys(ids))
+
+
+def _items(value: object) -> list[object] | None:
+    if isinstance(value, str):
+        return list(value.split(","))
+    return value if isinstance(value, list) else None
 
 
 def _end(start: datetime, seconds: float | None) -> datetime | None:

@@ -55,21 +55,17 @@ def connected(before: Connection, grant: Grant, at: datetime, link: str, labels:
     return Change(_stored(made, grant), _recovered_entries(before))
 
 
-def refreshed(before: Connection, grant: RefreshableGrant, destroyed_to: int) -> Change:
-    """A refreshed grant was stored in both secrets."""
+def refreshed(
+    before: Connection, grant: RefreshableGrant, destroyed_to: int, *, reaches_nobody: bool = False
+) -> Change:
+    """A refreshed grant was stored in both secrets; where TikTok lists no advertiser for it, see `empty`."""
     expires_at = clock.text(grant.expires_at) if grant.expires_at else None
     entry = events.TOKEN_REFRESHED.entry(connection=before.name, expires_at=expires_at)
-    return Change(_pruned(_stored(before, grant), destroyed_to), (entry, *_recovered_entries(before)))
-
-
-def refreshed_but_empty(before: Connection, grant: RefreshableGrant, destroyed_to: int, now: datetime) -> Change:
-    """A refreshed grant was stored, and TikTok lists no advertiser for it: see `empty`."""
-    entry = events.TOKEN_REFRESHED.entry(
-        connection=before.name, expires_at=clock.text(grant.expires_at) if grant.expires_at else None
-    )
     stored = _pruned(_stored(before, grant), destroyed_to)
+    if not reaches_nobody:
+        return Change(stored, (entry, *_recovered_entries(before)))
     if not before.failing_of("empty"):
-        change = empty(stored, now)
+        change = empty(stored)
         return Change(change.connection, (entry, *change.entries))
     kept = {key: before.annotations[key] for key in ("failing-since", "last-error") if key in before.annotations}
     return Change(stored.with_(labels={"health": "failing"}, annotations=kept), (entry,))
@@ -118,15 +114,15 @@ def changed_entries(before: Grant, after: Grant) -> tuple[Entry, ...]:
 # --- something is wrong, or no longer ---
 
 
-def failing(before: Connection, problem: Problem, action: str, now: datetime) -> Change:
+def failing(before: Connection, problem: Problem, action: str) -> Change:
     """A transient failure outlasted the run; an alert once it has lasted, or the token is nearly over.
 
     Args:
         before: The connection.
         problem: What is wrong.
         action: What could not be done: `refreshed` or `verified`.
-        now: The time.
     """
+    now = clock.now()
     since = before.failing_since if before.health == "failing" else None
     ends = before.expires_at
     lasting = since is not None and now - since >= FAILING_BECOMES_ALERT
@@ -135,46 +131,42 @@ def failing(before: Connection, problem: Problem, action: str, now: datetime) ->
         entry = events.CONNECTION_FAILING.entry(
             connection=before.name, since=clock.text(since or now), problem=problem.short
         )
-        return Change(_bad(before, "failing", replace(problem, alerted=True), now), (entry,))
+        return Change(_bad(before, "failing", replace(problem, alerted=True)), (entry,))
     if before.health == "failing":
         return Change(before)
     entry = events.CONNECTION_FALTERING.entry(connection=before.name, problem=problem.short, action=action)
-    return Change(_bad(before, "failing", problem, now), (entry,))
+    return Change(_bad(before, "failing", problem), (entry,))
 
 
-def ended(code: int, request_id: str) -> Transition:
+def ended(before: Connection, code: int, request_id: str) -> Change:
     """TikTok says, with this code, that the access has ended: only a new authorization helps."""
-
-    def transition(before: Connection) -> Change:
-        if before.health == "reauthorize":
-            return Change(before)
-        entry = events.REAUTHORIZATION_REQUIRED.entry(connection=before.name, code=code, request_id=request_id or None)
-        return Change(_bad(before, "reauthorize", Problem("reauthorize", code, request_id), clock.now()), (entry,))
-
-    return transition
+    if before.health == "reauthorize":
+        return Change(before)
+    entry = events.REAUTHORIZATION_REQUIRED.entry(connection=before.name, code=code, request_id=request_id or None)
+    return Change(_bad(before, "reauthorize", Problem("reauthorize", code, request_id)), (entry,))
 
 
-def broken(before: Connection, detail: str, now: datetime) -> Change:
+def broken(before: Connection, detail: str) -> Change:
     """A secret of it cannot be read or written; `detail` is the sentence that says so."""
     if before.health == "reauthorize" or before.failing_of("broken"):
         return Change(before)  # what helps is the same; or it was alerted before
     entry = events.SECRET_UNREADABLE.entry(connection=before.name, detail=detail)
-    return Change(_bad(before, "failing", Problem("broken", alerted=True), now), (entry,))
+    return Change(_bad(before, "failing", Problem("broken", alerted=True)), (entry,))
 
 
-def empty(before: Connection, now: datetime) -> Change:
+def empty(before: Connection) -> Change:
     """TikTok lists no advertiser for a token that works, and said so twice."""
     if before.failing_of("empty"):
         return Change(before)
     entry = events.CONNECTION_EMPTY.entry(connection=before.name)
-    return Change(_bad(before, "failing", Problem("empty", alerted=True), now), (entry,))
+    return Change(_bad(before, "failing", Problem("empty", alerted=True)), (entry,))
 
 
-def of_other_app(before: Connection, now: datetime) -> Change:
+def of_other_app(before: Connection) -> Change:
     """It belongs to another app than the configured one; the run logs one alert for all of these."""
     if before.failing_of("other_app") or before.health == "reauthorize":
         return Change(before)
-    return Change(_bad(before, "failing", Problem("other_app", alerted=True), now))
+    return Change(_bad(before, "failing", Problem("other_app", alerted=True)))
 
 
 def recovered(before: Connection) -> Change:
@@ -190,9 +182,9 @@ def relabelled(before: Connection) -> Change:
     return Change(before.with_(labels=before.own_labels))
 
 
-def warned_of_end(before: Connection, now: datetime, *, refreshable: bool) -> Change:
+def warned_of_end(before: Connection, *, refreshable: bool) -> Change:
     """The end of what cannot be renewed comes near: warned of it, once for each of 30, 14, 7, 3 and 1 days."""
-    days = before.warning_due(now, refreshable=refreshable)
+    days = before.warning_due(clock.now(), refreshable=refreshable)
     end = before.ends_at(refreshable=refreshable)
     if days is None or end is None:
         return Change(before)
@@ -282,8 +274,8 @@ def _pruned(before: Connection, destroyed_to: int) -> Connection:
     return before.with_(annotations={"destroyed-to": str(destroyed_to)})
 
 
-def _bad(before: Connection, health: str, problem: Problem, now: datetime) -> Connection:
-    since = before.failing_since or now
+def _bad(before: Connection, health: str, problem: Problem) -> Connection:
+    since = before.failing_since or clock.now()
     return before.with_(
         labels={**before.own_labels, "health": health},
         annotations={"failing-since": clock.text(since), "last-error": str(problem)},

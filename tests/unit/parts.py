@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from tokenkeeper import grant, settings, transitions
+from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection, base_labels
 from tokenkeeper.grant import Grant, RefreshableGrant, Scope, TokenResponse
 from tokenkeeper.secret import Secret
@@ -54,6 +55,11 @@ class HandClock:
         seconds = timedelta(**span).total_seconds()
         self.at += timedelta(seconds=seconds)
         self._passed += max(seconds, 0.0)
+
+
+def soon() -> Deadline:
+    """A minute from now."""
+    return Deadline(60)
 
 
 def read(needs: Needs = EVERYTHING, /, **changes: str | None) -> Settings:
@@ -123,12 +129,7 @@ def of_account(connection: str = "organic", at: datetime = NOON) -> RefreshableG
 
 
 def connected(grant: Grant, link: str = "link-1", at: datetime = NOON, **annotations: str) -> Connection:
-    """A connection that this grant was stored for, with these annotations beside."""
+    """A connection that this grant was stored for, with these annotations beside (`last_error` is `last-error`)."""
     empty = Connection(grant.connection, {}, {})
     made = transitions.connected(empty, grant, at, link, base_labels("token", grant.connection)).connection
-    return made.with_(annotations=dashed(annotations))
-
-
-def dashed(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Annotations named as Python's keywords may be (`failing_since`)."""
-    return {name.replace("_", "-"): text for name, text in annotations.items()}
+    return made.with_(annotations={name.replace("_", "-"): text for name, text in annotations.items()})

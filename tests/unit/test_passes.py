@@ -21,35 +21,28 @@ def one_pass(
     may_begin: Callable[[bool], bool] = lambda _: True,
     over: Callable[[], bool] = lambda: False,
     tasks: Sequence[str] = TASKS,
-) -> tuple[list[str], dict[str, Future[str]], Sequence[str]]:
-    """Work on the tasks; returns which were begun, what came of them, and which were not begun."""
-    begun: list[str] = []
+) -> tuple[dict[str, Future[str]], Sequence[str]]:
+    """Work on the tasks; returns what came of them, and which were not begun."""
     finished: dict[str, Future[str]] = {}
     with Workers[str, str](at_once, 0, may_begin=may_begin, over=over) as workers:
-        left = workers.one_pass(tasks, work, finished.__setitem__, begun.append)
-    return begun, finished, left
+        left = workers.one_pass(tasks, work, finished.__setitem__)
+    return finished, left
 
 
 def test_each_task_is_worked_on_once_in_order() -> None:
-    """What comes of each is handed back with it."""
-    begun, finished, left = one_pass(str.upper)
-    assert begun == TASKS
-    assert {task: future.result() for task, future in finished.items()} == {"a": "A", "b": "B", "c": "C", "d": "D"}
-    assert list(left) == []
-
-
-def test_an_error_is_what_came_of_a_task() -> None:
-    """It does not end the pass."""
+    """What comes of each is handed back with it; an error does not end the pass."""
 
     def work(task: str) -> str:
         if task == "b":
             raise RuntimeError(task)
-        return task
+        return task.upper()
 
-    _, finished, _ = one_pass(work)
-    assert set(finished) == set(TASKS)
+    finished, left = one_pass(work, at_once=1)
+    assert list(finished) == TASKS
     with pytest.raises(RuntimeError):
-        finished["b"].result()
+        finished.pop("b").result()
+    assert [future.result() for future in finished.values()] == ["A", "C", "D"]
+    assert list(left) == []
 
 
 def test_no_more_are_under_way_than_allowed() -> None:
@@ -66,7 +59,7 @@ def test_no_more_are_under_way_than_allowed() -> None:
             now -= 1
         return task
 
-    _, finished, _ = one_pass(work, at_once=2, tasks=[str(number) for number in range(10)])
+    finished, _ = one_pass(work, at_once=2, tasks=[str(number) for number in range(10)])
     assert len(finished) == 10
     assert most == 2
 
@@ -86,8 +79,8 @@ def test_the_next_one_is_begun_when_that_is_allowed() -> None:
         go_on.wait(10)
         return task
 
-    begun, _, _ = one_pass(work, may_begin=may_begin)
-    assert begun == TASKS
+    finished, _ = one_pass(work, may_begin=may_begin)
+    assert set(finished) == set(TASKS)
     assert asked[:4] == [False, True, True, True]
 
 
@@ -99,9 +92,8 @@ def test_what_is_not_begun_when_the_run_is_over_is_left() -> None:
         done.append(task)
         return task
 
-    begun, finished, left = one_pass(work, at_once=1, over=lambda: len(done) >= 2)
-    assert begun == list(finished) == TASKS[: len(begun)]
-    assert list(left) == TASKS[len(begun) :]
+    finished, left = one_pass(work, at_once=1, over=lambda: len(done) >= 2)
+    assert [*finished, *left] == TASKS
     assert len(left) in {1, 2}  # the third may be begun before the second is known to be done
 
 
@@ -109,5 +101,5 @@ def test_the_log_context_of_the_run_reaches_its_threads() -> None:
     """So that every entry of a run carries its trace."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
     variable.set("the run's")
-    _, finished, _ = one_pass(lambda _: variable.get())
+    finished, _ = one_pass(lambda _: variable.get())
     assert {future.result() for future in finished.values()} == {"the run's"}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-import pytest
+from datetime import datetime, timedelta
+from typing import Any
 
 from tokenkeeper import clock
 from tokenkeeper.connection import Connection
@@ -16,13 +15,19 @@ BUDGET = 1500.0
 HEALTHY = connected(expiring())
 FRESH = NOON + timedelta(hours=1)  # an hour after it was obtained: not due
 DUE = NOON + timedelta(hours=12)
+ENDING = HEALTHY.with_(annotations={"refresh-expires-at": clock.text(NOON + timedelta(days=7))})
+CUT_OFF = Connection("acme", HEALTHY.labels, {"obtained-at": "2026-11-22T12:00:00Z"})
+OVER = connected(expiring(), last_error="reauthorize 40105").with_(labels={"health": "reauthorize"})
+FAILING = connected(expiring(), last_error="transient 50000").with_(labels={"health": "failing"})
+STABLE = connected(long_lived())
+STABLE_OVER = connected(long_lived(), last_error="reauthorize 40105").with_(labels={"health": "reauthorize"})
 
 
-def plan(*connections: Connection, now: object = DUE, refreshable: set[str] | None = None, **more: object) -> Plan:
+def plan(*connections: Connection, now: datetime = DUE, refreshable: set[str] | None = None, **more: Any) -> Plan:
     """The plan for these; those of kind `expiring` have a refresh secret, unless it is said which do."""
     found = {one.name: one for one in connections}
     have = {name for name, one in found.items() if one.kind == "expiring"} if refreshable is None else refreshable
-    return make_plan(Inventory(found, have), now, BUDGET, **more)  # type: ignore[arg-type]
+    return make_plan(Inventory(found, have), now, BUDGET, **more)
 
 
 def what(found: Plan) -> dict[str, str]:
@@ -34,101 +39,55 @@ def what(found: Plan) -> dict[str, str]:
     return tasks | dict.fromkeys(found.skipped, "skip") | dict.fromkeys(found.reauthorize, "reauthorize")
 
 
-def bare(connection: Connection, **changes: str) -> Connection:
-    """The same with other labels."""
-    return connection.with_(labels=changes)
-
-
-CUT_OFF = Connection("acme", HEALTHY.labels, {"obtained-at": "2026-11-22T12:00:00Z"})
-REAUTHORIZE = bare(connected(expiring(), last_error="reauthorize 40105"), health="reauthorize")
-FAILING = bare(connected(expiring(), last_error="transient 50000"), health="failing")
+REFRESHABLE: dict[str, tuple[Connection, datetime, str]] = {
+    "due a second after the end of this run": (HEALTHY, DUE - timedelta(seconds=BUDGET + 1), "skip"),
+    "due at the end of this run": (HEALTHY, DUE - timedelta(seconds=BUDGET), "refresh"),
+    "nobody knows how old": (connected(expiring(), obtained_at=""), FRESH, "refresh"),
+    "held by somebody": (HEALTHY.leased("refresh-1 2026"), FRESH, "inspect"),
+    "failing, not due": (FAILING, FRESH, "inspect"),
+    "failing, and due": (FAILING, DUE, "refresh"),
+    "its labels were removed": (Connection("acme", {}, HEALTHY.annotations), FRESH, "inspect"),
+    "its access has ended": (OVER, DUE, "reauthorize"),
+    "over, and somebody connects it again": (OVER.leased("connect-1 2026"), DUE, "refresh"),
+    "over, and its labels were removed": (Connection("acme", {}, OVER.annotations), DUE, "refresh"),
+    "cut off while connecting": (CUT_OFF, FRESH, "inspect"),
+    "its refresh token's end has to be warned of": (ENDING, FRESH, "look"),
+    "replaced by a grant without a refresh token": (STABLE, FRESH, "inspect"),
+}
+NOT_REFRESHABLE = {
+    "long-lived": (STABLE, "verify"),
+    "its access has ended": (STABLE_OVER, "reauthorize"),
+    "held by somebody": (STABLE.leased("connect-1 2026"), "inspect"),
+    "expiring, and nothing refreshes it": (connected(granted(response(expires_in=DAY))), "look"),
+    "being connected": (Connection("acme", HEALTHY.labels, {"lease": "connect-1 2026"}), "inspect"),
+}
 
 
 class TestOneConnection:
-    @pytest.mark.parametrize(
-        ("connection", "now", "planned"),
-        [
-            (HEALTHY, FRESH, "skip"),
-            (HEALTHY, DUE - timedelta(seconds=BUDGET + 1), "skip"),
-            (HEALTHY, DUE - timedelta(seconds=BUDGET), "refresh"),
-            (HEALTHY, DUE, "refresh"),
-            (HEALTHY, NOON - timedelta(minutes=10), "skip"),
-            (HEALTHY, NOON - timedelta(hours=2), "refresh"),
-            (connected(granted(response("a", "r"))), DUE - timedelta(hours=1), "skip"),
-            (connected(granted(response("a", "r"))), DUE, "refresh"),
-            (connected(expiring(), obtained_at=""), FRESH, "refresh"),
-            (HEALTHY.leased("refresh-1 2026"), FRESH, "inspect"),
-            (FAILING, FRESH, "inspect"),
-            (FAILING, DUE, "refresh"),
-            (Connection("acme", {}, HEALTHY.annotations), FRESH, "inspect"),
-            (REAUTHORIZE, DUE, "reauthorize"),
-            (REAUTHORIZE.leased("connect-1 2026"), DUE, "refresh"),
-            (Connection("acme", {}, REAUTHORIZE.annotations), DUE, "refresh"),
-            (CUT_OFF, FRESH, "inspect"),
-            (HEALTHY.with_(annotations={"refresh-expires-at": clock.text(NOON + timedelta(days=7))}), FRESH, "look"),
-        ],
-        ids=[
-            "an hour old",
-            "due a second after the end of this run",
-            "due at the end of this run",
-            "past half of its life",
-            "obtained by a clock ten minutes ahead",
-            "obtained by a clock hours ahead",
-            "no lifetime, not 12 hours old",
-            "no lifetime, 12 hours old",
-            "nobody knows how old",
-            "held by somebody",
-            "failing, not due",
-            "failing, and due",
-            "its labels were removed",
-            "its access has ended",
-            "its access has ended, and somebody connects it again",
-            "its access has ended, and its labels were removed",
-            "cut off while connecting",
-            "its refresh token's end has to be warned of",
-        ],
-    )
-    def test_with_a_refresh_token(self, connection: Connection, now: object, planned: str) -> None:
+    def test_with_a_refresh_token(self) -> None:
         """Refreshed past half of its life, looked into where something is odd, else nothing."""
-        assert what(plan(connection, now=now, refreshable={"acme"})) == {"acme": planned}
+        assert {
+            case: what(plan(connection, now=now, refreshable={"acme"}))["acme"]
+            for case, (connection, now, _) in REFRESHABLE.items()
+        } == {case: planned for case, (_, _, planned) in REFRESHABLE.items()}
 
-    @pytest.mark.parametrize(
-        ("connection", "planned"),
-        [
-            (connected(long_lived()), "verify"),
-            (bare(connected(long_lived(), last_error="silent"), health="failing"), "verify"),
-            (bare(connected(long_lived(), last_error="reauthorize 40105"), health="reauthorize"), "reauthorize"),
-            (connected(long_lived()).leased("connect-1 2026"), "inspect"),
-            (connected(granted(response(expires_in=DAY))), "look"),
-            (Connection("acme", HEALTHY.labels, {"lease": "connect-1 2026"}), "inspect"),
-        ],
-        ids=[
-            "long-lived",
-            "failing",
-            "its access has ended",
-            "held by somebody",
-            "expiring, and nothing refreshes it",
-            "being connected",
-        ],
-    )
-    def test_without_a_refresh_token(self, connection: Connection, planned: str) -> None:
+    def test_without_a_refresh_token(self) -> None:
         """Verified by every run, unless it needs a person."""
-        assert what(plan(connection, now=FRESH, refreshable=set())) == {"acme": planned}
-
-    def test_a_refresh_secret_that_is_too_many_is_looked_into(self) -> None:
-        """A grant without a refresh token has replaced one with it."""
-        assert what(plan(connected(long_lived()), now=FRESH, refreshable={"acme"})) == {"acme": "inspect"}
+        assert {
+            case: what(plan(connection, now=FRESH, refreshable=set()))["acme"]
+            for case, (connection, _) in NOT_REFRESHABLE.items()
+        } == {case: planned for case, (_, planned) in NOT_REFRESHABLE.items()}
 
     def test_what_the_store_has_not_taken_is_looked_into(self) -> None:
         """Even where nothing is due, or its access has ended by what is stored."""
         assert what(plan(HEALTHY, now=FRESH, pending={"acme"})) == {"acme": "inspect"}
-        assert what(plan(REAUTHORIZE, now=FRESH, pending={"acme"})) == {"acme": "inspect"}
+        assert what(plan(OVER, now=FRESH, pending={"acme"})) == {"acme": "inspect"}
 
     def test_force_refreshes_what_is_not_due(self) -> None:
         """But nothing that needs a person, and nothing that cannot be refreshed."""
-        never = bare(connected(long_lived("c")), health="reauthorize")
-        found = plan(HEALTHY, connected(long_lived("b")), never, now=FRESH, force=True)
-        assert what(found) == {"acme": "refresh", "b": "verify", "c": "reauthorize"}
+        found = plan(HEALTHY, connected(long_lived("b")), now=FRESH, force=True)
+        assert what(found) == {"acme": "refresh", "b": "verify"}
+        assert what(plan(OVER, now=FRESH, force=True)) == {"acme": "reauthorize"}
 
 
 class TestOrder:
@@ -139,41 +98,18 @@ class TestOrder:
         found = plan(*some, connected(granted(response("a", "r"), "z")))
         assert [task.name for task in found.expiring] == ["c", "a", "b", "z"]
 
-    @pytest.mark.parametrize(
-        ("resume_after", "order"),
-        [
-            ("", ["a", "b", "c"]),
-            ("a", ["b", "c", "a"]),
-            ("bb", ["c", "a", "b"]),
-            ("c", ["a", "b", "c"]),
-        ],
-        ids=["from the beginning", "after the first", "after one that is gone", "after the last"],
-    )
-    def test_long_lived_ones_go_on_where_the_last_run_stopped(self, resume_after: str, order: list[str]) -> None:
-        """By name, round and round, so that each has its turn."""
+    def test_long_lived_ones_go_on_where_the_last_run_stopped(self) -> None:
+        """By name, round and round, so that each has its turn, also after one that is gone."""
         some = [connected(long_lived(name)) for name in ("c", "a", "b")]
-        assert [task.name for task in plan(*some, resume_after=resume_after).long_lived] == order
+        orders = {"": "abc", "bb": "cab", "c": "abc"}
+        assert {
+            after: "".join(task.name for task in plan(*some, resume_after=after).long_lived) for after in orders
+        } == orders
 
 
-class TestNextEnd:
-    @pytest.mark.parametrize(
-        ("connections", "seconds"),
-        [
-            ([connected(long_lived())], None),
-            ([HEALTHY], int(timedelta(days=364, hours=12).total_seconds())),
-            ([HEALTHY, connected(granted(response(expires_in=DAY), "b"))], 12 * 3600),
-            ([connected(granted(response(expires_in=3600.0)))], 0),
-            ([REAUTHORIZE], None),
-        ],
-        ids=[
-            "none ends",
-            "a refresh token's",
-            "a token's that cannot be refreshed",
-            "one that is over",
-            "needs a person",
-        ],
-    )
-    def test_is_when_only_a_person_helps(self, connections: list[Connection], seconds: int | None) -> None:
-        """In seconds, for a metric; what needs a person anyway does not count."""
-        some = {one.name for one in connections if one.refresh_expires_at}
-        assert plan(*connections, refreshable=some).next_end == seconds
+def test_the_next_end_is_when_only_a_person_helps() -> None:
+    """In seconds, for a metric; what needs a person anyway does not count."""
+    of_a_day, over = connected(granted(response(expires_in=DAY), "b")), connected(granted(response(expires_in=3600.0)))
+    assert plan(STABLE, OVER.with_(annotations={})).next_end is None
+    assert plan(HEALTHY, of_a_day, refreshable={"acme"}).next_end == 12 * 3600
+    assert plan(over, refreshable=set()).next_end == 0

@@ -31,15 +31,6 @@ class TestSpacing:
         assert len(gaps) == 1
         assert 1 / 8 <= gaps.pop() <= 1 / 8 / 0.98
 
-    @pytest.mark.parametrize("calls_per_second", [0.5, 8, 500])
-    def test_no_second_has_more_than_its_calls(self, hand_clock: HandClock, calls_per_second: float) -> None:
-        """However late one or the other wakes up, the limit holds in every second."""
-        lateness = itertools.cycle([0.0, 0.003, 0.0, 0.008])
-        hand_clock.on_sleep = lambda: hand_clock.pass_by(seconds=next(lateness))
-        times = sent_at(RateLimiter(calls_per_second), hand_clock, 200)
-        most = max(1, round(calls_per_second))
-        assert all(later - first >= 1 for first, later in zip(times, times[most:], strict=False))
-
     def test_slots_that_nobody_took_are_lost(self, hand_clock: HandClock) -> None:
         """After a pause the rate is the usual one: nothing is caught up with."""
         rate = RateLimiter(10)
@@ -48,11 +39,14 @@ class TestSpacing:
         times = sent_at(rate, hand_clock, 11)
         assert times[10] - times[0] >= 0.97
 
-    def test_who_wakes_late_costs_nobody_a_slot(self, hand_clock: HandClock) -> None:
-        """A late wake-up is made up for by the next, so that the rate is kept."""
-        rate = RateLimiter(10)
-        hand_clock.on_sleep = lambda: hand_clock.pass_by(milliseconds=10)
-        assert sent_at(rate, hand_clock, 101)[-1] == pytest.approx(10, rel=0.05)
+    @pytest.mark.parametrize("calls_per_second", [0.5, 8])
+    def test_no_second_has_more_than_its_calls(self, hand_clock: HandClock, calls_per_second: float) -> None:
+        """However late one or the other wakes up, what it holds up does not come in a burst."""
+        lateness = itertools.cycle([0.0] * 10 + [0.5])
+        hand_clock.on_sleep = lambda: hand_clock.pass_by(seconds=next(lateness))
+        times = sent_at(RateLimiter(calls_per_second), hand_clock, 200)
+        most = max(1, round(calls_per_second))
+        assert all(later - first >= 1 for first, later in zip(times, times[most:], strict=False))
 
     @pytest.mark.parametrize("calls_per_second", [8, 50])
     def test_a_busy_machine_fills_the_slots_all_the_same(self, hand_clock: HandClock, calls_per_second: int) -> None:
@@ -63,36 +57,8 @@ class TestSpacing:
         assert all(later - first >= 1 for first, later in zip(times, times[calls_per_second:], strict=False))
         assert times[-1] - times[0] <= 1.02 * (len(times) - 1) / calls_per_second + 0.02
 
-    def test_all_threads_share_one_rate(self) -> None:
-        """Calls of many threads together are no faster than those of one."""
-        rate, sent = RateLimiter(200), []
-
-        def work() -> None:
-            for _ in range(5):
-                rate.wait()
-                sent.append(time.monotonic())
-
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(sent) == 40
-        assert max(sent) - min(sent) >= 0.15  # a lower bound only: a busy machine is slower
-
 
 class TestThrottled:
-    def test_all_pause_longer_each_time(self, hand_clock: HandClock) -> None:
-        """The pauses are 1, 2, 4 and 8 seconds."""
-        rate = RateLimiter(1000)
-        pauses = []
-        for _ in range(MOST_THROTTLED - 1):
-            begin = hand_clock.monotonic()
-            rate.throttled()
-            rate.wait()
-            pauses.append(round(hand_clock.monotonic() - begin))
-        assert pauses == [1, 2, 4, 8]
-
     def test_calls_that_were_under_way_do_not_count_again(self, hand_clock: HandClock) -> None:
         """What was sent before the pause and refused during it does not make it longer."""
         rate = RateLimiter(1000)
@@ -116,35 +82,23 @@ class TestThrottled:
         assert usual[2] - usual[1] == pytest.approx(0.1, rel=0.05)
 
     def test_it_is_exhausted_after_five_in_a_row(self, hand_clock: HandClock) -> None:
-        """Later is better than again once TikTok has throttled five times with pauses between."""
+        """All pause, longer each time; later is better than again once TikTok has throttled five times."""
         rate = RateLimiter(1000)
-        for number in range(MOST_THROTTLED):
-            assert not rate.exhausted, number
+        rate.throttled()
+        rate.wait()
+        rate.succeeded()  # only those in a row count
+        pauses = []
+        for _ in range(MOST_THROTTLED):
+            assert not rate.exhausted
+            begin = hand_clock.monotonic()
             rate.throttled()
             rate.wait()
+            pauses.append(round(hand_clock.monotonic() - begin))
         assert rate.exhausted
-        assert hand_clock.monotonic() == pytest.approx(31, abs=1)
-
-    @pytest.mark.usefixtures("hand_clock")
-    def test_one_good_answer_begins_the_count_again(self) -> None:
-        """Only those in a row count."""
-        rate = RateLimiter(1000)
-        for _ in range(3 * MOST_THROTTLED):
-            rate.throttled()
-            rate.wait()
-            rate.succeeded()
-        assert not rate.exhausted
+        assert pauses == [1, 2, 4, 8, 16]
 
 
 class TestRuns:
-    def test_another_one_keeps_the_distance_to_the_last_call(self, hand_clock: HandClock) -> None:
-        """A run that begins right after another does not send its first call any sooner."""
-        rate = RateLimiter(2)
-        sent_at(rate, hand_clock, 2)
-        rate.begin_run()
-        (first,) = sent_at(rate, hand_clock, 1)
-        assert first == pytest.approx(1, rel=0.05)
-
     def test_another_one_tries_again_and_keeps_the_pause(self, hand_clock: HandClock) -> None:
         """What an earlier run gave up is tried at the usual rate, once the pause that TikTok needs is over."""
         rate = RateLimiter(10)
@@ -160,10 +114,6 @@ class TestRuns:
 
 
 class TestQueue:
-    def test_while_nobody_waits_another_may_begin(self) -> None:
-        """An empty queue is short, at once."""
-        assert RateLimiter(8).wait_for_short_queue(0)
-
     def test_two_that_wait_are_enough(self, hand_clock: HandClock) -> None:
         """While two wait for their slots, every slot is taken, and no other connection need be begun."""
         rate = RateLimiter(1)

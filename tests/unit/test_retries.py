@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tokenkeeper.clock import Deadline
-from tokenkeeper.refresh.outcome import Outcome, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import FAILING, TryAgain, Why
 from tokenkeeper.refresh.plan import Task
-from tokenkeeper.refresh.rate import MOST_THROTTLED, RateLimiter
+from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.retries import STORE_AWAY, Retries
 from tokenkeeper.transitions import Change
 from unit.parts import HandClock, connected, expiring, long_lived
-
-FAILING = Outcome(Verdict.FAILING)
 
 
 @pytest.fixture
@@ -24,7 +21,7 @@ def rate(hand_clock: HandClock) -> RateLimiter:
 @pytest.fixture
 def retries(rate: RateLimiter) -> Retries:
     """Those of a run that has just begun."""
-    return Retries(rate, Deadline(1500))
+    return Retries(rate)
 
 
 def task(name: str = "acme", *, due: bool = False) -> Task:
@@ -38,11 +35,7 @@ def marked(why: Why) -> TryAgain:
 
 
 class TestTries:
-    @pytest.mark.parametrize(
-        ("why", "tries"),
-        [(Why.TRANSIENT, 2), (Why.STORE, 3)],
-        ids=["a transient failure", "Secret Manager unavailable"],
-    )
+    @pytest.mark.parametrize(("why", "tries"), [(Why.TRANSIENT, 2), (Why.STORE, 3)])
     def test_each_kind_of_failure_has_a_number_of_tries(self, retries: Retries, why: Why, tries: int) -> None:
         """Then it is marked, with its last failure."""
         for _ in range(tries - 1):
@@ -54,20 +47,6 @@ class TestTries:
         assert retries.failed == {"acme": (task(), last)}
         assert retries.left == []
 
-    def test_what_is_not_marked_is_left(self, retries: Retries) -> None:
-        """A connection is not to blame for Secret Manager."""
-        for _ in range(3):
-            retries.add(task(), TryAgain(Why.STORE))
-            retries.next_tasks(over=False)
-        assert retries.left == [(task(), Why.STORE)]
-        assert retries.failed == {}
-
-    def test_another_task_may_take_its_place(self, retries: Retries) -> None:
-        """A surprising answer is asked for a second time."""
-        other = Task(connected(long_lived()), refreshable=False, inspect=False, due=False, asked_again=True)
-        retries.add(task(), TryAgain(Why.TRANSIENT, task=other))
-        assert retries.next_tasks(over=False) == [other]
-
     def test_nothing_is_tried_once_the_run_is_over(self, retries: Retries) -> None:
         """What could have been tried again is left, not marked; what could not is."""
         retries.add(task("a"), marked(Why.TRANSIENT))
@@ -77,24 +56,6 @@ class TestTries:
         assert retries.next_tasks(over=True) == []
         assert list(retries.failed) == ["a"]
         assert [one.name for one, _ in retries.left] == ["b"]
-
-
-class TestThrottled:
-    def test_it_is_not_counted_against_a_connection(self, retries: Retries) -> None:
-        """As long as TikTok takes calls again after a pause."""
-        for _ in range(10):
-            retries.add(task(), TryAgain(Why.THROTTLED))
-            assert retries.next_tasks(over=False) == [task()]
-
-    def test_until_later_is_better_than_again(self, retries: Retries, rate: RateLimiter) -> None:
-        """After five such answers in a row the rest of the run is left for the next."""
-        for _ in range(MOST_THROTTLED):
-            rate.throttled()
-            rate.wait()
-        retries.add(task(), TryAgain(Why.THROTTLED))
-        assert retries.throttled
-        assert retries.next_tasks(over=False) == []
-        assert retries.left == [(task(), Why.THROTTLED)]
 
 
 class TestHeld:
@@ -112,36 +73,26 @@ class TestHeld:
         assert waited > 3
         assert retries.left == [(task(due=True), Why.HELD)]
 
-    def test_what_is_not_due_waits_for_nobody(self, retries: Retries, hand_clock: HandClock) -> None:
-        """Whoever holds it is at work."""
-        retries.add(task(), TryAgain(Why.HELD))
-        assert retries.next_tasks(over=False) == []
-        assert hand_clock.slept == []
-
-    def test_no_pause_where_there_is_other_work(self, retries: Retries, hand_clock: HandClock) -> None:
-        """Time passes with that."""
+    def test_nobody_waits_for_what_is_not_due_or_where_there_is_other_work(
+        self, retries: Retries, hand_clock: HandClock
+    ) -> None:
+        """Whoever holds it is at work; and time passes with the others."""
         retries.add(task("a", due=True), TryAgain(Why.HELD))
         retries.add(task("b"), marked(Why.TRANSIENT))
-        assert len(retries.next_tasks(over=False)) == 2
+        retries.add(task("c"), TryAgain(Why.HELD))
+        assert [one.name for one in retries.next_tasks(over=False)] == ["a", "b"]
         assert hand_clock.slept == []
 
 
-class TestStoreAway:
-    def test_after_so_many_in_a_row_nobody_else_is_tried(self, retries: Retries) -> None:
-        """The store is away for all of them."""
-        for number in range(STORE_AWAY):
-            assert not retries.store_is_away
-            retries.add(task(f"c{number}"), TryAgain(Why.STORE))
-        assert retries.store_is_away
-
-    @pytest.mark.parametrize("between", ["a task that came to its end", "a failure of TikTok's"])
-    def test_one_that_got_through_says_that_it_is_there(self, retries: Retries, between: str) -> None:
-        """Then the others have a trouble of their own."""
-        for number in range(STORE_AWAY - 1):
-            retries.add(task(f"c{number}"), TryAgain(Why.STORE))
-        if between == "a task that came to its end":
-            retries.answered()
-        else:
-            retries.add(task("x"), marked(Why.TRANSIENT))
-        retries.add(task("y"), TryAgain(Why.STORE))
-        assert not retries.store_is_away
+@pytest.mark.parametrize("between", ["nothing", "a task that came to its end", "a failure of TikTok's"])
+def test_the_store_is_away_after_so_many_in_a_row(retries: Retries, between: str) -> None:
+    """Nobody else is tried then; one that got through says that the others have a trouble of their own."""
+    for number in range(STORE_AWAY - 1):
+        retries.add(task(f"c{number}"), TryAgain(Why.STORE))
+    assert not retries.store_is_away
+    if between == "a task that came to its end":
+        retries.answered()
+    elif between == "a failure of TikTok's":
+        retries.add(task("x"), marked(Why.TRANSIENT))
+    retries.add(task("y"), TryAgain(Why.STORE))
+    assert retries.store_is_away is (between == "nothing")

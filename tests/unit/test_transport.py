@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from local.exchange import Answer as Sent
 from local.exchange import Call, Request
 from local.serving import Fault, LocalServer
 from tokenkeeper import settings
-from tokenkeeper.errors import TikTokError, TikTokSilent, TikTokUnreachable
+from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 from tokenkeeper.tiktok.transport import Answer, Transport
 
 TIKTOK = "tiktok.example"  # leads nowhere but through the proxies of these tests
@@ -63,9 +61,29 @@ def port_of(server: LocalServer) -> int:
     return int(server.address.rpartition(":")[2])
 
 
+def through(monkeypatch: pytest.MonkeyPatch, proxy: proxies.Proxy, **more: str) -> None:
+    """Let the environment name a company's proxy."""
+    for name, value in proxies.environment(proxy, None, **more).items():
+        monkeypatch.setenv(name, value)
+
+
 def post(base_url: str, seconds: float = 10, *, fresh: bool = False, largest: int = LARGEST) -> Answer:
     """One call, with a transport of its own."""
     return Transport(base_url).post("/x/", BODY, seconds, largest, fresh=fresh)
+
+
+NO_OBJECTS = {
+    "plain text": (faults.not_json(), 200),
+    "nothing with a 502": (faults.empty(status=502), 502),
+    "a list": (Fault(status=200, body=b"[1, 2]"), 200),
+    "no UTF-8": (Fault(status=200, body=b"\xff\xfe{}"), 200),
+    "a tower of brackets": (Fault(status=200, body=b"[" * 100_000), 200),
+}
+SLOW = {
+    "no answer": Fault(do="hold", hold="slow"),
+    "byte by byte, with long gaps": faults.drip(seconds=30),
+    "byte by byte, never late with the next": faults.drip(seconds=1.2),
+}
 
 
 class TestAnswers:
@@ -76,83 +94,20 @@ class TestAnswers:
         assert (request.method, request.path, request.headers["Content-Type"]) == ("POST", "/x/", "application/json")
         assert request.body == b'{"app_id": "7001", "secret": "app-secret"}'
 
-    def test_a_get_brings_query_and_headers(self, server: Server) -> None:
-        """What is asked for by GET goes into the address, the token into a header."""
-        Transport(server.url).get("/x/", {"a": "b c"}, {"Access-Token": "t"}, 10, LARGEST)
-        (request,) = server.requests
-        assert (request.method, request.query, request.headers["Access-Token"]) == ("GET", "a=b+c", "t")
-
-    @pytest.mark.parametrize(
-        ("fault", "status"),
-        [
-            (faults.not_json(), 200),
-            (faults.empty(), 200),
-            (faults.empty(status=502), 502),
-            (faults.html(), 502),
-            (Fault(status=200, body=b"[1, 2]"), 200),
-            (Fault(status=200, body=b"\xff\xfe{}"), 200),
-            (Fault(status=200, body=b"[" * 100_000), 200),
-        ],
-        ids=["plain text", "nothing", "nothing with a 502", "HTML", "a list", "no UTF-8", "a tower of brackets"],
-    )
+    @pytest.mark.parametrize(("fault", "status"), NO_OBJECTS.values(), ids=NO_OBJECTS)
     def test_what_is_no_object_is_none(self, server: Server, fault: Fault, status: int) -> None:
         """The status is kept, and there is no document."""
         server.add_fault(fault)
         assert post(server.url) == Answer(status, None)
 
-    def test_no_repr_shows_what_came_back(self) -> None:
-        """An answer may hold a token, so it is not shown."""
-        assert "very-secret" not in repr(Answer(200, {"access_token": "very-secret"}))
-
-    def test_a_redirect_is_not_followed(self, server: Server) -> None:
-        """Whoever answers with another address does not get the app secret sent there."""
-        server.add_fault(faults.redirect(f"{server.url}/elsewhere", status=307))
-        assert post(server.url).status == 307
-        assert len(server.calls) == 1
-
-    @pytest.mark.parametrize("compressed", [False, True], ids=["as it is", "compressed"])
-    def test_what_is_too_large_is_no_answer(self, server: Server, *, compressed: bool) -> None:
-        """It is not read to its end, whatever it claims to be."""
-        body = b'{"a": "' + b"x" * (3 * LARGEST) + b'"}'
-        headers = {}
-        if compressed:
-            body, headers = gzip.compress(body), {"Content-Encoding": "gzip"}
-        server.add_fault(Fault(status=200, body=body, headers=headers))
-        with pytest.raises(TikTokSilent, match="larger than 1 MB"):
-            post(server.url)
-
-    def test_a_list_may_be_larger(self, server: Server) -> None:
-        """The caller says how large."""
-        server.add_fault(Fault(status=200, body={"a": "x" * (2 * LARGEST)}))
-        assert post(server.url, largest=16 * LARGEST).document is not None
-
 
 class TestTime:
-    @pytest.mark.parametrize(
-        "fault",
-        [
-            Fault(do="hold", hold="slow"),
-            Fault(do="hold", hold="slow too", when="after"),
-            faults.drip(seconds=30),
-            faults.drip(seconds=1.2),
-        ],
-        ids=[
-            "no answer",
-            "no answer after it took effect",
-            "an answer that comes byte by byte, with long gaps",
-            "an answer that comes byte by byte, never late with the next",
-        ],
-    )
+    @pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
     def test_all_of_it_takes_no_longer_than_allowed(self, server: Server, fault: Fault) -> None:
         """However slowly an answer comes, the call is over in time, and nobody knows whether it took place."""
         server.add_fault(fault)
         with pytest.raises(TikTokSilent, match="not answer in time"):
             post(server.url, 0.3)
-
-    def test_a_slow_answer_that_comes_in_time_is_one(self, server: Server) -> None:
-        """Slowness alone is no failure."""
-        server.add_fault(faults.drip(seconds=0.1))
-        assert post(server.url).status == 200
 
 
 class TestCertainlyNotSent:
@@ -164,29 +119,14 @@ class TestCertainlyNotSent:
         with pytest.raises(TikTokUnreachable):
             post(address)
 
-    def test_to_a_name_that_nobody_knows(self) -> None:
-        """Without an address nothing is sent."""
-        with pytest.raises(TikTokUnreachable):
-            post("https://tiktok.invalid")
-
     def test_where_there_is_no_tls(self, server: Server) -> None:
         """A handshake comes before anything of ours."""
         with pytest.raises(TikTokUnreachable):
             post(server.url.replace("http:", "https:"))
 
-    def test_to_a_certificate_that_nobody_vouches_for(self, server: Server, certificate: Path) -> None:
-        """Whoever it is, it is not TikTok."""
-        with proxies.Relay(port_of(server), certificate) as relay, pytest.raises(TikTokUnreachable):
-            post(f"https://localhost:{relay.port}")
-        assert server.calls == []
-
 
 class TestPerhapsSent:
-    @pytest.mark.parametrize(
-        "fault",
-        [Fault(do="drop"), Fault(do="drop", when="after"), faults.truncated()],
-        ids=["closed without an answer", "closed after it took effect", "closed in the middle of the answer"],
-    )
+    @pytest.mark.parametrize("fault", [Fault(do="drop"), faults.truncated()], ids=["no answer", "half an answer"])
     @pytest.mark.parametrize("fresh", [False, True], ids=["a kept connection", "a new connection"])
     def test_a_broken_connection_leaves_it_unknown(self, server: Server, fault: Fault, *, fresh: bool) -> None:
         """What was sent may have taken place, so it is not sent again by itself."""
@@ -197,14 +137,6 @@ class TestPerhapsSent:
         with pytest.raises(TikTokSilent):
             transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
         assert len(server.calls) == 1
-
-    def test_one_that_listens_and_never_answers(self) -> None:
-        """A connection that no program took may still have taken what was sent."""
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            with pytest.raises(TikTokSilent):
-                post(f"http://127.0.0.1:{listener.getsockname()[1]}", 0.2)
 
 
 class TestProxies:
@@ -223,40 +155,30 @@ class TestProxies:
             for name in ("REQUESTS_CA_BUNDLE", "NETRC"):
                 monkeypatch.setenv(name, "")  # so that it is as before afterwards
                 monkeypatch.delenv(name)
-            for name, value in {**proxies.environment(proxy), variable: str(certificate)}.items():
-                monkeypatch.setenv(name, value)
+            through(monkeypatch, proxy, **{variable: str(certificate)})
             settings.prepare_requests()
             assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
             assert proxy.asked == [f"{TIKTOK}:443"]
         assert len(server.calls) == 1
 
-    def test_one_with_a_certificate_of_its_own_has_to_be_trusted(
+    def test_one_that_is_not_trusted_or_refuses_has_sent_nothing(
         self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Without `REQUESTS_CA_BUNDLE` nothing is sent through it."""
+        """Its own certificate needs `REQUESTS_CA_BUNDLE`; one that refuses, or is away, may be tried again."""
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-        with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
-            for name, value in proxies.environment(proxy).items():
-                monkeypatch.setenv(name, value)
-            with pytest.raises(TikTokUnreachable):
-                post(f"https://{TIKTOK}")
-        assert server.calls == []
-
-    def test_one_that_refuses_has_sent_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """So the call may be made again."""
-        with proxies.Proxy({}) as proxy:
-            for name, value in proxies.environment(proxy).items():
-                monkeypatch.setenv(name, value)
-            with pytest.raises(TikTokUnreachable):
-                post(f"https://{TIKTOK}")
-        with pytest.raises(TikTokUnreachable):  # and so has one that is away
+        for hosts in ({TIKTOK: port_of(server)}, {}):
+            with proxies.Proxy(hosts, certificate) as proxy:
+                through(monkeypatch, proxy)
+                with pytest.raises(TikTokUnreachable):
+                    post(f"https://{TIKTOK}")
+        with pytest.raises(TikTokUnreachable):
             post(f"https://{TIKTOK}")
+        assert server.calls == []
 
     def test_no_proxy_names_hosts_that_are_reached_without(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The proxy is not asked."""
         with proxies.Proxy({TIKTOK: 1}) as proxy:
-            for name, value in proxies.environment(proxy, NO_PROXY=TIKTOK, no_proxy=TIKTOK).items():
-                monkeypatch.setenv(name, value)
+            through(monkeypatch, proxy, NO_PROXY=TIKTOK, no_proxy=TIKTOK)
             with pytest.raises(TikTokUnreachable):
                 post(f"https://{TIKTOK}")
             assert proxy.asked == []
@@ -266,7 +188,7 @@ class TestProxies:
         self, server: Server, monkeypatch: pytest.MonkeyPatch, host: str
     ) -> None:
         """The simulated TikTok is here, whatever the environment says."""
-        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, "http://127.0.0.1:1")
         assert post(f"http://{host}:{port_of(server)}").status == 200
 
@@ -279,29 +201,6 @@ class TestProxies:
         monkeypatch.setenv("NETRC", str(netrc))
         settings.prepare_requests()
         with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
-            for name, value in proxies.environment(proxy, certificate).items():
-                monkeypatch.setenv(name, value)
+            through(monkeypatch, proxy, REQUESTS_CA_BUNDLE=str(certificate))
             post(f"https://{TIKTOK}")
         assert "Authorization" not in server.requests[0].headers
-
-
-def test_no_error_tells_what_was_sent(server: Server) -> None:
-    """Neither the text of an error nor what it came from holds address, secret or token."""
-    server.add_fault(Fault(do="drop"))
-    with pytest.raises(TikTokError) as error:
-        Transport(server.url).get("/x/", BODY, {"Access-Token": "t-o-k-e-n"}, 5, LARGEST)
-    told = repr(error.value) + str(error.value) + repr(error.value.__cause__)
-    assert "app-secret" not in told
-    assert "t-o-k-e-n" not in told
-
-
-def test_many_threads_share_one_transport(server: Server) -> None:
-    """Calls of several threads do not disturb one another."""
-    transport = Transport(server.url)
-    done: list[Answer] = []
-    threads = [threading.Thread(target=lambda: done.append(transport.post("/x/", BODY, 10, LARGEST))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert done == [Answer(200, {"code": 0})] * 8

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from flask import Request, Response
 
-from tokenkeeper import log, settings
+from tokenkeeper import clock, log, settings
 from tokenkeeper.refresh.outcome import Summary
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.request import LARGEST_BODY, BadRequestError, RunRequest, read_request
 from tokenkeeper.refresh.run import Progress, Run
-from tokenkeeper.refresh.shared import Pending
+from tokenkeeper.refresh.shared import Pending, RunContext
 from tokenkeeper.settings import Settings
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.families import TikTok
@@ -75,7 +76,9 @@ class Refresh:
             BadRequestError: the request names what is no connection.
         """
         self._rate.begin_run()
-        return Run(self._settings, self._vault, self._tiktok, self._rate, self._pending, request, progress).go()
+        due_by = clock.now() + timedelta(seconds=self._settings.run_budget)
+        context = RunContext(self._settings, self._vault, self._tiktok, self._pending, due_by, request.force)
+        return Run(context, self._rate, request, progress).go()
 
 
 def _json(document: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:

@@ -16,15 +16,12 @@ from tokenkeeper.errors import (
     StoreUnavailable,
     Superseded,
 )
-from tokenkeeper.refresh.outcome import Outcome, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import FAILING, Outcome, TryAgain, Verdict, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.reconcile import keep_refreshable, read_both
 from tokenkeeper.refresh.shared import ADDING, READING, RunContext
 from tokenkeeper.refresh.verify import verify
-from tokenkeeper.store.lease import hold
-from tokenkeeper.store.persist import READ_SECONDS
-
-BROKEN = Outcome(Verdict.FAILING, attention=True)
+from tokenkeeper.store.lease import READ_SECONDS
 
 
 def keep(context: RunContext, task: Task) -> Outcome:
@@ -49,10 +46,7 @@ def keep(context: RunContext, task: Task) -> Outcome:
         detail = str(error)
         # Tried again, since by then it shows whether the other secrets can be read.
         raise TryAgain(
-            Why.TRANSIENT,
-            lambda connection: transitions.broken(connection, detail, clock.now()),
-            BROKEN,
-            shared=READING,
+            Why.TRANSIENT, lambda before: transitions.broken(before, detail), FAILING, shared=READING
         ) from None
     except StoreUnavailable:
         raise TryAgain(Why.STORE) from None
@@ -66,7 +60,7 @@ def _keep(context: RunContext, task: Task) -> Outcome:
         return Outcome(Verdict.SKIPPED)
     if not task.connection.made and read_both(context, task.name).empty:
         return Outcome(Verdict.NO_CONNECTION)  # cut off before anything was stored, or begun just now
-    with hold(context.vault, task.name, "refresh", Deadline(READ_SECONDS), known=task.connection) as lease:
+    with context.hold(task.name, known=task.connection) as lease:
         outcome = keep_refreshable(context, task, lease)
     return outcome or verify(context, replace(task, connection=lease.connection, refreshable=False, inspect=False))
 
@@ -87,8 +81,8 @@ def give_up(context: RunContext, task: Task, again: TryAgain) -> Outcome:
     if change.connection.same_state(task.connection) and not change.entries:
         return outcome
     try:
-        with hold(context.vault, task.name, "refresh", Deadline(READ_SECONDS)) as lease:
-            lease.finish(again.mark, Deadline(READ_SECONDS))
+        with context.hold(task.name) as lease:
+            lease.finish(again.mark)
     except (LeaseHeld, LeaseLost):
         return outcome  # whoever holds it is at work, and says what comes of it
     except StoreError:
@@ -101,14 +95,13 @@ def _warn_of_end(context: RunContext, task: Task) -> None:
     """Warn of the end of what cannot be renewed, where that is due; else the next run does."""
     if task.connection.warning_due(clock.now(), refreshable=task.refreshable) is None:
         return
-    vault, name, deadline = context.vault, task.name, Deadline(READ_SECONDS)
+    vault, name = context.vault, task.name
     try:
-        with hold(vault, name, "refresh", deadline) as lease:
+        with context.hold(name) as lease:
             # It may have been re-connected since it was listed, with a refresh token.
-            refreshable = task.refreshable or vault.versions.newest(vault.refresh_id(name), deadline).number > 0
-            lease.finish(
-                lambda connection: transitions.warned_of_end(connection, clock.now(), refreshable=refreshable),
-                deadline,
+            refreshable = task.refreshable or (
+                vault.versions.newest(vault.refresh_id(name), Deadline(READ_SECONDS)).number > 0
             )
+            lease.finish(lambda before: transitions.warned_of_end(before, refreshable=refreshable))
     except (LeaseHeld, LeaseLost, StoreError):
         return

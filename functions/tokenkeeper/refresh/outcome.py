@@ -43,6 +43,11 @@ class Outcome:
     attention: bool = False
 
 
+FAILING = Outcome(Verdict.FAILING, attention=True)
+REAUTHORIZE = Outcome(Verdict.REAUTHORIZE, attention=True)
+OVERDUE = Outcome(Verdict.FAILING, overdue=True)
+
+
 class Why(Enum):
     """Why a task is to be tried again later in the run."""
 

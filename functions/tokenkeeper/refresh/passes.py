@@ -52,7 +52,6 @@ class Workers(Generic[T, R]):
         tasks: Sequence[T],
         work: Callable[[T], R],
         finished: Callable[[T, Future[R]], None],
-        begun: Callable[[T], None] = lambda _: None,
     ) -> Sequence[T]:
         """Work on each task once, in their order.
 
@@ -60,7 +59,6 @@ class Workers(Generic[T, R]):
             tasks: The tasks.
             work: What is done for each, in a thread.
             finished: Called in this thread with each task that is finished, and what came of it.
-            begun: Called in this thread with each task before it is begun.
 
         Returns:
             The tasks that were not begun.
@@ -73,7 +71,6 @@ class Workers(Generic[T, R]):
             if self._over():
                 left = tasks[number:]
                 break
-            begun(task)
             running[self._pool.submit(contextvars.copy_context().run, work, task)] = task
             clock.sleep(self._between_starts)
         else:

@@ -90,7 +90,8 @@ def make_plan(
         if not refreshable and connection.kind != "expiring":
             plan.long_lived.append(Task(connection, refreshable, inspect, due=False))
             continue
-        due = refreshable and (force or is_due(connection, by))
+        obtained_at = connection.obtained_at
+        due = refreshable and (force or obtained_at is None or grant.due(obtained_at, connection.expires_at, by))
         if due or inspect or not refreshable or connection.warning_due(now, refreshable=True) is not None:
             end = connection.expires_at
             task = Task(connection, refreshable, inspect, due, unlabelled)
@@ -101,12 +102,6 @@ def make_plan(
     plan.long_lived.sort(key=lambda task: (task.name <= resume_after, task.name))
     plan.next_end = _next_end(inventory, now)
     return plan
-
-
-def is_due(connection: Connection, by: datetime) -> bool:
-    """Whether a refresh is due at `by`, as far as the annotations tell."""
-    obtained_at = connection.obtained_at
-    return obtained_at is None or grant.due(obtained_at, connection.expires_at, by)
 
 
 def _is_unfinished(connection: Connection) -> bool:

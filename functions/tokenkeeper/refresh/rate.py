@@ -11,6 +11,7 @@ import threading
 from collections import deque
 
 from tokenkeeper import clock
+from tokenkeeper.tiktok.api import RateLimit
 
 MOST_THROTTLED = 5  # answers in a row, with pauses of 1, 2, 4 and 8 seconds between, after which a run gives up
 _QUEUE = 2  # so many waiting keep every slot taken
@@ -20,7 +21,7 @@ _APART = 0.012  # seconds of them that the second rule keeps: one call may take 
 _LONGEST_SLEEP = 0.5  # seconds; a pause may be made longer while somebody sleeps through it
 
 
-class RateLimiter:
+class RateLimiter(RateLimit):
     """Spaces calls evenly over all threads, and over all runs.
 
     Slots follow a timetable: one who wakes late, because the machine is busy, leaves the next slot where it was; slots

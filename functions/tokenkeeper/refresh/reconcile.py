@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
 
-from tokenkeeper import clock, events, log, transitions
+from tokenkeeper import events, log, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SecretChanged, SecretMissing, StoreError, Superseded
-from tokenkeeper.grant import Grant, RefreshableGrant, due
+from tokenkeeper.grant import due
 from tokenkeeper.refresh.diagnosis import (
     Diagnosis,
     NotRefreshable,
@@ -19,15 +18,12 @@ from tokenkeeper.refresh.diagnosis import (
     diagnose,
     read,
 )
-from tokenkeeper.refresh.outcome import Outcome, Verdict
+from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Outcome, Verdict
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.renew import ask_again, flush, refresh
 from tokenkeeper.refresh.shared import READING, RunContext
-from tokenkeeper.store.lease import TERM, Lease, left_by_callback
-from tokenkeeper.store.persist import READ_SECONDS, GrantWriter, Numbers
-
-_REAUTHORIZE = Outcome(Verdict.REAUTHORIZE, attention=True)
-_FAILING = Outcome(Verdict.FAILING, attention=True)
+from tokenkeeper.store.lease import READ_SECONDS, TERM, Lease, left_by_callback
+from tokenkeeper.store.persist import GrantWriter, Numbers
 
 
 def keep_refreshable(context: RunContext, task: Task, lease: Lease) -> Outcome | None:
@@ -53,7 +49,7 @@ def read_both(context: RunContext, name: str) -> Stored:
     # In the opposite order of writing: what is stored in between never makes the refresh secret look the older.
     token = vault.versions.newest(vault.token_id(name), deadline)
     refresh_secret = vault.versions.newest(vault.refresh_id(name), deadline)
-    context.troubles.fine(READING)
+    context.troubles.fine.add(READING)
     return read(token, refresh_secret, name)
 
 
@@ -71,7 +67,9 @@ def _reconcile(context: RunContext, task: Task, lease: Lease, *, reconnected: bo
             if superseded or task.refreshable:  # or somebody died between creating the refresh secret and writing to it
                 _delete_refresh_secret(context, lease, stored)
         case TokenBehind(grant, unreadable):
-            writer = GrantWriter(context.vault, lease, _based_on(stored, grant), numbers)
+            found = stored.from_token
+            based_on = max(found.obtained_at, grant.obtained_at) if found else grant.obtained_at
+            writer = GrantWriter(context.vault, lease, based_on, numbers)
             writer.add_token(grant)
             numbers = writer.numbers
             if unreadable:
@@ -81,44 +79,36 @@ def _reconcile(context: RunContext, task: Task, lease: Lease, *, reconnected: bo
     before = lease.connection
     if not before.made or before.obtained_at != grant.obtained_at or before.kind != grant.kind:
         # Whoever stored the grant could not write what belongs to it.
-        lease.apply(
-            lambda connection: transitions.completed(connection, grant, reconnected=reconnected),
-            Deadline(READ_SECONDS),
-        )
+        lease.apply(lambda connection: transitions.completed(connection, grant, reconnected=reconnected))
     return diagnosis, numbers
 
 
 def _act(
     context: RunContext, lease: Lease, diagnosis: Diagnosis, numbers: Numbers, *, may_refresh: bool
 ) -> Outcome | None:
-    connection, deadline = lease.connection, Deadline(READ_SECONDS)
+    connection = lease.connection
     if isinstance(diagnosis, Unreadable):
         detail = diagnosis.detail
-        lease.finish(lambda connection: transitions.broken(connection, detail, clock.now()), deadline)
-        return _REAUTHORIZE if connection.health == "reauthorize" else _FAILING
+        lease.finish(lambda before: transitions.broken(before, detail))
+        return REAUTHORIZE if connection.health == "reauthorize" else FAILING
     if connection.health == "reauthorize":
         if connection.labels_missing:
-            lease.finish(transitions.relabelled, deadline)
-        return _REAUTHORIZE
+            lease.finish(transitions.relabelled)
+        return REAUTHORIZE
     if isinstance(diagnosis, NotRefreshable):
         return None
     grant = diagnosis.grant
     if grant.app_id != context.settings.app_id:
         context.other_app.add(connection.name)
-        lease.finish(lambda connection: transitions.of_other_app(connection, clock.now()), deadline)
-        return _FAILING
+        lease.finish(transitions.of_other_app)
+        return FAILING
     if may_refresh and (context.force or due(grant.obtained_at, grant.expires_at, context.due_by)):
         return refresh(context, lease, grant, numbers)
     if connection.failing_of("empty"):
         return ask_again(context, lease, grant, numbers)
     if connection.bad or connection.labels_missing:
-        lease.finish(transitions.recovered, deadline)
+        lease.finish(transitions.recovered)
     return Outcome(Verdict.SKIPPED)
-
-
-def _based_on(stored: Stored, grant: RefreshableGrant) -> datetime:
-    found: Grant | None = stored.from_token
-    return max(found.obtained_at, grant.obtained_at) if found else grant.obtained_at
 
 
 def _delete_refresh_secret(context: RunContext, lease: Lease, stored: Stored) -> None:

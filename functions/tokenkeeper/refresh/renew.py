@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from tokenkeeper import clock, events, log, transitions
 from tokenkeeper.clock import Deadline
@@ -21,16 +22,14 @@ from tokenkeeper.errors import (
 )
 from tokenkeeper.grant import RefreshableGrant, TokenResponse
 from tokenkeeper.refresh.diagnosis import Stored
-from tokenkeeper.refresh.outcome import Outcome, RunStopped, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import FAILING, OVERDUE, REAUTHORIZE, Outcome, RunStopped, TryAgain, Verdict, Why
 from tokenkeeper.refresh.shared import ADDING, MANY, Pending, RunContext
-from tokenkeeper.refresh.verify import describe, prune, with_found
-from tokenkeeper.store.lease import Lease
-from tokenkeeper.store.persist import READ_SECONDS, GrantWriter, Numbers
+from tokenkeeper.refresh.verify import describe, prune
+from tokenkeeper.store.lease import READ_SECONDS, Lease
+from tokenkeeper.store.persist import GrantWriter, Numbers
 from tokenkeeper.store.versions import Newest
 from tokenkeeper.tiktok.families import CALL_SECONDS
 from tokenkeeper.transitions import Transition
-
-_OVERDUE = Outcome(Verdict.FAILING, overdue=True)
 
 
 def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: Numbers) -> Outcome:
@@ -48,17 +47,17 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
             response, asked_at = _redeem(context, lease, old)
             break
         except TikTokUnreachable as error:
-            raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
+            raise TryAgain(Why.TRANSIENT, _failing(error), OVERDUE) from None
         except TikTokRefused as error:
             context.sort_out(old.connection, error)
             final = _is_final(context, error, old)
             _check_superseded(writer)
             if final:
-                lease.finish(transitions.ended(error.code, error.request_id), Deadline(READ_SECONDS))
-                return Outcome(Verdict.REAUTHORIZE, attention=True)
+                lease.finish(partial(transitions.ended, code=error.code, request_id=error.request_id))
+                return REAUTHORIZE
             if old.connection in context.unanswered:
                 return _leave_failing(lease, error)
-            raise TryAgain(Why.TRANSIENT, _failing(error), _OVERDUE) from None
+            raise TryAgain(Why.TRANSIENT, _failing(error), OVERDUE) from None
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
             _check_superseded(writer)
@@ -80,7 +79,7 @@ def flush(context: RunContext, lease: Lease, stored: Stored) -> Stored:
         _add_refresh(context, writer, pending.grant)
         refresh_secret = Newest(writer.numbers.refresh, None)
         stored = replace(stored, refresh=refresh_secret, from_refresh=pending.grant)
-    _forget_pending(context, name)
+    context.pending.pop(name, None)
     log.write(events.TOKEN_SAVED.entry(connection=name))
     return stored
 
@@ -90,7 +89,7 @@ def _redeem(context: RunContext, lease: Lease, old: RefreshableGrant) -> tuple[T
 
     def before_sending() -> None:
         nonlocal asked_at
-        lease.ensure(CALL_SECONDS + READ_SECONDS, Deadline(READ_SECONDS))
+        lease.ensure(CALL_SECONDS + READ_SECONDS)
         asked_at = clock.now()
 
     response = context.tiktok.family(old.family).refresh(old, before_sending)
@@ -121,10 +120,10 @@ def _check_permission(context: RunContext, lease: Lease) -> None:
     secret_id = vault.refresh_id(name)
     refused_before = lease.connection.failing_of("broken")
     with context.permission:
-        if troubles.is_fine(ADDING) and not (refused_before or troubles.has_met(ADDING, name)):
+        if ADDING in troubles.fine and not (refused_before or troubles.has_met(ADDING, name)):
             return
         if vault.may_add(secret_id, Deadline(READ_SECONDS)):
-            troubles.fine(ADDING)
+            troubles.fine.add(ADDING)
             return
         vault.etag(secret_id, Deadline(READ_SECONDS))  # or was the secret deleted?
     detail = (
@@ -135,7 +134,7 @@ def _check_permission(context: RunContext, lease: Lease) -> None:
         raise RunStopped("may_not_add", detail)
     raise TryAgain(
         Why.TRANSIENT,
-        lambda connection: transitions.broken(connection, detail, clock.now()),
+        lambda before: transitions.broken(before, detail),
         Outcome(Verdict.FAILING, overdue=True, attention=True),
         shared=ADDING,
     )
@@ -157,25 +156,19 @@ def _store(
     listed = response.advertiser_ids if old.family == "advertiser" else None
     surprising = listed is not None and (not listed or old.lost_most(listed))
     if listed and not surprising:
-        new = with_found(new, listed)
+        new = new.with_found(listed)
     context.pending[name] = Pending(new, old.obtained_at)
     _add_refresh(context, writer, new)
-    _forget_pending(context, name)
+    context.pending.pop(name, None)
     writer.add_token(new)
     for entry in transitions.changed_entries(old, new):
         log.write(entry)
     second = _list_advertisers(context, new) if surprising else None
     new = _with_list(new, second, writer)
     destroyed_to = _prune_both(context, lease, before, writer.numbers)
-    if second == ():
-        lease.finish(
-            lambda before: transitions.refreshed_but_empty(before, new, destroyed_to, clock.now()),
-            Deadline(READ_SECONDS),
-        )
-        return Outcome(Verdict.FAILING, attention=True)
     with suppress(LeaseLost):  # somebody else goes on with it, or deleted it: the grant is stored all the same
-        lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to), Deadline(READ_SECONDS))
-    return Outcome(Verdict.REFRESHED)
+        lease.finish(lambda before: transitions.refreshed(before, new, destroyed_to, reaches_nobody=second == ()))
+    return FAILING if second == () else Outcome(Verdict.REFRESHED)
 
 
 def _prune_both(context: RunContext, lease: Lease, before: Numbers, after: Numbers) -> int:
@@ -197,9 +190,9 @@ def ask_again(context: RunContext, lease: Lease, grant: RefreshableGrant, number
     """A grant that reached no ad account at its last refresh: ask whether it reaches any by now."""
     found = _list_advertisers(context, grant)
     if not found:
-        return Outcome(Verdict.FAILING, attention=True)
+        return FAILING
     now = _with_list(grant, found, GrantWriter(context.vault, lease, grant.obtained_at, numbers))
-    lease.finish(lambda before: transitions.completed(before, now), Deadline(READ_SECONDS))
+    lease.finish(lambda before: transitions.completed(before, now))
     return Outcome(Verdict.VERIFIED)
 
 
@@ -216,7 +209,7 @@ def _with_list(grant: RefreshableGrant, found: tuple[str, ...] | None, writer: G
     """The grant for the ad accounts that were listed, if any; what is new is stored in the token secret."""
     if not found:
         return grant
-    changed = with_found(grant, found)
+    changed = grant.with_found(found)
     if changed is not grant:
         for entry in transitions.changed_entries(grant, changed):  # first, since afterwards nothing shows the change
             log.write(entry)
@@ -229,7 +222,7 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
     try:
         writer.add_refresh(new)
     except Superseded:
-        _forget_pending(context, name)  # this grant counts no more
+        context.pending.pop(name, None)  # this grant counts no more
         raise
     except StoreError as error:
         if name not in context.unsaved:
@@ -242,15 +235,11 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
         raise StoreUnavailable(str(error), error.secret_id, error.reason) from None
 
 
-def _forget_pending(context: RunContext, name: str) -> None:
-    context.pending.pop(name, None)
-
-
 def _leave_failing(lease: Lease, error: TikTokError) -> Outcome:
-    lease.finish(_failing(error), Deadline(READ_SECONDS))
-    return _OVERDUE
+    lease.finish(_failing(error))
+    return OVERDUE
 
 
 def _failing(error: TikTokError) -> Transition:
     problem = describe(error)
-    return lambda before: transitions.failing(before, problem, "refreshed", clock.now())
+    return lambda before: transitions.failing(before, problem, "refreshed")

@@ -1,13 +1,16 @@
-"""Which tasks are tried again in a run, and which have failed to the end."""
+"""Which tasks are tried again in a run, which have failed to the end, and which it did not get to in time."""
 
 from __future__ import annotations
 
-from tokenkeeper import clock
-from tokenkeeper.clock import Deadline
+from collections.abc import Collection
+
+from tokenkeeper import clock, events, log
+from tokenkeeper.grant import AGE_WITHOUT_LIFETIME
 from tokenkeeper.refresh.outcome import TryAgain, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
+from tokenkeeper.transitions import TOKEN_NEARLY_OVER
 
 STORE_AWAY = 20  # connections in a row that found Secret Manager unavailable, after which a run gives up
 _TRIES = {Why.TRANSIENT: 2, Why.STORE: 3}
@@ -23,15 +26,9 @@ class Retries:
         left: Tasks that the run does not get to, and why.
     """
 
-    def __init__(self, rate: RateLimiter, budget: Deadline) -> None:
-        """Set up.
-
-        Args:
-            rate: Tells whether TikTok throttles for good.
-            budget: The run's.
-        """
+    def __init__(self, rate: RateLimiter) -> None:
+        """Set up; `rate` tells whether TikTok throttles for good."""
         self._rate = rate
-        self._budget = budget
         self._waiting: list[tuple[Task, TryAgain]] = []
         self._tries: dict[str, int] = {}
         self._held_since: dict[str, float] = {}
@@ -92,3 +89,30 @@ class Retries:
                 return not self._rate.exhausted
             case _:
                 return self._tries[task.name] < _TRIES[again.why]
+
+
+class Behind:
+    """Tokens that end before the next run and were not reached, through no fault of their connections."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._reasons: dict[str, str] = {}
+
+    def note(self, task: Task, why: Why | None) -> None:
+        """A run does not get to a connection; it counts if its token is nearly over and nobody was alerted of it."""
+        known = task.connection
+        ends = known.expires_at or (known.obtained_at and known.obtained_at + 2 * AGE_WITHOUT_LIFETIME)
+        if not task.due or ends is None or ends - clock.now() >= TOKEN_NEARLY_OVER or known.alerted:
+            return
+        if self._retries.throttled:
+            why = Why.THROTTLED
+        elif self._retries.store_is_away:
+            why = Why.STORE
+        self._reasons[task.name] = why.value if why in {Why.THROTTLED, Why.STORE} else "the run's budget was over"
+
+    def log(self, *, except_for: Collection[str]) -> None:
+        """Log one alert that names them, but for those that another alert of this run named."""
+        names = sorted(self._reasons.keys() - set(except_for))
+        if names:
+            detail = "; ".join(sorted({self._reasons[name] for name in names}))
+            log.write(events.RUN_BEHIND.entry(count=len(names), detail=detail, connections=names))

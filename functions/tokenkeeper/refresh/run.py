@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import timedelta
 
 from tokenkeeper import clock, events, log
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SettingsError, StoreError, StoreForbidden
-from tokenkeeper.refresh.concerns import Behind, log_deleted, log_other_app, record
 from tokenkeeper.refresh.inventory import Listed, list_connections
 from tokenkeeper.refresh.keep import give_up, keep
-from tokenkeeper.refresh.outcome import Outcome, RunStopped, Summary, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import REAUTHORIZE, Outcome, RunStopped, Summary, TryAgain, Verdict, Why
 from tokenkeeper.refresh.passes import Workers
 from tokenkeeper.refresh.plan import Plan, Task, make_plan
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.request import RunRequest
-from tokenkeeper.refresh.retries import Retries
-from tokenkeeper.refresh.shared import Pending, RunContext
-from tokenkeeper.settings import Settings
-from tokenkeeper.store.vault import Vault
-from tokenkeeper.tiktok.families import CALL_SECONDS, TikTok
+from tokenkeeper.refresh.retries import Behind, Retries
+from tokenkeeper.refresh.shared import RunContext
+from tokenkeeper.tiktok.families import CALL_SECONDS
 
 _MOST_AT_ONCE = 512
 _MARKED_AT_ONCE = 16
 _A_MOMENT = 0.05  # seconds
+_RECORD_SECONDS = 15.0
+_RECORD_SECONDS_WHEN_AWAY = 3.0
 
 Progress = Callable[[int, int], None]
 
@@ -34,33 +33,15 @@ Progress = Callable[[int, int], None]
 class Run:
     """One run, from the list of the secrets to the summary."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        vault: Vault,
-        tiktok: TikTok,
-        rate: RateLimiter,
-        pending: dict[str, Pending],
-        request: RunRequest,
-        progress: Progress,
-    ) -> None:
-        self._settings = settings
-        self._vault = vault
+    def __init__(self, context: RunContext, rate: RateLimiter, request: RunRequest, progress: Progress) -> None:
+        self._context = context
         self._rate = rate
         self._request = request
         self._progress = progress
         self._started = clock.now()
-        self._budget = Deadline(settings.run_budget)
-        self._context = RunContext(
-            settings,
-            vault,
-            tiktok,
-            pending,
-            due_by=self._started + timedelta(seconds=settings.run_budget),
-            force=request.force,
-        )
+        self._budget = Deadline(context.settings.run_budget)
         self._summary = Summary()
-        self._retries = Retries(rate, self._budget)
+        self._retries = Retries(rate)
         self._behind = Behind(self._retries)
         self._stopped: RunStopped | None = None
         self._total = 0
@@ -75,12 +56,14 @@ class Run:
         """
         began, summary = clock.monotonic(), self._summary
         try:
-            listed = list_connections(self._vault, self._request)
+            listed = list_connections(self._context.vault, self._request)
             self._make_plan(listed)
             self._work()
             summary.attention |= listed.deleted | listed.unknown
-            log_other_app(self._context.other_app)
-            log_deleted(listed.deleted)
+            if others := sorted(self._context.other_app):
+                log.write(events.CONNECTION_OTHER_APP.entry(count=len(others), connections=others))
+            for name in sorted(listed.deleted):
+                log.write(events.SECRET_DELETED.entry(connection=name))
             if not self._stopped:  # that alert is about all of them
                 self._behind.log(except_for=self._context.unsaved)
         except StoreForbidden as error:
@@ -94,7 +77,7 @@ class Run:
         elif summary.counts[Verdict.REMAINING] or summary.overdue:
             summary.status = 503
         summary.seconds = clock.monotonic() - began
-        record(self._vault, self._request, summary, self._started, self._plan.next_end, self._resume_after)
+        self._record()
         return summary
 
     # --- list and plan ---
@@ -105,7 +88,7 @@ class Run:
         plan = self._plan = make_plan(
             listed.inventory,
             self._started,
-            self._settings.run_budget,
+            self._context.settings.run_budget,
             pending=self._context.pending,
             force=self._request.force,
             resume_after=follow,
@@ -115,33 +98,30 @@ class Run:
         for name in plan.skipped:
             self._count(name, Outcome(Verdict.SKIPPED))
         for name in plan.reauthorize:
-            self._count(name, Outcome(Verdict.REAUTHORIZE, attention=True))
+            self._count(name, REAUTHORIZE)
 
     # --- passes ---
 
     def _work(self) -> None:
-        at_once = min(_MOST_AT_ONCE, max(16, math.ceil(self._settings.max_qps * (CALL_SECONDS + 10))))
-        between = 0.25 / self._settings.max_qps
+        at_once = min(_MOST_AT_ONCE, max(16, math.ceil(self._context.settings.max_qps * (CALL_SECONDS + 10))))
+        between = 0.25 / self._context.settings.max_qps
         with Workers[Task, Outcome](at_once, between, may_begin=self._may_begin, over=lambda: self._over) as workers:
             tasks: Sequence[Task] = [*self._plan.expiring, *self._plan.long_lived]
-            left = self._pass(workers, tasks, self._begun)
+            left = self._pass(workers, tasks)
+            begun = len(tasks) - len(left) - len(self._plan.expiring)
             if not left:
                 self._resume_after = ""
+            elif begun > 0:
+                self._resume_after = self._plan.long_lived[begun - 1].name
             while tasks := self._retries.next_tasks(over=self._over):
                 self._pass(workers, tasks)
         self._give_up()
 
-    def _pass(
-        self, workers: Workers[Task, Outcome], tasks: Sequence[Task], begun: Callable[[Task], None] = lambda _: None
-    ) -> Sequence[Task]:
-        left = workers.one_pass(tasks, lambda task: keep(self._context, task), self._finished, begun)
+    def _pass(self, workers: Workers[Task, Outcome], tasks: Sequence[Task]) -> Sequence[Task]:
+        left = workers.one_pass(tasks, lambda task: keep(self._context, task), self._finished)
         for task in left:
             self._leave(task)
         return left
-
-    def _begun(self, task: Task) -> None:
-        if not task.refreshable and task.connection.kind != "expiring":
-            self._resume_after = task.name
 
     def _give_up(self) -> None:
         """Mark what failed to the end, and count what this run did not get to."""
@@ -160,7 +140,7 @@ class Run:
             self._leave(task)
 
     def _may_begin(self, under_way: bool) -> bool:  # noqa: FBT001 - called by position
-        if self._vault.throttled and under_way:
+        if self._context.vault.throttled and under_way:
             clock.sleep(_A_MOMENT)
             return False
         return self._rate.wait_for_short_queue(_A_MOMENT)
@@ -207,3 +187,37 @@ class Run:
         if self._stopped is None:
             self._stopped = error
             log.write(events.RUN_STOPPED.entry(detail=str(error), reason=error.reason))
+
+    # --- record ---
+
+    def _record(self) -> None:
+        """Log the run's end, and write its times and counts to the keeper secret; a limited run writes nothing."""
+        summary, request, resume_after = self._summary, self._request, self._resume_after
+        log.write(
+            events.RUN_FINISHED.entry(
+                "INFO"
+                if summary.status == 200
+                else "WARNING",  # what an operator has to know was logged as it happened
+                status=summary.status,
+                limited=request.limited or None,
+                seconds=round(summary.seconds, 3),
+                next_expiry_seconds=self._plan.next_end,
+                needing=len(summary.attention),
+                attention=sorted(summary.attention),
+                **summary.counted,
+            )
+        )
+        if request.limited:
+            return
+        facts = {
+            "last-run-started": clock.text(self._started),
+            "last-run-finished": clock.text(clock.now()),
+            "last-run-counts": json.dumps(summary.counted),
+        }
+        if resume_after is not None:
+            facts["resume-after"] = resume_after
+        seconds = _RECORD_SECONDS if resume_after is not None else _RECORD_SECONDS_WHEN_AWAY
+        try:
+            self._context.vault.record_run(facts, Deadline(seconds))
+        except (StoreError, SettingsError) as error:
+            log.write(events.RUN_NOT_RECORDED.entry(detail=str(error)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
 from tokenkeeper.errors import Cause, Kind, StoreForbidden, StoreRejected, TikTokRefused
 from tokenkeeper.grant import RefreshableGrant
 from tokenkeeper.refresh.outcome import RunStopped, TryAgain, Why
 from tokenkeeper.settings import Settings
+from tokenkeeper.store.lease import READ_SECONDS, Lease, hold
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.families import TikTok
 
@@ -24,20 +28,20 @@ class SharedTroubles:
 
     Attributes:
         connections: How many there are, those included that the run has nothing to do for.
+        fine: Troubles that a connection is known not to have: whoever meets one has it alone.
     """
 
     def __init__(self) -> None:
         self.connections = 0
+        self.fine: set[str] = set()
         self._met: dict[str, set[str]] = {}
-        self._fine: set[str] = set()
         self._lock = threading.Lock()
 
     def met(self, trouble: str, name: str) -> int:
-        """A connection met it; returns how many have, or 0 where one is known that did not."""
+        """A connection met it; returns `count`."""
         with self._lock:
-            names = self._met.setdefault(trouble, set())
-            names.add(name)
-            return 0 if trouble in self._fine else len(names)
+            self._met.setdefault(trouble, set()).add(name)
+        return self.count(trouble)
 
     def has_met(self, trouble: str, name: str) -> bool:
         """Whether this connection met it."""
@@ -45,16 +49,7 @@ class SharedTroubles:
 
     def count(self, trouble: str) -> int:
         """How many connections met it; 0 where one is known that did not."""
-        with self._lock:
-            return 0 if trouble in self._fine else len(self._met.get(trouble, ()))
-
-    def fine(self, trouble: str) -> None:
-        """A connection did not meet it: whoever does has it alone."""
-        self._fine.add(trouble)
-
-    def is_fine(self, trouble: str) -> bool:
-        """Whether a connection is known that did not meet it."""
-        return trouble in self._fine
+        return 0 if trouble in self.fine else len(self._met.get(trouble, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +94,10 @@ class RunContext:
     unsaved: set[str] = field(default_factory=set)
     unanswered: set[str] = field(default_factory=set)
     permission: threading.Lock = field(default_factory=threading.Lock)
+
+    def hold(self, name: str, known: Connection | None = None) -> AbstractContextManager[Lease]:
+        """Hold a connection's lease; see `lease.hold`."""
+        return hold(self.vault, name, "refresh", Deadline(READ_SECONDS), known=known)
 
     def sort_out(self, name: str, error: TikTokRefused) -> None:
         """Raise what is not, or not certainly, this connection's own failure; return where it is.

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
 
-from tokenkeeper import clock, events, log, transitions
+from tokenkeeper import events, log, transitions
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection, Problem
+from tokenkeeper.connection import Problem
 from tokenkeeper.errors import Kind, LeaseHeld, StoreError, TikTokError, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Grant
-from tokenkeeper.refresh.outcome import Outcome, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Outcome, TryAgain, Verdict, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.shared import READING, RunContext
-from tokenkeeper.store.lease import Lease, hold
-from tokenkeeper.store.persist import READ_SECONDS, GrantWriter, Numbers, readable
+from tokenkeeper.store.lease import READ_SECONDS, Lease
+from tokenkeeper.store.persist import GrantWriter, Numbers, readable
 from tokenkeeper.store.versions import Newest
 from tokenkeeper.tiktok.families import Reach
 
 _DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
-_FAILING = Outcome(Verdict.FAILING, attention=True)
-G = TypeVar("G", bound=Grant)
 
 
 def verify(context: RunContext, task: Task) -> Outcome:
@@ -33,7 +31,7 @@ def verify(context: RunContext, task: Task) -> Outcome:
     """
     secret_id = context.vault.token_id(task.name)
     newest = context.vault.versions.latest(secret_id, Deadline(READ_SECONDS))
-    context.troubles.fine(READING)
+    context.troubles.fine.add(READING)
     while True:
         grant = readable(newest, task.name)
         refused: TikTokRefused | None = None
@@ -65,19 +63,8 @@ def verify(context: RunContext, task: Task) -> Outcome:
     return Outcome(Verdict.VERIFIED)
 
 
-def with_found(grant: G, ids: Sequence[str]) -> G:
-    """The grant for the ad accounts that were found, which is itself if they are those that it knows."""
-    known = grant.advertiser_ids
-    if grant.advertiser_count == len(ids) if known is None else set(known) == set(ids):
-        return grant
-    kept = [id_ for id_ in known or () if id_ in set(ids)]
-    return grant.with_advertisers(list(dict.fromkeys([*kept, *ids])))
-
-
 def prune(context: RunContext, name: str, secret_id: str, newest: int, destroyed_to: int) -> int:
     """Destroy versions that are too many; returns the number up to which all are destroyed."""
-    if newest - context.settings.keep_versions <= destroyed_to:
-        return destroyed_to
     try:
         return context.vault.versions.prune(secret_id, newest, destroyed_to, Deadline(READ_SECONDS))
     except StoreError as error:
@@ -97,51 +84,50 @@ def _failed(error: TikTokError) -> TryAgain:
     problem = describe(error)
     return TryAgain(
         Why.TRANSIENT,
-        lambda connection: transitions.failing(connection, problem, "verified", clock.now()),
+        lambda before: transitions.failing(before, problem, "verified"),
         Outcome(Verdict.FAILING),
     )
 
 
 def _empty(context: RunContext, task: Task) -> Outcome:
     if task.connection.failing_of("empty"):
-        return _FAILING
+        return FAILING
     if not task.asked_again:
         raise TryAgain(Why.TRANSIENT, task=replace(task, asked_again=True))
-    with hold(context.vault, task.name, "refresh", Deadline(READ_SECONDS)) as lease:
-        lease.finish(lambda connection: transitions.empty(connection, clock.now()), Deadline(READ_SECONDS))
-    return _FAILING
+    with context.hold(task.name) as lease:
+        lease.finish(transitions.empty)
+    return FAILING
 
 
 def _of_other_app(context: RunContext, task: Task) -> Outcome:
     context.other_app.add(task.name)
     if task.connection.health != "failing":
-        with hold(context.vault, task.name, "refresh", Deadline(READ_SECONDS)) as lease:
-            lease.finish(lambda connection: transitions.of_other_app(connection, clock.now()), Deadline(READ_SECONDS))
-    return _FAILING
+        with context.hold(task.name) as lease:
+            lease.finish(transitions.of_other_app)
+    return FAILING
 
 
 def _mark_bad(context: RunContext, task: Task, newest: Newest, refused: TikTokRefused | None) -> Outcome:
     """Mark a connection whose token is dead, or cannot be read where TikTok refused nothing."""
     vault, name = context.vault, task.name
     if refused is None and task.connection.failing_of("broken"):
-        return _FAILING
-    with hold(vault, name, "refresh", Deadline(READ_SECONDS)) as lease:
+        return FAILING
+    with context.hold(name) as lease:
         if _is_newer(context, name, newest):
             return Outcome(Verdict.SKIPPED)  # re-connected in this moment
         if vault.versions.newest(vault.refresh_id(name), Deadline(READ_SECONDS)).number:
             # The list did not show its refresh secret yet.
             raise TryAgain(Why.TRANSIENT, task=replace(task, refreshable=True, inspect=True))
         if refused is None:
-            detail = "The token secret cannot be read."
-            lease.finish(lambda before: transitions.broken(before, detail, clock.now()), Deadline(READ_SECONDS))
-            return _FAILING
-        lease.finish(transitions.ended(refused.code, refused.request_id), Deadline(READ_SECONDS))
-    return Outcome(Verdict.REAUTHORIZE, attention=True)
+            lease.finish(lambda before: transitions.broken(before, "The token secret cannot be read."))
+            return FAILING
+        lease.finish(partial(transitions.ended, code=refused.code, request_id=refused.request_id))
+    return REAUTHORIZE
 
 
 def _write_what_is_new(context: RunContext, task: Task, newest: Newest, grant: Grant, reach: Reach) -> None:
     known = task.connection
-    now = grant if reach.advertisers is None else with_found(grant, [one.id for one in reach.advertisers])
+    now = grant if reach.advertisers is None else grant.with_found([one.id for one in reach.advertisers])
     names = None if reach.advertisers is None else reach.names(now.advertiser_ids)
     nothing_new = (
         now is grant
@@ -154,31 +140,27 @@ def _write_what_is_new(context: RunContext, task: Task, newest: Newest, grant: G
     if nothing_new:
         return
     try:
-        with hold(context.vault, task.name, "refresh", Deadline(READ_SECONDS)) as lease:
+        with context.hold(task.name) as lease:
             _write(context, lease, newest, grant, now, names)
     except LeaseHeld:
         return  # the next run sees the same again
 
 
 def _write(
-    context: RunContext, lease: Lease, newest: Newest, before: Grant, now: Grant, names: Mapping[str, str] | None
+    context: RunContext, lease: Lease, newest: Newest, old: Grant, now: Grant, names: Mapping[str, str] | None
 ) -> None:
-    name, secret_id = before.connection, context.vault.token_id(before.connection)
+    name, secret_id = old.connection, context.vault.token_id(old.connection)
     if _is_newer(context, name, newest):
         return
     number = newest.number
-    if now is not before:
-        for entry in transitions.changed_entries(before, now):  # first, since afterwards nothing shows the change
+    if now is not old:
+        for entry in transitions.changed_entries(old, now):  # first, since afterwards nothing shows the change
             log.write(entry)
-        writer = GrantWriter(context.vault, lease, before.obtained_at, Numbers(token=number))
+        writer = GrantWriter(context.vault, lease, old.obtained_at, Numbers(token=number))
         writer.add_token(now)
         number = writer.numbers.token
     destroyed_to = prune(context, name, secret_id, number, lease.connection.destroyed_to)
-
-    def verified(connection: Connection) -> transitions.Change:
-        return transitions.verified(connection, now, names, destroyed_to)
-
-    lease.finish(verified, Deadline(READ_SECONDS))
+    lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))
 
 
 def _is_newer(context: RunContext, name: str, newest: Newest) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from tokenkeeper import clock, log
@@ -20,6 +20,7 @@ from tokenkeeper.transitions import Change, Transition
 
 CALLBACK = "connect"  # the role of a callback's holder
 TERM = 45.0  # seconds; the longest single step under a lease, a call to TikTok, takes 25
+READ_SECONDS = 15.0  # how long one step of reading or marking is tried
 CLOCKS_DIFFER_BY = timedelta(seconds=30)
 _FURTHEST_AHEAD = timedelta(minutes=5)  # no clock that agrees with ours writes an end further ahead
 _BETWEEN_TRIES = 0.5  # seconds
@@ -40,12 +41,12 @@ class Lease:
         self._until = until
         self._pending: Transition | None = None
 
-    def ensure(self, seconds: float, deadline: Deadline) -> None:
+    def ensure(self, seconds: float, deadline: Deadline | None = None) -> None:
         """Make sure that the lease lasts for the next step; renew it if need be.
 
         Args:
             seconds: How long the step may take.
-            deadline: When to stop trying.
+            deadline: When to stop trying; None: in `READ_SECONDS`.
 
         Raises:
             LeaseLost: somebody else took it over, or the connection was deleted.
@@ -58,12 +59,12 @@ class Lease:
         self._write(lambda connection: connection.leased(text), deadline)
         self._until = asked + TERM
 
-    def apply(self, transition: Transition, deadline: Deadline) -> None:
+    def apply(self, transition: Transition, deadline: Deadline | None = None) -> None:
         """Log what a transition says, then change the connection; raises as `ensure` does."""
         self._log(transition)
         self._write(lambda connection: transition(connection).connection, deadline)
 
-    def finish(self, transition: Transition, deadline: Deadline) -> None:
+    def finish(self, transition: Transition, deadline: Deadline | None = None) -> None:
         """As `apply`, and give the lease back in the same write."""
         self._log(transition)
         self._pending = transition
@@ -86,14 +87,16 @@ class Lease:
         for entry in transition(self.connection).entries:
             log.write(entry)
 
-    def _write(self, transition: Callable[[Connection], Connection], deadline: Deadline) -> None:
+    def _write(self, transition: Callable[[Connection], Connection], deadline: Deadline | None) -> None:
         def checked(connection: Connection) -> Connection:
             if _holder(connection.lease) != self._holder:
                 raise LeaseLost(f"Somebody else holds {connection.name} now.")
             return transition(connection)
 
         try:
-            self.connection = self._vault.change(self.connection.name, checked, deadline, self.connection)
+            self.connection = self._vault.change(
+                self.connection.name, checked, deadline or Deadline(READ_SECONDS), self.connection
+            )
         except SecretMissing:
             raise LeaseLost(f"The token secret of {self.connection.name} was deleted.") from None
 
@@ -130,23 +133,7 @@ def hold(
         StoreError: it could not be taken.
     """
     holder, waiting = f"{role}-{secrets.token_hex(6)}", deadline.within(wait)
-    lease = _take(vault, name, holder, deadline, waiting, create, check, known)
-    try:
-        yield lease
-    finally:
-        lease.release(over.within(_RELEASE_SECONDS) if over else Deadline(_RELEASE_SECONDS))
 
-
-def _take(
-    vault: Vault,
-    name: str,
-    holder: str,
-    deadline: Deadline,
-    waiting: Deadline,
-    create: Mapping[str, str] | None,
-    check: Callable[[Connection], None],
-    known: Connection | None,
-) -> Lease:
     def taken(connection: Connection) -> Connection:
         check(connection)
         if _holder(connection.lease) != holder and not is_free(connection):
@@ -161,27 +148,22 @@ def _take(
             found, known = known or vault.connection(name, deadline), None
             # Taken over at once or not at all: while Secret Manager accepts no writes, a live holder cannot renew.
             connection = vault.change(name, taken, deadline, found, retry=not found.lease)
-            return Lease(vault, connection, holder, asked + TERM)
+            break
         except SecretMissing:
             if create is None:
                 raise
-            lease = _create(vault, name, holder, deadline, create)
-            if lease:
-                return lease
-            continue
+            with suppress(SecretExists):
+                connection = vault.create(name, text, deadline, create)
+                break
         except LeaseHeld:
             if waiting.remaining < _BETWEEN_TRIES:
                 raise
-        clock.sleep(_BETWEEN_TRIES)
-
-
-def _create(vault: Vault, name: str, holder: str, deadline: Deadline, labels: Mapping[str, str]) -> Lease | None:
-    """Create a connection's token secret with the lease in it; None where it exists."""
-    asked = clock.monotonic()
+            clock.sleep(_BETWEEN_TRIES)
+    lease = Lease(vault, connection, holder, asked + TERM)
     try:
-        return Lease(vault, vault.create(name, _text(holder), deadline, labels), holder, asked + TERM)
-    except SecretExists:
-        return None
+        yield lease
+    finally:
+        lease.release(over.within(_RELEASE_SECONDS) if over else Deadline(_RELEASE_SECONDS))
 
 
 def is_free(connection: Connection) -> bool:

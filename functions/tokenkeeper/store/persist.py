@@ -10,12 +10,11 @@ from tokenkeeper import payload
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import LeaseLost, PayloadError, StoreError, Superseded
 from tokenkeeper.grant import Grant, RefreshableGrant
-from tokenkeeper.store.lease import Lease
+from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.store.versions import Newest
 
 STORE_SECONDS = 120.0  # how long storing what TikTok issued is tried
-READ_SECONDS = 15.0
 _FIRST_TRY = 15.0  # seconds that the first try to add a version may take
 _NEXT_TRY = 35.0  # one more, with finding out whether the last one was done after all
 _CALLBACK_STEP = 15.0
@@ -121,7 +120,7 @@ class GrantWriter:
 
         def precondition() -> None:
             try:
-                self._lease.ensure(next(steps, _NEXT_TRY), Deadline(READ_SECONDS))
+                self._lease.ensure(next(steps, _NEXT_TRY))
             except LeaseLost:
                 if self.superseded():
                     raise Superseded(f"Somebody else stored a newer grant of {self._name}.") from None

@@ -12,15 +12,15 @@ from tokenkeeper import clock
 from tokenkeeper.checks import CONNECTION
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import MANAGED_BY, Connection, base_labels
-from tokenkeeper.errors import SecretChanged, SecretExists, StoreUnavailable
+from tokenkeeper.errors import SecretChanged, SecretExists, SecretMissing, StoreUnavailable
 from tokenkeeper.settings import Settings
-from tokenkeeper.store.record import record_run
 from tokenkeeper.store.versions import Versions
 
 if TYPE_CHECKING:
     from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
 
 ADD_VERSIONS = "secretmanager.versions.add"
+_FINISHED = "last-run-finished"
 _MANY = 512  # characters of ids and names, above which a list of thousands of connections leaves the ids out
 
 
@@ -33,7 +33,7 @@ class Inventory:
             stay small, unless they were asked for, and without an etag, since it must not be written like that.
         refreshable: Names of the connections that have a refresh secret.
         unlabelled: Those of them whose refresh secret lacks our labels: somebody made it beforehand, or removed them.
-        last_run: What the last run recorded: see `record`.
+        last_run: What the last run recorded: see `Vault.record_run`.
     """
 
     connections: dict[str, Connection]
@@ -207,8 +207,31 @@ class Vault:
         self._secrets.update(replace(found, labels={**found.labels, **base_labels("refresh", name)}), deadline)
 
     def record_run(self, facts: Mapping[str, str], deadline: Deadline) -> None:
-        """See `record.record_run`."""
-        record_run(self._secrets, self.keeper_id, facts, deadline)
+        """Record a run in the keeper secret's annotations, in one write; a fact that is empty is removed.
+
+        Where another run writes in the same moment, its record is as good and stays.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        try:
+            self._write_record(facts, deadline)
+        except (SecretExists, SecretChanged):
+            # Another run wrote; or this very call was done and its answer was lost; or what was read was late.
+            found = self._secrets.get(self.keeper_id, deadline).annotations
+            if _FINISHED not in facts or found.get(_FINISHED, "") < facts[_FINISHED]:
+                with suppress(SecretChanged):
+                    self._write_record(facts, deadline)
+
+    def _write_record(self, facts: Mapping[str, str], deadline: Deadline) -> None:
+        labels = base_labels("keeper")
+        try:
+            secret = self._secrets.get(self.keeper_id, deadline)
+        except SecretMissing:
+            self._secrets.create(self.keeper_id, labels, _without_empty(facts), deadline)
+            return
+        annotations = _without_empty({**secret.annotations, **facts})
+        self._secrets.update(replace(secret, labels={**secret.labels, **labels}, annotations=annotations), deadline)
 
 
 def _inventory(
@@ -234,6 +257,10 @@ def _inventory(
 
 def _connection(name: str, secret: StoredSecret) -> Connection:
     return Connection(name, secret.labels, secret.annotations, secret.etag)
+
+
+def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:
+    return {key: text for key, text in facts.items() if text}
 
 
 def _small(connection: Connection) -> Connection:

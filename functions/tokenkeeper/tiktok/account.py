@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from tokenkeeper import grant as grants
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
-from tokenkeeper.grant import Family, Grant, RefreshableGrant, TokenResponse
+from tokenkeeper.grant import Grant, RefreshableGrant, TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Settings
 from tokenkeeper.tiktok.api import CALL_SECONDS, Api, identifier, line, nothing, token_response
@@ -21,9 +21,7 @@ from tokenkeeper.tiktok.reach import Reach
 
 
 class Accounts:
-    """See `families.TokenFamily`."""
-
-    name: Family = "account"
+    """What the token keeper does with this family; every call may raise a `TikTokError`."""
 
     def __init__(self, api: Api, settings: Settings) -> None:
         self._api = api

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from tokenkeeper import grant as grants
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
-from tokenkeeper.grant import Family, Grant, RefreshableGrant, TokenResponse
+from tokenkeeper.grant import Grant, RefreshableGrant, TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Settings
 from tokenkeeper.tiktok.api import CALL_SECONDS, LARGEST_LIST, Api, line, nothing, token_response
@@ -30,9 +30,7 @@ PERMISSIONS = {
 
 
 class Advertisers:
-    """See `families.TokenFamily`."""
-
-    name: Family = "advertiser"
+    """What the token keeper does with this family; every call may raise a `TikTokError`."""
 
     def __init__(self, api: Api, settings: Settings) -> None:
         self._api = api

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tokenkeeper import grant
 from tokenkeeper.checks import is_line
@@ -22,8 +22,8 @@ LARGEST_LIST = 16_000_000  # bytes, of an answer that may list thousands of ad a
 _LONGEST_TEXT = 100  # characters of a name
 
 
-class RateLimit(Protocol):
-    """What paces the calls of a process."""
+class RateLimit:
+    """What paces the calls of a process; this one lets everything through, for a program that makes a few calls."""
 
     def wait(self) -> None:
         """Return when the next call may be sent."""
@@ -33,19 +33,6 @@ class RateLimit(Protocol):
 
     def succeeded(self) -> None:
         """TikTok answered otherwise."""
-
-
-class NoRateLimit:
-    """For a program that makes a few calls."""
-
-    def wait(self) -> None:
-        """Return at once."""
-
-    def throttled(self) -> None:
-        """Ignore it: the caller gets the error."""
-
-    def succeeded(self) -> None:
-        """Ignore it."""
 
 
 def nothing() -> None:
@@ -64,7 +51,7 @@ class Api:
             transport: What sends them; None: HTTP to `base_url`, made when it is needed.
         """
         self._base_url = base_url
-        self._rate = rate or NoRateLimit()
+        self._rate = rate or RateLimit()
         self._given = transport
 
     @cached_property
