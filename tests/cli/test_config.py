@@ -84,7 +84,7 @@ class TestConfig:
         imported(cli, "organic", grant)
         stage.canaries.keep("the token", grant.access_token, belongs_in=PRINTED)
         done = cli("config", "organic", "--for", tool)
-        if "account" not in TOOLS[tool].families:
+        if not TOOLS[tool].accounts:
             assert "takes tokens of ad accounts, and organic is for a TikTok account" in sentence(done)
             return
         assert done.status == 0, done

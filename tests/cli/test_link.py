@@ -14,7 +14,7 @@ from command_line import Cli, sentence
 from local.serving import Fault
 from stage import LINK_KEY, TOKEN, Stage
 from tokenkeeper import clock
-from tokenkeeper.cli.commands import commands
+from tokenkeeper.cli.commands import NAMES
 from tokenkeeper.connect.links import Link, Signer
 from tokenkeeper.secret import Secret
 
@@ -194,7 +194,7 @@ class TestWords:
         """A missing name ends in a sentence."""
         assert "Missing argument 'CONNECTION'" in sentence(cli("link"))
 
-    @pytest.mark.parametrize("command", ["", *commands.commands])
+    @pytest.mark.parametrize("command", ["", *NAMES])
     def test_help(self, cli: Cli, command: str) -> None:
         """Every command explains itself, without anything set up."""
         words = [command] if command else []

@@ -237,5 +237,5 @@ class TestNotes:
         """Where ids are wanted and too many to be stored, it is said how to get them; there is text all the same."""
         of = material(grant=many())
         assert written(name, of)
-        assert ("5000 ad accounts" in said(name, of)) == TOOLS[name].needs_ids
+        assert ("5000 ad accounts" in said(name, of)) == (not TOOLS[name].one_id)
         assert "ad accounts" not in said(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import google.auth
 import requests
@@ -39,14 +39,7 @@ class RunNotStarted(KeeperError):
     """The function could not be called, or gave no summary; the text says what to do."""
 
 
-class Summary(NamedTuple):
-    """What the function answered: the HTTP status, and the summary of the run."""
-
-    status: int
-    document: Mapping[str, Any]
-
-
-def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> Summary:
+def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple[int, Mapping[str, Any]]:
     """Have the refresh function make a run, and wait for its end.
 
     Args:
@@ -54,6 +47,9 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> 
         audience: The audience of the identity token.
         request: What the run is asked to do.
         impersonate: E-mail of a service account to act as; empty: nobody else.
+
+    Returns:
+        What it answered: the HTTP status, and the summary of the run.
 
     Raises:
         RunNotStarted: it could not be asked, or gave no summary.
@@ -75,7 +71,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> 
     return _read(url, answer)
 
 
-def _read(url: str, answer: requests.Response) -> Summary:
+def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
     status = answer.status_code
     if status in {401, 403}:
         raise RunNotStarted(
@@ -91,7 +87,7 @@ def _read(url: str, answer: requests.Response) -> Summary:
         raise RunNotStarted(_OF_CLOUD_RUN.get(status, other).format(url=url))
     if status == 400:
         raise RunNotStarted(str(document.get("error", "The refresh function did not understand the request.")))
-    return Summary(status, document)
+    return status, document
 
 
 def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Response:
@@ -122,14 +118,9 @@ def _identities(audience: str, impersonate: str) -> Iterator[str]:
 def _of_gcloud(audience: str) -> Iterator[str]:
     gcloud = shutil.which("gcloud")
     for more in ([f"--audiences={audience}"], []) if gcloud else ():  # a person's token takes no audience
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell, and nothing in it that somebody else chose
-                [gcloud or "", "auth", "print-identity-token", *more],
-                capture_output=True,
-                text=True,
-                timeout=_GCLOUD_SECONDS,
-                check=False,
-            )
+        words = [gcloud or "", "auth", "print-identity-token", *more]
+        try:  # no shell, and nothing in it that somebody else chose
+            done = subprocess.run(words, capture_output=True, text=True, timeout=_GCLOUD_SECONDS, check=False)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
             return
         if done.returncode == 0 and done.stdout.strip():

@@ -65,9 +65,7 @@ def read_token(text: str, connection: str, defaults: Defaults) -> Token:
     text = text.strip()
     if not text:
         raise ImportRefused("Nothing was given: paste TikTok's JSON answer, or the access token.")
-    if text.startswith("{"):
-        return _token(_object(text), connection, defaults)
-    return _token({"access_token": text}, connection, defaults)
+    return _token(_object(text) if text.startswith("{") else {"access_token": text}, connection, defaults)
 
 
 def read_line(text: str, defaults: Defaults) -> Token:
@@ -104,9 +102,8 @@ def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> 
         response = _RESPONSES[defaults.family]({"request_id": "", **data})
     except TikTokSilent:
         raise ImportRefused('There is no usable "access_token".') from None
-    return Token(
-        connection, defaults.family, response, defaults.any_account, defaults.labels, _time(document, "obtained_at")
-    )
+    issued = _time(document.get("obtained_at"))
+    return Token(connection, defaults.family, response, defaults.any_account, defaults.labels, issued)
 
 
 def _object(text: str) -> Mapping[str, Any]:
@@ -128,11 +125,10 @@ def _labels(value: object) -> Mapping[str, str]:
         raise ImportRefused(f'"labels" {invalid}.') from None
 
 
-def _time(document: Mapping[str, Any], key: str) -> datetime | None:
-    value = document.get(key)
+def _time(value: object) -> datetime | None:
     if value is None:
         return None
     try:
         return clock.parse(value if isinstance(value, str) else "")
     except (ValueError, OverflowError):
-        raise ImportRefused(f'"{key}" is no time, like 2026-11-22T10:00:00Z.') from None
+        raise ImportRefused('"obtained_at" is no time, like 2026-11-22T10:00:00Z.') from None

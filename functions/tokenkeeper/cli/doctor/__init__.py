@@ -1,1 +1,48 @@
-"""Checks whether everything is there that the token keeper needs, one module a subject."""
+"""`doctor`: whether everything is there that the token keeper needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from tokenkeeper import log
+from tokenkeeper.cli import options, show, terminal
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.doctor.finding import Finding, settings_found, subject
+
+_COLOURS = {"ok": "green", "problem": "red", "unknown": "yellow", "note": "blue"}
+
+
+@click.command("doctor")
+@options.as_json
+@click.pass_obj
+def command(context: Context, *, as_json: bool) -> int:
+    """Check whether everything is there that the token keeper needs.
+
+    Exit status: 0 all is there, 1 there is a problem, 2 something could not be determined.
+    """
+    show.where(context)
+    found = list(_findings(context))
+    if as_json:
+        show.as_json({"findings": [{"thing": one.thing, "verdict": one.verdict, "text": one.text} for one in found]})
+    else:
+        rows = [(one.thing, terminal.paint(one.verdict, _COLOURS[one.verdict]), one.text) for one in found]
+        show.table(("what", "state", "detail, or what to do"), rows)
+    verdicts = {one.verdict for one in found}
+    return show.NEEDS_PERSON if "problem" in verdicts else show.COULD_NOT if "unknown" in verdicts else show.WELL
+
+
+def _findings(context: Context) -> Iterator[Finding]:
+    from tokenkeeper.cli.doctor import deployment, network, store, tiktok  # slow to import
+
+    log.silence_libraries()
+    examined = subject(context)
+    yield from settings_found(examined)
+    yield from network.ways_out(examined)
+    yield from store.secret_manager(examined)
+    yield tiktok.credentials(examined)
+    yield from network.redirect_urls(examined)
+    yield from tiktok.accounts(examined)
+    yield network.this_clock(examined)
+    yield from deployment.functions(examined)

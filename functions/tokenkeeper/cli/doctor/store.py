@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from tokenkeeper import clock
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding, Subject
+from tokenkeeper.cli.overview import RUN_IS_LATE, ago, last_run, overview
 from tokenkeeper.cli.show import number_of
-from tokenkeeper.cli.status import RUN_IS_LATE, ago, last_run, overview
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import base_labels
 from tokenkeeper.errors import (
