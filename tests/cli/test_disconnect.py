@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from command_line import Cli, imported, sentence
+from command_line import SECONDS, Cli, imported, sentence
 from local.serving import Fault
-from stage import REFRESH, TOKEN, Stage
+from stage import APP_ID, REFRESH, TOKEN, Stage
+from tokenkeeper import clock
 
 STALE = {"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": "The etag does not match."}}
 
@@ -60,25 +63,35 @@ class TestDisconnect:
         assert "other-accounts" not in said
 
     def test_asks(self, cli: Cli, stage: Stage) -> None:
-        """In a window it asks; after a no nothing was changed, after a yes it is done."""
+        """It asks on a terminal or through a pipe; after a no, or where nobody answers, nothing was changed."""
         payload = stage.plant("acme")
         no = cli.on_terminal("disconnect", "acme", typed="n\n")
         assert no.status == 2
         assert "Nothing was changed." in no.out
-        assert stage.tiktok.is_alive(payload["access_token"])
-        assert stage.annotations("acme").get("lease") is None
-        assert cli.on_terminal("disconnect", "acme", typed="y\n").status == 0
-        assert gone(stage)
-
-    def test_answer_through_a_pipe(self, cli: Cli, stage: Stage) -> None:
-        """A script may answer the question, either way; where nobody answers, it wants --yes and does nothing."""
-        stage.plant("acme")
         nobody = cli("disconnect", "acme", typed="")
         assert nobody.status == 2
-        assert "--yes" in nobody.err
-        assert cli("disconnect", "acme", typed="n\n").status == 2
-        assert not gone(stage)
+        assert "No terminal to confirm on: pass --yes" in nobody.err
+        assert stage.tiktok.is_alive(payload["access_token"])
+        assert stage.annotations("acme").get("lease") is None
         assert cli("disconnect", "acme", typed="y\n").status == 0
+        assert gone(stage)
+
+    def test_waits_for_its_turn(self, cli: Cli, stage: Stage) -> None:
+        """Nothing is revoked or deleted while somebody else holds the connection; then it is."""
+        payload = stage.plant("acme", "expiring")
+        until = clock.text(clock.now() + timedelta(seconds=240), precise=True)
+        stage.secrets.edit(TOKEN + "acme", annotations={"lease": f"connect-0123456789ab {until}"})
+        stage.secrets.add_fault(Fault("GetSecret", do="hold", hold="looking", skip=6))
+        with cli.started("disconnect", "acme", "--yes") as process:
+            stage.secrets.wait_held("looking")
+            assert process.poll() is None
+            assert stage.tiktok.token_calls == []
+            stage.secrets.edit(TOKEN + "acme", annotations={"lease": None})
+            stage.secrets.release("looking")
+            _, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, err
+        assert "It was revoked at TikTok." in err
+        assert not stage.tiktok.is_alive(payload["access_token"])
         assert gone(stage)
 
     def test_unknown(self, cli: Cli, stage: Stage) -> None:
@@ -100,10 +113,11 @@ class TestNotRevoked:
     @pytest.mark.parametrize(
         ("fault", "app_id", "reason"),
         [
-            (Fault("revoke_token", do="drop", times=None), "7000000000000000000", "TikTok broke"),
+            (Fault("revoke_token", do="drop", times=None), APP_ID, "TikTok broke"),
+            (Fault("revoke_token", status=200, body={"code": 40101, "message": ""}, times=None), APP_ID, "40101"),
             (None, "7111111111111111111", "it belongs to app 7000000000000000000"),
         ],
-        ids=["TikTok away", "another app"],
+        ids=["TikTok away", "wrong app secret", "another app"],
     )
     def test_nothing_is_deleted(self, cli: Cli, stage: Stage, fault: Fault | None, app_id: str, reason: str) -> None:
         """What cannot be revoked is not deleted, and the lease is given back; --force deletes all the same."""
@@ -120,15 +134,6 @@ class TestNotRevoked:
         assert done.status == 0
         assert "It was not revoked at TikTok" in done.err
         assert gone(stage)
-
-    def test_wrong_app_secret(self, cli: Cli, stage: Stage) -> None:
-        """A wrong app secret does not pass for a dead token."""
-        stage.plant("acme")
-        stage.tiktok.fail_next("revoke_token", 40101)
-        done = cli("disconnect", "acme", "--yes")
-        assert done.status == 2
-        assert "40101" in done.err
-        assert not gone(stage)
 
     def test_unreadable(self, cli: Cli, stage: Stage) -> None:
         """What cannot be read cannot be revoked, unless the refresh secret has the token, too."""

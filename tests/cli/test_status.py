@@ -216,18 +216,13 @@ class TestShown:
 class TestLastRun:
     @pytest.mark.parametrize(("hours", "scheduled", "late"), [(24, True, False), (25, True, True), (25, False, False)])
     def test_late(self, hours: int, *, scheduled: bool, late: bool) -> None:
-        """Where runs come by themselves, one that is missing for a day is a sign of trouble."""
+        """Where runs come by themselves, one that is missing for a day, or the first, is a sign of trouble."""
         stamp = clock.text(NOW - timedelta(hours=hours))
-        run = {"last-run-started": stamp, "last-run-finished": stamp, "last-run-counts": "{}"}
-        found = overview(Inventory({}, set(), last_run=run), NOW, scheduled=scheduled)
-        assert found.run_is_late is late
-        assert found.well is not late
-
-    def test_never_ran(self) -> None:
-        """The first run may not be missing for a day, either, once there is a connection."""
-        inventory = Inventory({"acme": connection()}, {"acme"})
-        assert overview(inventory, NOW, scheduled=True).run_is_late
-        assert not overview(inventory, NOW - timedelta(days=2), scheduled=True).run_is_late
+        ran = Inventory({}, set(), last_run={"last-run-started": stamp, "last-run-finished": stamp})
+        never_ran = Inventory({"acme": connection(connected_at=stamp)}, {"acme"})
+        for inventory in (ran, never_ran):
+            found = overview(inventory, NOW, scheduled=scheduled)
+            assert (found.run_is_late, found.well) == (late, not late)
 
     def test_edited_by_hand(self) -> None:
         """What cannot be read counts as no run."""
