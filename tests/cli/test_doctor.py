@@ -197,6 +197,6 @@ class TestDeployment:
     def test_compared(self, built_from: str, state: str, verdict: str, text: str) -> None:
         """What a function was built from is compared with this checkout."""
         told = {"state": state, "buildConfig": {"environmentVariables": {"SOURCE_HASH": built_from}}}
-        found = source_of("connect", "projects/p/locations/l/functions/f", "a" * 64, lambda _: told)
+        found = source_of("connect", told, "a" * 64)
         assert (found.thing, found.verdict) == ("the source of connect", verdict)
         assert found.text.startswith(text)

@@ -13,7 +13,7 @@ from stage import Stage
 from tokenkeeper import clock
 from tokenkeeper.cli.overview import Line, Overview, ago, last_run, overview
 from tokenkeeper.cli.show import in_columns
-from tokenkeeper.cli.status import HEAD, SPARE, Selection, print_overview, row
+from tokenkeeper.cli.status import HEAD, SPARE, print_overview, row, select
 from tokenkeeper.connection import Connection
 from tokenkeeper.store.vault import Inventory
 
@@ -176,26 +176,25 @@ class TestShown:
 
     def test_counts_first(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Of many, only those that need something are shown."""
-        print_overview(some(5000, 7), Selection(), NOW)
+        print_overview(some(5000, 7), NOW, every=False, selected=False)
         lines = capsys.readouterr().out.splitlines()
         assert lines[0] == "5,000 connections: 4,993 ok, 7 reauthorize."
         assert [line.split()[0] for line in lines[3:10]] == [f"acme-{number:04}" for number in range(7)]
         assert lines[10] == "4993 connections that need nothing are not shown: ALL=1 (--all) shows them."
 
     @pytest.mark.parametrize(
-        ("selection", "rows"),
+        ("names", "health", "labels", "number"),
         [
-            (Selection(all=True), 60),
-            (Selection(health="ok"), 53),
-            (Selection(names=["acme-0001", "acme-0050"]), 2),
-            (Selection(labels={"client": "c1"}, health="reauthorize"), 3),
-            (Selection(labels={"client": "x"}), 0),
+            ([], "ok", {}, 53),
+            (["acme-0001", "acme-0050"], "", {}, 2),
+            ([], "reauthorize", {"client": "c1"}, 3),
+            ([], "", {"client": "x"}, 0),
         ],
     )
-    def test_selections(self, selection: Selection, rows: int) -> None:
+    def test_selections(self, names: list[str], health: str, labels: dict[str, str], number: int) -> None:
         """What is asked for is shown, and counts for the exit status, and nothing else."""
-        found = selection.of(some(60, 7))
-        assert len(selection.shown(found.lines)) == rows
+        found = select(some(60, 7), names, health, labels)
+        assert len(found.lines) == number
         assert found.well is ("reauthorize" not in found.counts)
 
     def test_fits(self) -> None:

@@ -51,10 +51,14 @@ def test_encodings(cli: Cli, stage: Stage, environment: dict[str, str]) -> None:
     assert b"????????? " in printed() or "LC_ALL" in environment
 
 
-def test_colours() -> None:
+@pytest.mark.parametrize(
+    ("no_color", "term", "wanted"), [("", "xterm", True), ("1", "xterm", False), ("", "dumb", False)]
+)
+def test_colours(monkeypatch: pytest.MonkeyPatch, no_color: str, term: str, *, wanted: bool) -> None:
     """NO_COLOR and a dumb terminal turn colours off."""
-    given: list[dict[str, str]] = [{}, {"NO_COLOR": "1"}, {"NO_COLOR": ""}, {"TERM": "dumb"}]
-    assert [colour_wanted(environment) for environment in given] == [True, False, True, False]
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", term)
+    assert colour_wanted() is wanted
 
 
 class TestColumns:

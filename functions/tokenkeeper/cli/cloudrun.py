@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import google.auth
@@ -104,15 +106,12 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
 
 
 def _identities(audience: str, impersonate: str) -> Iterator[str]:
-    """Identity tokens of whoever can be found: the service account to act as, gcloud's account, the environment's."""
-    if impersonate:
-        yield from _acting_as(impersonate, audience)
-        return
-    yield from _of_gcloud(audience)
-    try:
-        yield str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
-    except (auth_errors.GoogleAuthError, ValueError):
-        yield from _of_default_credentials(audience)
+    """Identity tokens of whoever can be found: of the service account to act as, else of gcloud, the environment's."""
+    sources: list[Callable[[str], Iterator[str]]]
+    sources = [partial(_acting_as, impersonate)] if impersonate else [_of_gcloud, _of_environment, _of_default]
+    for source in sources:
+        with suppress(auth_errors.GoogleAuthError, ValueError):
+            yield from source(audience)
 
 
 def _of_gcloud(audience: str) -> Iterator[str]:
@@ -128,35 +127,34 @@ def _of_gcloud(audience: str) -> Iterator[str]:
             return
 
 
-def _of_default_credentials(audience: str) -> Iterator[str]:
+def _of_environment(audience: str) -> Iterator[str]:
+    """Of a service account's key, or of the service account that this machine in the cloud has."""
+    yield str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
+
+
+def _of_default(audience: str) -> Iterator[str]:
     """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
-    try:
-        credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
-        email = getattr(credentials, "service_account_email", "")
-        if isinstance(credentials, impersonated_credentials.Credentials):
-            yield from _of_target(credentials, audience)
-        elif isinstance(email, str) and "@" in email:
-            yield from _acting_as(email, audience)
-        else:
-            credentials.refresh(Request())
-            if isinstance(getattr(credentials, "id_token", None), str):
-                yield credentials.id_token
-    except (auth_errors.GoogleAuthError, ValueError):
-        return
+    credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
+    email = getattr(credentials, "service_account_email", "")
+    if isinstance(credentials, impersonated_credentials.Credentials):
+        yield _of_target(credentials, audience)
+    elif isinstance(email, str) and "@" in email:
+        yield from _acting_as(email, audience)
+    else:
+        credentials.refresh(Request())
+        if isinstance(getattr(credentials, "id_token", None), str):
+            yield credentials.id_token
 
 
 def _acting_as(email: str, audience: str) -> Iterator[str]:
-    try:
-        source = google.auth.default(scopes=[_SCOPE])[0]
-        target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
-        yield from _of_target(target, audience)
-    except (auth_errors.GoogleAuthError, ValueError):
-        return
+    source = google.auth.default(scopes=[_SCOPE])[0]
+    target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
+    yield _of_target(target, audience)
 
 
-def _of_target(target: impersonated_credentials.Credentials, audience: str) -> Iterator[str]:
+def _of_target(target: impersonated_credentials.Credentials, audience: str) -> str:
     identity = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
         target, target_audience=audience, include_email=True
     )
     identity.refresh(Request())
-    yield str(identity.token)
+    return str(identity.token)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TextIO, cast
 
 import click
 
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     terminal.never_fail_for_encoding()
     settings.prepare_requests()
-    log.write_to(cast("TextIO", terminal.LogStream()))
+    terminal.Log()
     try:
         outcome = commands.main(
             None if arguments is None else list(arguments), prog_name=_PROGRAM, standalone_mode=False

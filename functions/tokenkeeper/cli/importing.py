@@ -61,8 +61,8 @@ def command(
         show.say(_imported(stored) if stored else f"{connection} has this token already: nothing was changed.")
         return show.WELL
     lines = _Lines(file or (), defaults, only)
-    with terminal.Progress() as progress:
-        lines.store(importer, progress.show)
+    with terminal.Log() as log:
+        lines.store(importer, log.progress)
     present = f", {lines.present} {'was' if lines.present == 1 else 'were'} there already" if lines.present else ""
     end = f", {len(lines.refused)} refused:" if lines.refused else "."
     click.echo(f"{show.number_of(lines.imported, 'token')} imported{present}{end}")

@@ -125,7 +125,8 @@ def _check_clock(chosen: Settings) -> None:
     """By the clock of `connect`, which reads links, or by Secret Manager's where that does not answer."""
     from tokenkeeper.cli import web  # slow to import
 
-    off = web.clock_off([chosen.public_url, web.secret_manager(chosen.emulator_host)], _CLOCK_SECONDS)
+    store = f"http://{chosen.emulator_host}/" if chosen.emulator_host else "https://secretmanager.googleapis.com/"
+    off = web.clock_off([chosen.public_url, store], _CLOCK_SECONDS)
     if off:
         raise SettingsError(
             f"This machine's clock is {off}, and connect links carry the time: set it over the network, then make the "

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from textwrap import indent
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenkeeper import clock
 from tokenkeeper.cli.show import number_of
@@ -75,8 +75,7 @@ class Line:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
+class LastRun(NamedTuple):
     """The last run, as it recorded itself."""
 
     started: datetime
@@ -116,8 +115,7 @@ class Overview:
             "counts": dict(self.counts),
             "connections": [],
             "attention": [line.name for line in self.lines if line.needs_person],
-            "last_run": run
-            and {"started": _stamp(run.started), "finished": _stamp(run.finished), "counts": dict(run.counts)},
+            "last_run": run and run._asdict() | {"started": _stamp(run.started), "finished": _stamp(run.finished)},
             "run_is_late": self.run_is_late,
         }
         head, empty, tail = json.dumps(document, indent=2).partition("[]")

@@ -51,8 +51,8 @@ def _here(context: Context, request: RunRequest, as_json: bool) -> tuple[int, Ma
 
     chosen = context.settings(REFRESH)
     context.check_running(chosen)
-    with terminal.Progress(as_json=as_json) as progress:
-        summary = Refresh(chosen).run(request, progress.show)
+    with terminal.Log(as_json=as_json) as log:
+        summary = Refresh(chosen).run(request, log.progress)
     return summary.status, summary.document()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 import click
@@ -25,41 +25,6 @@ _MOST_SHOWN = 50  # connections; with more, only those that need something are s
 _MOST_READ = 10  # connections named to status whose payloads are read
 _LONGEST_NAME = 30  # columns of an advertiser's name
 _COLOURS = {"ok": "green", "reauthorize": "red", "orphaned": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which connections are wanted.
-
-    Attributes:
-        names: These alone; none: all.
-        health: Only those of this health; empty: any.
-        labels: Only those with all of these labels.
-        all: Show all that are wanted, however many.
-    """
-
-    names: Sequence[str] = ()
-    health: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    all: bool = False
-
-    def of(self, found: Overview) -> Overview:
-        """The overview of those that are wanted."""
-        names = set(self.names)
-        chosen = (
-            line
-            for line in found.lines
-            if (not names or line.name in names)
-            and (not self.health or line.health == self.health)
-            and self.labels.items() <= line.connection.labels.items()
-        )
-        return replace(found, lines=tuple(chosen))
-
-    def shown(self, lines: Sequence[Line]) -> Sequence[Line]:
-        """Those of them that are shown."""
-        if self.all or self.names or self.health or len(lines) <= _MOST_SHOWN:
-            return lines
-        return [line for line in lines if line.todo]
 
 
 @click.command("status")
@@ -92,39 +57,60 @@ def command(
     for name in connections:
         if name not in known:
             raise stored.no_connection(vault, name)
-    selection = Selection(connections, health or "", only, everything)
-    found = selection.of(whole)
+    found = select(whole, connections, health or "", only)
     if as_json:
         for piece in found.json():
             click.echo(piece, nl=False)
     else:
-        print_overview(found, selection, now)
+        every = everything or bool(connections) or bool(health)
+        print_overview(found, now, every=every, selected=bool(connections or health or only))
         for name in connections[:_MOST_READ]:
             for gap in _gaps(vault, name):
                 click.echo(f"{name}: {gap}")
     return show.WELL if found.well else show.NEEDS_PERSON
 
 
-def print_overview(found: Overview, selection: Selection, now: datetime) -> None:
-    """Counts first, then a table of the connections that are shown, then the last run."""
+def select(found: Overview, names: Sequence[str], health: str, labels: Mapping[str, str]) -> Overview:
+    """The overview of the connections of these names, this health and all of these labels; what is empty means any."""
+    wanted = set(names)
+    chosen = (
+        line
+        for line in found.lines
+        if (not wanted or line.name in wanted)
+        and (not health or line.health == health)
+        and labels.items() <= line.connection.labels.items()
+    )
+    return replace(found, lines=tuple(chosen))
+
+
+def print_overview(found: Overview, now: datetime, *, every: bool, selected: bool) -> None:
+    """Print counts first, then a table, then the last run.
+
+    Args:
+        found: What to print.
+        now: The time.
+        every: Whether the table has all connections, however many; else, of many, those that need something.
+        selected: Whether it is a selection.
+    """
     if found.lines:
         counts = ", ".join(f"{number:,} {health}" for health, number in found.counts.items())
         click.echo(f"{len(found.lines):,} connection{'' if len(found.lines) == 1 else 's'}: {counts}.")
-        shown = selection.shown(found.lines)
+        every = every or len(found.lines) <= _MOST_SHOWN
+        shown = [row(line) for line in found.lines if every or line.todo]
         if shown:
             click.echo()
-            show.table(HEAD, [row(line) for line in shown], spare=SPARE)
+            show.table(HEAD, shown, spare=SPARE)
         hidden = len(found.lines) - len(shown)
         if hidden:
             of = show.number_of(hidden, "connection")
             click.echo(f"{of} that need nothing are not shown: ALL=1 (--all) shows them.")
-    elif selection == Selection(all=selection.all):
+    elif selected:
+        click.echo("No connection is selected: make status shows all.")
+    else:
         click.echo(
             "There is no connection yet. Open a connect link: one that make run printed, or one that you make with "
             "make link CONNECTION=acme"
         )
-    else:
-        click.echo("No connection is selected: make status shows all.")
     click.echo()
     click.echo(_last_run(found, now))
 

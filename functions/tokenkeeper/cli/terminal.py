@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
@@ -30,9 +30,9 @@ def never_fail_for_encoding() -> None:
                 stream.reconfigure(errors="replace")
 
 
-def colour_wanted(environment: Mapping[str, str] | None = None) -> bool:
+def colour_wanted() -> bool:
     """Whether a terminal may be written to in colours: see no-color.org."""
-    given = settings.environment() if environment is None else environment
+    given = settings.environment()
     return not given.get("NO_COLOR") and given.get("TERM") != "dumb"
 
 
@@ -71,49 +71,24 @@ def read_hidden(prompt: str, is_whole: Callable[[str], bool]) -> str:
     return given.partition(_END)[0].decode(errors="replace")
 
 
-class LogStream:
-    """Where the log goes: to standard error, elsewhere than on a terminal as lines for people.
+class Log:
+    """Where the log goes: to standard error, on a terminal above a bar that shows how far something is.
 
-    There, what the command itself says in the end (severity INFO) is left out.
+    Elsewhere its lines are for people, and what the command itself says in the end (severity INFO) is left out. The bar
+    is there while the log is used as a context manager whose `progress` is called, once that has taken a moment.
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
-        """Set up; `as_json`: elsewhere than on a terminal all entries are written as JSON, for scripts."""
+        """Begin to log; `as_json`: elsewhere than on a terminal all entries are JSON, for scripts."""
         self._stream = sys.stderr
         self._as_json = as_json
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal, for which the log has readable lines."""
-        return self._stream.isatty()
-
-    def write(self, text: str) -> int:
-        """Write a line of the log."""
-        if not self._as_json and not self.isatty():
-            entry = json.loads(text)
-            text = "" if entry["severity"] == "INFO" else log.readable(entry, clock.now()) + "\n"
-        return self._stream.write(text)
-
-    def flush(self) -> None:
-        """Flush the stream below."""
-        self._stream.flush()
-
-
-class Progress(LogStream):
-    """How far something is: a bar on a terminal, once it has taken more than a moment, with the log above it.
-
-    Use it as a context manager, and its `show` as the progress callback.
-    """
-
-    def __init__(self, *, as_json: bool = False) -> None:
-        """Set up; `as_json` as for `LogStream`."""
-        super().__init__(as_json=as_json)
         self._began = clock.monotonic()
         self._bar: ProgressBar[int] | None = None
         self._done = 0
         self._lock = threading.Lock()
+        log.write_to(cast("TextIO", self))
 
     def __enter__(self) -> Self:
-        log.write_to(cast("TextIO", self))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,7 +97,7 @@ class Progress(LogStream):
                 self._bar.render_finish()
                 self._bar = None
 
-    def show(self, done: int, total: int) -> None:
+    def progress(self, done: int, total: int) -> None:
         """So many are done."""
         if not self.isatty() or clock.monotonic() - self._began < _BEFORE_BAR:
             return
@@ -132,7 +107,20 @@ class Progress(LogStream):
             self._bar.update(done - self._done)
             self._done = done
 
+    # What the log asks of a stream.
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal, for which the log has readable lines."""
+        return self._stream.isatty()
+
     def write(self, text: str) -> int:
-        """Write above the bar, which comes back with the next step."""
+        """Write a line above the bar, which comes back with the next step."""
+        if not self._as_json and not self.isatty():
+            entry = json.loads(text)
+            text = "" if entry["severity"] == "INFO" else log.readable(entry, clock.now()) + "\n"
         with self._lock:
-            return super().write(("\r\x1b[K" if self._bar else "") + text)
+            return self._stream.write(("\r\x1b[K" if self._bar else "") + text)
+
+    def flush(self) -> None:
+        """Flush the stream below."""
+        self._stream.flush()

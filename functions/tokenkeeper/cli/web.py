@@ -32,11 +32,6 @@ def get(url: str, seconds: float, *, method: str = "GET") -> requests.Response |
         return None
 
 
-def secret_manager(emulator_host: str) -> str:
-    """An address where Secret Manager answers, if only with the time."""
-    return f"http://{emulator_host}/" if emulator_host else "https://secretmanager.googleapis.com/"
-
-
 def clock_off(urls: Iterable[str], seconds: float) -> str | None:
     """By how much this machine's clock is off, by that of the first of these addresses that answers with a time.
 

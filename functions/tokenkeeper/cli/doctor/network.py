@@ -31,9 +31,8 @@ def ways_out(examined: Subject) -> Iterator[Finding]:
     elif Path(ca_file).exists():
         yield Finding("the CA", "ok", f"certificates are checked with {ca_file}")
     else:
-        yield Finding(
-            "the CA", "problem", f"{ca_file} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
-        )
+        text = f"{ca_file} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
+        yield Finding("the CA", "problem", text)
 
 
 def this_clock(examined: Subject) -> Finding:
