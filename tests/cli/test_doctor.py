@@ -11,7 +11,7 @@ import pytest
 from command_line import Cli, Done
 from gcp.deploy import source
 from local.serving import Fault
-from stage import PROJECT, ROOT, Stage
+from stage import ROOT, Stage
 from tokenkeeper.cli.doctor.deployment import source_hash, source_of
 
 APP, STORE, URL = "the app at TikTok", "Secret Manager", "the redirect URL"
@@ -99,22 +99,6 @@ class TestStore:
         assert said.startswith("Permission denied: cannot list secrets.")
         assert "Google: Permission 'secretmanager.secrets.list' denied" in said
         assert "roles/secretmanager.viewer" in said
-
-    def test_googles_own_reason(self, cli: Cli, stage: Stage) -> None:
-        """What Google says is shown, with what to do about that cause."""
-        info = {
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": "SERVICE_DISABLED",
-            "domain": "googleapis.com",
-            "metadata": {"consumer": f"projects/{PROJECT}"},
-        }
-        error = {"code": 403, "status": "PERMISSION_DENIED", "message": "It has not been used.", "details": [info]}
-        stage.secrets.add_fault(Fault("ListSecrets", status=403, body={"error": error}, times=None))
-        found = findings(cli("doctor", "--json"))[STORE]
-        assert found["verdict"] == "problem"
-        assert "Google: It has not been used." in found["text"]
-        assert "Enable the API: gcloud services" in found["text"]
-        assert "roles/" not in found["text"]
 
     def test_new_secret(self, cli: Cli, stage: Stage) -> None:
         """Before there is a connection, a secret is created and deleted again; what Google has against it is said."""
