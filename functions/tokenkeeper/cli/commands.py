@@ -6,7 +6,6 @@ error. Exit status: 0 all is well, 1 a person is needed, 2 it could not be done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -29,7 +28,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in NAMES:
             return None
-        module = "importing" if cmd_name == "import" else cmd_name
+        module = {"import": "importing", "token": "stored"}.get(cmd_name, cmd_name)
         found: click.Command = import_module(f"tokenkeeper.cli.{module}").command
         return found
 
@@ -53,22 +52,16 @@ def commands(context: click.Context, target: str | None) -> None:
     context.obj = Context(target or "")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+def main() -> int:
+    """Run the command that this process is given; returns its exit status.
 
-    Args:
-        arguments: The words after the program's name; None: those of this process.
-
-    Returns:
-        The exit status. Whatever goes wrong ends in one sentence on standard error, never in a traceback.
+    Whatever goes wrong ends in one sentence on standard error, never in a traceback.
     """
     terminal.never_fail_for_encoding()
     settings.prepare_requests()
     terminal.Log()
     try:
-        outcome = commands.main(
-            None if arguments is None else list(arguments), prog_name=_PROGRAM, standalone_mode=False
-        )
+        outcome = commands.main(prog_name=_PROGRAM, standalone_mode=False)
         return outcome if isinstance(outcome, int) else show.WELL
     except click.exceptions.NoArgsIsHelpError as error:
         return _fail(error.format_message())

@@ -42,7 +42,8 @@ def command(context: Context, connection: str, tool: str, only: str, since: date
     chosen = TOOLS[tool]
     show.where(context)
     needs = Needs.STORE | Needs.APP if chosen.needs_app_secret else Needs.STORE
-    vault, settings = context.vault(needs), context.settings(needs)
+    settings = context.settings(needs)
+    vault = context.vault(settings)
     newest = stored.newest_grant(vault, connection)
     if chosen.needs_app_secret and settings.app_id != newest.app_id:
         raise SettingsError(

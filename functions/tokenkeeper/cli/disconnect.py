@@ -67,7 +67,8 @@ class _Found:
 def command(context: Context, connection: str, *, yes: bool, force: bool) -> int:
     """Revoke the grant of CONNECTION at TikTok, then delete its secrets."""
     show.where(context)
-    vault, chosen = context.vault(), context.settings(Needs.STORE | Needs.APP)
+    chosen = context.settings(Needs.STORE | Needs.APP)
+    vault = context.vault(chosen)
     try:
         found = _inspect(vault, connection)
     except SecretMissing:

@@ -54,7 +54,7 @@ def command(
         raise click.UsageError("Name a CONNECTION, or give a --file, not both.")
     show.where(context)
     chosen = context.settings(Needs.STORE | Needs.APP | Needs.CALLBACK)
-    importer = Importer(context.vault(Needs.STORE | Needs.CALLBACK), TikTok(chosen), chosen.app_id)
+    importer = Importer(context.vault(chosen), TikTok(chosen), chosen.app_id)
     defaults = Defaults(family, any_account, labels)
     if connection is not None:
         stored = importer.store(read_token(_typed(), connection, defaults))

@@ -50,9 +50,9 @@ def _here(context: Context, request: RunRequest, as_json: bool) -> tuple[int, Ma
     from tokenkeeper.refresh.app import Refresh  # slow to import
 
     chosen = context.settings(REFRESH)
-    context.check_running(chosen)
+    vault = context.vault(chosen)
     with terminal.Log(as_json=as_json) as log:
-        summary = Refresh(chosen).run(request, log.progress)
+        summary = Refresh(chosen, vault).run(request, log.progress)
     return summary.status, summary.document()
 
 

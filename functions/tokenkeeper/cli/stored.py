@@ -1,17 +1,33 @@
-"""What is stored of a connection, read for a command: a grant, a state, or a sentence that says why not."""
+"""`token`, and what any command reads of a connection: a grant, a state, or a sentence that says why not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import click
+
 from tokenkeeper import payload
-from tokenkeeper.cli import show
-from tokenkeeper.cli.context import LIST_SECONDS, READ_SECONDS
+from tokenkeeper.cli import options, show
+from tokenkeeper.cli.context import LIST_SECONDS, READ_SECONDS, Context
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import KeeperError, PayloadError, SettingsError, StoreError
 from tokenkeeper.grant import Grant
 from tokenkeeper.store.vault import Vault
+
+
+@click.command("token")
+@options.connection
+@click.pass_obj
+def command(context: Context, connection: str) -> int:
+    """Print the access token of CONNECTION, and nothing else.
+
+    Exit status 1: the connection needs a new authorization; the token is printed all the same.
+    """
+    show.where(context)
+    vault = context.vault()
+    click.echo(newest_grant(vault, connection).access_token.reveal())
+    return exit_status(state(vault, connection), connection)
 
 
 def newest_grant(vault: Vault, name: str) -> Grant:

@@ -9,7 +9,7 @@ import click
 from tokenkeeper import log
 from tokenkeeper.cli import options, show, terminal
 from tokenkeeper.cli.context import Context
-from tokenkeeper.cli.doctor.finding import Finding, settings_found, subject
+from tokenkeeper.cli.doctor.finding import Finding, settings_found
 
 _COLOURS = {"ok": "green", "problem": "red", "unknown": "yellow", "note": "blue"}
 
@@ -25,7 +25,7 @@ def command(context: Context, *, as_json: bool) -> int:
     show.where(context)
     found = list(_findings(context))
     if as_json:
-        show.as_json({"findings": [{"thing": one.thing, "verdict": one.verdict, "text": one.text} for one in found]})
+        show.as_json({"findings": [one._asdict() for one in found]})
     else:
         rows = [(one.thing, terminal.paint(one.verdict, _COLOURS[one.verdict]), one.text) for one in found]
         show.table(("what", "state", "detail, or what to do"), rows)
@@ -37,12 +37,11 @@ def _findings(context: Context) -> Iterator[Finding]:
     from tokenkeeper.cli.doctor import deployment, network, store, tiktok  # slow to import
 
     log.silence_libraries()
-    examined = subject(context)
-    yield from settings_found(examined)
-    yield from network.ways_out(examined)
-    yield from store.secret_manager(examined)
-    yield tiktok.credentials(examined)
-    yield from network.redirect_urls(examined)
-    yield from tiktok.accounts(examined)
-    yield network.this_clock(examined)
-    yield from deployment.functions(examined)
+    yield from settings_found(context)
+    yield from network.ways_out(context)
+    yield from store.secret_manager(context)
+    yield tiktok.credentials(context)
+    yield from network.redirect_urls(context)
+    yield from tiktok.accounts(context)
+    yield network.this_clock(context)
+    yield from deployment.functions(context)

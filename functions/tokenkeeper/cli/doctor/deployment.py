@@ -14,7 +14,8 @@ from google.auth import exceptions as auth_errors
 from google.auth.transport.requests import AuthorizedSession
 
 from tokenkeeper.cli import web
-from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding, Subject
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding
 from tokenkeeper.errors import KeeperError
 
 FUNCTIONS = {"connect": "CONNECT_FUNCTION", "refresh": "REFRESH_FUNCTION"}
@@ -28,12 +29,12 @@ class NotDescribed(KeeperError):
     """A function could not be looked up; the text says why."""
 
 
-def functions(examined: Subject) -> Iterator[Finding]:
+def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
-    if examined.context.refresh_url:
-        yield _refresh_is_private(examined.context.refresh_url)
+    if context.refresh_url:
+        yield _refresh_is_private(context.refresh_url)
     for function, variable in FUNCTIONS.items():
-        name = examined.context.variable(variable)
+        name = context.variable(variable)
         if name:
             try:
                 yield source_of(function, _describe(name), source_hash(SOURCE))

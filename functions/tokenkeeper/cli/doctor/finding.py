@@ -1,25 +1,22 @@
-"""What is examined, the settings first, and what a check found."""
+"""What a check found, and the settings, which are checked first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 from tokenkeeper import settings
-from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.context import KEPT_AS_SECRETS, Context
 from tokenkeeper.errors import KeeperError
 from tokenkeeper.secret import Secret
-from tokenkeeper.settings import CONNECT, REFRESH, Needs, Settings
+from tokenkeeper.settings import CONNECT, REFRESH
 
 CALL_SECONDS = 10.0
 NOT_CHECKED = "not checked: the settings above come first"
 _REQUIRED = ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS", "PUBLIC_URL")
-_HIDDEN = ("LINK_SIGNING_KEYS", "TIKTOK_APP_SECRET")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One finding.
 
     Attributes:
@@ -33,50 +30,24 @@ class Finding:
     text: str
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is examined.
-
-    Attributes:
-        context: What the command acts on.
-        environment: Its settings, with those that are kept as secrets.
-        unread: By name, why a setting that is kept as a secret could not be read.
-    """
-
-    context: Context
-    environment: Mapping[str, str]
-    unread: Mapping[str, str]
-
-    def settings(self, needs: Needs) -> Settings:
-        """The settings; raises `SettingsError` where one is missing or invalid."""
-        return settings.read(needs, self.environment)
-
-
-def subject(context: Context) -> Subject:
-    """What is examined, with the settings that are kept as secrets, as far as they can be read."""
+def settings_found(context: Context) -> Iterator[Finding]:
+    """A finding for each setting that is set, required or invalid; secret ones are shown by their fingerprint."""
     environment, unread = dict(context.saved.environment), {}
-    for name in _HIDDEN:
+    for name in KEPT_AS_SECRETS:
         if not environment.get(name) and environment.get(f"{name}_SECRET"):
             try:
                 environment[name] = context.kept_as_secret(name)
             except KeeperError as error:
                 unread[name] = f"{error} Reading it takes roles/secretmanager.secretAccessor on that secret."
-    return Subject(context, environment, unread)
-
-
-def settings_found(examined: Subject) -> Iterator[Finding]:
-    """A finding for each setting that is set, required or invalid; secret ones are shown by their fingerprint."""
-    for name, problem in settings.survey(CONNECT | REFRESH, examined.environment).items():
-        value = examined.environment.get(name, "")
-        if name in examined.unread:
-            yield Finding(name, "unknown", examined.unread[name])
+    for name, problem in settings.survey(CONNECT | REFRESH, environment).items():
+        value = environment.get(name, "")
+        if name in unread:
+            yield Finding(name, "unknown", unread[name])
         elif problem:
             yield Finding(name, "problem", problem)
         elif value or name in _REQUIRED:
-            yield Finding(name, "ok", _shown(name, value))
+            yield Finding(name, "ok", _fingerprints(value) if name in KEPT_AS_SECRETS else value)
 
 
-def _shown(name: str, value: str) -> str:
-    if name not in _HIDDEN:
-        return value
+def _fingerprints(value: str) -> str:
     return "set, fingerprint " + ", ".join(Secret(part).fingerprint for part in value.split())

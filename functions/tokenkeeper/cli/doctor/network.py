@@ -11,15 +11,16 @@ import requests
 from tokenkeeper import checks, settings
 from tokenkeeper.checks import API_URL, is_this_machine
 from tokenkeeper.cli import web
-from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding, Subject
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding
 from tokenkeeper.settings import Needs
 
 _ABOUT = "TikTok connections"  # what connect shows at its address
 
 
-def ways_out(examined: Subject) -> Iterator[Finding]:
+def ways_out(context: Context) -> Iterator[Finding]:
     """The proxy for calls to TikTok, and the CA file that certificates are checked with; nothing for this machine."""
-    url = _api_url(examined)
+    url = _api_url(context)
     if is_this_machine(urlsplit(url).hostname or ""):
         return
     found = requests.Session().merge_environment_settings(url, {}, None, None, None)
@@ -35,10 +36,10 @@ def ways_out(examined: Subject) -> Iterator[Finding]:
         yield Finding("the CA", "problem", text)
 
 
-def this_clock(examined: Subject) -> Finding:
+def this_clock(context: Context) -> Finding:
     """This machine's clock, by that of `connect`, or of TikTok."""
     thing = "the clock"
-    off = web.clock_off([examined.environment.get("PUBLIC_URL", ""), _api_url(examined)], CALL_SECONDS)
+    off = web.clock_off([context.variable("PUBLIC_URL"), _api_url(context)], CALL_SECONDS)
     if off is None:
         return Finding(thing, "unknown", "neither connect nor TikTok answered with the time")
     if off:
@@ -47,13 +48,13 @@ def this_clock(examined: Subject) -> Finding:
     return Finding(thing, "ok", "agrees with the others'")
 
 
-def redirect_urls(examined: Subject) -> Iterator[Finding]:
+def redirect_urls(context: Context) -> Iterator[Finding]:
     """Both, of which the one for TikTok accounts ends with a slash."""
-    url = examined.environment.get("PUBLIC_URL", "")
-    if not url or settings.survey(Needs.LINKS, examined.environment).get("PUBLIC_URL"):
+    url = context.variable("PUBLIC_URL")
+    if not url or settings.survey(Needs.LINKS, context.saved.environment).get("PUBLIC_URL"):
         yield Finding("the redirect URL", "unknown", NOT_CHECKED)
         return
-    yield _answers(url, is_local=examined.context.saved.name == "local")
+    yield _answers(url, is_local=context.saved.name == "local")
     thing = "the redirect URL for accounts"
     unfit = checks.unfit_for_accounts(url)
     if unfit:
@@ -80,8 +81,8 @@ def _answers(url: str, *, is_local: bool) -> Finding:
     return Finding(thing, "ok", f"connect answers; register exactly this as Advertiser redirect URL: {url}")
 
 
-def _api_url(examined: Subject) -> str:
-    return examined.environment.get("TIKTOK_API_URL") or API_URL
+def _api_url(context: Context) -> str:
+    return context.variable("TIKTOK_API_URL") or API_URL
 
 
 def _without_password(proxy: str) -> str:
