@@ -20,7 +20,7 @@ class TestOne:
     def test_whole_answer(self, cli: Cli, stage: Stage) -> None:
         """TikTok's answer makes a connection with its ad accounts by name; nothing is printed."""
         grant = stage.tiktok.grant()
-        done = imported(cli, "acme", grant)
+        done = imported(cli, "acme", grant, "--labels", "client=x")
         assert done.out == ""
         assert "acme was imported: 3 ad accounts." in done.err
         assert stage.token()["access_token"] == grant.access_token
@@ -32,44 +32,17 @@ class TestOne:
             "family": "advertiser",
             "kind": "long-lived",
             "health": "ok",
+            "client": "x",
         }
         assert "Acme Outlet" in stage.annotations()["advertiser-names"]
         assert "lease" not in stage.annotations()
         assert REFRESH + "acme" not in stage.secrets.secrets()
 
     def test_bare_token(self, cli: Cli, stage: Stage) -> None:
-        """Of a token alone TikTok tells the ad accounts."""
+        """Of a token alone TikTok tells the ad accounts; of an account's, the account and the scopes."""
         grant = stage.tiktok.grant()
         assert cli("import", "acme", typed=grant.access_token + "\n").status == 0
         assert stage.token()["advertiser_ids"] == list(grant.advertiser_ids)
-
-    def test_refresh_token_is_kept_and_not_used(self, cli: Cli, stage: Stage) -> None:
-        """A refresh token is stored unused, and the next run refreshes what may be older than it seems."""
-        grant = stage.tiktok.grant("expiring")
-        imported(cli, "acme", grant)
-        assert stage.tiktok.token_calls == []
-        assert stage.whole_grant()["refresh_token"] == grant.refresh_token
-        assert stage.time("acme", "expires-at") - clock.now() < timedelta(hours=12)
-
-    def test_issued_just_now(self, cli: Cli, stage: Stage) -> None:
-        """A time of issue that is told counts."""
-        grant = stage.tiktok.grant("expiring")
-        typed = answer(grant, obtained_at=clock.text(clock.now()))
-        assert cli("import", "acme", typed=typed).status == 0
-        assert stage.time("acme", "expires-at") - clock.now() > timedelta(hours=23)
-
-    def test_account(self, cli: Cli, stage: Stage) -> None:
-        """A TikTok account's grant is stored with its open id and user name, in both secrets."""
-        grant = stage.tiktok.grant_account()
-        done = imported(cli, "organic", grant)
-        assert "the TikTok account acme.shoes" in done.err
-        token = stage.token("organic")
-        assert (token["open_id"], token["username"], token["advertiser_ids"]) == (grant.open_id, "acme.shoes", [])
-        assert stage.whole_grant("organic")["refresh_token"] == grant.refresh_token
-        assert stage.labels("organic")["family"] == "account"
-
-    def test_bare_account_token(self, cli: Cli, stage: Stage) -> None:
-        """Of an account's token alone TikTok tells the account and the scopes."""
         grant = stage.tiktok.grant_account()
         done = cli("import", "organic", "--family", "account", typed=grant.access_token)
         assert done.status == 0
@@ -77,15 +50,27 @@ class TestOne:
         assert stage.token("organic")["open_id"] == grant.open_id
         assert stage.token("organic")["scope"] == list(grant.scope)
 
-    def test_says_what_is_not_covered(self, cli: Cli, stage: Stage) -> None:
-        """Permissions that are missing are said at once, with the tables that they cost."""
-        done = imported(cli, "acme", stage.tiktok.grant(scope=[10, 20, 21, 22, 3]))
-        assert "Not covered: all reports and insights (/report/integrated/get/)" in done.err
+    def test_refresh_token_is_kept_and_not_used(self, cli: Cli, stage: Stage) -> None:
+        """A refresh token is stored unused; the next run refreshes what may be older than it seems, and only that."""
+        grant = stage.tiktok.grant("expiring")
+        imported(cli, "acme", grant)
+        assert stage.tiktok.token_calls == []
+        assert stage.whole_grant()["refresh_token"] == grant.refresh_token
+        assert stage.time("acme", "expires-at") - clock.now() < timedelta(hours=12)
+        typed = answer(stage.tiktok.grant("expiring"), obtained_at=clock.text(clock.now()))
+        assert cli("import", "beta", typed=typed).status == 0
+        assert stage.time("beta", "expires-at") - clock.now() > timedelta(hours=23)
 
-    def test_labels(self, cli: Cli, stage: Stage) -> None:
-        """Labels of the operator's own are set on the secret."""
-        imported(cli, "acme", stage.tiktok.grant(), "--labels", "client=x,team=y")
-        assert {"client": "x", "team": "y"}.items() <= stage.labels().items()
+    def test_account(self, cli: Cli, stage: Stage) -> None:
+        """A TikTok account's grant is stored with its open id and user name; what is not covered is said at once."""
+        grant = stage.tiktok.grant_account(scope=["user.info.basic", "user.info.profile", "user.info.stats"])
+        done = imported(cli, "organic", grant)
+        assert "the TikTok account acme.shoes" in done.err
+        assert "Not covered: videos (/business/video/list/)" in done.err
+        token = stage.token("organic")
+        assert (token["open_id"], token["username"], token["advertiser_ids"]) == (grant.open_id, "acme.shoes", [])
+        assert stage.whole_grant("organic")["refresh_token"] == grant.refresh_token
+        assert stage.labels("organic")["family"] == "account"
 
     def test_hidden_prompt(self, cli: Cli, stage: Stage) -> None:
         """In a window it is asked for and not shown, also over several lines."""
@@ -96,6 +81,25 @@ class TestOne:
         assert "access_token" not in done.out
         assert stage.token()["access_token"] == grant.access_token
 
+    def test_again(self, cli: Cli, stage: Stage) -> None:
+        """The same token a second time changes nothing, even after a run has refreshed it."""
+        grant = stage.tiktok.grant("expiring")
+        imported(cli, "acme", grant)
+        assert stage.run()[1]["refreshed"] == 1
+        refreshed = stage.token()
+        assert "has this token already" in imported(cli, "acme", grant).err
+        assert stage.token() == refreshed
+
+    def test_replaces(self, cli: Cli, stage: Stage) -> None:
+        """A newer token takes the place of the stored one, whatever the dates, and ends what was wrong."""
+        before = stage.plant("acme", "expiring")
+        stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"}, annotations={"last-error": "reauthorize"})
+        grant = stage.tiktok.grant()
+        assert "connection.recovered" in imported(cli, "acme", grant).err
+        assert stage.token()["access_token"] == grant.access_token
+        assert stage.token()["obtained_at"] > before["obtained_at"]
+        assert stage.labels()["health"] == "ok"
+
 
 class TestReading:
     """What is no token ends in a sentence that does not quote it."""
@@ -105,11 +109,9 @@ class TestReading:
         [
             ("", "Nothing was given"),
             ("{", "It is not JSON."),
-            ("two words", 'There is no usable "access_token".'),
             ('{"code": 40110, "message": "used"}', "has the code 40110"),
             ('{"code": 0, "data": {}}', 'There is no usable "access_token".'),
             ('{"code": 0, "data": []}', '"data" is no JSON object.'),
-            ('{"access_token": "x", "obtained_at": "yesterday"}', '"obtained_at" is no time'),
         ],
     )
     def test_one(self, typed: str, reason: str) -> None:
@@ -123,9 +125,9 @@ class TestReading:
             ({"connection": None}, 'The line has no "connection".'),
             ({"connection": "Acme"}, "'Acme' is no connection's name"),
             ({"family": "organic"}, '"family" is neither'),
-            ({"labels": "client=x"}, '"labels" is no JSON object of labels'),
             ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
             ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),
+            ({"obtained_at": "yesterday"}, '"obtained_at" is no time'),
         ],
     )
     def test_line(self, changes: dict[str, object], reason: str) -> None:
@@ -145,88 +147,56 @@ class TestReading:
 
 
 class TestRefused:
-    def test_asks_nobody(self, cli: Cli, stage: Stage) -> None:
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            (Fault("advertiser_get", do="drop", times=None), "check the network, and try again"),
+            (Fault("advertiser_get", body={"code": 40105, "message": ""}, status=200, times=None), "has ended"),
+            (Fault("advertiser_get", body={"code": 40101, "message": ""}, status=200), "check TIKTOK_APP_ID and"),
+            (Fault("advertiser_get", body={"code": 50000, "message": ""}, status=200), "try again later"),
+        ],
+        ids=["TikTok away", "ended", "wrong app secret", "TikTok broken"],
+    )
+    def test_by_tiktok(self, cli: Cli, stage: Stage, fault: Fault, reason: str) -> None:
+        """What TikTok does not accept is not stored, and it is said what to do."""
+        stage.tiktok.add_fault(fault)
+        assert reason in sentence(cli("import", "acme", typed=answer(stage.tiktok.grant())))
+        assert stage.secrets.secrets() == {}
+
+    def test_before_tiktok_is_asked(self, cli: Cli, stage: Stage) -> None:
         """What is no token is refused before TikTok is asked."""
         assert sentence(cli("import", "acme", typed="{")) == "It is not JSON."
         assert stage.tiktok.calls == []
 
-    def test_tiktok_away(self, cli: Cli, stage: Stage) -> None:
-        """While TikTok does not answer, nothing is stored."""
-        grant = stage.tiktok.grant()
-        stage.tiktok.add_fault(Fault("advertiser_get", do="drop", times=None))
-        assert "check the network, and try again" in sentence(cli("import", "acme", typed=answer(grant)))
-        assert stage.secrets.secrets() == {}
-
-    def test_does_not_work(self, cli: Cli, stage: Stage) -> None:
-        """What TikTok does not accept is not stored."""
-        grant = stage.tiktok.grant()
-        stage.tiktok.revoke(grant.access_token)
-        assert "the token has ended" in sentence(cli("import", "acme", typed=answer(grant)))
-        assert stage.secrets.secrets() == {}
-
-    def test_wrong_app_secret(self, cli: Cli, stage: Stage) -> None:
-        """A failure of the operator's own says what to check."""
-        done = cli("import", "acme", typed=answer(stage.tiktok.grant()), TIKTOK_APP_SECRET="wrong" * 8)
-        assert "check TIKTOK_APP_ID and TIKTOK_APP_SECRET" in sentence(done)
-
-    def test_other_advertisers(self, cli: Cli, stage: Stage) -> None:
-        """A token for none of the connection's ad accounts is refused, unless that is allowed."""
+    def test_other_owner(self, cli: Cli, stage: Stage) -> None:
+        """Neither other ad accounts nor another TikTok account or family take a connection's place, unless allowed."""
         stage.plant("acme")
         other = stage.tiktok.grant(advertisers=["7000000000000000009"])
         assert "none of the ad accounts of acme" in sentence(cli("import", "acme", typed=answer(other)))
         imported(cli, "acme", other, "--any-account")
         assert stage.token()["advertiser_ids"] == ["7000000000000000009"]
-
-    def test_other_account_and_family(self, cli: Cli, stage: Stage) -> None:
-        """Neither does another TikTok account, or another family, take a connection's place."""
         imported(cli, "organic", stage.tiktok.grant_account())
-        other = cli("import", "organic", "--family", "account", typed=answer(stage.tiktok.grant_account("acme.outlet")))
-        assert "another TikTok account than organic" in sentence(other)
+        outlet = answer(stage.tiktok.grant_account("acme.outlet"))
+        assert "another TikTok account than organic" in sentence(
+            cli("import", "organic", "--family", "account", typed=outlet)
+        )
         ads = cli("import", "organic", typed=answer(stage.tiktok.grant()))
         assert "organic is of the family account" in sentence(ads)
 
-    def test_lists_none(self, cli: Cli, stage: Stage) -> None:
-        """A token without an ad account is of no use."""
-        assert "lists no ad account" in sentence(
-            cli("import", "acme", typed=answer(stage.tiktok.grant(advertisers=[])))
-        )
-
-    def test_may_not_list(self, cli: Cli, stage: Stage) -> None:
-        """A token that may not list its ad accounts needs the whole answer, which names them."""
+    def test_ad_accounts_are_not_known(self, cli: Cli, stage: Stage) -> None:
+        """A token needs ad accounts: those that TikTok lists, or, where it may not list them, its whole answer's."""
+        none = answer(stage.tiktok.grant(advertisers=[]))
+        assert "lists no ad account" in sentence(cli("import", "acme", typed=none))
         grant = stage.tiktok.grant()
         stage.tiktok.fail_next("advertiser_get", 40001, times=None)
-        said = sentence(cli("import", "acme", typed=grant.access_token))
-        assert "give TikTok's whole JSON answer" in said
+        assert "give TikTok's whole JSON answer" in sentence(cli("import", "acme", typed=grant.access_token))
         imported(cli, "acme", grant)
         assert stage.token()["advertiser_ids"] == list(grant.advertiser_ids)
 
 
-class TestAgain:
-    def test_changes_nothing(self, cli: Cli, stage: Stage) -> None:
-        """The same token a second time changes nothing, even after a run has refreshed it."""
-        grant = stage.tiktok.grant("expiring")
-        imported(cli, "acme", grant)
-        assert stage.run()[1]["refreshed"] == 1
-        refreshed = stage.token()
-        done = imported(cli, "acme", grant)
-        assert "has this token already" in done.err
-        assert stage.token() == refreshed
-
-    def test_replaces(self, cli: Cli, stage: Stage) -> None:
-        """A newer token takes the place of the stored one, whatever the dates, and ends what was wrong."""
-        before = stage.plant("acme", "expiring")
-        stage.secrets.edit(TOKEN + "acme", labels={"health": "reauthorize"}, annotations={"last-error": "reauthorize"})
-        grant = stage.tiktok.grant()
-        done = imported(cli, "acme", grant)
-        assert "connection.recovered" in done.err
-        assert stage.token()["access_token"] == grant.access_token
-        assert stage.token()["obtained_at"] > before["obtained_at"]
-        assert stage.labels()["health"] == "ok"
-
-
 class TestMany:
     def test_goes_on_after_a_bad_line(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
-        """Each line is a connection; refused ones are named with their reason, and it can be run again."""
+        """Each line is a connection; refused ones are named with a reason; it can be run again, and labels choose."""
         dead = stage.tiktok.grant()
         stage.tiktok.revoke(dead.access_token)
         account = stage.tiktok.grant_account()
@@ -250,18 +220,9 @@ class TestMany:
         assert stage.labels()["client"] == "x"
         assert stage.token("organic")["open_id"] == account.open_id
         assert "0 tokens imported, 2 were there already, 4 refused:" in cli("import", "--file", str(file)).out
-
-    def test_all_well(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
-        """Where all lines are well, so is the exit status; labels choose among them."""
-        file = tmp_path / "tokens.jsonl"
-        lines = [
-            answer(stage.tiktok.grant(), connection=f"acme-{number}", labels={"client": f"c{number % 2}"})
-            for number in range(6)
-        ]
-        file.write_text("\n".join(lines))
-        done = cli("import", "--file", str(file), "--label", "client=c1")
-        assert (done.status, done.out) == (0, "3 tokens imported.\n")
-        assert len(stage.secrets.secrets()) == 3
+        file.write_text(answer(stage.tiktok.grant(), connection="beta") + "\n" + lines[0])
+        done = cli("import", "--file", str(file), "--label", "client=x")
+        assert (done.status, done.out) == (0, "0 tokens imported, 1 was there already.\n")
 
     def test_leaves_alone_what_is_well(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
         """A file that is imported again never replaces a newer grant; what needs a person is replaced."""

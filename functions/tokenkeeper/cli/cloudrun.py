@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import google.auth
 import requests
@@ -39,14 +41,7 @@ class RunNotStarted(KeeperError):
     """The function could not be called, or gave no summary; the text says what to do."""
 
 
-class Summary(NamedTuple):
-    """What the function answered: the HTTP status, and the summary of the run."""
-
-    status: int
-    document: Mapping[str, Any]
-
-
-def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> Summary:
+def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple[int, Mapping[str, Any]]:
     """Have the refresh function make a run, and wait for its end.
 
     Args:
@@ -54,6 +49,9 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> 
         audience: The audience of the identity token.
         request: What the run is asked to do.
         impersonate: E-mail of a service account to act as; empty: nobody else.
+
+    Returns:
+        What it answered: the HTTP status, and the summary of the run.
 
     Raises:
         RunNotStarted: it could not be asked, or gave no summary.
@@ -75,7 +73,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str = "") -> 
     return _read(url, answer)
 
 
-def _read(url: str, answer: requests.Response) -> Summary:
+def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
     status = answer.status_code
     if status in {401, 403}:
         raise RunNotStarted(
@@ -91,7 +89,7 @@ def _read(url: str, answer: requests.Response) -> Summary:
         raise RunNotStarted(_OF_CLOUD_RUN.get(status, other).format(url=url))
     if status == 400:
         raise RunNotStarted(str(document.get("error", "The refresh function did not understand the request.")))
-    return Summary(status, document)
+    return status, document
 
 
 def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Response:
@@ -108,28 +106,20 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
 
 
 def _identities(audience: str, impersonate: str) -> Iterator[str]:
-    """Identity tokens of whoever can be found: the service account to act as, gcloud's account, the environment's."""
-    if impersonate:
-        yield from _acting_as(impersonate, audience)
-        return
-    yield from _of_gcloud(audience)
-    try:
-        yield str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
-    except (auth_errors.GoogleAuthError, ValueError):
-        yield from _of_default_credentials(audience)
+    """Identity tokens of whoever can be found: of the service account to act as, else of gcloud, the environment's."""
+    sources: list[Callable[[str], Iterator[str]]]
+    sources = [partial(_acting_as, impersonate)] if impersonate else [_of_gcloud, _of_environment, _of_default]
+    for source in sources:
+        with suppress(auth_errors.GoogleAuthError, ValueError):
+            yield from source(audience)
 
 
 def _of_gcloud(audience: str) -> Iterator[str]:
     gcloud = shutil.which("gcloud")
     for more in ([f"--audiences={audience}"], []) if gcloud else ():  # a person's token takes no audience
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell, and nothing in it that somebody else chose
-                [gcloud or "", "auth", "print-identity-token", *more],
-                capture_output=True,
-                text=True,
-                timeout=_GCLOUD_SECONDS,
-                check=False,
-            )
+        words = [gcloud or "", "auth", "print-identity-token", *more]
+        try:  # no shell, and nothing in it that somebody else chose
+            done = subprocess.run(words, capture_output=True, text=True, timeout=_GCLOUD_SECONDS, check=False)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
             return
         if done.returncode == 0 and done.stdout.strip():
@@ -137,30 +127,29 @@ def _of_gcloud(audience: str) -> Iterator[str]:
             return
 
 
-def _of_default_credentials(audience: str) -> Iterator[str]:
+def _of_environment(audience: str) -> Iterator[str]:
+    """Of a service account's key, or of the service account that this machine in the cloud has."""
+    yield str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
+
+
+def _of_default(audience: str) -> Iterator[str]:
     """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
-    try:
-        credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
-        email = getattr(credentials, "service_account_email", "")
-        if isinstance(credentials, impersonated_credentials.Credentials):
-            yield from _of_target(credentials, audience)
-        elif isinstance(email, str) and "@" in email:
-            yield from _acting_as(email, audience)
-        else:
-            credentials.refresh(Request())
-            if isinstance(getattr(credentials, "id_token", None), str):
-                yield credentials.id_token
-    except (auth_errors.GoogleAuthError, ValueError):
-        return
+    credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
+    email = getattr(credentials, "service_account_email", "")
+    if isinstance(credentials, impersonated_credentials.Credentials):
+        yield _of_target(credentials, audience)
+    elif isinstance(email, str) and "@" in email:
+        yield from _acting_as(email, audience)
+    else:
+        credentials.refresh(Request())
+        if isinstance(getattr(credentials, "id_token", None), str):
+            yield credentials.id_token
 
 
 def _acting_as(email: str, audience: str) -> Iterator[str]:
-    try:
-        source = _own(google.auth.default(scopes=[_SCOPE])[0], email)
-        target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
-        yield from _of_target(target, audience)
-    except (auth_errors.GoogleAuthError, ValueError):
-        return
+    source = _own(google.auth.default(scopes=[_SCOPE])[0], email)
+    target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
+    yield _of_target(target, audience)
 
 
 def _own(credentials: Any, email: str) -> Any:
@@ -175,9 +164,9 @@ def _own(credentials: Any, email: str) -> Any:
     return type(credentials).from_info(workload, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
 
 
-def _of_target(target: impersonated_credentials.Credentials, audience: str) -> Iterator[str]:
+def _of_target(target: impersonated_credentials.Credentials, audience: str) -> str:
     identity = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
         target, target_audience=audience, include_email=True
     )
     identity.refresh(Request())
-    yield str(identity.token)
+    return str(identity.token)

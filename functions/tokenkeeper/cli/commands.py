@@ -6,20 +6,35 @@ error. Exit status: 0 all is well, 1 a person is needed, 2 it could not be done.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
 from tokenkeeper import log, settings
-from tokenkeeper.cli import connecting, keeping, reading, saved, show, terminal
+from tokenkeeper.cli import saved, show, terminal
 from tokenkeeper.cli.context import Context
 from tokenkeeper.errors import Cause, KeeperError, StoreForbidden, StoreUnavailable
 
+NAMES = ("config", "disconnect", "doctor", "import", "link", "refresh", "status", "token")
 _PROGRAM = "python -m tokenkeeper"
 
 
+class _Commands(click.Group):
+    """Imports a command with what it needs when it is asked for, so that none waits for what the others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(NAMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in NAMES:
+            return None
+        module = {"import": "importing", "token": "stored"}.get(cmd_name, cmd_name)
+        found: click.Command = import_module(f"tokenkeeper.cli.{module}").command
+        return found
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 all is well, 1 a person is needed, 2 it could not be done.",
 )
@@ -37,29 +52,16 @@ def commands(context: click.Context, target: str | None) -> None:
     context.obj = Context(target or "")
 
 
-for _command in (
-    *(connecting.link, connecting.import_tokens, reading.status, reading.token, reading.config),
-    *(keeping.refresh, keeping.disconnect, keeping.doctor),
-):
-    commands.add_command(_command)
+def main() -> int:
+    """Run the command that this process is given; returns its exit status.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: The words after the program's name; None: those of this process.
-
-    Returns:
-        The exit status. Whatever goes wrong ends in one sentence on standard error, never in a traceback.
+    Whatever goes wrong ends in one sentence on standard error, never in a traceback.
     """
     terminal.never_fail_for_encoding()
     settings.prepare_requests()
-    log.write_to(sys.stderr)
+    terminal.Log()
     try:
-        outcome = commands.main(
-            None if arguments is None else list(arguments), prog_name=_PROGRAM, standalone_mode=False
-        )
+        outcome = commands.main(prog_name=_PROGRAM, standalone_mode=False)
         return outcome if isinstance(outcome, int) else show.WELL
     except click.exceptions.NoArgsIsHelpError as error:
         return _fail(error.format_message())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from tokenkeeper import settings
 from tokenkeeper.cli import saved
@@ -13,14 +12,12 @@ from tokenkeeper.cli.saved import Saved
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SettingsError
 from tokenkeeper.settings import Needs, Settings
-
-if TYPE_CHECKING:
-    from tokenkeeper.store.vault import Vault
+from tokenkeeper.store.vault import Vault
 
 LIST_SECONDS = 60.0
 READ_SECONDS = 20.0
 _SECRET_NAME = re.compile(r"projects/([^/]+)/secrets/([^/]+)", re.ASCII)
-_KEPT_AS_SECRETS = {"LINK_SIGNING_KEYS": Needs.LINKS, "TIKTOK_APP_SECRET": Needs.APP}
+KEPT_AS_SECRETS = {"LINK_SIGNING_KEYS": Needs.LINKS, "TIKTOK_APP_SECRET": Needs.APP}
 _NOTHING_SAVED = (
     "{name} is missing, and nothing is set up yet: start everything on this machine with `make run`, set it up in "
     "Google Cloud with `make deploy`, or set the variables yourself."
@@ -49,18 +46,13 @@ class Context:
         return self.saved.name == "cloud"
 
     def variable(self, name: str) -> str:
-        """A variable that only the command line reads, or empty."""
+        """A variable as it is set or saved, or empty."""
         return self.saved.environment.get(name, "")
 
     @property
     def refresh_url(self) -> str:
         """URL of the refresh function in the cloud; empty: runs are made in this process."""
         return self.variable("REFRESH_URL")
-
-    @property
-    def refresh_audience(self) -> str:
-        """The audience of an identity token for that URL."""
-        return self.variable("REFRESH_AUDIENCE") or self.refresh_url
 
     def notice(self) -> str:
         """A sentence about what this acts on, if that is not obvious; else empty."""
@@ -82,7 +74,7 @@ class Context:
             StoreError: a secret could not be read.
         """
         environment = dict(self.saved.environment)
-        for name, need in _KEPT_AS_SECRETS.items():
+        for name, need in KEPT_AS_SECRETS.items():
             if need in needs and not environment.get(name) and environment.get(f"{name}_SECRET"):
                 environment[name] = self.kept_as_secret(name)
         try:
@@ -111,18 +103,15 @@ class Context:
         except UnicodeDecodeError:
             raise SettingsError(f"{name} cannot be read: the secret {found[2]} holds no text.") from None
 
-    def vault(self, needs: Needs = Needs.STORE) -> Vault:
-        """The secrets; raises as `settings` and `check_running` do."""
-        from tokenkeeper.store.vault import Vault
+    def vault(self, chosen: Settings | None = None) -> Vault:
+        """The secrets that settings name; None: those of `Needs.STORE`.
 
-        chosen = self.settings(needs)
-        self.check_running(chosen)
-        return Vault(chosen)
-
-    def check_running(self, chosen: Settings) -> None:
-        """Raise `SettingsError` with what to do, if a local Secret Manager is not running."""
+        Raises:
+            SettingsError: one is missing or invalid, or a local Secret Manager is not running.
+        """
+        chosen = chosen or self.settings(Needs.STORE)
         if not chosen.emulator_host or _listens(chosen.emulator_host):
-            return
+            return Vault(chosen)
         advice = "start it with `make run`"
         if self.saved.name != "local" or "SECRET_MANAGER_EMULATOR_HOST" in self.saved.replaced:
             advice = "start it, or unset SECRET_MANAGER_EMULATOR_HOST for the real one"

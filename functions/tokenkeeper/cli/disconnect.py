@@ -1,26 +1,31 @@
-"""The end of a connection: revoked at TikTok first, then its secrets are deleted, all under its lease."""
+"""`disconnect`: a connection is revoked at TikTok first, then its secrets are deleted, all under its lease."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tokenkeeper import payload
+import click
+
+from tokenkeeper.cli import options, show, stored, terminal
+from tokenkeeper.cli.context import LIST_SECONDS, Context
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
     KeeperError,
     Kind,
     LeaseHeld,
-    PayloadError,
     SecretChanged,
     SecretMissing,
+    SettingsError,
     StoreError,
     TikTokError,
     TikTokRefused,
 )
 from tokenkeeper.grant import Grant
+from tokenkeeper.settings import Needs
 from tokenkeeper.store import lease
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM, Lease
 from tokenkeeper.store.persist import readable
@@ -38,7 +43,7 @@ class NotDisconnected(KeeperError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class _Found:
     """What there is of a connection.
 
     Attributes:
@@ -54,49 +59,84 @@ class Found:
     unreadable: bool
 
 
-def inspect(vault: Vault, name: str) -> Found:
-    """Find out what there is.
+@click.command("disconnect")
+@options.connection
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Delete the secrets even if the grant cannot be revoked at TikTok.")
+@click.pass_obj
+def command(context: Context, connection: str, *, yes: bool, force: bool) -> int:
+    """Revoke the grant of CONNECTION at TikTok, then delete its secrets."""
+    show.where(context)
+    chosen = context.settings(Needs.STORE | Needs.APP)
+    vault = context.vault(chosen)
+    try:
+        found = _inspect(vault, connection)
+    except SecretMissing:
+        raise stored.no_connection(vault, connection) from None
+    inventory = vault.inventory(Deadline(LIST_SECONDS), advertisers=True)
+    show.say(_what_goes(vault, connection, found))
+    for warning in _warnings(vault, inventory, found):
+        show.say(terminal.paint(warning, "yellow"))
+    if not yes and not _confirmed():
+        show.say("Nothing was changed.")
+        return show.COULD_NOT
+    outcome = _disconnect(vault, TikTok(chosen), chosen.app_id, connection, force=force)
+    show.say(f"{connection} is gone: its secrets are deleted. {outcome}")
+    return show.WELL
 
-    Raises:
-        SecretMissing: nothing of that name.
-        StoreError: it could not be read.
-    """
+
+def _confirmed() -> bool:
+    try:
+        return click.confirm("Go ahead?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        show.say("")
+        raise SettingsError("No terminal to confirm on: pass --yes (YES=1).") from None
+
+
+def _inspect(vault: Vault, name: str) -> _Found:
+    """What there is; raises `SecretMissing` where there is nothing of that name."""
     deadline = Deadline(_STEP)
-    has_refresh_secret = True
+    has_refresh_secret, connection = True, None
     try:
         vault.etag(vault.refresh_id(name), deadline)
     except SecretMissing:
         has_refresh_secret = False
-    connection = None
     try:
         connection = vault.connection(name, deadline)
     except SecretMissing:
         if not has_refresh_secret:
             raise
-    stored = [vault.token_id(name)] if connection else []
-    grants: list[Grant] = []
-    unreadable = False
-    for secret_id in [*stored, vault.refresh_id(name)] if has_refresh_secret else stored:
-        newest = vault.versions.newest(secret_id, deadline)
-        try:
-            if newest.payload is not None:
-                grants.append(payload.parse(newest.payload, name))
-            elif newest.number:
-                unreadable = True
-        except PayloadError:
-            unreadable = True
-    grants.sort(key=lambda one: one.obtained_at, reverse=True)
-    return Found(connection, has_refresh_secret, tuple(grants), unreadable)
+    secret_ids = [vault.token_id(name)] * (connection is not None) + [vault.refresh_id(name)] * has_refresh_secret
+    newest = [vault.versions.newest(secret_id, deadline) for secret_id in secret_ids]
+    grants = [found for version in newest if (found := readable(version, name))]
+    grants.sort(key=lambda grant: grant.obtained_at, reverse=True)
+    unreadable = len(grants) < sum(version.number > 0 for version in newest)
+    return _Found(connection, has_refresh_secret, tuple(grants), unreadable)
 
 
-def warnings(vault: Vault, inventory: Inventory, found: Found) -> Iterator[str]:
-    """What else would end: a sentence for each other connection with the same token, or of the same accounts.
+def _what_goes(vault: Vault, name: str, found: _Found) -> str:
+    secrets = [vault.token_id(name)] * (found.connection is not None)
+    secrets += [vault.refresh_id(name)] * found.has_refresh_secret
+    revoked = f"revokes the access of {name}{_of_whom(found)} at TikTok, then " if found.grants else ""
+    return f"This {revoked}deletes {' and '.join(secrets)} with all versions; pipelines that read {name} stop working."
 
-    Args:
-        vault: Where the tokens are, to compare them.
-        inventory: All connections, advertisers included.
-        found: What there is of the one that is to end.
-    """
+
+def _of_whom(found: _Found) -> str:
+    grant = found.grants[0]
+    if grant.family == "account":
+        return f" to the TikTok account {grant.username or grant.open_id}"
+    if not grant.advertiser_count:
+        return ""
+    named = list(found.connection.names.values())[:3] if found.connection else []
+    left = grant.advertiser_count - len(named)
+    names = f" ({'; '.join(named)}{f' and {left} more' if left > 0 else ''})" if named else ""
+    return f" for {show.number_of(grant.advertiser_count, 'advertiser')}{names}"
+
+
+def _warnings(vault: Vault, inventory: Inventory, found: _Found) -> Iterator[str]:
+    """What else would end: a sentence for each other connection with the same token, or of the same accounts."""
     if not found.grants or found.connection is None:
         return
     mine, compared = found.grants[0], 0
@@ -111,28 +151,16 @@ def warnings(vault: Vault, inventory: Inventory, found: Found) -> Iterator[str]:
             yield f"{other.name} {what}: TikTok may end its access as well."
 
 
-def disconnect(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: bool) -> str:
-    """Revoke a connection's grant and delete its secrets.
-
-    Args:
-        vault: Where they are.
-        tiktok: Where the grant came from.
-        app_id: The app that `tiktok` speaks for.
-        name: The connection.
-        force: Delete the secrets even if the grant cannot be revoked.
+def _disconnect(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: bool) -> str:
+    """Revoke a connection's grant and delete its secrets; doing it again goes on where it failed.
 
     Returns:
         A sentence on what became of the grant at TikTok.
-
-    Raises:
-        NotDisconnected: it cannot be revoked, or somebody else keeps working on it.
-        SecretMissing: there is nothing of that name.
-        StoreError: Secret Manager failed; doing the same again goes on from there.
     """
     try:
         with lease.hold(vault, name, "cli", Deadline(_LONGEST_LEASE + _STEP), wait=_LONGEST_LEASE) as held:
             held.ensure(CALL_SECONDS, Deadline(_STEP))
-            outcome = _end(vault, tiktok, app_id, inspect(vault, name), name, force=force)
+            outcome = _end(vault, tiktok, app_id, name, force=force)
             _delete_token_secret(vault, held)
             return outcome
     except LeaseHeld:
@@ -142,10 +170,11 @@ def disconnect(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: b
     except SecretMissing as error:
         if error.secret_id != vault.token_id(name):
             raise
-    return _end(vault, tiktok, app_id, inspect(vault, name), name, force=force)  # only a refresh secret is left
+    return _end(vault, tiktok, app_id, name, force=force)  # only a refresh secret is left
 
 
-def _end(vault: Vault, tiktok: TikTok, app_id: str, found: Found, name: str, *, force: bool) -> str:
+def _end(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: bool) -> str:
+    found = _inspect(vault, name)
     outcome = _revoke(tiktok, app_id, found, force=force)
     if found.has_refresh_secret:
         with suppress(SecretMissing):  # an earlier try deleted it, and its answer was lost
@@ -153,26 +182,22 @@ def _end(vault: Vault, tiktok: TikTok, app_id: str, found: Found, name: str, *, 
     return outcome
 
 
-def _revoke(tiktok: TikTok, app_id: str, found: Found, *, force: bool) -> str:
-    if not found.grants and not found.unreadable:
+def _revoke(tiktok: TikTok, app_id: str, found: _Found, *, force: bool) -> str:
+    grant = found.grants[0] if found.grants else None
+    if grant is None and not found.unreadable:
         return "There was no grant to revoke at TikTok."
-    problem = ""
-    if not found.grants:
+    if grant is None:
         problem = "its stored token cannot be read"
-    elif found.grants[0].app_id != app_id:
-        problem = f"it belongs to app {found.grants[0].app_id} and TIKTOK_APP_ID is {app_id}"
+    elif grant.app_id != app_id:
+        problem = f"it belongs to app {grant.app_id} and TIKTOK_APP_ID is {app_id}"
     else:
-        grant = found.grants[0]
         try:
             tiktok.family(grant.family).revoke(grant)
-        except TikTokRefused as error:
-            if error.kind in _ENDED:
+            return "It was revoked at TikTok."
+        except TikTokError as error:
+            if isinstance(error, TikTokRefused) and error.kind in _ENDED:
                 return f"Its token had ended at TikTok already (code {error.code})."
             problem = str(error)
-        except TikTokError as error:
-            problem = str(error)
-        else:
-            return "It was revoked at TikTok."
     if not force:
         raise NotDisconnected(
             f"It could not be revoked at TikTok ({problem}), and nothing was deleted: try again later, or delete it "

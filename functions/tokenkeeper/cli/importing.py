@@ -1,197 +1,150 @@
-"""Storing a token that exists already: TikTok is asked first, and the rules of a re-connection hold."""
+"""`import`: a token that exists already, or many from a file: several at once, going on after a bad line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import timedelta
-from typing import TypeVar
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TextIO
 
-from tokenkeeper import clock, grant, transitions
-from tokenkeeper.cli.importlines import ImportRefused, Token
-from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection
-from tokenkeeper.errors import (
-    Kind,
-    LeaseHeld,
-    SecretMissing,
-    StoreUnavailable,
-    TikTokError,
-    TikTokRefused,
-    TikTokSilent,
-    TikTokUnreachable,
-)
-from tokenkeeper.grant import Grant
-from tokenkeeper.reconnection import Conflict, conflict
-from tokenkeeper.store import lease
-from tokenkeeper.store.persist import STORE_SECONDS, store_authorization
-from tokenkeeper.store.vault import Vault
-from tokenkeeper.tiktok.families import Reach, TikTok, TokenFamily
+import click
 
-T = TypeVar("T")
+from tokenkeeper.cli import options, show, terminal
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.importer import Importer
+from tokenkeeper.cli.importlines import Defaults, ImportRefused, Token, read_line, read_token
+from tokenkeeper.errors import StoreUnavailable
+from tokenkeeper.grant import Family, Grant, RefreshableGrant
+from tokenkeeper.settings import Needs
+from tokenkeeper.tiktok.coverage import gaps
+from tokenkeeper.tiktok.families import TikTok
 
-MAY_PASS = (ImportRefused, StoreUnavailable)
-"""What concerns one token alone, or passes by itself: others may be imported all the same."""
-_READ_SECONDS = 20.0
-_NAME_SECONDS = 5.0
-_WAIT_FOR_LEASE = 15.0
-_LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
-_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds, after answers that there are too many calls
-_CONFLICTS: Mapping[Conflict, str] = {
-    "other_family": "{name} is of the family {family}, and the token is not.",
-    "other_account": "The token is for another TikTok account than {name}.",
-    "other_advertisers": "The token reaches none of the ad accounts of {name}.",
-}
+_AT_ONCE = 4  # keeps Secret Manager's quota of writes busy; more would only be throttled
+_LARGEST_INPUT = 16_000_000  # characters
 
 
-class Importer:
-    """Imports tokens, of one app. One instance serves many threads."""
+@click.command("import")
+@options.maybe_connection
+@options.file
+@options.family
+@options.any_account
+@options.set_labels
+@options.label("Of a file, only lines with these labels.")
+@click.pass_obj
+def command(
+    context: Context,
+    connection: str | None,
+    file: TextIO | None,
+    family: Family,
+    labels: Mapping[str, str],
+    only: Mapping[str, str],
+    *,
+    any_account: bool,
+) -> int:
+    """Store a token that exists already as CONNECTION, or many from a file.
 
-    def __init__(self, vault: Vault, tiktok: TikTok, app_id: str) -> None:
-        """Set up.
+    Reads TikTok's JSON answer, or the access token alone, from standard input or a hidden prompt; a file has one JSON
+    object a line, with "connection" beside the keys of TikTok's answer, and leaves connections alone that are well, so
+    that it can be imported again. TikTok is asked first: nothing is stored that does not work.
 
-        Args:
-            vault: Where to.
-            tiktok: Where the tokens came from.
-            app_id: The app that `tiktok` speaks for.
-        """
-        self._vault = vault
-        self._tiktok = tiktok
-        self._app_id = app_id
-
-    def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
-        """Store a token, if TikTok accepts it.
-
-        Args:
-            token: The token.
-            spare_healthy: Leave a connection alone that is well, so that an old file never replaces a newer grant.
-
-        Returns:
-            The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
-            is well.
-
-        Raises:
-            ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
-            KeeperError: TikTok or Secret Manager failed.
-        """
-        deadline = Deadline(STORE_SECONDS)
-        import_id = f"import-{token.response.access_token.fingerprint}"
-        before = self._state(token.connection)
-        if before is not None and _stays(before, import_id, spare_healthy=spare_healthy):
-            return None
-        family = self._tiktok.family(token.family)
-        found, reach = self._asked(token, family)
-
-        def check(connection: Connection) -> None:
-            check_may_replace(connection, found, any_account=token.any_account)
-
-        def connected(connection: Connection) -> transitions.Change:
-            change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
-            if reach.advertisers is None:
-                return change
-            return change._replace(connection=transitions.named(change.connection, reach.names(stored.advertiser_ids)))
-
-        if before is not None:
-            check(before)
-        try:
-            with lease.hold(
-                self._vault, token.connection, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
-            ) as held:
-                stored = found.dated(found.obtained_at, held.connection.obtained_at)
-                store_authorization(self._vault, held, stored, deadline)
-                held.finish(connected, deadline)
-        except LeaseHeld:
-            raise ImportRefused(
-                f"Somebody else is working on {token.connection}, a run perhaps: try again in a minute."
-            ) from None
-        return stored
-
-    def _state(self, name: str) -> Connection | None:
-        try:
-            return self._vault.connection(name, Deadline(_READ_SECONDS))
-        except SecretMissing:
-            return None
-
-    def _asked(self, token: Token, family: TokenFamily) -> tuple[Grant, Reach]:
-        """The grant, as TikTok confirms it, and what it reaches."""
-        response = token.response
-        try:
-            if token.family == "account" and not response.open_id:
-                known = _patiently(lambda: family.describe(response.access_token))
-                response = replace(response, open_id=known.open_id, scope=response.scope or known.scope)
-            found = self._grant(replace(token, response=response))
-            reach = _patiently(lambda: family.check(found))
-        except TikTokRefused as error:
-            raise _refused(error) from None
-        except (TikTokUnreachable, TikTokSilent) as error:
-            raise ImportRefused(f"{error}: check the network, and try again.") from None
-        if token.family == "account":
-            try:
-                return found.with_username(family.names(found, _NAME_SECONDS).username), Reach()
-            except TikTokError:
-                return found, Reach()
-        if reach.advertisers is not None:
-            found = found.with_advertisers([advertiser.id for advertiser in reach.advertisers])
-        elif not found.advertiser_ids:
-            raise ImportRefused(
-                "The token works, but may not list its ad accounts: give TikTok's whole JSON answer, which names them."
-            )
-        if not found.advertiser_ids:
-            raise ImportRefused("TikTok lists no ad account for the token.")
-        return found, reach
-
-    def _grant(self, token: Token) -> Grant:
-        """The grant. Where nobody knows when it was issued, it counts as past half of its life.
-
-        So the next run refreshes it and learns from TikTok's answer when it really ends.
-        """
-        life = token.response.expires_in
-        unknown = clock.now() - timedelta(seconds=life / 2 if life and life < _LONGEST_LIFE else 0)
-        return grant.first(
-            token.response,
-            connection=token.connection,
-            app_id=self._app_id,
-            family=token.family,
-            asked_at=token.obtained_at or unknown,
-        )
-
-
-def check_may_replace(connection: Connection, found: Grant, *, any_account: bool) -> None:
-    """Check that a grant may take the place of a connection's: of the same family, for some of the same accounts.
-
-    Raises:
-        ImportRefused: it may not.
+    Exit status 1: some lines of the file were refused.
     """
-    problem = None if any_account else conflict(connection, found)
-    if problem:
-        text = _CONFLICTS[problem].format(name=connection.name, family=connection.family)
-        raise ImportRefused(f"{text} ANY_ACCOUNT=1 (--any-account) allows it.")
+    if (connection is None) == (file is None):
+        raise click.UsageError("Name a CONNECTION, or give a --file, not both.")
+    show.where(context)
+    chosen = context.settings(Needs.STORE | Needs.APP | Needs.CALLBACK)
+    importer = Importer(context.vault(chosen), TikTok(chosen), chosen.app_id)
+    defaults = Defaults(family, any_account, labels)
+    if connection is not None:
+        stored = importer.store(read_token(_typed(), connection, defaults))
+        show.say(_imported(stored) if stored else f"{connection} has this token already: nothing was changed.")
+        return show.WELL
+    lines = _Lines(file or (), defaults, only)
+    with terminal.Log() as log:
+        lines.store(importer, log.progress)
+    present = f", {lines.present} {'was' if lines.present == 1 else 'were'} there already" if lines.present else ""
+    end = f", {len(lines.refused)} refused:" if lines.refused else "."
+    click.echo(f"{show.number_of(lines.imported, 'token')} imported{present}{end}")
+    for _, line in sorted(lines.refused.items()):
+        click.echo(line)
+    return show.NEEDS_PERSON if lines.refused else show.WELL
 
 
-def _stays(connection: Connection, import_id: str, *, spare_healthy: bool) -> bool:
-    return connection.made and (connection.last_link == import_id or (spare_healthy and connection.health == "ok"))
+class _Lines:
+    """The lines of a file, by number, and what becomes of them."""
 
+    def __init__(self, lines: Iterable[str], defaults: Defaults, only: Mapping[str, str]) -> None:
+        self.tokens: dict[int, Token] = {}
+        self.refused: dict[int, str] = {}
+        self.imported = self.present = 0
+        seen: dict[str, int] = {}
+        for number, text in enumerate(lines, 1):
+            if not text.strip():
+                continue
+            try:
+                token = read_line(text, defaults)
+            except ImportRefused as error:
+                self.refused[number] = f"line {number}: {error}"
+                continue
+            if not only.items() <= token.labels.items():
+                continue
+            first = seen.setdefault(token.connection, number)
+            if first == number:
+                self.tokens[number] = token
+            else:
+                self._refuse(number, token, f"it is on line {first} already.")
 
-def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:
-    match error.kind:
-        case Kind.REAUTHORIZE | Kind.EXPIRED | Kind.RESTART:
-            return ImportRefused(f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID.")
-        case Kind.PERMISSION:
-            return ImportRefused(f"{error}: the token lacks a permission that is needed to look at it.")
-        case Kind.OPERATOR:
-            error.args = (f"{error}: check TIKTOK_APP_ID and TIKTOK_APP_SECRET, or run make doctor.",)
-            return error
-        case _:
-            return ImportRefused(f"{error}: try again later.")
+    def _refuse(self, number: int, token: Token, why: object) -> None:
+        self.refused[number] = f"line {number} ({token.connection}): {why}"
 
-
-def _patiently(call: Callable[[], T]) -> T:
-    """The call's result; answers that there are too many calls are waited out."""
-    for pause in _PAUSES:
+    def store(self, importer: Importer, progress: Callable[[int, int], None]) -> None:
+        """Store them; raises what would fail for every line alike, such as a missing permission."""
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="import")
         try:
-            return call()
-        except TikTokRefused as error:
-            if error.kind is not Kind.THROTTLED:
-                raise
-            clock.sleep(pause)
-    return call()
+            pending = {
+                pool.submit(importer.store, token, spare_healthy=True): number for number, token in self.tokens.items()
+            }
+            for done, future in enumerate(as_completed(pending), 1):
+                number = pending[future]
+                try:
+                    stored = future.result()
+                except (ImportRefused, StoreUnavailable) as error:  # concerns one token alone, or passes by itself
+                    self._refuse(number, self.tokens[number], error)
+                else:
+                    self.imported += stored is not None
+                    self.present += stored is None
+                progress(done, len(pending))
+        finally:
+            pool.shutdown(cancel_futures=True)  # what is being stored is finished
+
+
+def _typed() -> str:
+    """What standard input holds, or what a person types or pastes, which is not shown; JSON may have several lines."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read(_LARGEST_INPUT)
+    return terminal.read_hidden("TikTok's JSON answer, or the access token (hidden; Ctrl-D ends it): ", _is_whole)
+
+
+def _is_whole(text: str) -> bool:
+    if not text.lstrip().startswith("{"):
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _imported(stored: Grant) -> str:
+    more = list(gaps(stored))
+    if stored.family == "advertiser":
+        whose = show.number_of(stored.advertiser_count, "ad account")
+    else:
+        whose = f"the TikTok account {stored.username or stored.open_id}"
+        if not isinstance(stored, RefreshableGrant):
+            more.append(
+                "It came without its refresh token, and an account's token lives 24 hours: import TikTok's whole JSON "
+                "answer to have it refreshed."
+            )
+    return "\n".join([f"{stored.connection} was imported: {whose}.", *more])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,33 +26,33 @@ class ImportRefused(KeeperError):
     """A token was not imported; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Defaults:
-    """What holds for a token unless its line says otherwise."""
+    """What holds for a token unless its line says otherwise.
+
+    Attributes:
+        family: What was authorized.
+        any_account: Whether it may replace a connection's advertisers, or its account, by entirely different ones.
+        labels: The operator's own labels, which the connection's secret gets.
+    """
 
     family: Family = "advertiser"
     any_account: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+@dataclass(frozen=True, kw_only=True)
+class Token(Defaults):
     """A token to import.
 
     Attributes:
         connection: Name of the connection.
-        family: What was authorized.
         response: What TikTok answered, as far as it is known.
-        any_account: Whether it may replace a connection's advertisers, or its account, by entirely different ones.
-        labels: The operator's own labels, which the connection's secret gets.
         obtained_at: When TikTok issued it; None: not known.
     """
 
     connection: str
-    family: Family
     response: TokenResponse
-    any_account: bool
-    labels: Mapping[str, str]
     obtained_at: datetime | None
 
 
@@ -65,9 +65,7 @@ def read_token(text: str, connection: str, defaults: Defaults) -> Token:
     text = text.strip()
     if not text:
         raise ImportRefused("Nothing was given: paste TikTok's JSON answer, or the access token.")
-    if text.startswith("{"):
-        return _token(_object(text), connection, defaults)
-    return _token({"access_token": text}, connection, defaults)
+    return _token(_object(text) if text.startswith("{") else {"access_token": text}, connection, defaults)
 
 
 def read_line(text: str, defaults: Defaults) -> Token:
@@ -89,7 +87,7 @@ def read_line(text: str, defaults: Defaults) -> Token:
     if family not in _RESPONSES:
         raise ImportRefused('"family" is neither "advertiser" nor "account".')
     labels = {**defaults.labels, **_labels(document.get("labels", {}))}
-    return _token(document, name, Defaults(family, defaults.any_account, labels))
+    return _token(document, name, replace(defaults, family=family, labels=labels))
 
 
 def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> Token:
@@ -104,9 +102,8 @@ def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> 
         response = _RESPONSES[defaults.family]({"request_id": "", **data})
     except TikTokSilent:
         raise ImportRefused('There is no usable "access_token".') from None
-    return Token(
-        connection, defaults.family, response, defaults.any_account, defaults.labels, _time(document, "obtained_at")
-    )
+    issued = _time(document.get("obtained_at"))
+    return Token(**vars(defaults), connection=connection, response=response, obtained_at=issued)
 
 
 def _object(text: str) -> Mapping[str, Any]:
@@ -128,11 +125,10 @@ def _labels(value: object) -> Mapping[str, str]:
         raise ImportRefused(f'"labels" {invalid}.') from None
 
 
-def _time(document: Mapping[str, Any], key: str) -> datetime | None:
-    value = document.get(key)
+def _time(value: object) -> datetime | None:
     if value is None:
         return None
     try:
         return clock.parse(value if isinstance(value, str) else "")
     except (ValueError, OverflowError):
-        raise ImportRefused(f'"{key}" is no time, like 2026-11-22T10:00:00Z.') from None
+        raise ImportRefused('"obtained_at" is no time, like 2026-11-22T10:00:00Z.') from None

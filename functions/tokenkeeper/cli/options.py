@@ -1,10 +1,8 @@
-"""What the words of a command line may look like."""
+"""Arguments and options that several commands have, and what their values may look like."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -12,47 +10,21 @@ import click
 from tokenkeeper import checks
 from tokenkeeper.checks import CONNECTION, Invalid
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
-
-class ConnectionName(click.ParamType[str]):
-    """A connection's name."""
-
+class _ConnectionName(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it."""
         problem = name_problem(value)
         if problem:
             self.fail(problem, param, ctx)
         return str(value)
 
 
-class Life(click.ParamType[timedelta]):
-    """How long a link is good."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read minutes, hours or days, within the limits of a link."""
-        from tokenkeeper.connect.links import LONGEST_LIFE, SHORTEST_LIFE
-
-        if isinstance(value, timedelta):
-            return value
-        found = re.fullmatch(r"([0-9]{1,6})([mhd])", value.strip(), re.ASCII)
-        life = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
-        if not SHORTEST_LIFE <= life <= LONGEST_LIFE:
-            self.fail(f"{value[:40]!r} is not between 5 minutes and 30 days, like 30m, 72h or 7d.", param, ctx)
-        return life
-
-
-class Labels(click.ParamType[Mapping[str, str]]):
-    """Labels of the operator's own."""
-
+class _Labels(click.ParamType[Mapping[str, str]]):
     name = "labels"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Mapping[str, str]:
-        """Read `client=x,team=y`."""
         if isinstance(value, Mapping):
             return value
         try:
@@ -71,8 +43,18 @@ def name_problem(name: str) -> str:
     )
 
 
-NAME = ConnectionName()
-LABELS = Labels()
+def connections(metavar: str = "[CONNECTION]...") -> Callable[..., Any]:
+    """The argument for any number of connections."""
+    return click.argument("connections", type=_ConnectionName(), nargs=-1, metavar=metavar)
+
+
+def label(meaning: str = "Only connections with these labels, like client=x.") -> Callable[..., Any]:
+    """The option that selects by the operator's own labels."""
+    return click.option("--label", "only", type=_Labels(), default="", help=meaning)
+
+
+connection = click.argument("connection", type=_ConnectionName())
+maybe_connection = click.argument("connection", type=_ConnectionName(), required=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 family = click.option(
     "--family",
@@ -85,10 +67,7 @@ any_account = click.option(
     "--any-account", is_flag=True, help="Let a re-connection replace the advertisers, or the account, by others."
 )
 set_labels = click.option(
-    "--labels", type=LABELS, default="", help="Labels for the connection's secret, like client=x,team=y."
-)
-with_label = click.option(
-    "--label", "labels", type=LABELS, default="", help="Only connections with these labels, like client=x."
+    "--labels", type=_Labels(), default="", help="Labels for the connection's secret, like client=x,team=y."
 )
 file = click.option(
     "--file", "file", type=click.File("r", encoding="utf-8-sig"), help="Read them from a file; - is standard input."

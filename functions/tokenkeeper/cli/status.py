@@ -1,230 +1,162 @@
-"""How all connections are, from one listing of the secrets: what is wrong, and what to do about it. No I/O."""
+"""`status`: which connections are chosen and shown, counts first, then a table."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import click
 
 from tokenkeeper import clock
-from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection
+from tokenkeeper.cli import options, show, stored, terminal
+from tokenkeeper.cli.context import LIST_SECONDS, Context
+from tokenkeeper.cli.overview import HEALTHS, Line, Overview, ago, overview
+from tokenkeeper.cli.show import cut
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import KeeperError
+from tokenkeeper.store.vault import Vault
+from tokenkeeper.tiktok.coverage import gaps
 
-if TYPE_CHECKING:
-    from tokenkeeper.store.vault import Inventory
-
-ENDS_SOON = timedelta(days=30)
-ENDS_VERY_SOON = timedelta(days=7)
-RUN_IS_LATE = timedelta(hours=24)
-HEALTHS = ("ok", "failing", "reauthorize", "unfinished", "orphaned")
-_LONGEST_ID = 33  # an id and its comma: with less room left in the annotation, not all ids may be in it
+HEAD = ("connection", "health", "advertisers or account", "connected", "ends", "what to do")
+SPARE = (2, 3)  # columns that matter least
+_MOST_SHOWN = 50  # connections; with more, only those that need something are shown
+_MOST_READ = 10  # connections named to status whose payloads are read
+_LONGEST_NAME = 30  # columns of an advertiser's name
+_COLOURS = {"ok": "green", "reauthorize": "red", "orphaned": "red"}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One connection, judged. Its advertisers are taken apart only when they are asked for: there may be many.
+@click.command("status")
+@options.connections()
+@click.option("--health", type=click.Choice(HEALTHS), default=None)
+@options.label()
+@click.option("--all", "everything", is_flag=True, help="Show all, even if there are more than 50.")
+@options.as_json
+@click.pass_obj
+def command(
+    context: Context,
+    connections: tuple[str, ...],
+    health: str | None,
+    only: Mapping[str, str],
+    *,
+    everything: bool,
+    as_json: bool,
+) -> int:
+    """Show how all connections are, or those that are named, and what to do.
 
-    Attributes:
-        connection: Its state; of one that is orphaned, nothing but its name.
-        health: `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh
-            secret is left.
-        ends_at: When only a new authorization helps.
-        todo: What to do; empty: nothing.
-        needs_person: Whether that needs a person now.
+    Of more than 50, only those that need something are shown. For connections that are named, it says as well which
+    tables their permissions do not cover.
+
+    Exit status: 0 all is well, 1 some need a person, 2 it could not be determined.
     """
-
-    connection: Connection
-    health: str
-    ends_at: datetime | None = None
-    todo: str = ""
-    needs_person: bool = False
-
-    @property
-    def name(self) -> str:
-        """The connection's name."""
-        return self.connection.name
-
-    @property
-    def more_advertisers(self) -> bool:
-        """Whether there may be more advertisers than the annotation holds."""
-        return len(self.connection.annotations.get("advertisers", "")) > LARGEST_ADVERTISERS - _LONGEST_ID
-
-    def document(self) -> dict[str, Any]:
-        """The JSON object for scripts."""
-        found = self.connection
-        ids, names = found.advertisers, found.names
-        return {
-            "connection": found.name,
-            "health": self.health,
-            "family": found.family,
-            "kind": found.kind or None,
-            "advertiser_ids": list(ids),
-            "advertiser_names": {id_: names[id_] for id_ in ids if id_ in names},
-            "more_advertisers": self.more_advertisers,
-            "open_id": found.open_id or None,
-            "username": found.username or None,
-            "connected_at": _stamp(found.connected_at),
-            "expires_at": _stamp(found.expires_at),
-            "ends_at": _stamp(self.ends_at),
-            "failing_since": _stamp(found.failing_since),
-            "last_error": found.problem.short if found.problem else None,
-            "needs_person": self.needs_person,
-            "todo": self.todo or None,
-        }
+    show.where(context)
+    vault, now = context.vault(), clock.now()
+    whole = overview(vault.inventory(Deadline(LIST_SECONDS), advertisers=True), now, scheduled=context.is_cloud)
+    known = {line.name for line in whole.lines}
+    for name in connections:
+        if name not in known:
+            raise stored.no_connection(vault, name)
+    found = select(whole, connections, health or "", only)
+    if as_json:
+        for piece in found.json():
+            click.echo(piece, nl=False)
+    else:
+        every = everything or bool(connections) or bool(health)
+        print_overview(found, now, every=every, selected=bool(connections or health or only))
+        for name in connections[:_MOST_READ]:
+            for gap in _gaps(vault, name):
+                click.echo(f"{name}: {gap}")
+    return show.WELL if found.well else show.NEEDS_PERSON
 
 
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """The last run, as it recorded itself."""
-
-    started: datetime
-    finished: datetime
-    counts: Mapping[str, int]
-
-    def document(self) -> dict[str, Any]:
-        """The JSON object for scripts."""
-        return {"started": _stamp(self.started), "finished": _stamp(self.finished), "counts": dict(self.counts)}
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """How everything is.
-
-    Attributes:
-        lines: The connections by name.
-        last_run: None: there was none yet, or it recorded nothing.
-        run_is_late: Whether there should have been a run since.
-    """
-
-    lines: tuple[Line, ...]
-    last_run: LastRun | None
-    run_is_late: bool
-
-    @property
-    def well(self) -> bool:
-        """Whether nobody is needed."""
-        return not self.run_is_late and not any(line.needs_person for line in self.lines)
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How many connections are how; healths that none has are left out."""
-        found = Counter(line.health for line in self.lines)
-        return {health: found[health] for health in HEALTHS if found[health]}
-
-    def json(self) -> Iterator[str]:
-        """The JSON object for scripts, a connection at a time: of thousands the whole takes hundreds of megabytes."""
-        head, empty, tail = json.dumps(self._document(), indent=2).partition("[]")
-        yield head + (empty if not self.lines else "")
-        for number, line in enumerate(self.lines):
-            yield ("," if number else "[") + "\n" + indent(json.dumps(line.document(), indent=2), "    ")
-        yield ("\n  ]" if self.lines else "") + tail + "\n"
-
-    def _document(self) -> dict[str, Any]:
-        return {
-            "counts": dict(self.counts),
-            "connections": [],
-            "attention": [line.name for line in self.lines if line.needs_person],
-            "last_run": self.last_run.document() if self.last_run else None,
-            "run_is_late": self.run_is_late,
-        }
+def select(found: Overview, names: Sequence[str], health: str, labels: Mapping[str, str]) -> Overview:
+    """The overview of the connections of these names, this health and all of these labels; what is empty means any."""
+    wanted = set(names)
+    chosen = (
+        line
+        for line in found.lines
+        if (not wanted or line.name in wanted)
+        and (not health or line.health == health)
+        and labels.items() <= line.connection.labels.items()
+    )
+    return replace(found, lines=tuple(chosen))
 
 
-def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overview:
-    """Judge what the listing of all secrets says.
+def print_overview(found: Overview, now: datetime, *, every: bool, selected: bool) -> None:
+    """Print counts first, then a table, then the last run.
 
     Args:
-        inventory: The listing, advertisers included.
+        found: What to print.
         now: The time.
-        scheduled: Whether runs come by themselves, so that a missing one is a sign of trouble.
+        every: Whether the table has all connections, however many; else, of many, those that need something.
+        selected: Whether it is a selection.
     """
-    lines = [
-        _line(connection, now, refreshable=name in inventory.refreshable)
-        for name, connection in inventory.connections.items()
-    ]
-    lines += [
-        Line(
-            Connection(name, {}, {}),
-            "orphaned",
-            todo=f"its token secret was deleted: make link CONNECTION={name}, or make disconnect CONNECTION={name}",
-            needs_person=True,
+    if found.lines:
+        counts = ", ".join(f"{number:,} {health}" for health, number in found.counts.items())
+        click.echo(f"{len(found.lines):,} connection{'' if len(found.lines) == 1 else 's'}: {counts}.")
+        every = every or len(found.lines) <= _MOST_SHOWN
+        shown = [row(line) for line in found.lines if every or line.todo]
+        if shown:
+            click.echo()
+            show.table(HEAD, shown, spare=SPARE)
+        hidden = len(found.lines) - len(shown)
+        if hidden:
+            of = show.number_of(hidden, "connection")
+            click.echo(f"{of} that need nothing are not shown: ALL=1 (--all) shows them.")
+    elif selected:
+        click.echo("No connection is selected: make status shows all.")
+    else:
+        click.echo(
+            "There is no connection yet. Open a connect link: one that make run printed, or one that you make with "
+            "make link CONNECTION=acme"
         )
-        for name in inventory.refreshable - inventory.connections.keys()
-    ]
-    run = last_run(inventory.last_run)
-    since = [run.finished] if run else [at for line in lines if (at := line.connection.connected_at)]
-    late = scheduled and any(now - moment > RUN_IS_LATE for moment in since)
-    return Overview(tuple(sorted(lines, key=lambda line: line.name)), run, late)
+    click.echo()
+    click.echo(_last_run(found, now))
 
 
-def last_run(annotations: Mapping[str, str]) -> LastRun | None:
-    """The last run from the annotations that it wrote, or None where they name none."""
-    try:
-        started = clock.parse(annotations.get("last-run-started", ""))
-        finished = clock.parse(annotations.get("last-run-finished", ""))
-        counts = json.loads(annotations.get("last-run-counts", "{}"))
-    except (ValueError, OverflowError, RecursionError):
-        return None
-    numbers = counts.items() if isinstance(counts, dict) else ()
-    return LastRun(started, finished, {str(key): value for key, value in numbers if isinstance(value, int)})
+def _last_run(found: Overview, now: datetime) -> str:
+    run = found.last_run
+    said = "There was no run yet."
+    if run:
+        counts = ", ".join(f"{number} {kind}" for kind, number in run.counts.items() if number and kind in show.COUNTS)
+        when = f"{ago(run.finished, now)} ({run.finished:%Y-%m-%d %H:%M} UTC)"
+        said = f"Last run: {when}: {counts or 'nothing to do'}."
+    if found.run_is_late:
+        return terminal.paint(f"{said} There should have been one since: make doctor", "red")
+    return said
 
 
-def ago(moment: datetime, now: datetime) -> str:
-    """How long ago that was, roughly."""
-    minutes = int((now - moment).total_seconds() // 60)
-    if minutes < 1:
-        return "just now"
-    for size, unit in ((1440, "day"), (60, "hour"), (1, "minute")):
-        if minutes >= size * (2 if size > 1 else 1):
-            number = minutes // size
-            return f"{number} {unit}{'' if number == 1 else 's'} ago"
-    return "just now"
-
-
-def _line(connection: Connection, now: datetime, *, refreshable: bool) -> Line:
-    todo, needs_person = _todo(connection, now, refreshable=refreshable)
-    return Line(
-        connection,
-        connection.health if connection.made and connection.health else "unfinished",
-        connection.ends_at(refreshable=refreshable),
-        todo,
-        needs_person,
+def row(line: Line) -> tuple[str, ...]:
+    """A connection's cells, by `HEAD`."""
+    found = line.connection
+    ends = f"{line.ends_at:%Y-%m-%d}" if line.ends_at else "when revoked" if found.kind == "long-lived" else ""
+    return (
+        line.name,
+        terminal.paint(line.health, _COLOURS.get(line.health, "yellow")),
+        _account(found) if found.family == "account" else _advertisers(line),
+        f"{found.connected_at:%Y-%m-%d}" if found.connected_at else "",
+        "ended" if line.health == "reauthorize" else ends,
+        line.todo,
     )
 
 
-def _todo(connection: Connection, now: datetime, *, refreshable: bool) -> tuple[str, bool]:
-    """What to do about a connection, and whether that needs a person now."""
-    link = f"make link CONNECTION={connection.name}" + (" FAMILY=account" if connection.family == "account" else "")
-    if not connection.made or not connection.health:
-        return f"was never finished: open its link again, or make disconnect CONNECTION={connection.name}", False
-    failing = connection.health == "failing"
-    problem = connection.problem
-    code = f"code {problem.code}" if problem and problem.code is not None else ""
-    if connection.health == "reauthorize":
-        return f"access has ended at TikTok{f' ({code})' if code else ''}: {link}", True
-    if connection.failing_of("broken"):
-        return f"its secret cannot be read: restore a version of it, or {link}", True
-    if connection.failing_of("other_app"):
-        return f"belongs to another app than TIKTOK_APP_ID: set that one, or {link}", True
-    if connection.failing_of("empty"):
-        return f"TikTok lists no ad account for its token: ask the advertiser to give access again, or {link}", True
-    end, token_end = connection.ends_at(refreshable=refreshable), connection.expires_at
-    if end and end <= now:
-        return f"ended {ago(end, now)}: {link}", True
-    if token_end and token_end <= now:
-        return f"its token ended {ago(token_end, now)} and was not refreshed: make refresh, then make doctor", True
-    if end and end - now <= ENDS_SOON:
-        return f"before it ends: {link}", end - now <= ENDS_VERY_SOON
-    if failing:
-        since = f" since {connection.failing_since:%Y-%m-%d %H:%M} UTC" if connection.failing_since else ""
-        cause = code or (problem.kind if problem else "") or "unknown"
-        if connection.alerted:
-            return f"failing{since} ({cause}): see TikTok's status page and the log of refresh", False
-        return f"nothing yet, every run tries again: failing{since} ({cause})", False
-    return "", False
+def _advertisers(line: Line) -> str:
+    ids = line.connection.advertisers
+    id_ = ids[0] if ids else ""
+    name = line.connection.names.get(id_, "")
+    first = f"{cut(name, _LONGEST_NAME)} ({id_})" if name else id_
+    more = len(ids) - 1
+    return first + (f" +{more}" if more > 0 else "") + (" or more" if line.more_advertisers else "")
 
 
-def _stamp(moment: datetime | None) -> str | None:
-    return clock.text(moment) if moment else None
+def _account(found: Connection) -> str:
+    return f"@{cut(found.username, _LONGEST_NAME)}" if found.username else cut(found.open_id, _LONGEST_NAME)
+
+
+def _gaps(vault: Vault, name: str) -> Iterator[str]:
+    """What a connection's permissions do not cover; nothing where its token may not be read."""
+    try:
+        yield from gaps(stored.newest_grant(vault, name))
+    except KeeperError:
+        return

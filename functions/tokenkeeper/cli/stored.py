@@ -1,22 +1,33 @@
-"""What is stored of a connection, read for a command: a grant, a state, or a sentence that says why not."""
+"""`token`, and what any command reads of a connection: a grant, a state, or a sentence that says why not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+
+import click
 
 from tokenkeeper import payload
-from tokenkeeper.cli.context import LIST_SECONDS, READ_SECONDS
-from tokenkeeper.cli.show import first_of
+from tokenkeeper.cli import options, show
+from tokenkeeper.cli.context import LIST_SECONDS, READ_SECONDS, Context
 from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
 from tokenkeeper.errors import KeeperError, PayloadError, SettingsError, StoreError
+from tokenkeeper.grant import Grant
+from tokenkeeper.store.vault import Vault
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-    from tokenkeeper.connection import Connection
-    from tokenkeeper.grant import Grant
-    from tokenkeeper.store.vault import Vault
+@click.command("token")
+@options.connection
+@click.pass_obj
+def command(context: Context, connection: str) -> int:
+    """Print the access token of CONNECTION, and nothing else.
+
+    Exit status 1: the connection needs a new authorization; the token is printed all the same.
+    """
+    show.where(context)
+    vault = context.vault()
+    click.echo(newest_grant(vault, connection).access_token.reveal())
+    return exit_status(state(vault, connection), connection)
 
 
 def newest_grant(vault: Vault, name: str) -> Grant:
@@ -50,6 +61,14 @@ def state(vault: Vault, name: str) -> Connection | None:
         return None
 
 
+def exit_status(state: Connection | None, name: str) -> int:
+    """How a command ends that printed the connection's token; says so if it needs a new authorization."""
+    if state and state.health == "reauthorize":
+        show.say(f"{name} needs a new authorization: make link CONNECTION={name}")
+        return show.NEEDS_PERSON
+    return show.WELL
+
+
 def no_connection(vault: Vault, name: str) -> KeeperError:
     """There is none of that name: the error says which there are, as far as they may be listed."""
     try:
@@ -57,25 +76,17 @@ def no_connection(vault: Vault, name: str) -> KeeperError:
         known = sorted(one.name for one in found if one.made and one.name != name)
     except StoreError:
         known = []
-    there_are = f"There are: {first_of(known, 10)}." if known else f"Make a connect link: make link CONNECTION={name}"
+    there_are = (
+        f"There are: {show.first_of(known, 10)}." if known else f"Make a connect link: make link CONNECTION={name}"
+    )
     return SettingsError(f"There is no connection {name}. {there_are}")
 
 
 def labelled(vault: Vault, labels: Mapping[str, str]) -> list[str]:
-    """The names of the connections that have these labels.
-
-    Raises:
-        SettingsError: there are none.
-        StoreError: the secrets could not be listed.
-    """
+    """The names of the connections that have these labels; raises `SettingsError` where none has."""
     found = vault.inventory(Deadline(LIST_SECONDS)).connections.values()
-    names = sorted(one.name for one in found if has_labels(labels)(one))
+    names = sorted(one.name for one in found if labels.items() <= one.labels.items())
     if not names:
         shown = ",".join(f"{key}={value}" for key, value in labels.items())
         raise SettingsError(f"No connection has the label {shown}: make status lists all.")
     return names
-
-
-def has_labels(labels: Mapping[str, str]) -> Callable[[Connection], bool]:
-    """Whether a connection has all of these labels."""
-    return lambda connection: labels.items() <= connection.labels.items()

@@ -8,8 +8,9 @@ from datetime import date
 
 from tokenkeeper import clock
 from tokenkeeper.checks import is_line
+from tokenkeeper.cli.show import first_of
 from tokenkeeper.errors import SettingsError
-from tokenkeeper.grant import Family, Grant
+from tokenkeeper.grant import Grant
 from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.coverage import gaps
 
@@ -66,13 +67,14 @@ class Material:
         known = grant.advertiser_ids
         unknown = [id_ for id_ in ids if known is not None and id_ not in known]
         if unknown:
-            listed = [f"{id_} {self.named.get(id_, '')}".strip() for id_ in known or ()]
-            more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
-            raise SettingsError(
-                f"{grant.connection} does not reach {', '.join(unknown)}. It reaches: "
-                f"{'; '.join(listed[:_MOST_LISTED])}{more}."
-            )
+            named = self.named
+            listed = [f"{id_} {named.get(id_, '')}".strip() for id_ in known or ()]
+            reached = first_of(listed, _MOST_LISTED, "; ")
+            raise SettingsError(f"{grant.connection} does not reach {', '.join(unknown)}. It reaches: {reached}.")
         return replace(self, grant=grant.with_advertisers(list(dict.fromkeys(ids))), chosen=True)
+
+
+Write = Callable[[Material], str]
 
 
 @dataclass(frozen=True)
@@ -83,21 +85,19 @@ class Tool:
         is_for: What the configuration is, in a line.
         use: What to do with it, as a sentence; `{connection}` stands for the connection's name.
         write: Makes it.
-        families: Whose tokens it takes.
+        accounts: Whether it takes the tokens of TikTok accounts, too.
         needs_app_secret: Whether the app's secret is part of it.
         comments: Whether the advertisers' names are in it.
-        needs_ids: Whether it is of no use without the advertisers' ids.
-        one_id: Whether it takes one ad account, or all of them, and no selection.
+        one_id: Whether it takes one ad account, or all of them without their ids, and no selection.
         holds_token: Whether the access token is in it.
     """
 
     is_for: str
     use: str
-    write: Callable[[Material], str]
-    families: tuple[Family, ...] = ("advertiser",)
+    write: Write
+    accounts: bool = False
     needs_app_secret: bool = False
     comments: bool = False
-    needs_ids: bool = False
     one_id: bool = False
     holds_token: bool = True
 
@@ -108,11 +108,10 @@ class Tool:
             SettingsError: it does not.
         """
         grant = material.grant
-        if grant.family not in self.families:
-            whose = {"advertiser": "ad accounts", "account": "a TikTok account"}
+        if grant.family == "account" and not self.accounts:
             raise SettingsError(
-                f"{name} takes tokens of {whose[self.families[0]]}, and {grant.connection} is for "
-                f"{whose[grant.family]}. Without FOR (--for), make config lists the tools."
+                f"{name} takes tokens of ad accounts, and {grant.connection} is for a TikTok account. Without FOR "
+                "(--for), make config lists the tools."
             )
         if self.one_id and material.chosen and len(material.ids) > 1:
             raise SettingsError(f"{name} takes one ad account or all of them: print one configuration for each.")
@@ -130,7 +129,7 @@ def notes(tool: Tool, material: Material) -> Iterator[str]:
             f"The token in it ends at {clock.text(grant.expires_at)}, and is replaced before: print this again before "
             "every job."
         )
-    if tool.needs_ids and grant.advertiser_ids is None:
+    if not tool.one_id and grant.advertiser_ids is None:
         yield (
             f"{grant.connection} has {grant.advertiser_count} ad accounts, too many to be stored, so none is in it: "
             "choose some with ONLY=7001,7002 (--only). TikTok lists all of them: GET /oauth2/advertiser/get/ with "

@@ -1,89 +1,237 @@
-"""The tools that a configuration can be made for."""
+"""The tools that a configuration can be made for, one small function each; nothing else knows their shapes. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import shlex
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+from urllib.parse import urlencode
 
-from tokenkeeper.cli import toolformats
-from tokenkeeper.cli.toolconfigs import Tool
-from tokenkeeper.grant import Family
+from tokenkeeper import clock, payload
+from tokenkeeper.cli.toolconfigs import Material, Tool, Write
 
-_BOTH: tuple[Family, ...] = ("advertiser", "account")
-
-TOOLS: Mapping[str, Tool] = {
-    "airbyte": Tool(
-        "config of Airbyte's source-tiktok-marketing, as JSON",
-        "Give it to Airbyte's API as the source's configuration, or to the connector with --config. With ONLY=7001 "
-        "it is for that ad account alone: then the connector does not send the app's secret, which it prints where "
-        "listing the advertisers fails.",
-        toolformats.airbyte,
-        needs_app_secret=True,
-        one_id=True,
-    ),
-    "airbyte-terraform": Tool(
-        "a source for Airbyte's Terraform provider, which reads the token at each apply",
-        "Set airbyte_workspace_id and tiktok_app_secret; terraform apply then reads the newest token.",
-        toolformats.airbyte_terraform,
-        comments=True,
-        one_id=True,
-        holds_token=False,
-    ),
-    "airflow": Tool(
-        "a variable, as JSON for `airflow variables import`",
-        "Import it with airflow variables import FILE. With Google's secrets backend none of it is needed.",
-        toolformats.airflow,
-        families=_BOTH,
-        needs_ids=True,
-    ),
-    "dlt": Tool(
-        "a section of dlt's secrets.toml",
-        "Add it to .dlt/secrets.toml.",
-        toolformats.dlt,
-        families=_BOTH,
-        comments=True,
-        needs_ids=True,
-    ),
-    "env": Tool(
-        "variables for a shell: TIKTOK_ACCESS_TOKEN and more",
-        'Take it over with eval "$(make -s config CONNECTION={connection} FOR=env)".',
-        toolformats.env,
-        families=_BOTH,
-        comments=True,
-        needs_ids=True,
-    ),
-    "ingestr": Tool(
-        "address of a source for ingestr",
-        "Put it into SOURCE_URI, not on a command line, which all on a machine can see. TikTok reports on five "
-        "accounts at a time: with more, name those that it is about.",
-        toolformats.ingestr,
-        needs_ids=True,
-    ),
-    "json": Tool(
-        "the stored token and the advertisers' names, as JSON",
-        "Take from it what is needed.",
-        toolformats.plain,
-        families=_BOTH,
-        needs_ids=True,
-    ),
-    "meltano": Tool(
-        "the file .env of a Meltano project with tap-tiktok-ads",
-        "Add it to the file .env beside meltano.yml.",
-        toolformats.meltano,
-        comments=True,
-        needs_ids=True,
-    ),
-    "owox": Tool(
-        "the fields of the TikTok connector of OWOX Data Marts, as JSON",
-        "Paste the values into the form of the same names, or hand it to OWOX's API.",
-        toolformats.owox,
-        needs_app_secret=True,
-        needs_ids=True,
-    ),
-    "tap-tiktok-ads": Tool(
-        "config of singer-io's tap-tiktok-ads, as JSON",
-        "Give it to the tap with --config.",
-        toolformats.tap,
-        needs_ids=True,
-    ),
-}
+TOOLS: dict[str, Tool] = {}
 """By name, as `--for` takes it."""
+_TIKTOK_MARKETING = "4bfac00d-ce15-44ff-95b9-9e3c3e8fbd35"  # Airbyte's id of source-tiktok-marketing
+
+
+def _tool(name: str, is_for: str, use: str, **more: bool) -> Callable[[Write], Write]:
+    """Make the function below a tool, see `Tool`."""
+
+    def keep(write: Write) -> Write:
+        TOOLS[name] = Tool(is_for, use, write, **more)
+        return write
+
+    return keep
+
+
+@_tool(
+    "airbyte",
+    "config of Airbyte's source-tiktok-marketing, as JSON",
+    "Give it to Airbyte's API as the source's configuration, or to the connector with --config. With ONLY=7001 "
+    "it is for that ad account alone: then the connector does not send the app's secret, which it prints where "
+    "listing the advertisers fails.",
+    needs_app_secret=True,
+    one_id=True,
+)
+def _airbyte(material: Material) -> str:
+    """By the specification of source-tiktok-marketing: without `advertiser_id` it loads all ad accounts."""
+    grant = material.grant
+    credentials = {
+        "auth_type": "oauth2.0",
+        "app_id": grant.app_id,
+        "secret": material.app_secret.reveal(),
+        "access_token": grant.access_token.reveal(),
+        **({"advertiser_id": material.ids[0]} if material.chosen else {}),
+    }
+    return _json({"credentials": credentials, "start_date": material.since.isoformat()})
+
+
+@_tool(
+    "airbyte-terraform",
+    "a source for Airbyte's Terraform provider, which reads the token at each apply",
+    "Set airbyte_workspace_id and tiktok_app_secret; terraform apply then reads the newest token.",
+    comments=True,
+    one_id=True,
+    holds_token=False,
+)
+def _airbyte_terraform(material: Material) -> str:
+    """For the provider airbytehq/airbyte from 1.0 on. Terraform reads the token itself, so none is in the text."""
+    name, label = material.grant.connection, f"tiktok-{material.grant.connection}"  # a label begins with a letter
+    one = f"\n      advertiser_id = {json.dumps(material.ids[0])}" if material.chosen else ""
+    return f"""\
+{_comments(material)}variable "airbyte_workspace_id" {{
+  type = string
+}}
+
+variable "tiktok_app_secret" {{
+  type      = string
+  sensitive = true
+}}
+
+data "google_secret_manager_secret_version_access" "{label}" {{
+  project = {json.dumps(material.project)}
+  secret  = {json.dumps(material.secret_id)}
+}}
+
+resource "airbyte_source" "{label}" {{
+  name          = "TikTok {name}"
+  workspace_id  = var.airbyte_workspace_id
+  definition_id = "{_TIKTOK_MARKETING}"
+  configuration = jsonencode({{
+    credentials = {{
+      auth_type    = "oauth2.0"
+      app_id       = {json.dumps(material.grant.app_id)}
+      secret       = var.tiktok_app_secret
+      access_token = jsondecode(data.google_secret_manager_secret_version_access.{label}.secret_data).access_token{one}
+    }}
+    start_date = "{material.since.isoformat()}"
+  }})
+}}
+"""
+
+
+@_tool(
+    "airflow",
+    "a variable, as JSON for `airflow variables import`",
+    "Import it with airflow variables import FILE. With Google's secrets backend none of it is needed.",
+    accounts=True,
+)
+def _airflow(material: Material) -> str:
+    """For `airflow variables import`: what the secrets backend of `infra/readers/airflow.md` would find."""
+    return _json({material.grant.connection: _stored(material)})
+
+
+@_tool(
+    "dlt",
+    "a section of dlt's secrets.toml",
+    "Add it to .dlt/secrets.toml.",
+    accounts=True,
+    comments=True,
+)
+def _dlt(material: Material) -> str:
+    """TOML, for `.dlt/secrets.toml`. JSON's strings and lists are TOML's, where all is printable ASCII."""
+    grant = material.grant
+    token = f"access_token = {json.dumps(grant.access_token.reveal())}\n"
+    if grant.family == "account":
+        return f"[sources.tiktok_account]\n{token}business_id = {json.dumps(grant.open_id)}\n"
+    ids = json.dumps(list(material.ids))
+    return f"{_comments(material)}[sources.tiktok_ads]\n{token}advertiser_ids = {ids}\n"
+
+
+@_tool(
+    "env",
+    "variables for a shell: TIKTOK_ACCESS_TOKEN and more",
+    'Take it over with eval "$(make -s config CONNECTION={connection} FOR=env)".',
+    accounts=True,
+    comments=True,
+)
+def _env(material: Material) -> str:
+    """For `eval` or `source` in a POSIX shell."""
+    grant = material.grant
+    whose = {"TIKTOK_ADVERTISER_IDS": ",".join(material.ids)}
+    if grant.family == "account":
+        whose = {"TIKTOK_BUSINESS_ID": grant.open_id}
+    values = {
+        "TIKTOK_ACCESS_TOKEN": grant.access_token.reveal(),
+        **whose,
+        "TIKTOK_APP_ID": grant.app_id,
+        "TIKTOK_TOKEN_EXPIRES_AT": clock.text(grant.expires_at) if grant.expires_at else "",
+    }
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+    return _comments(material) + "".join(lines)
+
+
+@_tool(
+    "ingestr",
+    "address of a source for ingestr",
+    "Put it into SOURCE_URI, not on a command line, which all on a machine can see. TikTok reports on five "
+    "accounts at a time: with more, name those that it is about.",
+)
+def _ingestr(material: Material) -> str:
+    """The address of a source, for `--source-uri` or `SOURCE_URI`."""
+    token = material.grant.access_token.reveal()
+    query = urlencode({"access_token": token, "advertiser_ids": ",".join(material.ids)}, safe=",")
+    return f"tiktok://?{query}\n"
+
+
+@_tool(
+    "json",
+    "the stored token and the advertisers' names, as JSON",
+    "Take from it what is needed.",
+    accounts=True,
+)
+def _plain(material: Material) -> str:
+    """The stored payload, with the advertisers' names beside it."""
+    return _json({**_stored(material), "advertiser_names": dict(material.named)})
+
+
+@_tool(
+    "meltano",
+    "the file .env of a Meltano project with tap-tiktok-ads",
+    "Add it to the file .env beside meltano.yml.",
+    comments=True,
+)
+def _meltano(material: Material) -> str:
+    """For the file `.env` of a Meltano project with singer-io's tap-tiktok-ads."""
+    values = {
+        "TAP_TIKTOK_ADS_ACCESS_TOKEN": material.grant.access_token.reveal(),
+        "TAP_TIKTOK_ADS_ACCOUNTS": ",".join(material.ids),
+        "TAP_TIKTOK_ADS_START_DATE": _midnight(material.since),
+    }
+    return _comments(material) + "".join(f"{name}={_dotenv(value)}\n" for name, value in values.items())
+
+
+@_tool(
+    "owox",
+    "the fields of the TikTok connector of OWOX Data Marts, as JSON",
+    "Paste the values into the form of the same names, or hand it to OWOX's API.",
+    needs_app_secret=True,
+)
+def _owox(material: Material) -> str:
+    """The fields of OWOX's connector, in the form in which it stores them."""
+    oauth = {
+        "AccessToken": material.grant.access_token.reveal(),
+        "AppId": material.grant.app_id,
+        "AppSecret": material.app_secret.reveal(),
+    }
+    return _json({"AuthType": {"oauth2": oauth}, "AdvertiserIDs": ",".join(material.ids)})
+
+
+@_tool(
+    "tap-tiktok-ads",
+    "config of singer-io's tap-tiktok-ads, as JSON",
+    "Give it to the tap with --config.",
+)
+def _tap(material: Material) -> str:
+    """The `--config` of singer-io's tap-tiktok-ads, with all the keys that it requires."""
+    return _json(
+        {
+            "access_token": material.grant.access_token.reveal(),
+            "accounts": ",".join(material.ids),
+            "start_date": _midnight(material.since),
+        }
+    )
+
+
+def _stored(material: Material) -> dict[str, Any]:
+    return dict(json.loads(payload.of_token(material.grant)))
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _comments(material: Material) -> str:
+    return "".join(f"# {id_} {name}\n" for id_, name in material.named.items())
+
+
+def _dotenv(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _midnight(day: date) -> str:
+    return f"{day.isoformat()}T00:00:00Z"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from google.auth import exceptions as auth_errors
 from google.auth.transport.requests import AuthorizedSession
 
 from tokenkeeper.cli import web
-from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding, Subject
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding
 from tokenkeeper.errors import KeeperError
 
 FUNCTIONS = {"connect": "CONNECT_FUNCTION", "refresh": "REFRESH_FUNCTION"}
@@ -28,33 +29,22 @@ class NotDescribed(KeeperError):
     """A function could not be looked up; the text says why."""
 
 
-def functions(examined: Subject) -> Iterator[Finding]:
+def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
-    if examined.context.refresh_url:
-        yield _refresh_is_private(examined.context.refresh_url)
-    expected = source_hash(SOURCE)
+    if context.refresh_url:
+        yield _refresh_is_private(context.refresh_url)
     for function, variable in FUNCTIONS.items():
-        name = examined.context.variable(variable)
+        name = context.variable(variable)
         if name:
-            yield source_of(function, name, expected)
+            try:
+                yield source_of(function, _describe(name), source_hash(SOURCE))
+            except NotDescribed as error:
+                yield Finding(f"the source of {function}", "unknown", str(error))
 
 
-def source_of(
-    function: str, name: str, expected: str, describe: Callable[[str], Mapping[str, Any]] | None = None
-) -> Finding:
-    """Whether a function was built from this source, by its build variable SOURCE_HASH.
-
-    Args:
-        function: `connect` or `refresh`.
-        name: The function's full name.
-        expected: `source_hash` of this checkout.
-        describe: Looks a function up; None: at Google.
-    """
+def source_of(function: str, described: Mapping[str, Any], expected: str) -> Finding:
+    """Whether a function, as Google describes it, was built from the source of this hash, and serves."""
     thing = f"the source of {function}"
-    try:
-        described = (describe or _describe)(name)
-    except NotDescribed as error:
-        return Finding(thing, "unknown", str(error))
     built_from = str(described.get("buildConfig", {}).get("environmentVariables", {}).get("SOURCE_HASH", ""))
     if described.get("state") != "ACTIVE":
         return Finding(thing, "problem", f"it does not serve (state {described.get('state')}): make deploy")

@@ -1,23 +1,22 @@
-"""What a check found, and what it is made with."""
+"""What a check found, and the settings, which are checked first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 from tokenkeeper import settings
-from tokenkeeper.cli.context import Context
-from tokenkeeper.settings import Needs, Settings
-
-Verdict = Literal["ok", "problem", "unknown", "note"]
+from tokenkeeper.cli.context import KEPT_AS_SECRETS, Context
+from tokenkeeper.errors import KeeperError
+from tokenkeeper.secret import Secret
+from tokenkeeper.settings import CONNECT, REFRESH
 
 CALL_SECONDS = 10.0
 NOT_CHECKED = "not checked: the settings above come first"
+_REQUIRED = ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS", "PUBLIC_URL")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One finding.
 
     Attributes:
@@ -27,24 +26,28 @@ class Finding:
     """
 
     thing: str
-    verdict: Verdict
+    verdict: Literal["ok", "problem", "unknown", "note"]
     text: str
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is examined.
+def settings_found(context: Context) -> Iterator[Finding]:
+    """A finding for each setting that is set, required or invalid; secret ones are shown by their fingerprint."""
+    environment, unread = dict(context.saved.environment), {}
+    for name in KEPT_AS_SECRETS:
+        if not environment.get(name) and environment.get(f"{name}_SECRET"):
+            try:
+                environment[name] = context.kept_as_secret(name)
+            except KeeperError as error:
+                unread[name] = f"{error} Reading it takes roles/secretmanager.secretAccessor on that secret."
+    for name, problem in settings.survey(CONNECT | REFRESH, environment).items():
+        value = environment.get(name, "")
+        if name in unread:
+            yield Finding(name, "unknown", unread[name])
+        elif problem:
+            yield Finding(name, "problem", problem)
+        elif value or name in _REQUIRED:
+            yield Finding(name, "ok", _fingerprints(value) if name in KEPT_AS_SECRETS else value)
 
-    Attributes:
-        context: What the command acts on.
-        environment: Its settings, with those that are kept as secrets.
-        unread: By name, why a setting that is kept as a secret could not be read.
-    """
 
-    context: Context
-    environment: Mapping[str, str]
-    unread: Mapping[str, str] = field(default_factory=dict)
-
-    def settings(self, needs: Needs) -> Settings:
-        """The settings; raises `SettingsError` where one is missing or invalid."""
-        return settings.read(needs, self.environment)
+def _fingerprints(value: str) -> str:
+    return "set, fingerprint " + ", ".join(Secret(part).fingerprint for part in value.split())

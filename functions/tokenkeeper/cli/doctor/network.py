@@ -1,4 +1,4 @@
-"""Checks how calls leave this machine, through which proxy and with which CA, and whether its clock is right."""
+"""Checks the network: the way out of this machine, its clock, and the redirect URLs that are registered with TikTok."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from urllib.parse import urlsplit
 
 import requests
 
+from tokenkeeper import checks, settings
 from tokenkeeper.checks import API_URL, is_this_machine
 from tokenkeeper.cli import web
-from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding, Subject
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding
+from tokenkeeper.settings import Needs
+
+_ABOUT = "TikTok connections"  # what connect shows at its address
 
 
-def ways_out(examined: Subject) -> Iterator[Finding]:
+def ways_out(context: Context) -> Iterator[Finding]:
     """The proxy for calls to TikTok, and the CA file that certificates are checked with; nothing for this machine."""
-    url = _api_url(examined)
+    url = _api_url(context)
     if is_this_machine(urlsplit(url).hostname or ""):
         return
     found = requests.Session().merge_environment_settings(url, {}, None, None, None)
@@ -27,26 +32,57 @@ def ways_out(examined: Subject) -> Iterator[Finding]:
     elif Path(ca_file).exists():
         yield Finding("the CA", "ok", f"certificates are checked with {ca_file}")
     else:
-        yield Finding(
-            "the CA", "problem", f"{ca_file} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
-        )
+        text = f"{ca_file} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
+        yield Finding("the CA", "problem", text)
 
 
-def this_clock(examined: Subject) -> Finding:
+def this_clock(context: Context) -> Finding:
     """This machine's clock, by that of `connect`, or of TikTok."""
     thing = "the clock"
-    off = web.clock_difference([examined.environment.get("PUBLIC_URL", ""), _api_url(examined)], CALL_SECONDS)
+    off = web.clock_off([context.variable("PUBLIC_URL"), _api_url(context)], CALL_SECONDS)
     if off is None:
         return Finding(thing, "unknown", "neither connect nor TikTok answered with the time")
-    if abs(off) <= web.CLOCK_IS_OFF:
-        return Finding(thing, "ok", "agrees with the others'")
-    return Finding(
-        thing, "problem", f"is {web.off(off)}: set it over the network, since links and tokens carry the time"
-    )
+    if off:
+        text = f"is {off}: set it over the network, since links and tokens carry the time"
+        return Finding(thing, "problem", text)
+    return Finding(thing, "ok", "agrees with the others'")
 
 
-def _api_url(examined: Subject) -> str:
-    return examined.environment.get("TIKTOK_API_URL") or API_URL
+def redirect_urls(context: Context) -> Iterator[Finding]:
+    """Both, of which the one for TikTok accounts ends with a slash."""
+    url = context.variable("PUBLIC_URL")
+    if not url or settings.survey(Needs.LINKS, context.saved.environment).get("PUBLIC_URL"):
+        yield Finding("the redirect URL", "unknown", NOT_CHECKED)
+        return
+    yield _answers(url, is_local=context.saved.name == "local")
+    thing = "the redirect URL for accounts"
+    unfit = checks.unfit_for_accounts(url)
+    if unfit:
+        yield Finding(thing, "note", f"{unfit}: FAMILY=account works only with the simulated TikTok here")
+    else:
+        yield Finding(thing, "ok", f"register exactly this as TikTok account holder redirect URL: {url}/")
+
+
+def _answers(url: str, *, is_local: bool) -> Finding:
+    thing = "the redirect URL"
+    answer = web.get(url, CALL_SECONDS)
+    if answer is None:
+        what = "start it with make run" if is_local else "see whether it is deployed"
+        return Finding(thing, "problem", f"connect does not answer at {url}: {what}")
+    if answer.is_redirect:
+        text = f"{url} leads to another address: register the one that it leads to, and set PUBLIC_URL to that"
+        return Finding(thing, "problem", text)
+    if answer.status_code != 200 or _ABOUT not in answer.text[:10_000]:
+        text = (
+            f"something else than connect answers at {url} (HTTP {answer.status_code}): correct PUBLIC_URL, or what "
+            "stands in front of the function"
+        )
+        return Finding(thing, "problem", text)
+    return Finding(thing, "ok", f"connect answers; register exactly this as Advertiser redirect URL: {url}")
+
+
+def _api_url(context: Context) -> str:
+    return context.variable("TIKTOK_API_URL") or API_URL
 
 
 def _without_password(proxy: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from tokenkeeper import clock
-from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding, Subject
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding
+from tokenkeeper.cli.overview import RUN_IS_LATE, ago, last_run, overview
 from tokenkeeper.cli.show import number_of
-from tokenkeeper.cli.status import RUN_IS_LATE, ago, last_run, overview
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import base_labels
 from tokenkeeper.errors import (
@@ -32,11 +33,11 @@ _FOR_COMMANDS = {
 }
 
 
-def secret_manager(examined: Subject) -> Iterator[Finding]:
+def secret_manager(context: Context) -> Iterator[Finding]:
     """Whether it answers, and, if it does, all else."""
     thing = "Secret Manager"
     try:
-        vault = examined.context.vault()
+        vault = context.vault()
         inventory = vault.inventory(Deadline(CALL_SECONDS))
         project = vault.project
     except StoreForbidden as error:
@@ -50,8 +51,8 @@ def secret_manager(examined: Subject) -> Iterator[Finding]:
     if inventory.connections:
         yield _permissions(vault, min(inventory.connections))
     else:
-        yield _creation(examined)
-    yield _runs(inventory, scheduled=examined.context.is_cloud)
+        yield _creation(context)
+    yield _runs(inventory, scheduled=context.is_cloud)
 
 
 def _permissions(vault: Vault, name: str) -> Finding:
@@ -66,11 +67,11 @@ def _permissions(vault: Vault, name: str) -> Finding:
     return Finding(thing, "ok", "secrets may be listed, read, changed and deleted")
 
 
-def _creation(examined: Subject) -> Finding:
+def _creation(context: Context) -> Finding:
     """Tries whether a secret may be created, before there is a connection: creates one and deletes it."""
     thing = "a new secret"
     try:
-        chosen = examined.settings(Needs.STORE | Needs.CALLBACK)
+        chosen = context.settings(Needs.STORE | Needs.CALLBACK)
     except SettingsError:
         return Finding(thing, "unknown", NOT_CHECKED)
     secrets = SecretManager(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tokenkeeper import clock, grant
-from tokenkeeper.cli.doctor.finding import NOT_CHECKED, Finding, Subject
-from tokenkeeper.errors import KeeperError, Kind, SettingsError, TikTokRefused, TikTokUnreachable
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.doctor.finding import NOT_CHECKED, Finding
+from tokenkeeper.errors import KeeperError, Kind, SettingsError, StoreError, TikTokRefused, TikTokUnreachable
 from tokenkeeper.grant import TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Needs
@@ -21,17 +22,17 @@ _BY_CODE: Mapping[int, str] = {
 }
 
 
-def credentials(examined: Subject) -> Finding:
+def credentials(context: Context) -> Finding:
     """Asks TikTok to refresh a token that does not exist: it says whether it knows the app before it says no."""
     thing = "the app at TikTok"
     try:
-        chosen = examined.settings(Needs.STORE | Needs.APP)
+        chosen = context.settings(Needs.STORE | Needs.APP)
         response = TokenResponse(_NO_TOKEN)
         nobody = grant.first(
             response, connection="nobody", app_id=chosen.app_id, family="advertiser", asked_at=clock.now()
         )
         TikTok(chosen).family("advertiser").refresh(grant.with_refresh_token(nobody, _NO_TOKEN, None))
-    except SettingsError:
+    except (SettingsError, StoreError):
         return Finding(thing, "unknown", NOT_CHECKED)
     except TikTokRefused as error:
         if error.kind in {Kind.REAUTHORIZE, Kind.EXPIRED, Kind.RESTART}:
@@ -46,10 +47,10 @@ def credentials(examined: Subject) -> Finding:
     return Finding(thing, "unknown", "TikTok issued a token for none, which makes no sense")
 
 
-def accounts(examined: Subject) -> Iterator[Finding]:
+def accounts(context: Context) -> Iterator[Finding]:
     """The scopes that account holders are asked for, and what only TikTok's portal shows."""
     try:
-        scopes = ", ".join(examined.settings(Needs.STORE | Needs.CALLBACK).account_scopes)
+        scopes = ", ".join(context.settings(Needs.STORE | Needs.CALLBACK).account_scopes)
     except SettingsError:
         yield Finding("account scopes", "unknown", NOT_CHECKED)
         return

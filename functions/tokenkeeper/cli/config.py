@@ -1,0 +1,76 @@
+"""`config`: a ready configuration of a tool that reads a connection's token."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from tokenkeeper import checks, clock
+from tokenkeeper.checks import Invalid
+from tokenkeeper.cli import options, show, stored
+from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.toolconfigs import Material, notes
+from tokenkeeper.cli.tools import TOOLS
+from tokenkeeper.errors import SettingsError
+from tokenkeeper.settings import Needs
+
+
+@click.command("config")
+@options.connection
+@click.option("--for", "tool", metavar="TOOL", default="", help="What it is for; without it, the tools are listed.")
+@click.option("--only", metavar="IDS", default="", help="Only these ad accounts, like 7001,7002.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="First day to load, like 2026-01-01, for tools that have to be told. Without it: this year's first.",
+)
+@click.pass_obj
+def command(context: Context, connection: str, tool: str, only: str, since: datetime | None) -> int:
+    """Print a ready configuration of a tool that reads CONNECTION.
+
+    It goes to standard output and may hold the access token; what to do with it, to standard error.
+
+    Exit status 1: the connection needs a new authorization; the configuration is printed all the same.
+    """
+    if tool not in TOOLS:
+        show.say(f"{tool[:80]!r} is none of the tools." if tool else "Say with FOR (--for) which tool it is for:")
+        rows = [(name, one.is_for) for name, one in TOOLS.items()]
+        show.table(("FOR", "what it prints"), rows, as_result=False)
+        return show.COULD_NOT
+    chosen = TOOLS[tool]
+    show.where(context)
+    needs = Needs.STORE | Needs.APP if chosen.needs_app_secret else Needs.STORE
+    settings = context.settings(needs)
+    vault = context.vault(settings)
+    newest = stored.newest_grant(vault, connection)
+    if chosen.needs_app_secret and settings.app_id != newest.app_id:
+        raise SettingsError(
+            f"TIKTOK_APP_ID is {settings.app_id}, and {connection} belongs to the app {newest.app_id}: set it, and "
+            "TIKTOK_APP_SECRET, to that one."
+        )
+    state = stored.state(vault, connection)
+    material = Material(
+        grant=newest,
+        since=since.date() if since else clock.now().date().replace(month=1, day=1),
+        names=state.names if state else {},
+        app_secret=settings.app_secret,
+        project=vault.project,
+        secret_id=vault.token_id(connection),
+    )
+    if only:
+        material = material.only(_ids(only))
+    chosen.check(tool, material)
+    click.echo(chosen.write(material), nl=False)
+    for line in notes(chosen, material):
+        show.say(line)
+    return stored.exit_status(state, connection)
+
+
+def _ids(text: str) -> list[str]:
+    try:
+        checks.advertiser_ids(text)
+    except Invalid as invalid:
+        raise SettingsError(f"ONLY (--only) {invalid}.") from None
+    return [part.strip() for part in text.split(",")]

@@ -1,0 +1,175 @@
+"""Storing a token that exists already: TikTok is asked first, and the rules of a re-connection hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+from tokenkeeper import clock, grant, transitions
+from tokenkeeper.cli.importlines import ImportRefused, Token
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import (
+    Kind,
+    LeaseHeld,
+    SecretMissing,
+    TikTokError,
+    TikTokRefused,
+    TikTokSilent,
+    TikTokUnreachable,
+)
+from tokenkeeper.grant import Grant
+from tokenkeeper.reconnection import Conflict, conflict
+from tokenkeeper.store import lease
+from tokenkeeper.store.persist import STORE_SECONDS, store_authorization
+from tokenkeeper.store.vault import Vault
+from tokenkeeper.tiktok.families import Reach, TikTok
+
+T = TypeVar("T")
+
+_READ_SECONDS = 20.0
+_NAME_SECONDS = 5.0
+_WAIT_FOR_LEASE = 15.0
+_LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
+_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds, after answers that there are too many calls
+_CONFLICTS: Mapping[Conflict, str] = {
+    "other_family": "{name} is of the family {family}, and the token is not.",
+    "other_account": "The token is for another TikTok account than {name}.",
+    "other_advertisers": "The token reaches none of the ad accounts of {name}.",
+}
+
+
+class Importer:
+    """Imports tokens, of one app. One instance serves many threads."""
+
+    def __init__(self, vault: Vault, tiktok: TikTok, app_id: str) -> None:
+        """Set up.
+
+        Args:
+            vault: Where to.
+            tiktok: Where the tokens came from.
+            app_id: The app that `tiktok` speaks for.
+        """
+        self._vault = vault
+        self._tiktok = tiktok
+        self._app_id = app_id
+
+    def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
+        """Store a token, if TikTok accepts it.
+
+        Args:
+            token: The token.
+            spare_healthy: Leave a connection alone that is well, so that an old file never replaces a newer grant.
+
+        Returns:
+            The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
+            is well.
+
+        Raises:
+            ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
+            KeeperError: TikTok or Secret Manager failed.
+        """
+        name, deadline = token.connection, Deadline(STORE_SECONDS)
+        import_id = f"import-{token.response.access_token.fingerprint}"
+        try:
+            before = self._vault.connection(name, Deadline(_READ_SECONDS))
+        except SecretMissing:
+            before = None
+        if before and before.made and (before.last_link == import_id or (spare_healthy and before.health == "ok")):
+            return None
+        found, reach = self._confirmed(token)
+
+        def check(connection: Connection) -> None:
+            problem = None if token.any_account else conflict(connection, found)
+            if problem:
+                text = _CONFLICTS[problem].format(name=name, family=connection.family)
+                raise ImportRefused(f"{text} ANY_ACCOUNT=1 (--any-account) allows it.")
+
+        def connected(connection: Connection) -> transitions.Change:
+            change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
+            if reach.advertisers is None:
+                return change
+            return change._replace(connection=transitions.named(change.connection, reach.names(stored.advertiser_ids)))
+
+        if before:
+            check(before)
+        try:
+            with lease.hold(
+                self._vault, name, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
+            ) as held:
+                stored = found.dated(found.obtained_at, held.connection.obtained_at)
+                store_authorization(self._vault, held, stored, deadline)
+                held.finish(connected, deadline)
+        except LeaseHeld:
+            raise ImportRefused(f"Somebody else is working on {name}, a run perhaps: try again in a minute.") from None
+        return stored
+
+    def _confirmed(self, token: Token) -> tuple[Grant, Reach]:
+        """The grant, as TikTok confirms it, and what it reaches."""
+        family, response = self._tiktok.family(token.family), token.response
+        try:
+            if token.family == "account" and not response.open_id:
+                known = _patiently(lambda: family.describe(response.access_token))
+                response = replace(response, open_id=known.open_id, scope=response.scope or known.scope)
+            found = self._grant(replace(token, response=response))
+            reach = _patiently(lambda: family.check(found))
+        except TikTokRefused as error:
+            raise _refused(error) from None
+        except (TikTokUnreachable, TikTokSilent) as error:
+            raise ImportRefused(f"{error}: check the network, and try again.") from None
+        if token.family == "account":
+            try:
+                return found.with_username(family.names(found, _NAME_SECONDS).username), Reach()
+            except TikTokError:
+                return found, Reach()
+        if reach.advertisers is not None:
+            found = found.with_advertisers([advertiser.id for advertiser in reach.advertisers])
+        elif not found.advertiser_ids:
+            raise ImportRefused(
+                "The token works, but may not list its ad accounts: give TikTok's whole JSON answer, which names them."
+            )
+        if not found.advertiser_ids:
+            raise ImportRefused("TikTok lists no ad account for the token.")
+        return found, reach
+
+    def _grant(self, token: Token) -> Grant:
+        """The grant. Where nobody knows when it was issued, it counts as past half of its life.
+
+        So the next run refreshes it and learns from TikTok's answer when it really ends.
+        """
+        life = token.response.expires_in
+        unknown = clock.now() - timedelta(seconds=life / 2 if life and life < _LONGEST_LIFE else 0)
+        return grant.first(
+            token.response,
+            connection=token.connection,
+            app_id=self._app_id,
+            family=token.family,
+            asked_at=token.obtained_at or unknown,
+        )
+
+
+def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:
+    match error.kind:
+        case Kind.REAUTHORIZE | Kind.EXPIRED | Kind.RESTART:
+            return ImportRefused(f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID.")
+        case Kind.PERMISSION:
+            return ImportRefused(f"{error}: the token lacks a permission that is needed to look at it.")
+        case Kind.OPERATOR:
+            error.args = (f"{error}: check TIKTOK_APP_ID and TIKTOK_APP_SECRET, or run make doctor.",)
+            return error
+        case _:
+            return ImportRefused(f"{error}: try again later.")
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """The call's result; answers that there are too many calls are waited out."""
+    for pause in _PAUSES:
+        try:
+            return call()
+        except TikTokRefused as error:
+            if error.kind is not Kind.THROTTLED:
+                raise
+            clock.sleep(pause)
+    return call()

@@ -1,0 +1,155 @@
+"""`link`: connect links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+import click
+
+from tokenkeeper import checks, clock
+from tokenkeeper.cli import options, show, stored
+from tokenkeeper.cli.context import Context
+from tokenkeeper.connect.links import LONGEST_LIFE, SHORTEST_LIFE, Link, Signer
+from tokenkeeper.errors import SettingsError
+from tokenkeeper.grant import Family
+from tokenkeeper.settings import Needs, Settings
+
+_CLOCK_SECONDS = 3.0
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+class _Life(click.ParamType[timedelta]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([0-9]{1,6})([mhd])", value.strip(), re.ASCII)
+        life = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+        if not SHORTEST_LIFE <= life <= LONGEST_LIFE:
+            self.fail(f"{value[:40]!r} is not between 5 minutes and 30 days, like 30m, 72h or 7d.", param, ctx)
+        return life
+
+
+@click.command("link")
+@options.connections("CONNECTION...")
+@options.file
+@options.family
+@click.option(
+    "--expires",
+    "life",
+    type=_Life(),
+    default="72h",
+    show_default=True,
+    help="How long the link is good: 5 minutes to 30 days, like 30m, 72h or 7d.",
+)
+@options.any_account
+@options.set_labels
+@options.label("For all connections with these labels.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@options.as_json
+@click.pass_obj
+def command(
+    context: Context,
+    connections: tuple[str, ...],
+    file: TextIO | None,
+    family: Family,
+    life: timedelta,
+    labels: Mapping[str, str],
+    only: Mapping[str, str],
+    *,
+    any_account: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> int:
+    """Print a connect link for CONNECTION, or one a line for several.
+
+    Send it to whoever may approve. It makes the connection, or connects it again, and works once.
+    """
+    show.where(context)
+    names = [*connections, *(_names_in(file) if file else ())]
+    names += stored.labelled(context.vault(), only) if only else ()
+    if not names:
+        raise click.UsageError("Missing argument 'CONNECTION'.")
+    chosen = context.settings(Needs.STORE | Needs.LINKS | (Needs.CALLBACK if family == "account" else Needs(0)))
+    _check_address(chosen, family)
+    _check_clock(chosen)
+    signer = Signer(chosen.link_keys)
+    made: dict[str, Link] = {}  # by address
+    for name in dict.fromkeys(names):
+        link, text = signer.new_link(name, life, any_account=any_account, family=family, labels=labels)
+        made[f"{chosen.public_url}/start?link={text.reveal()}"] = link
+    alone = len(made) == 1 and file is None and not only
+    if as_json:
+        documents = [_document(address, link) for address, link in made.items()]
+        show.as_json(documents[0] if alone else documents)
+    elif alone and not as_csv:
+        for address, link in made.items():
+            click.echo(address)
+            show.say(_explained(link))
+    else:
+        if as_csv:
+            click.echo("connection,link,expires_at")
+        for address, link in made.items():  # none of the three can have a comma in it
+            cells = (link.connection, address, clock.text(link.expires_at))
+            click.echo(("," if as_csv else "\t").join(cells))
+    return show.WELL
+
+
+def _names_in(lines: Iterable[str]) -> Iterable[str]:
+    """The names in a file, one a line; empty lines and those that begin with # are left out."""
+    for number, line in enumerate(lines, 1):
+        name = line.strip()
+        if not name or name.startswith("#"):
+            continue
+        problem = options.name_problem(name)
+        if problem:
+            raise SettingsError(f"Line {number}: {problem}")
+        yield name
+
+
+def _check_address(chosen: Settings, family: Family) -> None:
+    simulated = checks.is_this_machine(urlsplit(chosen.account_authorize_url).hostname or "")
+    problem = "" if family != "account" or simulated else checks.unfit_for_accounts(chosen.public_url)
+    if problem:
+        raise SettingsError(
+            f"PUBLIC_URL does not fit FAMILY=account: {problem}. Use an address like https://example.com."
+        )
+
+
+def _check_clock(chosen: Settings) -> None:
+    """By the clock of `connect`, which reads links, or by Secret Manager's where that does not answer."""
+    from tokenkeeper.cli import web  # slow to import
+
+    store = f"http://{chosen.emulator_host}/" if chosen.emulator_host else "https://secretmanager.googleapis.com/"
+    off = web.clock_off([chosen.public_url, store], _CLOCK_SECONDS)
+    if off:
+        raise SettingsError(
+            f"This machine's clock is {off}, and connect links carry the time: set it over the network, then make the "
+            "link again."
+        )
+
+
+def _document(address: str, link: Link) -> dict[str, Any]:
+    return {
+        "connection": link.connection,
+        "link": address,
+        "expires_at": clock.text(link.expires_at),
+        "any_account": link.any_account,
+        "family": link.family,
+        "labels": dict(link.labels),
+    }
+
+
+def _explained(link: Link) -> str:
+    account = link.family == "account"
+    whom = "the holder of the TikTok account" if account else "whoever may approve for the advertiser"
+    others = "the account by another one" if account else "the advertisers by entirely different ones"
+    return (
+        f"This link connects {link.connection}. It works once, until {link.expires_at:%Y-%m-%d %H:%M} UTC. "
+        f"{f'It may replace {others}. ' if link.any_account else ''}Send it to {whom}."
+    )
