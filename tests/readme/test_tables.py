@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,22 +38,6 @@ class TestMade:
             assert set(event.ended_by) <= set(EVENTS), event.name
 
 
-def _reads() -> Iterator[tuple[str, str | None]]:
-    """Every variable that the settings read, with its default; None where it is required."""
-    for call in ast.walk(ast.parse((PACKAGE / "settings.py").read_text(encoding="utf-8"))):
-        if not isinstance(call, ast.Call) or len(call.args) < 3:
-            continue
-        match ast.unparse(call.func):
-            case "source.number":
-                yield ast.literal_eval(call.args[0]), str(ast.literal_eval(call.args[2]))
-            case "source.text" | "source.list":
-                yield ast.literal_eval(call.args[0]), _value(call.args[3]) if len(call.args) > 3 else None
-
-
-def _value(node: ast.expr) -> str:
-    return str(getattr(settings, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node))
-
-
 class TestSettings:
     def test_every_variable_is_in_the_table_and_no_other(self) -> None:
         """The table has what the settings read, by name."""
@@ -63,7 +45,7 @@ class TestSettings:
 
     def test_defaults_are_those_of_the_code(self) -> None:
         """A default in the table is the one without the variable; what is required is missing without it."""
-        defaults = dict(_reads())
+        defaults = {setting.variable: setting.default for setting in settings.SETTINGS.values()}
         for name, _, _, default in table("settings"):
             there = defaults[quoted(name)[0]]
             if there is None:

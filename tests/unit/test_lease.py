@@ -16,7 +16,7 @@ from local.serving import Fault
 from tokenkeeper import clock, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection, Problem
-from tokenkeeper.errors import LeaseHeld, LeaseLost, LinkUsed, SecretMissing, StoreError, StoreUnavailable
+from tokenkeeper.errors import LeaseHeld, LeaseLost, LinkError, SecretMissing, StoreError, StoreUnavailable
 from tokenkeeper.store import lease
 from tokenkeeper.store.lease import TERM, Lease, hold, is_free, left_by_callback
 from tokenkeeper.store.vault import Vault
@@ -109,9 +109,9 @@ class TestTaking:
         """A callback checks the link against the connection that it is about to hold."""
 
         def check(_: Connection) -> None:
-            raise LinkUsed
+            raise LinkError
 
-        with pytest.raises(LinkUsed), hold(vault, "acme", "connect", Deadline(30), check=check):
+        with pytest.raises(LinkError), hold(vault, "acme", "connect", Deadline(30), check=check):
             pass
         assert store.count("UpdateSecret") == 0
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from tokenkeeper import transitions
-from tokenkeeper.connect.links import Signer, bound_to, flow_prefix
+from tokenkeeper.connect.links import Link, Signer, bound_to, flow_prefix
 from tokenkeeper.connection import Connection
-from tokenkeeper.errors import LinkExpired, LinkInvalid, LinkUsed
+from tokenkeeper.errors import LinkExpired, LinkInvalid
 from tokenkeeper.secret import Secret
 from unit.parts import KEY, NOON, HandClock, long_lived
 
@@ -112,30 +112,26 @@ class TestLinks:
 
 
 class TestUse:
-    def test_a_link_of_a_connection_to_be_is_unused(self, signer: Signer) -> None:
-        """What was never connected has used no link."""
-        signer.new_link("acme")[0].check_unused(EMPTY)
-
     def test_the_link_that_made_the_connection_is_used(self, signer: Signer, hand_clock: HandClock) -> None:
-        """It is known by its id, whatever the clocks say."""
+        """It is known by its id, whatever the clocks say; what was never connected has used none."""
         link, _ = signer.new_link("acme")
         hand_clock.pass_by(days=-1)
-        made = made_at(hand_clock.now(), link.id)
-        with pytest.raises(LinkUsed):
-            link.check_unused(made)
+        assert link.is_used(made_at(hand_clock.now(), link.id))
+        assert not link.is_used(EMPTY)
 
     def test_every_link_from_before_is_used_as_well(self, signer: Signer, hand_clock: HandClock) -> None:
-        """A link that was issued up to the moment of connecting is refused, one from after it is not."""
+        """A link that was issued up to the moment of connecting is used, one from after it is not."""
         earlier, _ = signer.new_link("acme")
         hand_clock.pass_by(minutes=1)
         same_moment, _ = signer.new_link("acme")
         made = made_at(hand_clock.now(), "another")
         hand_clock.pass_by(milliseconds=1)
         later, _ = signer.new_link("acme")
-        for link in (earlier, same_moment):
-            with pytest.raises(LinkUsed):
-                link.check_unused(made)
-        later.check_unused(made)
+        assert [link.is_used(made) for link in (earlier, same_moment, later)] == [True, True, False]
+
+    def test_the_portals_own_link_is_never_used_up(self) -> None:
+        """It has no id, and makes its connection again and again."""
+        assert not Link("acme", "", NOON, NOON).is_used(made_at(NOON, ""))
 
 
 class TestStates:
