@@ -11,8 +11,9 @@ from tokenkeeper.connect.cookies import Result
 from tokenkeeper.connect.links import Link
 from tokenkeeper.connect.pages import Pages
 from tokenkeeper.connect.refusal import ROWS, Refused, refused_by_tiktok
-from tokenkeeper.errors import Kind, TikTokRefused
+from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Family
+from tokenkeeper.tiktok.codes import kind_of
 from tokenkeeper.tiktok.families import Advertiser
 from unit import parts
 from unit.parts import NOON
@@ -55,6 +56,25 @@ class TestRefusals:
             assert refused.entry.severity in row.event.severities, reason
             assert "A detail." in refused.entry.message, reason
             assert "{" not in refused.notice.happened + refused.notice.next, reason
+
+    def test_of_tiktoks_are_put_into_plain_words(self) -> None:
+        """By code where it has words of its own, else by kind; an alert where it is not the visitor's doing."""
+        expected = {
+            40110: ("This confirmation was used already, or is more than an hour old.", "WARNING"),
+            40115: ("This confirmation was cancelled or is of another kind.", "WARNING"),
+            40101: ("TikTok does not accept this app's credentials together with this confirmation.", "ERROR"),
+            40113: ("TikTok does not let this app make connections.", "ERROR"),
+            40100: ("TikTok is getting too many requests at the moment.", "WARNING"),
+            50000: ("TikTok has a passing problem.", "WARNING"),
+            40105: ("TikTok refused to complete the connection.", "ERROR"),
+        }
+        errors = [TikTokRefused(kind_of(code, ""), code, "") for code in expected]
+        refusals = {error.code: refused_by_tiktok(error, "acme", "advertiser") for error in errors}
+        said = {code: (one.notice.happened, one.entry.severity) for code, one in refusals.items()}
+        assert said == {code: (f"{words} (TikTok's code {code})", how) for code, (words, how) in expected.items()}
+        silent = refused_by_tiktok(TikTokSilent("No answer"), "acme", "advertiser")
+        assert silent.notice.happened == "TikTok's answer could not be understood, or did not come in time."
+        assert (silent.entry.fields["reason"], silent.entry.severity) == ("tiktok_silent", "ERROR")
 
     @pytest.mark.parametrize(("family", "life"), [("advertiser", "an hour"), ("account", "ten minutes")])
     def test_of_tiktoks_says_why_and_until_when(self, family: Family, life: str) -> None:
