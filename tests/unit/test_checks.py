@@ -1,4 +1,7 @@
-"""Checks of values that are no settings: labels, names of connections, addresses, what fits into a line."""
+"""Checks of values that are no settings: labels, the address for TikTok accounts, this machine's names.
+
+What a connection's name may be is in `security/test_abuse`, what fits into a line in `unit/test_api`.
+"""
 
 from __future__ import annotations
 
@@ -45,17 +48,3 @@ def test_names_of_this_machine() -> None:
     ours = ["LOCALHOST", "app.localhost", "127.9.9.9", "::1", "[::1]"]
     others = ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", ""]
     assert [host for host in ours + others if checks.is_this_machine(host)] == ours
-
-
-def test_names_of_connections() -> None:
-    """1 to 63 of a-z, 0-9 and -, no - at either end: a secret's name is made from nothing else."""
-    good = ["a", "acme-eu-1", "a" * 63]
-    bad = ["", "a" * 64, "-acme", "acme-", "Acme", "acme_eu", "acme\n", "äcme", "../acme"]
-    assert [name for name in good + bad if checks.CONNECTION.fullmatch(name)] == good
-
-
-def test_what_fits_into_a_line() -> None:
-    """What is not printable is not shown; joined emoji are."""
-    shown = ["", "Käthe's 靴 👩\u200d👧"]
-    hidden = ["two\nlines", "nul\0", "turned \u202e round", "sep\u2028arator"]
-    assert [text for text in shown + hidden if checks.is_line(text)] == shown

@@ -43,12 +43,6 @@ def test_milliseconds_go_there_and_back() -> None:
         clock.from_milliseconds(10**18)
 
 
-def test_later_ends_where_the_calendar_ends() -> None:
-    """A time that lies beyond the calendar is none."""
-    assert clock.later(TEN, 90) == TEN + timedelta(seconds=90)
-    assert clock.later(TEN, 1e15) is None
-
-
 def test_a_deadline_counts_down_and_is_over(hand_clock: HandClock) -> None:
     """What remains is never less than nothing; a step's own deadline is never later than the whole's."""
     deadline = Deadline(10)

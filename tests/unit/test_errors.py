@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tokenkeeper import errors
-from tokenkeeper.errors import Cause, GoogleReason, Kind, StoreForbidden, TikTokRefused, TikTokSilent
+from tokenkeeper.errors import GoogleReason, Kind, TikTokRefused, TikTokSilent
 
 
 def drawn() -> dict[str, str]:
@@ -26,7 +26,7 @@ def test_the_drawn_tree_is_the_real_one() -> None:
 
 
 def test_googles_words_come_at_the_end_of_a_sentence() -> None:
-    """Status, reason and sentence, as far as Google said them; an error of the store carries them."""
+    """Status, reason and sentence, as far as Google said them."""
     said = {
         "": GoogleReason(),
         "Google: No. (PERMISSION_DENIED, SERVICE_DISABLED)": GoogleReason(
@@ -38,16 +38,7 @@ def test_googles_words_come_at_the_end_of_a_sentence() -> None:
     assert [str(reason) for reason in said.values()] == list(said)
 
 
-def test_every_cause_has_a_remedy() -> None:
-    """A sentence for the operator."""
-    assert [cause for cause in Cause if not re.fullmatch(r"[A-Z].*\.", cause.value)] == []
-
-
-def test_an_error_carries_what_its_handler_needs() -> None:
-    """The secret and Google's reason; TikTok's code and the request id, which is in the text for its support."""
-    forbidden = StoreForbidden("No.", "tiktok-ads-token-acme")
-    assert (str(forbidden), forbidden.secret_id, forbidden.reason) == ("No.", "tiktok-ads-token-acme", GoogleReason())
-    refused = TikTokRefused(Kind.REAUTHORIZE, 40105, "2026ABC")
-    assert str(refused) == "TikTok answered with code 40105 (request 2026ABC)"
-    assert (refused.kind, refused.code, refused.request_id) == (Kind.REAUTHORIZE, 40105, "2026ABC")
+def test_tiktoks_request_id_is_in_the_text() -> None:
+    """Its support asks for it."""
+    assert str(TikTokRefused(Kind.RESTART, 40110, "2026ABC")) == "TikTok answered with code 40110 (request 2026ABC)"
     assert str(TikTokSilent("TikTok did not answer in time")) == "TikTok did not answer in time"

@@ -52,10 +52,8 @@ class TestEntries:
         """Long texts and lists are cut, and it shows."""
         log.write(entry("m" * 5000, names=[str(number) for number in range(250)]))
         (written,) = logged.entries
-        assert len(written["message"]) == 1001
-        assert written["message"].endswith("…")
-        assert len(written["names"]) == 101
-        assert written["names"][-1] == "… and 150 more"
+        assert written["message"] == "m" * 1000 + "…"
+        assert written["names"][99:] == ["99", "… and 150 more"]
 
 
 class TestDefects:

@@ -1,6 +1,7 @@
 """The pages that people see, and the table of refusals behind most of them.
 
-That every notice says what happened, whether anything was stored and what to do next is in `security/test_answer`.
+That every notice says what happened, whether anything was stored and what to do next is in `security/test_answer`,
+that the guide has each page with its status in `readme/test_tables`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import pytest
 
 from tokenkeeper.connect.cookies import Result
-from tokenkeeper.connect.links import Link
 from tokenkeeper.connect.pages import Pages
 from tokenkeeper.connect.refusal import ROWS, Refused, refused_by_tiktok
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
@@ -16,23 +16,8 @@ from tokenkeeper.grant import Family
 from tokenkeeper.tiktok.codes import kind_of
 from tokenkeeper.tiktok.families import Advertiser
 from unit import parts
-from unit.parts import NOON
 
 PAGES = Pages(parts.read())
-STATUSES = {
-    200: {"declined"},
-    400: {"callback_malformed", "state_invalid", "link_invalid"},
-    403: {"portal_link", "other_advertisers", "other_account", "other_family"},
-    404: {"unknown_path"},
-    405: {"wrong_method"},
-    409: {"link_used"},
-    410: {"link_expired"},
-    413: {"form_too_large"},
-    414: {"query_too_long"},
-    422: {"no_advertiser", "no_account"},
-    502: {"tiktok_refused"},
-    503: {"store_unavailable", "store_refused", "store_failed"},
-}
 
 
 def shown(*results: Result) -> str:
@@ -41,12 +26,6 @@ def shown(*results: Result) -> str:
 
 
 class TestRefusals:
-    def test_each_has_its_status(self) -> None:
-        """The statuses are the contract's."""
-        assert {
-            reason for status, reasons in STATUSES.items() for reason in reasons if ROWS[reason].status != status
-        } == set()
-
     @pytest.mark.parametrize("family", ["advertiser", "account"])
     def test_each_has_an_entry_and_a_page_for_both_families(self, family: Family) -> None:
         """The event knows the severity, the detail is what is logged, and no gap is left in the page's words."""
@@ -97,18 +76,6 @@ def test_forms_may_lead_to_both_consent_pages() -> None:
         "https://www.tiktok.com",
         "https://*.tiktok.com",
     ]
-
-
-def test_the_start_page_says_for_what_and_until_when() -> None:
-    """Connection, end, and whether it exists already; the link goes on in the form, to this function."""
-    link = Link("acme-eu", "id", NOON, NOON)
-    text = PAGES.start(link, "the.link", again=False).get_data(as_text=True)
-    assert "Connect TikTok Ads to acme-eu" in text
-    assert "22 November 2026, 12:00 UTC" in text
-    assert 'action="https://connect.example.com/start"' in text
-    assert 'value="the.link"' in text
-    assert "exists already" not in text
-    assert "exists already" in PAGES.start(link, "the.link", again=True).get_data(as_text=True)
 
 
 class TestResult:
