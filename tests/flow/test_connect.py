@@ -370,9 +370,12 @@ class TestStep5TheAnswer:
         assert "approved" not in stage.annotations()
 
     def test_thousands_of_accounts(self, stage: Stage) -> None:
-        """Ids that do not fit are counted in the payload, and as many as fit are in the annotation."""
+        """Ids that do not fit are counted, in the payload and on the page; as many as fit are in the annotation."""
         ids = [str(7_100_000_000_000_000_000 + number) for number in range(4000)]
-        stored = stage.connected(advertisers=ids)
+        browser = stage.browser()
+        assert browser.come_back(stage.code(advertisers=ids), browser.begin(stage.link())).status_code == 303
+        assert re.search(r"4000 ad accounts .* and 3\d\d\d more", text_of(browser.get("/done")))
+        stored = stage.token()
         assert (stored["advertiser_ids"], stored["advertiser_count"]) == (None, 4000)
         assert len(stage.secrets.payloads(TOKEN + "acme")[0]) <= 64 * 1024
         kept = stage.annotations()["advertisers"].split(",")

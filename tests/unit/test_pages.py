@@ -10,8 +10,16 @@ import pytest
 
 from tokenkeeper.connect.cookies import Result
 from tokenkeeper.connect.pages import Pages
-from tokenkeeper.connect.refusal import ROWS, Refused, refused_by_tiktok
-from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
+from tokenkeeper.connect.refusal import ROWS, Refused, refused_by_store, refused_by_tiktok
+from tokenkeeper.errors import (
+    Kind,
+    SettingsError,
+    StoreForbidden,
+    StoreRejected,
+    StoreUnavailable,
+    TikTokRefused,
+    TikTokSilent,
+)
 from tokenkeeper.grant import Family
 from tokenkeeper.tiktok.codes import kind_of
 from tokenkeeper.tiktok.families import Advertiser
@@ -64,6 +72,13 @@ class TestRefusals:
         assert "TikTok&#39;s reference is 2026ABC." in text
         assert "<code>0123abcd</code>" in text
         assert "reference" not in PAGES.about().get_data(as_text=True)
+
+
+def test_what_passes_by_itself_is_told_from_what_does_not() -> None:
+    """A role, a policy, a request that is not accepted or a setting is for the operator; an outage is waited for."""
+    lasting = [StoreForbidden("No."), StoreRejected("No."), SettingsError("No.")]
+    refusals = [refused_by_store(error, "store_unavailable", "acme") for error in (*lasting, StoreUnavailable("No."))]
+    assert [one.entry.fields["reason"] for one in refusals] == ["store_refused"] * 3 + ["store_unavailable"]
 
 
 def test_forms_may_lead_to_both_consent_pages() -> None:

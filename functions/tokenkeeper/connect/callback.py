@@ -47,7 +47,7 @@ _NAMES_SECONDS = 3.0
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)  # a request holds a code
 class Callback:
     """One callback: the request, and what the function has for it."""
 
