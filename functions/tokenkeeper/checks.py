@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
@@ -16,77 +17,75 @@ LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}", re.ASCII)
 OWN_LABELS = frozenset(("managed-by", "holds", "connection", "family", "kind", "health"))
 MOST_LABELS = 8  # of the operator's own that a link carries: they travel through TikTok in the state
-ADVERTISER_ID = re.compile(r"[0-9]{1,32}", re.ASCII)
-
-_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
-_PROJECT = re.compile(r"([a-z0-9.-]+:)?[a-z0-9][a-z0-9-]{0,61}", re.ASCII)
-_APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_STATE = re.compile(r"[A-Za-z0-9._~-]{1,200}", re.ASCII)
-_HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", re.ASCII)
-_SCOPE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.ASCII)
-
-
-_JOINERS = frozenset("\u200c\u200d")  # invisible, but part of how words of some scripts, and emoji, are written
 
 
 def is_line(text: str) -> bool:
-    """Whether a text may be shown in a line: printable, joiners included."""
-    return all(letter.isprintable() or letter in _JOINERS for letter in text)
+    """Whether a text may be shown in a line: printable, or one of the joiners inside of words and emoji."""
+    return all(letter.isprintable() or letter in "\u200c\u200d" for letter in text)
 
 
 class Invalid(ValueError):
     """What is wrong with a value and what a valid one looks like: the rest of a sentence that begins with its name."""
 
 
-def _pattern(pattern: re.Pattern[str], wrong: str) -> Callable[[str], None]:
+def _pattern(pattern: str, wrong: str) -> Callable[[str], None]:
     def check(value: str) -> None:
         if not value:
             raise Invalid(f"is missing; {wrong.partition('; ')[2]}")
-        if not pattern.fullmatch(value):
-            raise Invalid(f"is {value[:80]!r}, {wrong}")
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise Invalid(f"is {value[:80]!r}, not {wrong}")
 
     return check
 
 
-project = _pattern(_PROJECT, "not a Google Cloud project id; write it as the console shows it, like my-project-123")
-prefix = _pattern(_PREFIX, "not 1 to 100 letters, digits, - and _; write something like tiktok-ads")
-emulator_host = _pattern(_HOST_AND_PORT, "not host:port; write something like 127.0.0.1:8085")
+def _list(pattern: str, kind: str, example: str) -> Callable[[str], None]:
+    part = rf"\s*{pattern}\s*"
+    return _pattern(f"{part}(,{part})*", f"a list of {kind}; write them with commas between, like {example}")
+
+
+project = _pattern(
+    r"([a-z0-9.-]+:)?[a-z0-9][a-z0-9-]{0,61}",
+    "a Google Cloud project id; write it as the console shows it, like my-project-123",
+)
+prefix = _pattern(r"[A-Za-z0-9_-]{1,100}", "1 to 100 letters, digits, - and _; write something like tiktok-ads")
+emulator_host = _pattern(
+    r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", "host:port; write something like 127.0.0.1:8085"
+)
 app_id = _pattern(
-    _APP_ID, "not an app id; write the App ID that the app's page in TikTok's portal shows, like 7000000000000000000"
+    r"[A-Za-z0-9_-]{1,64}",
+    "an app id; write the App ID that the app's page in TikTok's portal shows, like 7000000000000000000",
 )
 connection = _pattern(
-    CONNECTION, "not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either end); write something like main"
+    CONNECTION.pattern,
+    "a connection's name (1 to 63 of a-z, 0-9 and -, no - at either end); write something like main",
 )
-state = _pattern(_STATE, "not 1 to 200 of A-Z, a-z, 0-9 and . _ ~ -; write something like your_custom_params")
-
-
+state = _pattern(
+    r"[A-Za-z0-9._~-]{1,200}", "1 to 200 of A-Z, a-z, 0-9 and . _ ~ -; write something like your_custom_params"
+)
 kms_key = _pattern(
-    re.compile(r"projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+", re.ASCII),
-    "not a key's full name; write it like projects/my-project/locations/global/keyRings/my-ring/cryptoKeys/my-key",
+    r"projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+",
+    "a key's full name; write it like projects/my-project/locations/global/keyRings/my-ring/cryptoKeys/my-key",
 )
+locations = _list(r"[a-z]+-[a-z]+[0-9]+", "regions", "europe-west1")
+advertiser_ids = _list(r"[0-9]{1,32}", "ids", "7000000000000000001,7000000000000000002")
+scopes = _list(r"[a-z0-9][a-z0-9._-]{0,99}", "scopes", "user.info.basic,video.list")
 
 
-def locations(value: str) -> None:
-    """Regions of Google Cloud, separated by commas."""
-    if not all(re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", part.strip(), re.ASCII) for part in value.split(",")):
-        raise Invalid(f"is {value[:80]!r}, not a list of regions; write them with commas between, like europe-west1")
+def number(lowest: float, highest: float, example: float, *, whole: bool = False) -> Callable[[str], None]:
+    """The check of a number between these two, which belong to it."""
 
+    def check(value: str) -> None:
+        try:
+            found = float(value)
+        except ValueError:
+            found = math.nan
+        if not lowest <= found <= highest or (whole and found != int(found)):
+            kind = "a whole number" if whole else "a number"
+            raise Invalid(
+                f"is {value[:40]!r}, not {kind} from {lowest:g} to {highest:g}; write for example {example:g}"
+            )
 
-def advertiser_ids(value: str) -> None:
-    """Ids of ad accounts, separated by commas."""
-    if not all(ADVERTISER_ID.fullmatch(part.strip()) for part in value.split(",")):
-        raise Invalid(
-            f"is {value[:80]!r}, not a list of ids; write them with commas between, like "
-            "7000000000000000001,7000000000000000002"
-        )
-
-
-def scopes(value: str) -> None:
-    """Names of TikTok account scopes, separated by commas."""
-    if not all(_SCOPE.fullmatch(part.strip()) for part in value.split(",")):
-        raise Invalid(
-            f"is {value[:80]!r}, not a list of scopes; write them with commas between, like user.info.basic,video.list"
-        )
+    return check
 
 
 def labels(value: str) -> dict[str, str]:

@@ -5,8 +5,7 @@ KeeperError
 ├── SettingsError             a setting is missing or invalid
 ├── LinkError                 a connect link or a state that cannot be used
 │   ├── LinkInvalid           not signed by us, changed, of another kind, or dated in the future
-│   ├── LinkExpired           signed by us, but too old
-│   └── LinkUsed              it made the connection, or is older than the connection
+│   └── LinkExpired           signed by us, but too old
 ├── PayloadError              a stored payload that cannot be read
 ├── LeaseHeld                 somebody else holds the connection's lease
 ├── LeaseLost                 somebody else took the lease over, or the connection was deleted
@@ -55,10 +54,6 @@ class LinkInvalid(LinkError):
 
 class LinkExpired(LinkError):
     """Signed by us and unchanged, but too old."""
-
-
-class LinkUsed(LinkError):
-    """The link made the connection, or is older than the connection."""
 
 
 class PayloadError(KeeperError):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TextIO
 
 from tokenkeeper import clock, events
@@ -26,8 +26,8 @@ from tokenkeeper.secret import Secret
 _LONGEST_TEXT = 1000
 _MOST_ITEMS = 100
 _ONLY_IN_SENTENCE = {"detail", "needing"}
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-_CONTEXT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("log_context", default=_NOTHING)
+_IN_HEAD = {"severity", "message", "event"}
+_CONTEXT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("context", default=MappingProxyType({}))
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -44,8 +44,9 @@ def write_to(stream: TextIO | None) -> None:
 def write(entry: Entry) -> None:
     """Write one entry, with one write, so that lines of several threads do not mix."""
     line: dict[str, object] = {"severity": entry.severity, "message": _clean(entry.message), "event": entry.event}
-    written = {key: value for key, value in entry.fields.items() if value is not None and key not in _ONLY_IN_SENTENCE}
-    line |= {key: _clean(value) for key, value in written.items()}
+    for key, value in entry.fields.items():
+        if value is not None and key not in _ONLY_IN_SENTENCE:
+            line[key] = _clean(value)
     line |= _CONTEXT.get()
     stream = _stream or sys.stdout
     text = readable(line, clock.now()) if stream.isatty() else json.dumps(line, ensure_ascii=False)
@@ -59,22 +60,18 @@ def defect(error: BaseException, **fields: Value) -> None:
     Its type and where it came from are kept, its text is not: a library's exception may hold an address with a
     secret in it, or a piece of an answer.
     """
-    places = " < ".join(
-        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(_frames(error.__traceback__))
-    )
+    frames = reversed(traceback.extract_tb(error.__traceback__)[-8:])
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     known: dict[str, Value] = {"error": type(error).__name__, "places": places or "an unknown place", **fields}
     write(events.DEFECT.entry(None, **known))
 
 
 def readable(entry: Mapping[str, object], at: datetime) -> str:
     """One entry as a person reads it on a terminal."""
-    rest = {key: value for key, value in entry.items() if key not in _SHOWN and not key.startswith("logging.")}
-    tail = "  ".join(f"{key}={value}" for key, value in rest.items() if not isinstance(value, dict))
+    rest = [key for key in entry if key not in _IN_HEAD and not key.startswith("logging.")]
+    tail = "  ".join(f"{key}={entry[key]}" for key in rest if not isinstance(entry[key], dict))
     head = f"{at.astimezone():%H:%M:%S} {entry.get('severity', 'INFO')!s:<8} {entry.get('event', '')!s:<26}"
     return f"{head} {entry.get('message', '')}" + (f"  [{tail}]" if tail else "")
-
-
-_SHOWN = {"severity", "message", "event"}
 
 
 @contextmanager
@@ -125,7 +122,3 @@ def _clean(value: object) -> object:
             return items if len(value) <= _MOST_ITEMS else [*items, f"… and {len(value) - _MOST_ITEMS} more"]
         case _:
             return value
-
-
-def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    return list(traceback.extract_tb(trace))[-8:]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from enum import Flag, auto
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tokenkeeper import checks
@@ -38,55 +38,100 @@ CONNECT = Needs.STORE | Needs.APP | Needs.LINKS | Needs.CALLBACK
 REFRESH = Needs.STORE | Needs.APP | Needs.RUN
 
 
+class Setting(NamedTuple):
+    """Where a field of `Settings` comes from; `default` is None for what is required."""
+
+    variable: str
+    need: Needs
+    check: Callable[[str], None]
+    default: str | None
+    convert: Callable[[str], object]
+
+    def problem(self, value: str) -> str:
+        """What is wrong with a value, as a sentence, or an empty text."""
+        try:
+            if value or self.default is None:
+                self.check(value)
+        except Invalid as invalid:
+            return f"{self.variable} {invalid}."
+        return ""
+
+
+def _setting(
+    variable: str,
+    need: Needs,
+    check: Callable[[str], None],
+    default: str | None = None,
+    convert: Callable[[str], object] = str,
+) -> Any:
+    return field(metadata={"setting": Setting(variable, need, check, default, convert)})
+
+
+def _number(
+    variable: str, need: Needs, default: float, lowest: float, highest: float, convert: Callable[[str], float] = float
+) -> Any:
+    check = checks.number(lowest, highest, default, whole=convert is not float)
+    return _setting(variable, need, check, f"{default:g}", convert)
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(value.replace(",", " ").split())
+
+
 @dataclass(frozen=True)
 class Settings:
-    """All settings. What a program did not ask for (see `Needs`) has its default, or is empty.
+    """All settings. What a program did not ask for (see `Needs`) has its default, or is empty."""
 
-    Attributes:
-        project: Project that holds the secrets; empty: the one that the credentials name.
-        secret_prefix: First part of every secret's name.
-        emulator_host: `host:port` of a Secret Manager endpoint without credentials, or empty: the real service.
-        keep_versions: Newest versions of a secret that are not destroyed.
-        app_id: The TikTok developer app's id.
-        app_secret: Its secret.
-        api_url: Base of TikTok's API, without a slash at the end.
-        link_keys: Keys that sign links and states, newest first.
-        public_url: Public URL of `connect`, without a slash at the end.
-        authorize_url: TikTok's consent page for advertisers.
-        account_authorize_url: TikTok's consent page for account holders.
-        account_scopes: Scopes asked of account holders.
-        callback_budget: Seconds that a callback may take, retries included.
-        portal_connection: Connection that the portal's own link makes, or empty: that link is refused.
-        portal_advertiser_ids: The only advertisers that the portal's own link may bring.
-        portal_state: The state that the portal's own link carries.
-        secret_locations: Regions of new secrets; empty: Google chooses.
-        secret_kms_key: Full name of the key that new secrets are encrypted with, or empty: Google's own.
-        max_qps: Most calls a second to TikTok.
-        run_budget: Seconds after which a run starts no further connection.
-        in_cloud: Whether this runs as a Cloud Run service.
-    """
-
-    project: str
-    secret_prefix: str
-    emulator_host: str
-    keep_versions: int
-    app_id: str
-    app_secret: Secret
-    api_url: str
-    link_keys: tuple[Secret, ...]
-    public_url: str
-    authorize_url: str
-    account_authorize_url: str
-    account_scopes: tuple[str, ...]
-    callback_budget: float
-    portal_connection: str
-    portal_advertiser_ids: frozenset[str]
-    portal_state: str
-    secret_locations: tuple[str, ...]
-    secret_kms_key: str
-    max_qps: float
-    run_budget: float
-    in_cloud: bool
+    project: str = _setting("GOOGLE_CLOUD_PROJECT", Needs.STORE, checks.project, "")
+    """Project that holds the secrets; empty: the one that the credentials name."""
+    secret_prefix: str = _setting("SECRET_PREFIX", Needs.STORE, checks.prefix, "tiktok-ads")
+    """First part of every secret's name."""
+    emulator_host: str = _setting("SECRET_MANAGER_EMULATOR_HOST", Needs.STORE, checks.emulator_host, "")
+    """`host:port` of a Secret Manager endpoint without credentials; empty: the real service."""
+    keep_versions: int = _number("KEEP_VERSIONS", Needs.STORE, 2, 2, 10_000, lambda text: int(float(text)))
+    """Newest versions of a secret that are not destroyed."""
+    app_id: str = _setting("TIKTOK_APP_ID", Needs.APP, checks.app_id)
+    """The TikTok developer app's id."""
+    app_secret: Secret = _setting("TIKTOK_APP_SECRET", Needs.APP, checks.app_secret, convert=Secret)  # noqa: RUF009 - a field
+    """Its secret."""
+    api_url: str = _setting("TIKTOK_API_URL", Needs.APP, checks.address, API_URL, lambda text: text.rstrip("/"))
+    """Base of TikTok's API, without a slash at the end."""
+    link_keys: tuple[Secret, ...] = _setting(
+        "LINK_SIGNING_KEYS", Needs.LINKS, checks.link_keys, convert=lambda text: tuple(map(Secret, text.split()))
+    )
+    """Keys that sign links and states, newest first."""
+    public_url: str = _setting("PUBLIC_URL", Needs.LINKS, checks.public_url)
+    """Public URL of `connect`, without a slash at the end."""
+    authorize_url: str = _setting("TIKTOK_AUTHORIZE_URL", Needs.CALLBACK, checks.address, AUTHORIZE_URL)
+    """TikTok's consent page for advertisers."""
+    account_authorize_url: str = _setting(
+        "TIKTOK_ACCOUNT_AUTHORIZE_URL", Needs.CALLBACK, checks.address, ACCOUNT_AUTHORIZE_URL
+    )
+    """TikTok's consent page for account holders."""
+    account_scopes: tuple[str, ...] = _setting(
+        "TIKTOK_ACCOUNT_SCOPES", Needs.CALLBACK, checks.scopes, ACCOUNT_SCOPES, _parts
+    )
+    """Scopes asked of account holders."""
+    callback_budget: float = _number("CALLBACK_BUDGET_SECONDS", Needs.CALLBACK, 50, 5, 3600)
+    """Seconds that a callback may take, retries included."""
+    portal_connection: str = _setting("PORTAL_CONNECTION", Needs.CALLBACK, checks.connection, "")
+    """Connection that the portal's own link makes; empty: that link is refused."""
+    portal_advertiser_ids: frozenset[str] = _setting(
+        "PORTAL_ADVERTISER_IDS", Needs.CALLBACK, checks.advertiser_ids, "", lambda text: frozenset(_parts(text))
+    )
+    """The only advertisers that the portal's own link may bring."""
+    portal_state: str = _setting("PORTAL_STATE", Needs.CALLBACK, checks.state, "your_custom_params")
+    """The state that the portal's own link carries."""
+    secret_locations: tuple[str, ...] = _setting("SECRET_LOCATIONS", Needs.CALLBACK, checks.locations, "", _parts)
+    """Regions of new secrets; empty: Google chooses."""
+    secret_kms_key: str = _setting("SECRET_KMS_KEY", Needs.CALLBACK, checks.kms_key, "")
+    """Full name of the key that new secrets are encrypted with; empty: Google's own."""
+    max_qps: float = _number("TIKTOK_MAX_QPS", Needs.RUN, 8, 0.01, 1_000_000)
+    """Most calls a second to TikTok."""
+    run_budget: float = _number("RUN_BUDGET_SECONDS", Needs.RUN, 1500, 0, 86_400)
+    """Seconds after which a run starts no further connection."""
+    in_cloud: bool = False
+    """Whether this runs as a Cloud Run service."""
 
     @property
     def public_path(self) -> str:
@@ -99,14 +144,18 @@ class Settings:
         return self.public_url.startswith("https:")
 
 
+SETTINGS: Mapping[str, Setting] = {one.name: one.metadata["setting"] for one in fields(Settings) if one.metadata}
+
+
 def read(needs: Needs, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings that `needs` names.
 
     Raises:
         SettingsError: one is missing or invalid.
     """
-    settings = _read(_Source(environment, needs))
-    _check_together(settings)
+    settings, problems = _read(needs, environment)
+    for problem in filter(None, problems.values()):
+        raise SettingsError(problem)
     return settings
 
 
@@ -114,131 +163,54 @@ def survey(needs: Needs, environment: Mapping[str, str] = os.environ) -> dict[st
     """Check every setting that `needs` names, however many are invalid.
 
     Returns:
-        By name: what is wrong with it, as `read` would say, or an empty text.
+        By variable: what is wrong with it, as `read` would say, or an empty text.
     """
-    source = _Survey(environment, needs)
-    settings = _read(source)
-    try:
-        _check_together(settings)
-    except SettingsError as error:
-        name = str(error).partition(" ")[0]
-        source.found[name] = source.found[name] or str(error)
-    return source.found
+    return _read(needs, environment)[1]
 
 
-def _read(source: _Source) -> Settings:
-    return Settings(
-        project=source.text("GOOGLE_CLOUD_PROJECT", Needs.STORE, checks.project, ""),
-        secret_prefix=source.text("SECRET_PREFIX", Needs.STORE, checks.prefix, "tiktok-ads"),
-        emulator_host=source.text("SECRET_MANAGER_EMULATOR_HOST", Needs.STORE, checks.emulator_host, ""),
-        keep_versions=int(source.number("KEEP_VERSIONS", Needs.STORE, 2, 2, 10_000, whole=True)),
-        app_id=source.text("TIKTOK_APP_ID", Needs.APP, checks.app_id),
-        app_secret=Secret(source.text("TIKTOK_APP_SECRET", Needs.APP, checks.app_secret)),
-        api_url=source.text("TIKTOK_API_URL", Needs.APP, checks.address, API_URL).rstrip("/"),
-        link_keys=tuple(map(Secret, source.text("LINK_SIGNING_KEYS", Needs.LINKS, checks.link_keys).split())),
-        public_url=source.text("PUBLIC_URL", Needs.LINKS, checks.public_url),
-        authorize_url=source.text("TIKTOK_AUTHORIZE_URL", Needs.CALLBACK, checks.address, AUTHORIZE_URL),
-        account_authorize_url=source.text(
-            "TIKTOK_ACCOUNT_AUTHORIZE_URL", Needs.CALLBACK, checks.address, ACCOUNT_AUTHORIZE_URL
-        ),
-        account_scopes=source.list("TIKTOK_ACCOUNT_SCOPES", Needs.CALLBACK, checks.scopes, ACCOUNT_SCOPES),
-        callback_budget=source.number("CALLBACK_BUDGET_SECONDS", Needs.CALLBACK, 50, 5, 3600),
-        portal_connection=source.text("PORTAL_CONNECTION", Needs.CALLBACK, checks.connection, ""),
-        portal_advertiser_ids=frozenset(
-            source.list("PORTAL_ADVERTISER_IDS", Needs.CALLBACK, checks.advertiser_ids, "")
-        ),
-        portal_state=source.text("PORTAL_STATE", Needs.CALLBACK, checks.state, "your_custom_params"),
-        secret_locations=source.list("SECRET_LOCATIONS", Needs.CALLBACK, checks.locations, ""),
-        secret_kms_key=source.text("SECRET_KMS_KEY", Needs.CALLBACK, checks.kms_key, ""),
-        max_qps=source.number("TIKTOK_MAX_QPS", Needs.RUN, 8, 0.01, 1_000_000),
-        run_budget=source.number("RUN_BUDGET_SECONDS", Needs.RUN, 1500, 0, 86_400),
-        in_cloud=in_cloud(source.environment),
-    )
+def _read(needs: Needs, environment: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    values: dict[str, Any] = {"in_cloud": in_cloud(environment)}
+    problems: dict[str, str] = {}
+    for name, setting in SETTINGS.items():
+        value = default = setting.default or ""
+        if setting.need in needs:
+            value = environment.get(setting.variable, "").strip() or default
+            problems[setting.variable] = setting.problem(value)
+        values[name] = setting.convert(default if problems.get(setting.variable) else value)
+    settings = Settings(**values)
+    for sentence in _wrong_together(settings):
+        variable = sentence.partition(" ")[0]
+        problems[variable] = problems[variable] or sentence
+    return settings, problems
 
 
-def _check_together(settings: Settings) -> None:
+def _wrong_together(settings: Settings) -> Iterator[str]:
     if settings.portal_connection and not settings.portal_advertiser_ids:
-        raise SettingsError(
+        yield (
             "PORTAL_ADVERTISER_IDS is missing although PORTAL_CONNECTION is set: both or neither; "
             "list the advertisers that may be connected that way, like 7000000000000000001,7000000000000000002."
         )
     if settings.portal_advertiser_ids and not settings.portal_connection:
-        raise SettingsError(
+        yield (
             "PORTAL_CONNECTION is missing although PORTAL_ADVERTISER_IDS is set: both or neither; "
             "name the connection that the portal's link makes, like main."
         )
     if settings.secret_kms_key and len(settings.secret_locations) > 1:
-        raise SettingsError(
+        yield (
             "SECRET_KMS_KEY is one key, and SECRET_LOCATIONS names several regions, each of which would need a key of "
             "its own; name one region, or none."
         )
     if settings.emulator_host and not settings.project:
-        raise SettingsError(
+        yield (
             "GOOGLE_CLOUD_PROJECT is missing: with SECRET_MANAGER_EMULATOR_HOST there are no credentials that would "
             "name a project; set any project id, like my-project."
         )
     host = settings.emulator_host.rpartition(":")[0]
-    if settings.emulator_host and settings.in_cloud and not checks.is_this_machine(host):
-        raise SettingsError(
+    if host and settings.in_cloud and not checks.is_this_machine(host):
+        yield (
             "SECRET_MANAGER_EMULATOR_HOST is set in the cloud and names another machine, which tokens would reach "
             "unencrypted; remove the variable, and the real Secret Manager is used."
         )
-
-
-class _Source:
-    def __init__(self, environment: Mapping[str, str], needs: Needs) -> None:
-        self.environment = environment
-        self._needs = needs
-
-    def text(self, name: str, need: Needs, check: Callable[[str], None], default: str | None = None) -> str:
-        if need not in self._needs:
-            return default or ""
-        value = self.environment.get(name, "").strip()
-        if not value and default is not None:
-            return default
-        try:
-            check(value)
-        except Invalid as invalid:
-            raise SettingsError(f"{name} {invalid}.") from None
-        return value
-
-    def list(self, name: str, need: Needs, check: Callable[[str], None], default: str) -> tuple[str, ...]:
-        return tuple(self.text(name, need, check, default).replace(",", " ").split())
-
-    def number(
-        self, name: str, need: Needs, default: float, lowest: float, highest: float, *, whole: bool = False
-    ) -> float:
-        def check(value: str) -> None:
-            try:
-                number = float(value)
-            except ValueError:
-                number = math.nan
-            if not lowest <= number <= highest or (whole and number != int(number)):
-                kind = "a whole number" if whole else "a number"
-                raise Invalid(
-                    f"is {value[:40]!r}, not {kind} from {lowest:g} to {highest:g}; write for example {default:g}"
-                )
-
-        return float(self.text(name, need, check, str(default)))
-
-
-class _Survey(_Source):
-    """Goes on after an invalid value, with the default in its place, and keeps what it found."""
-
-    def __init__(self, environment: Mapping[str, str], needs: Needs) -> None:
-        super().__init__(environment, needs)
-        self.found: dict[str, str] = {}
-
-    def text(self, name: str, need: Needs, check: Callable[[str], None], default: str | None = None) -> str:
-        problem = ""
-        try:
-            return super().text(name, need, check, default)
-        except SettingsError as error:
-            problem = str(error)
-            return default or ""
-        finally:
-            if need in self._needs:
-                self.found[name] = problem
 
 
 def environment() -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+from contextlib import suppress
 from typing import Protocol, cast
 
 from flask import Request, Response, current_app, has_app_context
@@ -61,8 +62,7 @@ def warm_up() -> None:
 
 def _disable_control_socket() -> None:
     """Do without gunicorn's control socket, which is a file in the home directory."""
-    try:
+    with suppress(ImportError):
         from gunicorn.config import ControlSocketDisable
-    except ImportError:
-        return
-    ControlSocketDisable.default = True
+
+        ControlSocketDisable.default = True

@@ -1,6 +1,6 @@
 """Connecting a TikTok account: the same flow with another consent page, other words and a refresh token.
 
-What both families share is in `test_connect`.
+What both families share is in `test_connect`, what TikTok is sent in `unit/test_account`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from datetime import timedelta
 import pytest
 
 from flow.reading import nothing_was_used_or_written, refused, text_of
-from local.serving import Fault
-from stage import APP_ID, APP_SECRET, REFRESH, TOKEN, Browser, Form, Stage
+from stage import REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock
 
-SHOES, OUTLET = "acme.shoes", "acme.outlet"
+SHOES = "acme.shoes"
 SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list"
 
 
-def begin(stage: Stage, browser: Browser, connection: str = "acme", *, any_account: bool = False) -> str:
+def begin(stage: Stage, browser: Browser) -> str:
     """Open a link for an account and continue to TikTok; returns the state."""
-    return browser.begin(stage.link(connection, family="account", any_account=any_account))
+    return browser.begin(stage.link(family="account"))
 
 
 class TestGoingToTikTok:
@@ -31,27 +30,10 @@ class TestGoingToTikTok:
         assert "Connect your TikTok account to acme" in page
         assert "ad account" not in page
 
-    def test_the_consent_page_gets_every_parameter(self, stage: Stage) -> None:
-        """As TikTok documents it: without `disable_auto_auth` nobody could choose another account."""
-        browser = stage.browser()
-        form = Form(browser.get(stage.link(family="account")).text)
-        sent = browser.post("/start", data=form.fields)
-        address, _, query = sent.headers["Location"].partition("?")
-        given = {key: value for key, (value,) in urllib.parse.parse_qs(query).items()}
-        assert address == stage.tiktok.account_authorize_url
-        assert given.pop("state")
-        assert given == {
-            "client_key": APP_ID,
-            "response_type": "code",
-            "scope": SCOPES,
-            "redirect_uri": f"{stage.connect.url}/",
-            "disable_auto_auth": "1",
-        }
-
 
 class TestTheWholeWay:
     def test_both_secrets_are_stored_byte_for_byte(self, stage: Stage) -> None:
-        """The payload of the contract: no advertisers, the account's id, and its name once it is known."""
+        """The payload of the contract has the account's id, and its name once it is known; annotations have both."""
         assert stage.approve_account().status_code == 303
         (given,) = stage.tiktok.grants[-1:]
         obtained = stage.time("acme", "obtained-at")
@@ -68,40 +50,9 @@ class TestTheWholeWay:
         )
         assert stage.secrets.payloads(TOKEN + "acme") == [f"{shared}}}".encode()]
         assert stage.secrets.payloads(REFRESH + "acme") == [f"{shared}{more}}}".encode()]
-        added = [call.resource for call in stage.secrets.calls if (call.name, call.status) == ("AddSecretVersion", 200)]
-        assert [name.rpartition("/")[2] for name in added] == [REFRESH + "acme", TOKEN + "acme"]
-
-    def test_labels_and_annotations(self, stage: Stage) -> None:
-        """The family is a label; the account's id and name are annotations at once."""
-        stage.approve_account()
-        assert stage.labels() == {
-            "managed-by": "tiktok-token-keeper",
-            "holds": "token",
-            "connection": "acme",
-            "family": "account",
-            "kind": "expiring",
-            "health": "ok",
-        }
-        annotations = stage.annotations()
-        assert annotations["open-id"] == stage.token()["open_id"]
-        assert annotations["username"] == SHOES
-        assert {"advertisers", "advertiser-names"}.isdisjoint(annotations)
-
-    def test_the_exchange_names_the_redirect_url(self, stage: Stage) -> None:
-        """With the slash, byte for byte as it is registered; and no advertiser's endpoint is called."""
-        browser = stage.browser()
-        state, code = begin(stage, browser), stage.account_code()
-        browser.come_back(code, state)
-        assert {"*", "!"} <= set(code)
-        (body,) = stage.tiktok.requests_of("account_token")
-        assert body == {
-            "client_id": APP_ID,
-            "client_secret": APP_SECRET,
-            "grant_type": "authorization_code",
-            "auth_code": code,
-            "redirect_uri": f"{stage.connect.url}/",
-        }
-        assert [call.name for call in stage.tiktok.calls] == ["account_token", "account_profile"]
+        assert (stage.labels()["family"], stage.labels()["kind"]) == ("account", "expiring")
+        assert (stage.annotations()["open-id"], stage.annotations()["username"]) == (given.open_id, SHOES)
+        assert {"advertisers", "advertiser-names"}.isdisjoint(stage.annotations())
 
     def test_the_code_may_come_as_code_alone(self, stage: Stage) -> None:
         """As TikTok's account consent page sends it, beside the scopes that were granted."""
@@ -125,31 +76,13 @@ class TestTheWholeWay:
         assert "ad account" not in page
         assert stage.connect.wait_for_event("connection.stored")["missing_permissions"] == ["video.list"]
 
-    def test_without_its_name_it_is_connected_all_the_same(self, stage: Stage) -> None:
-        """The profile may be refused for a lacking scope; a re-connection that learns the name keeps it."""
-        stage.tiktok.fail_next("account_profile", 40130)
-        browser = stage.browser()
-        assert browser.come_back(stage.account_code(), begin(stage, browser)).status_code == 303
-        assert "TikTok did not tell its name yet" in text_of(browser.get("/done"))
-        assert "username" not in stage.annotations()
-        stage.approve_account()
-        stage.approve_account()
-        assert stage.token()["username"] == stage.annotations()["username"] == SHOES
-
 
 class TestRefusals:
-    def test_declined(self, stage: Stage) -> None:
-        """The page has no word of ad accounts."""
-        browser = stage.browser()
-        page = browser.get(f"/?error=access_denied&state={begin(stage, browser)}")
-        assert page.status_code == 200
-        assert "Access was declined" in text_of(page)
-        assert "ad account" not in text_of(page)
-
     def test_an_invalid_scope_is_the_operators_setting(self, stage: Stage) -> None:
         """TikTok does not say which: the log, an ERROR, names the scopes that were asked for."""
         browser = stage.browser()
-        page = browser.get(f"/?error=invalid_scope&error_description=x&state={begin(stage, browser)}")
+        state = begin(stage, browser)
+        page = browser.get(f"/?error=invalid_scope&error_description=x&state={state}")
         assert page.status_code == 200
         assert "a setting of this service, not a mistake of yours" in text_of(page)
         entry = refused(stage.connect)
@@ -157,6 +90,7 @@ class TestRefusals:
         assert entry["scopes"] == SCOPES.split(",")
         assert "TIKTOK_ACCOUNT_SCOPES" in entry["message"]
         assert nothing_was_used_or_written(stage)
+        assert browser.come_back(stage.account_code(), state).status_code == 303
 
     def test_an_invalid_scope_that_anybody_could_have_sent_is_no_alert(self, stage: Stage) -> None:
         """Without a flow of this browser it is a WARNING."""
@@ -174,18 +108,7 @@ class TestRefusals:
         assert "confirm again" in text_of(page)
         assert stage.secrets.payloads(TOKEN + "acme") == []
         assert browser.come_back(stage.account_code(), state).status_code == 303
-
-    def test_another_account(self, stage: Stage) -> None:
-        """403, what is stored untouched; a link that allows it replaces the account."""
-        stage.approve_account(account=SHOES)
-        stored = stage.secrets.payloads(TOKEN + "acme")
-        page = stage.approve_account(account=OUTLET)
-        assert page.status_code == 403
-        assert "This is another TikTok account than before" in text_of(page)
-        assert stage.secrets.payloads(TOKEN + "acme") == stored
-        assert refused(stage.connect)["reason"] == "other_account"
-        assert stage.approve_account(account=OUTLET, any_account=True).status_code == 303
-        assert stage.annotations()["username"] == OUTLET
+        assert stage.token()["open_id"]
 
     @pytest.mark.parametrize("first", ["advertiser", "account"])
     def test_another_family(self, stage: Stage, first: str) -> None:
@@ -202,19 +125,3 @@ class TestRefusals:
         assert stage.labels()["family"] == ("account" if first == "advertiser" else "advertiser")
         assert ("open-id" in stage.annotations()) is (first == "advertiser")
         assert ("advertisers" in stage.annotations()) is (first == "account")
-
-    @pytest.mark.parametrize("code", [40110, 40131])
-    def test_a_code_that_is_used_or_too_old(self, stage: Stage, code: int) -> None:
-        """It lives ten minutes, and the page says so."""
-        stage.tiktok.fail_next("account_token", code)
-        page = stage.approve_account()
-        assert page.status_code == 502
-        assert "used already, or is more than ten minutes old" in text_of(page)
-        assert refused(stage.connect)["severity"] == "WARNING"
-
-    def test_the_ten_minutes_for_a_reload(self, stage: Stage) -> None:
-        """Where nothing was used up, the page says how long that stays so."""
-        browser = stage.browser()
-        state = begin(stage, browser)
-        stage.secrets.add_fault(Fault(times=None, status=503))
-        assert "your confirmation stays good for ten minutes" in text_of(browser.come_back(stage.account_code(), state))

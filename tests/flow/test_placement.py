@@ -17,17 +17,16 @@ def secret(stage: Stage, secret_id: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-class TestPlacement:
-    def test_secrets_are_left_to_google_unless_something_is_said(self, stage: Stage) -> None:
-        """Automatic replication, under Google's own key."""
-        stage.connected("acme", "expiring")
-        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
-            assert secret(stage, secret_id)["replication"] == {"automatic": {}}
+def test_secrets_are_left_to_google_unless_something_is_said(stage: Stage) -> None:
+    """Automatic replication, under Google's own key."""
+    stage.connected("acme", "expiring")
+    assert secret(stage, TOKEN + "acme")["replication"] == {"automatic": {}}
 
-    def test_region_and_key_are_those_that_were_chosen(self, stage: Stage) -> None:
-        """Both secrets lie in the region, under the key."""
-        connect = stage.start("connect", SECRET_LOCATIONS="europe-west1", SECRET_KMS_KEY=KEY)
-        assert stage.approve("acme", "expiring", function=connect).status_code == 303
-        replica = {"location": "europe-west1", "customerManagedEncryption": {"kmsKeyName": KEY}}
-        token, refresh = secret(stage, TOKEN + "acme"), secret(stage, REFRESH + "acme")
-        assert token["replication"] == refresh["replication"] == {"userManaged": {"replicas": [replica]}}
+
+def test_region_and_key_are_those_that_were_chosen(stage: Stage) -> None:
+    """Both secrets lie in the region, under the key."""
+    connect = stage.start("connect", SECRET_LOCATIONS="europe-west1", SECRET_KMS_KEY=KEY)
+    assert stage.approve("acme", "expiring", function=connect).status_code == 303
+    replica = {"location": "europe-west1", "customerManagedEncryption": {"kmsKeyName": KEY}}
+    token, refresh = secret(stage, TOKEN + "acme"), secret(stage, REFRESH + "acme")
+    assert token["replication"] == refresh["replication"] == {"userManaged": {"replicas": [replica]}}

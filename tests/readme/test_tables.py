@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 
@@ -33,26 +32,9 @@ def test_every_alert_says_what_to_do() -> None:
     assert "nothing" not in [event.remedy for event in alerts]
 
 
-def _defaults() -> Iterator[tuple[str, str]]:
-    """Every variable that the settings read, with the default that the table shows."""
-    for call in ast.walk(ast.parse((FUNCTIONS / "tokenkeeper" / "settings.py").read_text(encoding="utf-8"))):
-        if not isinstance(call, ast.Call) or len(call.args) < 3:
-            continue
-        match ast.unparse(call.func):
-            case "source.number":
-                yield ast.literal_eval(call.args[0]), f"`{ast.literal_eval(call.args[2])}`"
-            case "source.text" | "source.list":
-                text = _value(call.args[3]) if len(call.args) > 3 else None
-                yield ast.literal_eval(call.args[0]), "required" if text is None else f"`{text}`" if text else "unset"
-
-
-def _value(node: ast.expr) -> str:
-    return str(getattr(settings, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node))
-
-
 def test_settings_are_those_that_the_code_reads() -> None:
     """The table has each variable, which programs read it, and its default or that it is required."""
-    defaults = dict(_defaults())
+    defaults = {setting.variable: setting.default for setting in settings.SETTINGS.values()}
     used_by = {name: users for need, users in USED_BY.items() for name in settings.survey(need, {})}
     shown = {
         quoted(name)[0]: (users, default.partition(": ")[0])
@@ -60,10 +42,14 @@ def test_settings_are_those_that_the_code_reads() -> None:
     }
     assert shown.pop("GOOGLE_CLOUD_PROJECT") == ("all", "what the credentials say")
     assert shown == {
-        name: (used_by[name], defaults[name])
+        name: (used_by[name], _shown(defaults[name]))
         for name in settings.survey(CONNECT | REFRESH, {})
         if name != "GOOGLE_CLOUD_PROJECT"
     }
+
+
+def _shown(default: object) -> str:
+    return "required" if default is None else "unset" if default == "" else f"`{default}`"
 
 
 def test_every_module_is_in_the_layout_and_no_other() -> None:

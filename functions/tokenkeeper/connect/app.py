@@ -13,22 +13,13 @@ from werkzeug.exceptions import HTTPException
 from tokenkeeper import events, log
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connect import notices
-from tokenkeeper.connect.callback import Callback, Parts
+from tokenkeeper.connect.callback import Callback
 from tokenkeeper.connect.cookies import Cookies
 from tokenkeeper.connect.links import Link, Signer
 from tokenkeeper.connect.pages import Pages, redirect
-from tokenkeeper.connect.refusal import Refused
+from tokenkeeper.connect.refusal import Refused, refused_by_store
 from tokenkeeper.connect.request import Arguments, arguments_of, body_of, check_host, form_of, path_of
-from tokenkeeper.errors import (
-    LinkExpired,
-    LinkInvalid,
-    LinkUsed,
-    SecretMissing,
-    SettingsError,
-    StoreError,
-    StoreForbidden,
-    StoreRejected,
-)
+from tokenkeeper.errors import LinkExpired, LinkInvalid, SecretMissing, SettingsError, StoreError
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import CONNECT, Settings
 from tokenkeeper.store.vault import Vault
@@ -56,7 +47,6 @@ class Connect:
         self._signer = Signer(settings.link_keys)
         self._cookies = Cookies(self._signer, secure=settings.secure)
         self._pages = Pages(settings)
-        self._parts = Parts(settings, self._vault, self._tiktok, self._signer, self._cookies)
 
     def attach(self, app: Flask) -> None:
         """Give the headers to the answers that the framework makes by itself, too, and let it pass on every path."""
@@ -97,7 +87,8 @@ class Connect:
         check_host(request, self._settings)
         match path, request.method:
             case "/", _:
-                return Callback(self._parts, request, arguments).answer()
+                parts = self._settings, self._vault, self._tiktok, self._signer, self._cookies
+                return Callback(*parts, request, arguments).answer()
             case "/start", "POST":
                 return self._begin(request, form_of(request, body))
             case "/start", _:
@@ -140,15 +131,12 @@ class Connect:
         """Check that a link is still good, and return whether its connection exists already."""
         try:
             connection = self._vault.connection(link.connection, Deadline(_CHECK_SECONDS))
-            link.check_unused(connection)
         except SecretMissing:
             return False
-        except LinkUsed:
-            raise Refused("link_used", connection=link.connection) from None
-        except (StoreForbidden, StoreRejected, SettingsError) as error:
-            raise Refused("store_refused", str(error), link.connection) from None
-        except StoreError as error:
-            raise Refused("link_not_checked", str(error), link.connection) from None
+        except (StoreError, SettingsError) as error:
+            raise refused_by_store(error, "link_not_checked", link.connection) from None
+        if link.is_used(connection):
+            raise Refused("link_used", connection=link.connection)
         return connection.made
 
     # --- the result ---

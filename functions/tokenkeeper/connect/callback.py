@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from flask import Request, Response
 
 from tokenkeeper import clock, events, log, transitions
 from tokenkeeper import grant as grants
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connect.beside import beside
 from tokenkeeper.connect.cookies import Cookies, Result
-from tokenkeeper.connect.flow import Flow, flow_of
-from tokenkeeper.connect.links import Signer
+from tokenkeeper.connect.flow import Flow, list_advertisers
+from tokenkeeper.connect.links import Link, Signer, bound_to
 from tokenkeeper.connect.pages import redirect
-from tokenkeeper.connect.refusal import Refused, refused_by_tiktok
+from tokenkeeper.connect.refusal import Refused, refused_by_store, refused_by_tiktok
 from tokenkeeper.connect.request import Arguments
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
-    Kind,
     LeaseHeld,
     LeaseLost,
-    LinkUsed,
+    LinkError,
     SettingsError,
     StoreError,
-    StoreForbidden,
-    StoreRejected,
     TikTokError,
-    TikTokRefused,
     TikTokUnreachable,
 )
 from tokenkeeper.grant import Grant, TokenResponse
@@ -46,28 +44,23 @@ from tokenkeeper.transitions import Change, Transition
 _LEASE_WAIT = 15.0  # seconds
 _PREPARE_SECONDS = 30.0  # for step 3, waiting included
 _NAMES_SECONDS = 3.0
-_LIST_SECONDS = 10.0
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the callbacks of a function work with."""
+@dataclass(eq=False, repr=False)  # a request holds a code
+class Callback:
+    """One callback: the request, and what the function has for it."""
 
     settings: Settings
     vault: Vault
     tiktok: TikTok
     signer: Signer
     cookies: Cookies
+    request: Request
+    arguments: Arguments
 
-
-class Callback:
-    """One callback."""
-
-    def __init__(self, parts: Parts, request: Request, arguments: Arguments) -> None:
-        self._settings, self._vault, self._cookies = parts.settings, parts.vault, parts.cookies
-        self._tiktok, self._signer = parts.tiktok, parts.signer
-        self._request, self._arguments = request, arguments
-        budget = parts.settings.callback_budget
+    def __post_init__(self) -> None:
+        budget = self.settings.callback_budget
         self._deadline = Deadline(budget)
         self._prepared_by = Deadline(min(_PREPARE_SECONDS, budget / 2))
         self._storing_seconds = min(20.0, budget / 3)  # kept back for step 6
@@ -92,12 +85,12 @@ class Callback:
     # --- 1: parse the query ---
 
     def _parse_query(self) -> Secret:
-        self._arguments.check_callback()
-        if self._arguments.error is None:
-            return self._arguments.codes[0]
-        if self._arguments.error != "invalid_scope":
+        self.arguments.check_callback()
+        if self.arguments.error is None:
+            return self.arguments.codes[0]
+        if self.arguments.error != "invalid_scope":
             raise Refused("declined")
-        scopes = list(self._settings.account_scopes)
+        scopes = list(self.settings.account_scopes)
         detail = f"TikTok does not grant this app one of the scopes in TIKTOK_ACCOUNT_SCOPES: {', '.join(scopes)}."
         try:
             flow = self._check_state()
@@ -108,46 +101,48 @@ class Callback:
     # --- 2: check the state ---
 
     def _check_state(self) -> Flow:
-        return flow_of(self._request, self._arguments.state, self._settings, self._signer, self._cookies)
+        if self.arguments.state in {"", self.settings.portal_state}:
+            if not self.settings.portal_connection:
+                raise Refused("portal_link")
+            link = Link(self.settings.portal_connection, "", clock.now(), clock.now())
+            return Flow(link, only=self.settings.portal_advertiser_ids)
+        try:
+            state = self.signer.read_state(self.arguments.state)
+        except LinkError as error:
+            raise Refused("state_invalid", f"{error}.") from None
+        flow = Flow(state.link, state.flow)
+        if bound_to(state, self.cookies.nonce(self.request, state.flow)):
+            return flow
+        used = self.cookies.finished(self.request, state.flow)
+        raise flow.refused("link_used" if used else "state_of_another_browser")
 
     # --- 3: make sure that it can be stored ---
 
     def _make_sure_it_can_be_stored(self, flow: Flow, stack: ExitStack) -> Lease:
-        name, secret_id = flow.connection, self._vault.token_id(flow.connection)
+        name, secret_id = flow.link.connection, self.vault.token_id(flow.link.connection)
         permission: Future[bool] | None = None
 
         def may_add() -> bool:
-            return self._vault.may_add(secret_id, self._prepared_by)
+            return self.vault.may_add(secret_id, self._prepared_by)
 
         def check(connection: Connection) -> None:
             nonlocal permission
-            flow.check_unused(connection)
-            permission = permission or beside(may_add)  # while the lease is written
+            if flow.link.is_used(connection):
+                raise flow.refused("link_used")
+            permission = permission or _beside(may_add)  # while the lease is written
 
-        holding = hold(
-            self._vault,
-            name,
-            CALLBACK,
-            self._prepared_by,
-            wait=_LEASE_WAIT,
-            create=flow.labels,
-            check=check,
-            over=self._deadline,
-        )
+        create, prepared_by, over = flow.link.labels, self._prepared_by, self._deadline
+        holding = hold(self.vault, name, CALLBACK, prepared_by, wait=_LEASE_WAIT, create=create, check=check, over=over)
         try:
             lease = stack.enter_context(holding)
             # A secret that this call has created could not be asked about before.
             if not (permission.result(_PREPARE_SECONDS) if permission else may_add()):
                 text = f"Permission denied: cannot add a version to secret {secret_id}. Grant the missing role."
                 raise flow.refused("store_refused", text)
-        except LinkUsed as error:
-            raise flow.refused("link_used", f"{error}.") from None
         except LeaseHeld as error:
             raise flow.refused("connection_busy", str(error)) from None
-        except (StoreForbidden, StoreRejected, SettingsError) as error:
-            raise flow.refused("store_refused", str(error)) from None
-        except (StoreError, TimeoutError) as error:
-            raise flow.refused("store_unavailable", str(error)) from None
+        except (StoreError, SettingsError, TimeoutError) as error:
+            raise refused_by_store(error, "store_unavailable", name, flow.link.family) from None
         return lease
 
     # --- 4: exchange the code, once ---
@@ -157,51 +152,38 @@ class Callback:
             asked_at = clock.now()
             seconds = max(1.0, self._deadline.remaining - self._storing_seconds)
             try:
-                return self._tiktok.family(flow.family).exchange(code, seconds), asked_at
+                return self.tiktok.family(flow.link.family).exchange(code, seconds), asked_at
             except TikTokUnreachable as error:
                 # Certain not to have arrived, so it may be sent again.
                 if self._deadline.remaining - self._storing_seconds < 2.0:
                     raise flow.refused("tiktok_unreachable", f"{error}.") from None
                 clock.sleep(1.0)
             except TikTokError as error:
-                raise refused_by_tiktok(error, flow.connection, flow.family) from None
+                raise refused_by_tiktok(error, flow.link.connection, flow.link.family) from None
 
     # --- 5: check the answer ---
 
     def _check_answer(self, flow: Flow, response: TokenResponse, asked_at: datetime, connection: Connection) -> Grant:
         grant = grants.first(
             response,
-            connection=flow.connection,
-            app_id=self._settings.app_id,
-            family=flow.family,
+            connection=flow.link.connection,
+            app_id=self.settings.app_id,
+            family=flow.link.family,
             asked_at=asked_at,
             after=connection.obtained_at,
         )
         if response.advertiser_ids is None:  # the answer did not say
-            grant = grant.with_advertisers(self._list_advertisers(grant))
+            found = list_advertisers(self.tiktok, grant, self._deadline, self._storing_seconds)
+            grant = grant.with_advertisers(found)
         flow.check_grant(grant, connection)
         return grant.with_username(connection.username) if grant.open_id == connection.open_id else grant
-
-    def _list_advertisers(self, grant: Grant) -> list[str]:
-        tries = 2  # the code is used: giving up over one hiccup would cost the approver another approval
-        while True:
-            seconds = min(_LIST_SECONDS, max(1.0, self._deadline.remaining / 2))
-            try:
-                reach = self._tiktok.family(grant.family).names(grant, seconds)
-                return [advertiser.id for advertiser in reach.advertisers or ()]
-            except TikTokError as error:
-                tries -= 1
-                may_pass = not isinstance(error, TikTokRefused) or error.kind in {Kind.TRANSIENT, Kind.THROTTLED}
-                if not (tries and may_pass and self._deadline.remaining > self._storing_seconds + 2.0):
-                    raise refused_by_tiktok(error, grant.connection, grant.family) from None
-                clock.sleep(1.0)
 
     # --- 6: store ---
 
     def _store(self, flow: Flow, grant: Grant, lease: Lease, names: Future[Reach]) -> tuple[Grant, Reach]:
         asked = self._deadline.within(_NAMES_SECONDS)
         try:
-            store_authorization(self._vault, lease, grant, self._deadline)
+            store_authorization(self.vault, lease, grant, self._deadline)
         except StoreError as error:
             raise flow.refused("store_failed", str(error)) from None
         at, reach = clock.now(), _reach(names, asked)
@@ -212,11 +194,11 @@ class Callback:
             except LeaseLost:
                 # Whoever took the lease may have stored a grant that was asked for after this one. A re-connection
                 # counts all the same, and of two grants the one that was obtained later counts.
-                known = self._vault.connection(grant.connection, self._deadline)
+                known = self.vault.connection(grant.connection, self._deadline)
                 grant = grant.dated(at, known.obtained_at)
-                store_authorization(self._vault, lease, grant, self._deadline)
+                store_authorization(self.vault, lease, grant, self._deadline)
                 connected = _connected(flow, grant, reach, at)
-                self._vault.change(grant.connection, lambda found: connected(found).connection, self._deadline)
+                self.vault.change(grant.connection, lambda found: connected(found).connection, self._deadline)
         except StoreError as error:
             # The token is stored, which is what counts; the next run completes labels and annotations from it.
             log.write(events.CONNECTION_INCOMPLETE.entry(connection=grant.connection, detail=str(error)))
@@ -225,13 +207,13 @@ class Callback:
     # --- 7: names for the page ---
 
     def _ask_for_names(self, grant: Grant) -> Future[Reach]:
-        family, seconds = self._tiktok.family(grant.family), self._deadline.within(_NAMES_SECONDS).remaining
-        return beside(lambda: family.names(grant, max(0.5, seconds)))
+        family, seconds = self.tiktok.family(grant.family), self._deadline.within(_NAMES_SECONDS).remaining
+        return _beside(lambda: family.names(grant, max(0.5, seconds)))
 
     # --- 8: to the result ---
 
     def _redirect(self, flow: Flow, grant: Grant, before: Connection, reach: Reach) -> Response:
-        missing = tuple(self._tiktok.family(grant.family).missing_permissions(grant))
+        missing = tuple(self.tiktok.family(grant.family).missing_permissions(grant))
         log.write(
             events.CONNECTION_STORED.entry(
                 connection=grant.connection,
@@ -239,7 +221,7 @@ class Callback:
                 family=grant.family,
                 kind=grant.kind,
                 advertisers=grant.advertiser_count if grant.family == "advertiser" else None,
-                link=flow.link_id or "portal",
+                link=flow.link.id or "portal",
                 missing_permissions=list(missing) or None,
             )
         )
@@ -254,10 +236,10 @@ class Callback:
             again=before.made,
             missing=tuple(map(with_tables, missing)),
             ends=f"{ends.day} {ends:%B %Y}" if ends else "",
-            flow=flow.name,
+            flow=flow.cookie,
         )
-        response = redirect(f"{self._settings.public_url}/done")
-        self._cookies.finish(self._request, response, result)
+        response = redirect(f"{self.settings.public_url}/done")
+        self.cookies.finish(self.request, response, result)
         return response
 
 
@@ -265,7 +247,7 @@ def _connected(flow: Flow, grant: Grant, reach: Reach, at: datetime) -> Transiti
     """The closing write: link, names and state together."""
 
     def connected(connection: Connection) -> Change:
-        after, entries = transitions.connected(connection, grant, at, flow.link_id, flow.labels)
+        after, entries = transitions.connected(connection, grant, at, flow.link.id, flow.link.labels)
         if reach.advertisers is not None:
             after = transitions.named(after, reach.names(grant.advertiser_ids))
         return Change(after, entries)
@@ -279,3 +261,17 @@ def _reach(names: Future[Reach], deadline: Deadline) -> Reach:
         return names.result(deadline.remaining)
     except (TikTokError, TimeoutError):
         return Reach()
+
+
+def _beside(work: Callable[[], T]) -> Future[T]:
+    """Start `work` in a thread of its own, which nothing waits for but the future's `result`."""
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="beside", daemon=True).start()
+    return answer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 from flask import Request, Response
@@ -38,6 +39,7 @@ class Result:
         missing: Names of permissions that were not granted.
         ends: The day when the access ends and cannot be renewed, or empty.
         flow: The flow that made it; empty for the portal's own link.
+        at: When, in milliseconds since 1970.
     """
 
     connection: str
@@ -46,9 +48,10 @@ class Result:
     count: int = 0
     username: str = ""
     again: bool = False
-    missing: tuple[str, ...] = ()
+    missing: Sequence[str] = ()
     ends: str = ""
     flow: str = ""
+    at: int = 0
 
 
 class Cookies:
@@ -96,11 +99,11 @@ class Cookies:
             self._clear(response, result.flow)
         for name, _ in self._kept(request)[: 1 - _MOST_RESULTS]:
             self._clear(response, name)
-        advertisers = list(result.advertisers)
-        text = self._signer.sign_result(_packed(result, advertisers))
-        while advertisers and len(text) > _LARGEST_RESULT:
-            del advertisers[len(advertisers) * 3 // 4 :]
-            text = self._signer.sign_result(_packed(result, advertisers))
+        kept = replace(result, at=clock.milliseconds(clock.now()))
+        text = self._signer.sign_result(astuple(kept))
+        while kept.advertisers and len(text) > _LARGEST_RESULT:
+            kept = replace(kept, advertisers=kept.advertisers[: len(kept.advertisers) * 3 // 4])
+            text = self._signer.sign_result(astuple(kept))
         self._set(response, _RESULT + secrets.token_hex(4), text)
 
     def results(self, request: Request) -> list[Result]:
@@ -116,47 +119,21 @@ class Cookies:
         found = []
         for name, text in request.cookies.items():
             packed = self._signer.read_result(text) if name.startswith(self._prefix + _RESULT) else None
-            if isinstance(packed, list) and len(packed) == _PACKED_LENGTH:
-                found.append((packed[-1], name.removeprefix(self._prefix), _unpacked(packed)))
-        return [(name, result) for _, name, result in sorted(found, key=lambda item: item[:2])]
+            if isinstance(packed, list) and len(packed) == len(fields(Result)):
+                found.append((name.removeprefix(self._prefix), _unpacked(packed)))
+        return sorted(found, key=lambda kept: (kept[1].at, kept[0]))
 
     # --- setting ---
 
     def _set(self, response: Response, name: str, value: str, seconds: int = _SECONDS) -> None:
-        response.set_cookie(
-            self._prefix + name,
-            value,
-            max_age=seconds,
-            path="/",
-            secure=self._secure,
-            httponly=True,
-            samesite="Lax",
-        )
+        name = self._prefix + name
+        response.set_cookie(name, value, seconds, path="/", secure=self._secure, httponly=True, samesite="Lax")
 
     def _clear(self, response: Response, name: str) -> None:
         self._set(response, name, "", 0)
 
 
-_PACKED_LENGTH = 10
-
-
-def _packed(result: Result, advertisers: list[Advertiser]) -> list[object]:
-    return [
-        result.connection,
-        result.family,
-        [[advertiser.id, advertiser.name] for advertiser in advertisers],
-        result.count,
-        result.username,
-        result.again,
-        list(result.missing),
-        result.ends,
-        result.flow,
-        clock.milliseconds(clock.now()),
-    ]
-
-
 def _unpacked(packed: list[Any]) -> Result:
-    """Read what `_packed` made: it is signed by us, so its parts are as they were."""
-    connection, family, advertisers, count, username, again, missing, ends, flow, _ = packed
-    pairs = tuple(Advertiser(*pair) for pair in advertisers)
-    return Result(connection, family, pairs, count, username, again, tuple(missing), ends, flow)
+    """Read what is signed by us, so its parts are as they were."""
+    connection, family, advertisers, *more = packed
+    return Result(connection, family, tuple(Advertiser(*pair) for pair in advertisers), *more)

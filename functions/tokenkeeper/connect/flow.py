@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Request
-
-from tokenkeeper.connect.cookies import Cookies
-from tokenkeeper.connect.links import Link, Signer, bound_to
-from tokenkeeper.connect.refusal import Refused
+from tokenkeeper import clock
+from tokenkeeper.clock import Deadline
+from tokenkeeper.connect.links import Link
+from tokenkeeper.connect.refusal import Refused, refused_by_tiktok
 from tokenkeeper.connection import Connection
-from tokenkeeper.errors import LinkError
+from tokenkeeper.errors import Kind, TikTokError, TikTokRefused
 from tokenkeeper.events import Value
-from tokenkeeper.grant import Family, Grant
-from tokenkeeper.reconnection import Conflict, conflict
-from tokenkeeper.settings import Settings
+from tokenkeeper.grant import Grant
+from tokenkeeper.reconnection import conflict
+from tokenkeeper.tiktok.families import TikTok
 
-_CONFLICTS: Mapping[Conflict, str] = {
-    "other_family": "{name} is of the family {family}.",
-    "other_account": "A re-connection brought another TikTok account.",
-    "other_advertisers": "A re-connection brought none of the connection's advertisers.",
-}
+_LIST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +23,14 @@ class Flow:
     """What a callback may do.
 
     Attributes:
-        connection: The connection that it makes.
-        link: The connect link that it came from; None for the portal's own link.
+        link: The connect link that it came from.
+        cookie: Names the flow's cookie; empty for the portal's own link.
         only: The only advertisers that it may bring; None: any.
-        name: Names the flow's cookie; empty for the portal's own link.
     """
 
-    connection: str
-    link: Link | None = None
+    link: Link
+    cookie: str = ""
     only: frozenset[str] | None = None
-    name: str = ""
-
-    @property
-    def family(self) -> Family:
-        """What is authorized."""
-        return self.link.family if self.link else "advertiser"
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """The operator's own labels for the connection's secret."""
-        return self.link.labels if self.link else {}
-
-    @property
-    def link_id(self) -> str:
-        """The link's id; empty for the portal's own link."""
-        return self.link.id if self.link else ""
-
-    def check_unused(self, connection: Connection) -> None:
-        """Check that the link is still good; raises `LinkUsed`. The portal's own link works again and again."""
-        if self.link:
-            self.link.check_unused(connection)
 
     def check_grant(self, grant: Grant, connection: Connection) -> None:
         """Check what TikTok granted, and that nobody's reports change over to somebody else's account by mistake.
@@ -71,37 +43,45 @@ class Flow:
             Refused: the grant may not be stored.
         """
         ids = frozenset(grant.advertiser_ids or ())
-        if self.family == "account" and not grant.open_id:
-            raise self.refused("no_account", "TikTok's answer names no account.")
-        if self.family == "advertiser" and not ids:
-            raise self.refused("no_advertiser", "No advertiser was granted.")
+        if grant.family == "account" and not grant.open_id:
+            raise self.refused("no_account")
+        if grant.family == "advertiser" and not ids:
+            raise self.refused("no_advertiser")
         if self.only is not None and not ids <= self.only:
             text = "The portal's own link brought advertisers that are not in PORTAL_ADVERTISER_IDS."
             raise self.refused("advertisers_not_listed", text)
-        found = None if self.link and self.link.any_account else conflict(connection, grant)
+        found = None if self.link.any_account else conflict(connection, grant)
         if found:
-            raise self.refused(found, _CONFLICTS[found].format(name=connection.name, family=connection.family))
+            raise self.refused(found)
 
     def refused(self, reason: str, detail: str = "", **fields: Value) -> Refused:
         """The refusal of this flow for a reason."""
-        return Refused(reason, detail, self.connection, family=self.family, fields=fields)
+        return Refused(reason, detail, self.link.connection, family=self.link.family, fields=fields)
 
 
-def flow_of(request: Request, state: str, settings: Settings, signer: Signer, cookies: Cookies) -> Flow:
-    """The flow that a state belongs to: signed by us, an hour old at most, begun in this browser.
+def list_advertisers(tiktok: TikTok, grant: Grant, deadline: Deadline, storing_seconds: float) -> list[str]:
+    """The advertisers of a grant whose token response did not name them; asked for twice where that may help.
+
+    The code is used by now: giving up over one hiccup would cost the approver another approval.
+
+    Args:
+        tiktok: Who is asked.
+        grant: The grant.
+        deadline: When the callback has to be over.
+        storing_seconds: How much of that is for storing.
 
     Raises:
-        Refused: it belongs to none, or to one that was finished.
+        Refused: TikTok did not say.
     """
-    if state in {"", settings.portal_state}:
-        if not settings.portal_connection:
-            raise Refused("portal_link")
-        return Flow(settings.portal_connection, only=settings.portal_advertiser_ids)
-    try:
-        found = signer.read_state(state)
-    except LinkError as error:
-        raise Refused("state_invalid", f"{error}.") from None
-    flow = Flow(found.link.connection, found.link, name=found.flow)
-    if bound_to(found, cookies.nonce(request, found.flow)):
-        return flow
-    raise flow.refused("link_used" if cookies.finished(request, found.flow) else "state_of_another_browser")
+    tries = 2
+    while True:
+        seconds = min(_LIST_SECONDS, max(1.0, deadline.remaining / 2))
+        try:
+            reach = tiktok.family(grant.family).names(grant, seconds)
+            return [advertiser.id for advertiser in reach.advertisers or ()]
+        except TikTokError as error:
+            tries -= 1
+            may_pass = not isinstance(error, TikTokRefused) or error.kind in {Kind.TRANSIENT, Kind.THROTTLED}
+            if not (tries and may_pass and deadline.remaining > storing_seconds + 2.0):
+                raise refused_by_tiktok(error, grant.connection, grant.family) from None
+            clock.sleep(1.0)

@@ -10,10 +10,10 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from itsdangerous import BadData, BadSignature, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
@@ -21,7 +21,7 @@ from itsdangerous.encoding import base64_decode, base64_encode
 from tokenkeeper import clock
 from tokenkeeper.checks import CONNECTION, LABEL_KEY, LABEL_VALUE, MOST_LABELS
 from tokenkeeper.connection import Connection
-from tokenkeeper.errors import LinkExpired, LinkInvalid, LinkUsed
+from tokenkeeper.errors import LinkExpired, LinkInvalid
 from tokenkeeper.grant import Family
 from tokenkeeper.secret import Secret
 
@@ -31,7 +31,8 @@ LONGEST_LIFE = timedelta(days=30)
 STATE_LIFE = timedelta(hours=1)  # as long as TikTok's authorization code lives
 _CLOCKS_DIFFER_BY = timedelta(minutes=15)  # a link is made on the operator's own machine
 _INSTANCES_DIFFER_BY = timedelta(seconds=30)  # a state is made and read by the function, as Google's clocks differ
-_FAMILIES: tuple[Family, ...] = ("advertiser", "account")
+_FAMILIES: tuple[Family, ...] = get_args(Family)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Link:
 
     Attributes:
         connection: The connection that it makes.
-        id: Its own id.
+        id: Its own id; empty for the portal's own link, which works again and again.
         issued_at: When it was made, to the millisecond.
         expires_at: Until when it is good.
         any_account: Whether it may replace a connection's advertisers, or its account, by entirely different ones.
@@ -56,15 +57,10 @@ class Link:
     family: Family = "advertiser"
     labels: Mapping[str, str] = field(default_factory=dict)
 
-    def check_unused(self, connection: Connection) -> None:
-        """Check that the link is still good for the connection as it stands.
-
-        Raises:
-            LinkUsed: it made the connection, or was issued before the connection was made.
-        """
+    def is_used(self, connection: Connection) -> bool:
+        """Whether it made the connection as it stands, or was issued before that was made."""
         made = connection.connected_at
-        if self.id == connection.last_link or (made is not None and self.issued_at <= made):
-            raise LinkUsed("the link was used, or is older than the connection")
+        return bool(self.id) and (self.id == connection.last_link or (made is not None and self.issued_at <= made))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +86,11 @@ class Signer:
     def __init__(self, keys: Sequence[Secret]) -> None:
         """Set up with the signing keys, newest first: the newest signs, all verify."""
         oldest_first = [key.reveal() for key in reversed(keys)]
-
-        def serializer(salt: str) -> URLSafeSerializer:
-            return URLSafeSerializer(
-                oldest_first,
-                salt=f"tokenkeeper.{salt}",
-                signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-            )
-
-        self._links = serializer("link")
-        self._states = serializer("state")
-        self._results = serializer("result")
+        how = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        self._links, self._states, self._results = (
+            URLSafeSerializer(oldest_first, salt=f"tokenkeeper.{kind}", signer_kwargs=how)
+            for kind in ("link", "state", "result")
+        )
 
     def new_link(
         self,
@@ -139,10 +129,7 @@ class Signer:
             LinkInvalid: it is none of ours, or was changed.
             LinkExpired: its time is over.
         """
-        try:
-            link = _unpacked(_loaded(self._links, text))
-        except (BadData, ValueError, TypeError, OverflowError, IndexError):
-            raise LinkInvalid("the link is not signed by this function") from None
+        link = _read(self._links, text, "link", _unpacked)
         now = clock.now()
         if link.issued_at > now + _CLOCKS_DIFFER_BY:
             raise LinkInvalid("the link is dated in the future")
@@ -161,13 +148,7 @@ class Signer:
         return text, state, nonce
 
     def state_of(self, link: Link, flow: str, nonce: Secret) -> tuple[str, State]:
-        """A state for a flow that a browser has begun, and what it says.
-
-        Args:
-            link: The link that the flow began with.
-            flow: Names the flow's cookie.
-            nonce: The cookie's value.
-        """
+        """A state for a flow that a browser has begun, by its cookie's name and value, and what the state says."""
         state = State(link, flow, _hash(nonce.reveal()), clock.now())
         packed = [_packed(link), state.flow, state.binding, clock.milliseconds(state.issued_at)]
         return str(self._states.dumps(packed)), state
@@ -179,11 +160,7 @@ class Signer:
             LinkInvalid: it is none of ours, was changed, or is dated in the future.
             LinkExpired: it is more than an hour old.
         """
-        try:
-            packed, flow, binding, issued = _loaded(self._states, text)
-            state = State(_unpacked(packed), str(flow), str(binding), clock.from_milliseconds(issued))
-        except (BadData, ValueError, TypeError, OverflowError, IndexError):
-            raise LinkInvalid("the state is not signed by this function") from None
+        state = _read(self._states, text, "state", _unpacked_state)
         age = clock.now() - state.issued_at
         if age < -_INSTANCES_DIFFER_BY:
             raise LinkInvalid("the state is dated in the future")
@@ -198,8 +175,8 @@ class Signer:
     def read_result(self, text: str) -> object:
         """What `sign_result` was given, or None where the text is none of ours."""
         try:
-            return _loaded(self._results, text)
-        except BadData:
+            return _read(self._results, text, "result", lambda result: result)
+        except LinkInvalid:
             return None
 
 
@@ -213,11 +190,14 @@ def bound_to(state: State, cookie: str) -> bool:
     return hmac.compare_digest(_hash(cookie), state.binding)
 
 
-def _loaded(serializer: URLSafeSerializer, text: str) -> Any:
+def _read(serializer: URLSafeSerializer, text: str, kind: str, unpacked: Callable[[Any], T]) -> T:
     signature = text.rpartition(".")[2]
-    if base64_encode(base64_decode(signature)).decode() != signature:
-        raise BadSignature("not the canonical base64 of a signature")  # the last letter has bits that are ignored
-    return serializer.loads(text)
+    try:
+        if base64_encode(base64_decode(signature)).decode() != signature:
+            raise BadSignature("not the canonical base64 of a signature")  # the last letter has bits that are ignored
+        return unpacked(serializer.loads(text))
+    except (BadData, ValueError, TypeError, OverflowError, IndexError):
+        raise LinkInvalid(f"the {kind} is not signed by this function") from None
 
 
 def _hash(text: str) -> str:
@@ -232,23 +212,17 @@ def _packed(link: Link) -> list[object]:
     return packed
 
 
-def _unpacked(packed: object) -> Link:
-    if not isinstance(packed, list):
-        raise TypeError
+def _unpacked(packed: list[Any]) -> Link:
     connection, id_, issued, expires, any_account, *more = packed
     family, labels = more or (0, {})
-    if not isinstance(connection, str) or not CONNECTION.fullmatch(connection):
+    if not CONNECTION.fullmatch(connection) or len(labels) > MOST_LABELS:
         raise ValueError
-    if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
+    if not all(LABEL_KEY.fullmatch(key) and LABEL_VALUE.fullmatch(value) for key, value in dict(labels).items()):
         raise ValueError
-    if not all(LABEL_KEY.fullmatch(key) and LABEL_VALUE.fullmatch(value) for key, value in labels.items()):
-        raise ValueError
-    return Link(
-        connection,
-        str(id_),
-        clock.from_milliseconds(issued),
-        clock.from_milliseconds(expires),
-        any_account=any_account == 1,
-        family=_FAMILIES[family],
-        labels=labels,
-    )
+    times = clock.from_milliseconds(issued), clock.from_milliseconds(expires)
+    return Link(connection, str(id_), *times, any_account == 1, _FAMILIES[family], labels)
+
+
+def _unpacked_state(packed: list[Any]) -> State:
+    link, flow, binding, issued = packed
+    return State(_unpacked(link), str(flow), str(binding), clock.from_milliseconds(issued))

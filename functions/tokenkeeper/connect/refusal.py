@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tokenkeeper import events
 from tokenkeeper.connect import notices
 from tokenkeeper.connect.notices import AGAIN, TELL, Notice
-from tokenkeeper.errors import Kind, TikTokError, TikTokRefused
+from tokenkeeper.errors import Kind, SettingsError, StoreForbidden, StoreRejected, TikTokError, TikTokRefused
 from tokenkeeper.events import Entry, Event, Severity, Value
 from tokenkeeper.grant import Family
 from tokenkeeper.tiktok.codes import ACCOUNT_CODE_OR_TOKEN, CODE_CANCELLED, CODE_USED, SECRET_OR_CODE
@@ -161,17 +161,21 @@ def refused_by_tiktok(error: TikTokError, connection: str, family: Family) -> Re
     if isinstance(error, TikTokRefused):
         words = _BY_CODE.get(error.code) or _BY_KIND.get(error.kind) or _OTHER
         reason, code = "tiktok_refused", error.code
-    parts = [words.reason]
-    if code is not None:
-        parts.append(f"(TikTok's code {code})")
-    if error.request_id:
-        parts.append(f"TikTok's reference is {error.request_id}.")
+    parts = [words.reason, f"(TikTok's code {code})" if code is not None else ""]
+    parts.append(f"TikTok's reference is {error.request_id}." if error.request_id else "")
+    notice = notices.tiktok_refused(" ".join(filter(None, parts)), words.todo)
     return Refused(
         reason,
         f"{error}.",
         connection,
         family=family,
-        notice=notices.tiktok_refused(" ".join(parts), words.todo),
+        notice=notice,
         severity=words.severity,
         fields={"code": code, "request_id": error.request_id or None},
     )
+
+
+def refused_by_store(error: Exception, otherwise: str, connection: str, family: Family = "advertiser") -> Refused:
+    """The refusal for Secret Manager's; `otherwise` is the reason for what may pass by itself."""
+    lasting = isinstance(error, StoreForbidden | StoreRejected | SettingsError)
+    return Refused("store_refused" if lasting else otherwise, str(error), connection, family=family)

@@ -6,7 +6,6 @@ import io
 import re
 import socket
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
@@ -30,12 +29,8 @@ _ERROR = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,512}")
 _LINK = re.compile(r"[A-Za-z0-9._-]{1,1024}", re.ASCII)
 _AFTER_A_LINK = " .,;:!?'\")]}>»”’"  # what a sentence or a chat program leaves at the end of a pasted link
 _CALLBACK_KEYS = frozenset(("auth_code", "code", "state", "error"))
-_METHODS: Mapping[str, tuple[str, ...]] = {
-    "/": ("GET", "HEAD"),
-    "/start": ("GET", "HEAD", "POST"),
-    "/done": ("GET",),
-}
-_CALLBACK_METHODS = ("GET",)  # HEAD must never use anything up
+_METHODS = {"/": "GET, HEAD", "/start": "GET, HEAD, POST", "/done": "GET"}
+_CALLBACK_METHODS = "GET"  # HEAD must never use anything up
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +79,15 @@ class Arguments:
         Raises:
             Refused: it has not; the log gets a code's length and kind of characters, never the code.
         """
-        for code in self.codes:
-            _check_code(code.reveal())
+        for code in (secret.reveal() for secret in self.codes):
+            printable = code.isascii() and code.isprintable()
+            if not printable or len(code) > LONGEST_CODE:
+                kind = "printable ASCII" if printable else "control" if code.isascii() else "not ASCII"
+                raise Refused(
+                    "code_malformed",
+                    f"The authorization code is not 1 to {LONGEST_CODE:,} characters of printable ASCII.",
+                    fields={"length": len(code), "characters": kind},
+                )
         if (self.state and not _STATE.fullmatch(self.state)) or (self.error and not _ERROR.fullmatch(self.error)):
             raise Refused("callback_malformed")
         if not self.codes and self.error is None:
@@ -120,8 +122,8 @@ def arguments_of(request: Request, path: str) -> Arguments:
         raise Refused("query_too_long")
     arguments = Arguments() if path == "/done" else Arguments.parse(query)
     methods = _CALLBACK_METHODS if path == "/" and arguments.is_callback else _METHODS[path]
-    if request.method not in methods:
-        raise Refused("wrong_method", headers={"Allow": ", ".join(methods)})
+    if request.method not in methods.split(", "):
+        raise Refused("wrong_method", headers={"Allow": methods})
     if request.method != "POST" and (request.content_length or "Transfer-Encoding" in request.headers):
         raise Refused("body_not_expected")
     return arguments
@@ -186,14 +188,3 @@ def _stop_reading(connection: socket.socket | None) -> None:
     if connection is not None:
         with suppress(OSError):  # closed in the same moment
             connection.shutdown(socket.SHUT_RD)
-
-
-def _check_code(code: str) -> None:
-    if code.isascii() and code.isprintable() and len(code) <= LONGEST_CODE:
-        return
-    kind = "printable ASCII" if code.isascii() and code.isprintable() else "control" if code.isascii() else "not ASCII"
-    raise Refused(
-        "code_malformed",
-        f"The authorization code is not 1 to {LONGEST_CODE:,} characters of printable ASCII.",
-        fields={"length": len(code), "characters": kind},
-    )
