@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from command_line import Cli, Done
-from gcp.deploy import source
 from local.serving import Fault
-from stage import ROOT, Stage
-from tokenkeeper.cli.doctor.deployment import source_hash, source_of
+from stage import Stage
+from tokenkeeper.cli.doctor.deployment import source_of
 
 APP, STORE, URL = "the app at TikTok", "Secret Manager", "the redirect URL"
 
@@ -157,10 +156,6 @@ class TestDeployment:
         found = findings(cli("doctor", "--json"))["the source of connect"]
         assert found["verdict"] == "unknown"
         assert "gcloud auth application-default login" in found["text"]
-
-    def test_hash(self) -> None:
-        """It is the one that a deployment gives the functions."""
-        assert source_hash(ROOT / "functions") == source.source_hash(ROOT / "functions")
 
     @pytest.mark.parametrize(
         ("built_from", "state", "verdict", "text"),

@@ -30,7 +30,6 @@ from tokenkeeper import clock
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SecretChanged, SecretMissing, TikTokSilent, TikTokUnreachable, VersionUnreadable
 from tokenkeeper.store.calls import Calls
-from tokenkeeper.store.endpoint import last_part, version_number
 from tokenkeeper.store.secretmanager import PAGE_SIZE, StoredSecret, Version
 from tokenkeeper.tiktok import transport
 
@@ -193,21 +192,21 @@ class DirectSecretManager:
     def access(self, secret_id: str, version: int | str, deadline: Deadline) -> Version:
         path = f"/{secret_id}/versions/{version}:access"
         found = self._call("AccessSecretVersion", "GET", secret_id, path, deadline, precondition=VersionUnreadable)
-        return Version(version_number(found["name"]), base64.b64decode(found["payload"]["data"]))
+        return Version(_number(found["name"]), base64.b64decode(found["payload"]["data"]))
 
     def number(self, secret_id: str, version: int | str, deadline: Deadline) -> int:
         path = f"/{secret_id}/versions/{version}"
-        return version_number(self._call("GetSecretVersion", "GET", secret_id, path, deadline)["name"])
+        return _number(self._call("GetSecretVersion", "GET", secret_id, path, deadline)["name"])
 
     def add(self, secret_id: str, payload: bytes, deadline: Deadline) -> int:
         path, body = f"/{secret_id}:addVersion", {"payload": {"data": base64.b64encode(payload).decode()}}
         added = self._call("AddSecretVersion", "POST", secret_id, path, deadline, {}, body, retry=False)
-        return version_number(added["name"])
+        return _number(added["name"])
 
     def versions(self, secret_id: str, deadline: Deadline) -> dict[int, bool]:
         found: dict[int, bool] = {}
         for page in self._pages("ListSecretVersions", secret_id, f"/{secret_id}/versions", {}, deadline):
-            found |= {version_number(one["name"]): one["state"] != "DESTROYED" for one in page.get("versions", ())}
+            found |= {_number(one["name"]): one["state"] != "DESTROYED" for one in page.get("versions", ())}
         return found
 
     def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
@@ -307,4 +306,8 @@ def _response(request: Request, answer: Answer) -> requests.Response:
 
 def _stored(secret: Mapping[str, Any]) -> StoredSecret:
     annotations = dict(secret.get("annotations", {}))
-    return StoredSecret(last_part(secret["name"]), dict(secret.get("labels", {})), annotations, secret["etag"])
+    return StoredSecret(secret["name"].rpartition("/")[2], dict(secret.get("labels", {})), annotations, secret["etag"])
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("/")[2])

@@ -55,7 +55,7 @@ def both(target: Target) -> dict[str, Function]:
 
 def source(name: str, function: Function) -> Finding:
     """Whether a function serves, and runs the source of this checkout, as `make doctor` finds it."""
-    return source_of(name, name, source_hash(ROOT / "functions"), lambda _: function)
+    return source_of(name, function, source_hash(ROOT / "functions"))
 
 
 def remember(functions: Mapping[str, Function], target: Target) -> None:
