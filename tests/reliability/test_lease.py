@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -129,6 +130,16 @@ class TestHolderThatLives:
         assert quick.clocks.stopwatch() - begun > TERM
         assert min(ends).total_seconds() > 0
         assert quick.outcome() == NEW
+
+    def test_is_not_waited_for_without_end(self, quick: QuickStage) -> None:
+        """Who keeps a connection for minutes is left at work: the run skips it, asks TikTok nothing, and is overdue."""
+        quick.due()
+        lease = f"refresh-1 {clock.text(clock.now() + timedelta(minutes=4))}"
+        quick.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
+        status, summary = quick.run()
+        assert (status, summary["skipped"], quick.tiktok.calls) == (503, 1, [])
+        assert (quick.annotations()["lease"], quick.logged()) == (lease, [])
+        assert quick.clocks.stopwatch() < 2 * (TERM + APART)
 
 
 def until(found: Callable[[], bool]) -> None:
