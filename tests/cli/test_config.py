@@ -78,6 +78,7 @@ class TestConfig:
         assert grant.open_id in done.out
         assert "Not covered: profile (/business/get/), since the scope user.info.profile and user.info" in done.err
         assert "no ad accounts to choose from" in sentence(cli("config", "organic", "--for", "env", "--only", "7001"))
+        assert f'business_id = "{grant.open_id}"' in cli("config", "organic", "--for", "dlt").out
         refused = sentence(cli("config", "organic", "--for", "tap-tiktok-ads"))
         assert "takes tokens of ad accounts, and organic is for a TikTok account" in refused
 

@@ -137,16 +137,21 @@ class TestInCloud:
         stage.tiktok.add_fault(Fault(status=status, body=b"<html>Rate exceeded.</html>"))
         assert said in sentence(cli("refresh", PATH=gcloud))
 
-    def test_service_account(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
-        """Without gcloud, a service account's key is as good: its identity is made out to the function."""
+    def test_service_account(self, cli: Cli, stage: Stage, gcloud: str, tmp_path: Path) -> None:
+        """Without gcloud, or where its account is not let in, a service account's key is as good."""
         stage.plant("acme")
         cli.save("cloud", REFRESH_URL=stage.refresh.url, REFRESH_AUDIENCE="https://refresh.example")
         with TokenServer() as google:
             key = tmp_path / "key.json"
             key.write_text(json.dumps(google.key()))
             done = cli("refresh", PATH="/nowhere", GOOGLE_APPLICATION_CREDENTIALS=str(key))
-        assert done.status == 0, done
-        assert google.audiences == ["https://refresh.example"]
+            assert done.status == 0, done
+            assert google.audiences == ["https://refresh.example"]
+            cli.save("cloud", REFRESH_URL=stage.tiktok.url)
+            stage.tiktok.add_fault(Fault(status=403, times=1))
+            stage.tiktok.add_fault(Fault(status=404, body=b"<html>"))
+            said = sentence(cli("refresh", PATH=gcloud, GOOGLE_APPLICATION_CREDENTIALS=str(key)))
+            assert "There is no refresh function" in said
 
     def test_unreachable(self, cli: Cli, gcloud: str) -> None:
         """A function that cannot be reached ends in a sentence."""
