@@ -27,8 +27,8 @@ from typing import Any, Self
 import requests
 
 from canaries import Canaries
-from local.secret_manager import SecretManagerServer
-from local.tiktok import Options, TikTokServer
+from emulators.secret_manager import SecretManagerServer
+from emulators.tiktok import Options, TikTokServer
 from tokenkeeper import clock, grant, payload, transitions
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.connection import Connection, base_labels

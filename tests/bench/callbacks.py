@@ -7,7 +7,7 @@ import time
 
 from bench.figures import Row, percentile, spread
 from bench.scene import OBVIOUS, OBVIOUS_PYTHON, OURS, Callbacks, in_process, obvious_store, stage
-from local.exchange import Call, Fault
+from emulators.serving import Call, Fault
 from stage import Stage
 
 _STORE, _TIKTOK = 0.04, 0.3  # seconds that a call takes

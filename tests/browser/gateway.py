@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from local.exchange import Answer, Call, Request
-from local.serving import LocalServer
+from emulators.serving import Answer, LocalServer, Request
 
 
 class Gateway(LocalServer):
@@ -16,7 +15,7 @@ class Gateway(LocalServer):
     def identify(self, request: Request) -> tuple[str, str]:
         return "gateway", request.path
 
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+    def perform(self, request: Request) -> Answer:
         if request.path == "/portal/auth":
             return Answer(
                 302, headers={"Location": f"{self.url.replace('127.0.0.1', 'localhost')}/warning?{request.query}"}

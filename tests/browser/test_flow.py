@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Response, Route, expect
 
 from browser.chromium import Visit, picture, visit
 from browser.gateway import Gateway
-from local.exchange import Fault
+from emulators.serving import Fault
 from stage import Stage, free_port
 
 pytestmark = pytest.mark.browser

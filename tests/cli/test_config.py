@@ -7,7 +7,7 @@ import json
 import pytest
 
 from command_line import Cli, imported, sentence
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import APP_ID, APP_SECRET, TOKEN, Stage
 from tokenkeeper.cli.tools import TOOLS
 

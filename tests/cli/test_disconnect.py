@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from command_line import Cli, Done, imported, sentence
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import REFRESH, TOKEN, Stage
 
 

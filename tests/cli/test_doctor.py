@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from command_line import Cli, Done
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import APP_SECRET, LINK_KEY, PROJECT, ROOT, Stage
 from tokenkeeper.cli.doctor.deployment import source_hash, source_of
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from subprocess import Popen
 
 from command_line import SECONDS, Cli
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
+from emulators.serving import Fault
 from flow.reading import nothing_was_used_or_written, refused, text_of
-from local.serving import Fault
 from stage import APP_ID, APP_SECRET, REFRESH, TOKEN, Browser, Form, Stage
 from tokenkeeper import clock
 

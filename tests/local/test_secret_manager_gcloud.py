@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
@@ -78,16 +78,8 @@ def test_the_life_of_a_secret(shared: SecretManagerServer, gcloud: Gcloud) -> No
     assert "life" not in shared.secrets()
 
 
-def test_etags_and_what_is_missing(shared: SecretManagerServer, gcloud: Gcloud) -> None:
-    """A stale etag and a secret that is not there are told as Google tells them."""
-    shared.create("etags", project="acme-dev")
-    shared.edit("etags", labels={"a": "1"})
-    stale = gcloud("update", "etags", "--update-labels=b=2", '--etag="1"')
-    assert stale.returncode == 1
-    assert "FAILED_PRECONDITION" in stale.stderr
-    fresh = gcloud("update", "etags", "--update-labels=b=2", f"--etag={shared.secrets()['etags'].etag}")
-    assert fresh.returncode == 0
-    assert shared.labels("etags") == {"a": "1", "b": "2"}
+def test_what_is_missing(gcloud: Gcloud) -> None:
+    """A secret that is not there is told as Google tells it."""
     missing = gcloud("describe", "nothing")
     assert missing.returncode == 1
     assert "NOT_FOUND: Secret [projects/" in missing.stderr

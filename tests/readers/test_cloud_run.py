@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from emulators.serving import Fault
 from gcp.test_readme import complaints
-from local.serving import Fault
 from readers.internet import CONNECTION, Internet
 from readers.recipe import recipe, served, start
 from stage import TOKEN

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
+from emulators.serving import Answer, Request
 from gcp.test_readme import complaints
-from local.exchange import Answer, Request
 from readers.internet import Internet
 from readers.recipe import recipe, served
 from readers.wires import Handler, Server

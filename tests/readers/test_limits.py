@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.serving import Fault
+from emulators.serving import Fault
 from local.tiktok import ads
 from readers.internet import Internet
 from readers.recipe import recipe, run, start

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from local.serving import Fault
+from emulators.serving import Fault
 from readers.internet import CONNECTION, Internet
 from readers.recipe import Recipe, recipe, run, start
 from readers.tools import ACCOUNTS, ALL, CAMPAIGNS, Rows, airbyte, airflow_home, duckdb, meltano_project, trusting

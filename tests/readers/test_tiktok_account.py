@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.serving import Fault
+from emulators.serving import Fault
 from readers.internet import Internet
 from readers.recipe import recipe, run, start
 from readers.tools import duckdb

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from readers import tiktok_token
 from readers.internet import Internet
 from readers.wires import Handler, Server

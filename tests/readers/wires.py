@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from local.exchange import Answer, Request
+from emulators.serving import Answer, Request
 
 Hosts = dict[str, Callable[[Request], Answer]]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.tiktok import Grant
+from emulators.tiktok import Grant
 from reliability.direct import Moment
 from reliability.quick import BRINGS, QuickStage, clock_off_by, each
 from stage import REFRESH, TOKEN

@@ -12,7 +12,7 @@ from http.cookies import SimpleCookie
 
 import pytest
 
-from local.exchange import Fault
+from emulators.serving import Fault
 from security.raw import EVERYWHERE, Answer, Wire, reference
 from stage import APP_ID, APP_SECRET, LINK_KEY, Stage
 from tokenkeeper import settings

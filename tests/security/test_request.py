@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from local.exchange import Fault
+from emulators.serving import Fault
 from security.raw import Wire
 from stage import Stage
 

@@ -22,9 +22,8 @@ import pytest
 
 from canaries import Canaries
 from certificates import Certificate
-from local.exchange import Answer, Call, Fault, Request
-from local.serving import LocalServer
-from local.tiktok import Options, TikTokServer
+from emulators.serving import Answer, Fault, LocalServer, Request
+from emulators.tiktok import Options, TikTokServer
 from stage import APP_ID, APP_SECRET, LINK_KEY, PROJECT, ROOT, Stage
 from tokenkeeper import grant, log, payload, settings
 from tokenkeeper.clock import Deadline
@@ -388,9 +387,9 @@ class Listening(TikTokServer):
         super().__init__(app_id=APP_ID, app_secret=APP_SECRET)
         self.seen: list[Request] = []
 
-    def answer(self, request: Request, call: Call) -> Answer:
+    def perform(self, request: Request) -> Answer:
         self.seen.append(request)
-        return super().answer(request, call)
+        return super().perform(request)
 
 
 class TestAppSecret:
@@ -441,7 +440,7 @@ class Elsewhere(LocalServer):
     def identify(self, request: Request) -> tuple[str, str]:
         return "stray", request.path
 
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+    def perform(self, request: Request) -> Answer:  # noqa: ARG002
         return Answer(200, {"code": 0, "data": {"access_token": "a" * 40}})
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 import faults
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import (
     Cause,

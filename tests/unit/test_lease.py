@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from tokenkeeper import clock, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection, Problem

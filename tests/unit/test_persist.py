@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from tokenkeeper import clock, payload
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import StoreForbidden, StoreUnavailable, Superseded
