@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import ssl
-import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 
+from proxies import Relay
 from stage import Function, Stage
 
 FLAGS = (
@@ -130,63 +126,13 @@ def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
     return Visit(stage, address, context.new_page())
 
 
-class TLS:
+class TLS(Relay):
     """Ends TLS in front of a function, as the cloud does."""
 
     def __init__(self, certificate: Path) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"https://localhost:{self._listener.getsockname()[1]}"
-        self._behind = ("127.0.0.1", 0)
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = [self._listener]
+        super().__init__(0, certificate)
+        self.address = f"https://localhost:{self.port}"
 
-    def serve(self, function: Function) -> Self:
+    def serve(self, function: Function) -> None:
         """Pass everything on to a function."""
-        self._behind = ("127.0.0.1", function.port)
-        self._start(self._accept)
-        return self
-
-    def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                plain, _ = self._listener.accept()
-                self._start(self._connect, plain)
-
-    def _connect(self, plain: socket.socket) -> None:
-        try:
-            outer = self._context.wrap_socket(plain, server_side=True)
-        except OSError:
-            plain.close()
-            return
-        inner = socket.create_connection(self._behind)
-        self._sockets += [outer, inner]
-        self._start(self._pass_on, outer, inner)
-        self._pass_on(inner, outer)
-
-    @staticmethod
-    def _pass_on(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for one in self._sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        for one in self._sockets:
-            one.close()
+        self.leads_to = function.port

@@ -259,6 +259,16 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
         """Lifts every denial."""
         self._denials = ()
 
+    def reset(self) -> None:
+        """Nothing is kept, recorded or goes wrong any more."""
+        self.clear_faults()
+        self.forget_calls()
+        self.allow_all()
+        self.set_lag()
+        self.set_quota()
+        for secret_id in self.secrets():
+            self.delete(secret_id)
+
     # What is kept.
 
     def secrets(self) -> dict[str, KeptSecret]:

@@ -202,6 +202,16 @@ class TikTokServer(LocalServer, server.TikTokServer):
         with self.lock:
             self._overrides.clear()
 
+    def reset(self) -> None:
+        """Nothing is recorded or goes wrong any more, and the behaviour is the usual one; grants stay."""
+        self.clear_faults()
+        self.clear_overrides()
+        self.forget_calls()
+        self.spent.clear()
+        self.reused.clear()
+        self._failures.clear()
+        self.options = Options()
+
     # What was called.
 
     @property
