@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 from bench import callbacks, runs, starting, storing
 from bench.figures import Row
 
-BENCHMARKS = {
+BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
     "start": starting.first_answer,
     "cold": starting.cold_callback,
     "sequence": callbacks.one_after_the_other,

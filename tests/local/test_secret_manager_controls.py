@@ -1,12 +1,10 @@
-"""What tests have the embedded Secret Manager do: Google's errors, lag, quotas, denials, and a look inside."""
+"""What tests have the embedded Secret Manager do without seeing it at once: lag and quotas."""
 
 import pytest
-from google.api_core.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable, TooManyRequests
+from google.api_core.exceptions import BadRequest, NotFound, TooManyRequests
 from google.cloud import secretmanager_v1
 
 from emulators.secret_manager import Quotas, SecretManagerServer
-from emulators.serving import Fault
-from faults import google_error
 
 Client = secretmanager_v1.SecretManagerServiceClient
 PROJECT = "projects/acme-dev"
@@ -30,35 +28,6 @@ def annotate(client: Client, value: str, etag: str = "") -> secretmanager_v1.Sec
 def version_read(client: Client, version: str = "latest") -> int:
     read = client.access_secret_version(name=f"{SECRET}/versions/{version}", retry=None)
     return int(read.name.rpartition("/")[2])
-
-
-def test_google_error(server: SecretManagerServer, client: Client) -> None:
-    """A failure that names no body has Google's usual one, and any of its errors can be had with the details."""
-    server.add_fault(Fault("AddSecretVersion", status=503))
-    with pytest.raises(ServiceUnavailable, match="The service is currently unavailable"):
-        add(client, b"x")
-    metadata = {"service": "secretmanager.googleapis.com", "consumer": "projects/1"}
-    server.add_fault(google_error("PERMISSION_DENIED", "Disabled.", reason="SERVICE_DISABLED", metadata=metadata))
-    with pytest.raises(Forbidden, match=r"Disabled\.") as error:
-        client.get_secret(name=SECRET)
-    assert (error.value.reason, error.value.domain) == ("SERVICE_DISABLED", "googleapis.com")
-    assert error.value.metadata == metadata
-
-
-def test_denials(server: SecretManagerServer, client: Client) -> None:
-    """A denial covers permissions on the resources that match, and names what is lacking."""
-    server.deny("secretmanager.versions.*", "secrets/s$")
-    with pytest.raises(Forbidden, match=r"\(or it may not exist\)") as error:
-        add(client, b"x")
-    assert error.value.metadata == {"permission": "secretmanager.versions.add", "resource": SECRET}
-    assert client.get_secret(name=SECRET)
-    server.allow_all()
-    assert add(client, b"x")
-    assert [(call.name, call.resource, call.status) for call in server.calls] == [
-        ("AddSecretVersion", SECRET, 403),
-        ("GetSecret", SECRET, 200),
-        ("AddSecretVersion", SECRET, 200),
-    ]
 
 
 class TestLag:
@@ -132,19 +101,3 @@ class TestQuota:
             call()
             with pytest.raises(TooManyRequests):
                 call()
-
-
-def test_what_is_kept(server: SecretManagerServer) -> None:
-    """Tests see and change what is kept, past lag and faults, as somebody else would."""
-    server.set_lag(latest=1, lists=1, gets=1)
-    server.add_fault(Fault(times=None))
-    server.edit("s", labels={"a": "1", "b": "2"}, annotations={"c": "3"})
-    server.edit("s", labels={"a": None})
-    assert (server.labels("s"), server.annotations("s")) == ({"b": "2"}, {"c": "3"})
-    assert [server.add_version("s", data) for data in (b"one", b"two", b"three")] == [1, 2, 3]
-    server.set_state("s", 1, "DESTROYED")
-    server.set_state("s", 2, "DISABLED")
-    assert server.secrets()["s"].states == {1: "DESTROYED", 2: "DISABLED", 3: "ENABLED"}
-    assert (server.destroyed("s"), server.payloads("s")) == ([1], [b"", b"two", b"three"])
-    server.delete("s")
-    assert (server.secrets(), server.calls) == ({}, [])

@@ -95,28 +95,29 @@ class TestTrouble:
             with pytest.raises(CannotStart, match="cannot be written"):
                 SecretManagerServer(path=place).start()
 
-    def test_a_missing_key(self, path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("key", "sentence"),
+        [
+            (None, r"^The key of the store .* is missing: put .*\.key back, or remove"),
+            (b"nonsense", r"is not the one of the store .*: put the right one back, or remove"),
+            (b"A" * 43 + b"=", r"is not the one of the store .*: put the right one back, or remove"),
+        ],
+        ids=["missing", "no key", "another store's"],
+    )
+    def test_key(self, path: Path, key: bytes | None, sentence: str) -> None:
         """A store without its key is one sentence that says what to do, and stays as it was."""
         with SecretManagerServer(path=path) as server:
             fill(server)
-        key = path.with_name("secrets.db.key")
-        kept = key.read_bytes()
-        key.unlink()
-        for _ in range(2):
-            with pytest.raises(CannotStart, match=r"^The key of the store .* is missing: put .*\.key back, or remove"):
-                SecretManagerServer(path=path).start()
-        key.write_bytes(kept)
+        file = path.with_name("secrets.db.key")
+        kept = file.read_bytes()
+        file.unlink()
+        if key is not None:
+            file.write_bytes(key)
+        with pytest.raises(CannotStart, match=sentence):
+            SecretManagerServer(path=path).start()
+        file.write_bytes(kept)
         with SecretManagerServer(path=path) as server:
             assert server.payloads("s")[2] == b"canary-three"
-
-    @pytest.mark.parametrize("wrong", [b"nonsense", b"A" * 43 + b"="])
-    def test_a_wrong_key(self, path: Path, wrong: bytes) -> None:
-        """Another store's key is one sentence that says what to do."""
-        with SecretManagerServer(path=path) as server:
-            fill(server)
-        path.with_name("secrets.db.key").write_bytes(wrong)
-        with pytest.raises(CannotStart, match=r"is not the one of the store .*: put the right one back, or remove"):
-            SecretManagerServer(path=path).start()
 
     def test_another_file(self, path: Path) -> None:
         """A file that is no store is one sentence, and not written to."""

@@ -1,4 +1,4 @@
-"""The base of the emulators: what it serves and refuses; and what tests add: recording, faults, holds, the clock."""
+"""The base of the emulators: what it serves and refuses; and when the faults act that tests add."""
 
 import http.client
 import json
@@ -98,15 +98,6 @@ class TestServing:
             assert server.address == address
             assert requests.get(server.url + "/a", timeout=20).status_code == 200
 
-    def test_ipv6_loopback(self) -> None:
-        """``::1`` is a loopback address like any other."""
-        try:
-            server = Counter("::1").start()
-        except (CannotStart, OSError):
-            pytest.skip("this machine has no IPv6 loopback")
-        with server:
-            assert requests.get(server.url + "/a", timeout=20).status_code == 200
-
     def test_log(self) -> None:
         """A log line holds method, path and status, never the query, and no line break of the caller's."""
         lines: list[str] = []
@@ -160,46 +151,7 @@ class TestRefusals:
             connection.close()
 
 
-def test_record(server: Counter, get: Get) -> None:
-    """Calls are recorded in order with name, resource and status, counted by patterns, and can be forgotten."""
-    for path in ("/a/one", "/a/two", "/b/one"):
-        get(path)
-    first, *_, last = server.calls
-    assert (first.number, first.name, first.resource, first.status) == (1, "one", "/a/one", 200)
-    assert (last.number, first.at <= last.at) == (3, True)
-    assert [server.count(*asked) for asked in (("one",), ("*", "^/a/"), ("o*", "/b/"))] == [2, 2, 1]
-    server.forget_calls()
-    get("/a")
-    assert [call.number for call in server.calls] == [4]
-
-
 class TestFaults:
-    def test_answer(self, server: Counter, get: Get) -> None:
-        """A fault answers once, before the call takes effect, or after it as if it had not."""
-        server.add_fault(Fault())
-        server.add_fault(Fault(when="after", status=500, body={"no": 1}, headers={"Retry-After": "3"}))
-        assert (get("/a").status_code, server.effects) == (503, 0)
-        answer = get("/a")
-        assert (answer.status_code, answer.json(), answer.headers["Retry-After"]) == (500, {"no": 1}, "3")
-        assert get("/a").json()["effects"] == 2
-
-    @pytest.mark.parametrize(("when", "effects"), [("before", 0), ("after", 1)])
-    def test_drop(self, server: Counter, get: Get, when: Any, effects: int) -> None:
-        """A dropped answer is a connection that ends without a byte, before or after the commit."""
-        server.add_fault(Fault(do="drop", when=when))
-        with pytest.raises(requests.ConnectionError):
-            get("/a")
-        assert (server.effects, server.calls[0].status) == (effects, 0)
-
-    def test_truncate_and_drip(self, server: Counter, get: Get) -> None:
-        """A truncated answer announces more than it sends; a dripped one arrives whole, in the time asked for."""
-        server.add_fault(Fault(do="truncate", when="after"))
-        with pytest.raises(requests.exceptions.ChunkedEncodingError):
-            get("/a")
-        server.add_fault(Fault(do="drip", status=200, body=b"0123456789", seconds=0.05))
-        assert get("/a").content == b"0123456789"
-        assert server.effects == 1
-
     def test_skip_and_times(self, server: Counter, get: Get) -> None:
         """So many calls are let through, so many are acted on, by name pattern and resource; None until cleared."""
         server.add_fault(Fault(call="o*", resource="/x/", skip=1, times=2))

@@ -66,13 +66,6 @@ class TestBoth:
         assert requests.post(tiktok.url + path, data=fields, timeout=10).status_code == 400
         assert opened(tiktok, path, app_id="1", client_key="1").status_code == 400
 
-    @both
-    def test_good_redirect(self, tiktok: TikTokServer, path: str) -> None:
-        """Https and this machine are accepted."""
-        for address in ("https://example.com/x/", "http://[::1]:9/"):
-            form = Form(opened(tiktok, path, redirect_uri=address).text)
-            assert answered(sent(tiktok, form, "confirm"))[0] == address
-
     @pytest.mark.parametrize(
         ("path", "field"),
         [

@@ -186,12 +186,6 @@ def videos(server: TikTokServer, grant: Grant, **changes: object) -> dict[str, A
 
 
 class TestAccount:
-    def test_profile(self, tiktok: TikTokServer) -> None:
-        """The profile holds the fields that were asked for."""
-        data = profile(tiktok, tiktok.grant_account("acme.outlet"))["data"]
-        assert (data["username"], data["display_name"]) == ("acme.outlet", "Acme Outlet")
-        assert isinstance(data["followers_count"], int)
-
     def test_videos(self, tiktok: TikTokServer) -> None:
         """Videos come newest first in pages of twenty at most, their times as strings."""
         grant = tiktok.grant_account()

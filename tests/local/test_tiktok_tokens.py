@@ -1,4 +1,4 @@
-"""The simulated TikTok's tokens of both families: the endpoints that make, name and end them, and the controls."""
+"""The simulated TikTok's tokens of both families, and the endpoints that make, name and end them."""
 
 import re
 import stat
@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from emulators.serving import Fault
 from emulators.tiktok import APP_ID, APP_SECRET, Grant, Options, TikTokServer
-from local.serving import CannotStart
 from tiktok_client import CLIENT, CREDENTIALS, get, post
 
 ADVERTISERS = ["7000000000000000001", "7000000000000000002", "7000000000000000003"]
@@ -193,16 +191,6 @@ class TestTokens:
         assert family.refresh(tiktok, grant.refresh_token)["code"] == 40107
         assert family.revoke(tiktok, grant.access_token)["code"] == (40131 if family is ACCOUNT else 40105)
 
-    def test_advertisers(self, tiktok: TikTokServer) -> None:
-        """The ad accounts come with their names, and follow what the grant reaches now."""
-        token = tiktok.grant().access_token
-        first = {"advertiser_id": ADVERTISERS[0], "advertiser_name": "Acme Shoes, Europe"}
-        assert ADVERTISER.check(tiktok, token)["data"]["list"][0] == first
-        tiktok.set_advertisers(token, ["7000000000000000077"])
-        assert [row["advertiser_id"] for row in ADVERTISER.check(tiktok, token)["data"]["list"]] == [
-            "7000000000000000077"
-        ]
-
     def test_advertisers_refused(self, tiktok: TikTokServer) -> None:
         """Without a token, credentials or the permission there is no list; `/user/info/` needs the token alone."""
         path, token = "/oauth2/advertiser/get/", tiktok.grant(scope=[4]).access_token
@@ -214,16 +202,6 @@ class TestTokens:
             *("core_user_id", "display_name", "email", "create_time")
         }
 
-    def test_token_info(self, tiktok: TikTokServer) -> None:
-        """An account's token tells whose it is without the app's secret."""
-        grant = tiktok.grant_account()
-        assert ACCOUNT.check(tiktok, grant.access_token)["data"] == {
-            "app_id": APP_ID,
-            "creator_id": grant.open_id,
-            "scope": SCOPE,
-        }
-        assert ACCOUNT.check(tiktok, tiktok.grant().access_token)["code"] == 40105
-
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
@@ -233,49 +211,6 @@ def test_addresses(tiktok: TikTokServer, method: str, path: str, status: int) ->
     """Without the trailing slash the answer is a plain-text 404, for a wrong method a 405."""
     answer = requests.request(method, tiktok.api_url + path, timeout=10)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
-
-
-class TestControls:
-    def test_fail_next(self, tiktok: TikTokServer) -> None:
-        """A code of TikTok's table can be had with its message, before the call takes effect or after."""
-        grant = tiktok.grant("expiring")
-        tiktok.fail_next("refresh_token", 50002)
-        tiktok.fail_next("refresh_token", 61000, "slower, please", when="after")
-        for code, message in ((50002, "Request timed out."), (61000, "slower, please")):
-            assert tiktok.grants[0] == grant
-            answer = ADVERTISER.refresh(tiktok, grant.refresh_token)
-            assert (answer["code"], answer["message"], answer["data"]) == (code, message, {})
-        assert tiktok.grants[0] != grant
-        tiktok.add_fault(Fault("user_info", status=500))
-        assert requests.get(f"{tiktok.api_url}/user/info/", timeout=10).json()["message"] == "System error."
-
-    def test_fail_token(self, tiktok: TikTokServer) -> None:
-        """The calls of one token can fail while all others go on."""
-        bad, good = tiktok.grant("expiring"), tiktok.grant("expiring")
-        tiktok.fail_token(bad.access_token, 50000)
-        tiktok.fail_token(str(bad.refresh_token), 50002, times=None)
-        assert [ADVERTISER.check(tiktok, bad.access_token)["code"] for _ in range(2)] == [50000, 0]
-        assert [ADVERTISER.refresh(tiktok, bad.refresh_token)["code"] for _ in range(2)] == [50002, 50002]
-        assert (ADVERTISER.check(tiktok, good.access_token)["code"], tiktok.spent) == (0, {})
-
-    def test_overrides(self, tiktok: TikTokServer) -> None:
-        """Fields of the next successful answers of a call can be changed or left out, as often as wanted."""
-        token = tiktok.grant().access_token
-        tiktok.override_answer("user_info", {"email": None, "added": [1]}, omit=["display_name"], times=2)
-        assert get(tiktok, "/user/info/", "0" * 40)["code"] == 40105
-        changed, again, usual = (get(tiktok, "/user/info/", token)["data"] for _ in range(3))
-        assert (changed["email"], changed["added"], "display_name" in changed) == (None, [1], False)
-        assert (again, "added" in usual) == (changed, False)
-
-    def test_record(self, tiktok: TikTokServer) -> None:
-        """Calls are recorded with name and path, and what they brought is kept beside them."""
-        grant = tiktok.grant("expiring")
-        ADVERTISER.refresh(tiktok, grant.refresh_token)
-        ADVERTISER.check(tiktok, grant.access_token)
-        assert [call.name for call in tiktok.calls] == ["refresh_token", "advertiser_get"]
-        assert [call.resource for call in tiktok.token_calls] == ["/open_api/v1.3/oauth2/refresh_token/"]
-        assert tiktok.requests_of("advertiser_get") == [CREDENTIALS | {"Access-Token": grant.access_token}]
-        assert (tiktok.max_in_window(60), tiktok.max_in_window(60, "advertiser_get")) == (2, 1)
 
 
 class TestState:
@@ -295,11 +230,3 @@ class TestState:
             assert ADVERTISER.check(server, revoked.access_token)["code"] == 40105
             assert ADVERTISER.refresh(server, spent.refresh_token)["code"] == 40107
             assert ADVERTISER.refresh(server, kept["refresh_token"])["code"] == 0
-
-    @pytest.mark.parametrize("content", ["", '{"codes": {"x": 1}}'])
-    def test_damaged(self, tmp_path: Path, content: str) -> None:
-        """A file that is no state stops the start with a sentence that says what to do."""
-        path = tmp_path / "tiktok.json"
-        path.write_text(content)
-        with pytest.raises(CannotStart, match="remove the file"):
-            TikTokServer(path=path)

@@ -13,7 +13,6 @@ HTTP_STATUS = {
     "FAILED_PRECONDITION": 400,
     "NOT_FOUND": 404,
     "ALREADY_EXISTS": 409,
-    "ABORTED": 409,
 }
 """HTTP status of each canonical code (google.rpc.Code) that this server sends."""
 

@@ -134,13 +134,6 @@ class SecretService(Store):
     def set_policy(self, project: str, secret_id: str, policy: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
             entry = self._entry(project, secret_id)
-            given, current = policy.get("etag", ""), entry.secret.policy.get("etag", "ACAB")
-            if given and given != current:
-                raise ApiError(
-                    "ABORTED",
-                    "There were concurrent policy changes. "
-                    "Please retry the whole read-modify-write with exponential backoff.",
-                )
             etag = base64.b64encode(self._etag().encode()).decode()
             kept = {"version": 1, **{key: value for key, value in policy.items() if value}, "etag": etag}
             entry.secret = replace(entry.secret, policy=kept)
