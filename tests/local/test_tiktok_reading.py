@@ -83,9 +83,9 @@ class TestLists:
             assert [Reader(tiktok, one).ask(path, **query)["code"] for one in (others, [scope])] == [40001, 0]
         assert Reader(tiktok, [2]).ask(LISTS[0], advertiser_id=ACCOUNT)["code"] == 0
 
-    @pytest.mark.parametrize(("path", "level"), list(zip(LISTS, ["CAMPAIGN", "ADGROUP", "AD"], strict=True)))
-    def test_filters(self, reader: Reader, path: str, level: str) -> None:
+    def test_filters(self, reader: Reader) -> None:
         """Lists can be of what was deleted, of some campaigns, and of those created in some time."""
+        path, level = "/adgroup/get/", "ADGROUP"
         usual = reader.rows(path)
         gone = reader.rows(path, filtering={"primary_status": "STATUS_DELETE"})
         assert gone
