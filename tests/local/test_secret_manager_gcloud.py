@@ -64,7 +64,7 @@ def test_the_life_of_a_secret(shared: SecretManagerServer, gcloud: Gcloud) -> No
     assert added.stderr == "Created version [1] of the secret [life].\n"
     assert gcloud("versions", "access", "latest", "--secret=life").stdout == "the value"
     assert gcloud("update", "life", "--update-labels=health=reauthorize").returncode == 0
-    found = gcloud("list", "--filter=labels.health=reauthorize", "--format=value(name)")
+    found = gcloud("list", "--filter=labels.holds=token AND labels.health=reauthorize", "--format=value(name)")
     assert found.stdout == "life\n"
     assert gcloud("versions", "disable", "1", "--secret=life").returncode == 0
     refused = gcloud("versions", "access", "1", "--secret=life")

@@ -98,15 +98,6 @@ class TestAdvertiser:
         assert (data["advertiser_ids"], data["scope"]) == (["7000000000000000002"], [200, 4])
         assert "refresh_token" in data
 
-    def test_details(self, tiktok: TikTokServer) -> None:
-        """No ad account may be ticked, a state may be missing, and a redirect URL may have a query."""
-        query = {"app_id": APP_ID, "redirect_uri": "https://x/?a=1"}
-        form = Form(requests.get(tiktok.authorize_url, params=query, timeout=10).text)
-        form.fields = [field for field in form.fields if field[0] != "advertiser_id"]
-        answer = sent(tiktok, form, "confirm")
-        assert answer.headers["Location"].startswith("https://x/?a=1&auth_code=")
-        assert "state" not in answer.headers["Location"]
-
     def test_decline(self, tiktok: TikTokServer) -> None:
         """After a refusal TikTok stays on its own page, from which one can choose again or return with an error."""
         page = sent(tiktok, Form(opened(tiktok, ADVERTISER).text), "decline")

@@ -136,14 +136,6 @@ class TestReport:
         assert len(rows) == len({json.dumps(row["dimensions"]) for row in rows}) == count
         assert {tuple(row["dimensions"]) for row in rows} == {tuple(changes["dimensions"])}
 
-    def test_attributes(self, reader: Reader) -> None:
-        """Beside figures a row tells, if asked, what its ad, the ad group and the campaign are."""
-        metrics = ["campaign_id", "adgroup_name", "ad_text", "tt_app_id", "secondary_goal_result"]
-        row = reader.report(data_level="AUCTION_AD", dimensions=["ad_id", "stat_time_day"], metrics=metrics)[0]
-        ad = ads.ads(ACCOUNT)[0]
-        expected = [ad["campaign_id"], ad["adgroup_name"], ad["ad_text"], "0", "-"]
-        assert row["metrics"] == dict(zip(metrics, expected, strict=True))
-
     def test_chosen(self, reader: Reader) -> None:
         """A report can be of some campaigns, of deleted ones too, and of up to five ad accounts at once."""
         rows = reader.report()
