@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from local.serving import Answer, Call, LocalServer, Request
+from emulators.serving import Answer, LocalServer, Request
 
 
 class TokenServer(LocalServer):
@@ -37,7 +37,7 @@ class TokenServer(LocalServer):
             "token_uri": f"{self.url}/token",
         }
 
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+    def perform(self, request: Request) -> Answer:
         claims = _decoded(parse_qs(request.body.decode())["assertion"][0])
         self.audiences.append(claims["target_audience"])
         token = ".".join((_encoded({"alg": "none"}), _encoded({"exp": claims["exp"]}), _encoded({})))

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from local.tiktok.records import Grant
+from emulators.tiktok import Grant
 from stage import ROOT, Stage
 from warm import Process
 

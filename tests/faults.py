@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from local.secret_manager.errors import ApiError
-from local.serving import Fault
+from emulators.secret_manager import ApiError
+from emulators.serving import Fault
 from local.tiktok.answers import envelope
 
 

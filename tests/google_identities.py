@@ -9,8 +9,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from local.exchange import Answer, Call, Request
-from local.serving import LocalServer
+from emulators.serving import Answer, LocalServer, Request
 
 TOKENS, FEDERATION, CREDENTIALS = "oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com"
 PERSON, WORKLOAD = "ya29.canary-of-a-person", "ya29.canary-of-a-workload"
@@ -37,7 +36,7 @@ class GoogleIdentities(LocalServer):
     def answers_to(self, name: str) -> bool:
         return super().answers_to(name) or name in {TOKENS, FEDERATION, CREDENTIALS}
 
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+    def perform(self, request: Request) -> Answer:
         bearer = (request.headers["Authorization"] or "").removeprefix("Bearer ")
         if request.path == "/token":
             return Answer(200, {"access_token": PERSON, "expires_in": 3600, "token_type": "Bearer"})

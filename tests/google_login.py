@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from local.exchange import Answer, Call, Request
-from local.secret_manager import SecretManagerServer
-from local.serving import LocalServer
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Answer, LocalServer, Request
 
 TOKEN = "ya29.canary-google-token"
 GOOGLE = "secretmanager.googleapis.com"
@@ -42,7 +41,7 @@ class GoogleLogin(LocalServer):
         }
         return names.get(request.path, "unknown"), request.path
 
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+    def perform(self, request: Request) -> Answer:
         self.authorizations.append(request.headers["Authorization"])
         name, _ = self.identify(request)
         metadata = {"Metadata-Flavor": "Google"}

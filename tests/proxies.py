@@ -16,16 +16,17 @@ class Relay:
 
     Attributes:
         port: The port.
+        leads_to: A port of this machine that each connection is passed on to.
     """
 
     def __init__(self, leads_to: int, certificate: Path | None = None) -> None:
         """Set up.
 
         Args:
-            leads_to: A port of this machine that each connection is passed on to.
+            leads_to: The port; it may be set later.
             certificate: Ends TLS with it; None: bytes are passed on as they come.
         """
-        self._leads_to = leads_to
+        self.leads_to = leads_to
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self._context and certificate:
             self._context.load_cert_chain(certificate)
@@ -49,7 +50,7 @@ class Relay:
 
     def port_for(self, connection: socket.socket) -> int | None:  # noqa: ARG002
         """The port that a new connection is passed on to, or None; what comes first may be read and answered here."""
-        return self._leads_to
+        return self.leads_to
 
     def _start(self, work: object, *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]

@@ -8,33 +8,26 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 import urllib.parse
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import requests
 
 from canaries import Canaries
-from local.secret_manager import SecretManagerServer
-from local.tiktok import Options, TikTokServer
+from emulators.secret_manager import SecretManagerServer
+from emulators.tiktok import TikTokServer
+from function import Function as Function
 from tokenkeeper import clock, grant, payload, transitions
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.connection import Connection, base_labels
 from tokenkeeper.grant import Family, RefreshableGrant, TokenResponse
 from tokenkeeper.secret import Secret
-from warm import Process
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "test-project"
@@ -44,142 +37,6 @@ LINK_KEY = "canary-link-key-0123456789abcdef0123456789abcdef"
 TOKEN = "tiktok-ads-token-"
 REFRESH = "tiktok-ads-refresh-"
 KEEPER = "tiktok-ads-keeper"
-_SETTLING = "5e771ed0"  # begins the trace of a request that only waits for the log
-
-
-class Function:
-    """One of the two functions under the real functions-framework, in a process of its own."""
-
-    def __init__(
-        self,
-        target: str,
-        environment: Mapping[str, str],
-        canaries: Canaries,
-        clock_file: Path | None,
-        *,
-        cold: bool = True,
-    ) -> None:
-        self.target = target
-        self.port = int(environment["PORT"])
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.lines: list[str] = []
-        self.runs = 0  # that an answer came of
-        self._heard = threading.Condition()
-        self._canaries = canaries
-        source = ROOT / ("functions/main.py" if clock_file is None else "tests/clocked_main.py")
-        words = ["functions_framework", "--target", target, "--source", str(source), "--host", "127.0.0.1"]
-        environment = {**environment, **({} if clock_file is None else {"TEST_CLOCK_FILE": str(clock_file)})}
-        ours, theirs = os.pipe()
-        self.process: subprocess.Popen[bytes] | Process
-        if cold:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *words],
-                env=environment,
-                cwd=ROOT,
-                stdout=theirs,
-                stderr=theirs,
-                start_new_session=True,  # so that a kill takes the server's worker along
-            )
-        else:
-            with open(os.devnull) as nothing:  # noqa: PTH123
-                self.process = Process(words, environment, ROOT, (nothing.fileno(), theirs, theirs))
-        os.close(theirs)
-        self._output = open(ours, encoding="utf-8")  # noqa: SIM115, PTH123
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def wait_ready(self, seconds: float = 30) -> Self:
-        """Wait until it answers; an early end is an error that shows what it said."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"{self.target} ended with {self.process.returncode}: {self.lines}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError:
-                time.sleep(0.02)
-        raise RuntimeError(f"{self.target} does not answer: {self.lines}")
-
-    def _listen(self) -> None:
-        with self._output as lines:
-            for line in lines:
-                with self._heard:
-                    self.lines.append(line.rstrip("\n"))
-                    self._canaries.record(f"{self.target}'s log", line)
-                    self._heard.notify_all()
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """The log so far, as objects; a line that is none is an error.
-
-        What was logged before the last answer is among them: the log comes through a pipe, so this waits for the entry
-        of a request of its own, which is left out.
-        """
-        if self.process.poll() is None and self.target == "connect":
-            trace = _SETTLING + uuid.uuid4().hex[len(_SETTLING) :]
-            try:
-                with requests.Session() as session:
-                    session.trust_env = False
-                    session.get(
-                        f"{self.url}/settle", headers={"traceparent": f"00-{trace}-{trace[:16]}-01"}, timeout=10
-                    )
-                self.wait_for_line(trace)
-            except requests.RequestException:
-                pass  # it is being killed, or as good as
-        elif self.process.poll() is None:
-            with self._heard:
-                self._heard.wait_for(lambda: sum("run.finished" in line for line in self.lines) >= self.runs, 10)
-        return [entry for line in list(self.lines) if not _settled(entry := json.loads(line))]
-
-    def forget(self) -> None:
-        """Forget the log so far."""
-        _ = self.events
-        self.lines.clear()
-        self.runs = 0
-
-    def wait_for_event(self, name: str, seconds: float = 20) -> dict[str, Any]:
-        """The first event of that name, perhaps after waiting for it."""
-        with self._heard:
-            found = self._heard.wait_for(
-                lambda: [entry for line in self.lines if (entry := json.loads(line)).get("event") == name], seconds
-            )
-        assert found, f"no {name} in {self.lines}"
-        return dict(found[0])
-
-    def wait_for_line(self, text: str, seconds: float = 20) -> None:
-        """Wait until a line of the log holds `text`."""
-        with self._heard:
-            assert self._heard.wait_for(lambda: any(text in line for line in self.lines), seconds), self.lines
-
-    def kill(self) -> None:
-        """SIGKILL, to the server and its worker alike."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
-        self._listener.join(10)
-
-    def stop(self) -> None:
-        """End it as the cloud does."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.kill()
-        self._listener.join(10)
-
-    def __enter__(self) -> Self:
-        return self.wait_ready()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-
-def _settled(entry: dict[str, Any]) -> bool:
-    return f"/traces/{_SETTLING}" in entry.get("logging.googleapis.com/trace", "")
 
 
 class NotShown(AssertionError):
@@ -273,6 +130,7 @@ class Stage:
     tiktok: TikTokServer = field(default_factory=lambda: TikTokServer(app_id=APP_ID, app_secret=APP_SECRET).start())
     _running: dict[str, Function] = field(default_factory=dict)
     _more: list[Function] = field(default_factory=list)
+    _passed: float = 0.0
 
     # --- processes ---
 
@@ -301,17 +159,13 @@ class Stage:
 
     def start(self, target: str, **changes: str | None) -> Function:
         """Start one more function, with other settings, forked as in `warm`; it is stopped after the test."""
-        return self._start(target, changes, cold=False)
+        self._more.append(self._function(target, changes, cold=False))
+        return self._more[-1].wait_ready()
 
     def start_cold(self, target: str, **changes: str | None) -> Function:
         """The same from nothing, as the cloud does."""
-        return self._start(target, changes, cold=True)
-
-    def _start(self, target: str, changes: Mapping[str, str | None], *, cold: bool) -> Function:
-        environment = self.environment(free_port(), **changes)
-        function = Function(target, environment, self.canaries, self._clock_file, cold=cold)
-        self._more.append(function)
-        return function.wait_ready()
+        self._more.append(self._function(target, changes, cold=True))
+        return self._more[-1].wait_ready()
 
     @property
     def connect(self) -> Function:
@@ -326,11 +180,11 @@ class Stage:
     def _usual(self, target: str) -> Function:
         function = self._running.get(target)
         if function is None or function.process.poll() is not None:
-            environment = self.environment(free_port())
-            function = self._running[target] = Function(
-                target, environment, self.canaries, self._clock_file
-            ).wait_ready()
+            function = self._running[target] = self._function(target, {}, cold=True).wait_ready()
         return function
+
+    def _function(self, target: str, changes: Mapping[str, str | None], *, cold: bool) -> Function:
+        return Function(target, self.environment(free_port(), **changes), self.canaries, self._clock_file, cold=cold)
 
     @property
     def _clock_file(self) -> Path:
@@ -351,7 +205,7 @@ class Stage:
 
     def later(self, **span: float) -> None:
         """Let so much time pass for everybody (`hours=13`)."""
-        self._passed = getattr(self, "_passed", 0.0) + timedelta(**span).total_seconds()
+        self._passed += timedelta(**span).total_seconds()
         self.set_clock(functions=self._passed, stand_ins=self._passed)
 
     # --- doing things ---
@@ -513,10 +367,9 @@ class Stage:
                     document = json.loads(content)
                 except ValueError:
                     continue
-                if isinstance(document, dict):
-                    for key in ("access_token", "refresh_token"):
-                        if isinstance(document.get(key), str):
-                            self.canaries.keep(f"an {key}", document[key])
+                for key in ("access_token", "refresh_token"):
+                    if isinstance(document, dict) and isinstance(document.get(key), str):
+                        self.canaries.keep(f"an {key}", document[key])
         for given in self.tiktok.grants:
             self.canaries.keep("an access token", given.access_token)
             if given.refresh_token:
@@ -530,19 +383,10 @@ class Stage:
         self._more.clear()
         for function in self._running.values():
             function.forget()
-        for server in (self.secrets, self.tiktok):
-            server.clear_faults()
-            server.forget_calls()
-        self.tiktok.spent.clear()
-        self.tiktok.reused.clear()
-        self.secrets.allow_all()
-        self.secrets.set_lag()
-        self.secrets.set_quota()
-        for secret_id in list(self.secrets.secrets()):
-            self.secrets.delete(secret_id)
+        self.secrets.reset()
+        self.tiktok.reset()
         self._passed = 0.0
         self.set_clock(functions=0, stand_ins=0)
-        self.tiktok.options = Options()
         self.canaries.clear()
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from local.tiktok import APP_ID, APP_SECRET, TikTokServer
+from emulators.tiktok import APP_ID, APP_SECRET, TikTokServer
 
 OTHER_APP, OTHER_SECRET = "7000000000000000099", "another secret"
 CREDENTIALS = {"app_id": APP_ID, "secret": APP_SECRET}

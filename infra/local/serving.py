@@ -1,8 +1,7 @@
-"""The base of the emulators: serves requests, records them, and goes wrong on demand.
+"""The base of the emulators: a server on a socket of this machine.
 
-An emulator derives from :class:`LocalServer` and says what a request is called (``identify``) and what it answers
-(``answer``). Servers bind loopback addresses only, unless an emulator says otherwise, and refuse to start where a cloud
-function runs.
+An emulator derives from :class:`LocalServer` and says what it answers (``perform``). Servers bind loopback addresses
+only, unless an emulator says otherwise, and refuse to start where a cloud function runs.
 """
 
 from __future__ import annotations
@@ -13,24 +12,11 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Self
 
-from local.calls import Calls
-from local.exchange import Answer, Call, Fault, Request
-from local.faults import Faults
+from local.exchange import Answer, Request
 from local.wire import LoopbackServer, is_loopback
-
-__all__ = [
-    "Answer",
-    "Call",
-    "CannotStart",
-    "Fault",
-    "LocalServer",
-    "Request",
-    "refuse_in_the_cloud",
-    "serve_until_signal",
-]
 
 CLOUD_VARIABLES = ("K_SERVICE", "FUNCTION_TARGET")
 """Environment variables that exist only where a cloud function runs."""
@@ -40,20 +26,17 @@ class CannotStart(Exception):
     """An emulator cannot start; the text is one sentence that says what to do."""
 
 
-class LocalServer(Faults, Calls):
-    """A server on a socket of this machine that records its calls and goes wrong on demand.
+class LocalServer:
+    """A server on a socket of this machine.
 
     Use it as a context manager, or call :meth:`start` and :meth:`stop`. Thread-safe. Derived classes implement
-    :meth:`identify` and :meth:`answer`, and may extend :meth:`fault_body`, :meth:`opened` and :meth:`closed`.
+    :meth:`perform`, and may extend :meth:`opened`, :meth:`closed`, :meth:`reply` and :meth:`now`.
 
     Args:
         host: A loopback address or ``localhost``.
         port: 0 takes a free one.
         names: Host names that it answers to beside those of this machine.
-        log: Called with one line for each answered request: method, path without the query, status.
-
-    Attributes:
-        clock: The wall clock in seconds since the epoch; replace it to control time.
+        log: Called with one line for each answered request: method, path without the query, status or note.
     """
 
     loopback_only: ClassVar[bool] = True
@@ -66,33 +49,25 @@ class LocalServer(Faults, Calls):
         names: Sequence[str] = (),
         log: Callable[[str], None] | None = None,
     ) -> None:
-        Faults.__init__(self)
-        Calls.__init__(self)
-        self.clock: Callable[[], float] = time.time
         self._host, self._port, self._names, self._log = host, port, frozenset(names), log
-        self._offset = 0.0
         self._socket: LoopbackServer | None = None
         self._thread: threading.Thread | None = None
 
     # What derived servers say.
 
-    def identify(self, request: Request) -> tuple[str, str]:
-        """The name and the resource under which a request is recorded."""
-        return request.method, request.path
-
-    def answer(self, request: Request, call: Call) -> Answer:
+    def perform(self, request: Request) -> Answer:
         """Carries a request out and says what to send."""
         raise NotImplementedError
-
-    def fault_body(self, status: int) -> bytes | Mapping[str, Any]:  # noqa: ARG002
-        """The body of a fault's answer that names none."""
-        return b""
 
     def opened(self) -> None:
         """Called before the first request is taken."""
 
     def closed(self) -> None:
         """Called after the last request was answered."""
+
+    def now(self) -> float:
+        """This server's wall clock in seconds since the epoch."""
+        return time.time()
 
     # Start and stop.
 
@@ -106,7 +81,6 @@ class LocalServer(Faults, Calls):
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         if self.loopback_only and not is_loopback(self._host):
             raise CannotStart(f"{self._host} is not a loopback address: use 127.0.0.1, ::1 or localhost.")
-        self._stopping.clear()
         self.opened()
         try:
             self._socket = LoopbackServer(self, (self._host, self._port), family)
@@ -124,10 +98,9 @@ class LocalServer(Faults, Calls):
         return self
 
     def stop(self) -> None:
-        """Lets held calls go, closes every connection and the port. Stopping twice does nothing."""
+        """Closes every connection and the port. Stopping twice does nothing."""
         if self._socket is None or self._thread is None:
             return
-        self._stop_waiting()
         self._socket.shutdown()
         self._thread.join()
         self._socket.close_connections()
@@ -151,59 +124,24 @@ class LocalServer(Faults, Calls):
         """``http://host:port``."""
         return f"http://{self.address}"
 
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        return self._socket.connections if self._socket else 0
-
-    # The clock.
-
-    def now(self) -> float:
-        """This server's wall clock in seconds since the epoch, offset included."""
-        return self.clock() + self._offset
-
-    def set_time_offset(self, seconds: float) -> None:
-        """Shifts the wall clock by so many seconds from where it really is."""
-        self._offset = seconds
-
     # What the connections ask for.
 
     def answers_to(self, name: str) -> bool:
         """Whether a host name is one of this server's."""
         return is_loopback(name) or name in self._names
 
-    def respond(self, request: Request) -> tuple[Fault | None, Answer]:
-        """Records a request and carries it out: the answer, and the fault that spoils its sending, if any."""
-        generation = self._generation
-        call = self._record(*self.identify(request))
-        fault, answer = self._carry_out(request, call, generation)
-        status = 0 if fault is not None and fault.do == "drop" else answer.status
-        # Recorded before it is sent, so that whoever has the answer also finds it recorded.
-        self._answered(call, status)
-        if self._log is not None:
-            # A path may hold line breaks once decoded; a log line is one line.
-            path = request.path.encode("unicode_escape").decode()
-            self._log(f"{request.method} {path} {status or 'dropped'}")
-        return fault, answer
-
-    def _carry_out(self, request: Request, call: Call, generation: int) -> tuple[Fault | None, Answer]:
-        """The fault that shapes the sending, if any, and the answer to send."""
-        fault = self._fault_of(call, "before", generation)
-        if fault is not None:
-            return fault, self._fault_answer(fault)
+    def reply(self, request: Request) -> Answer:
+        """The answer to send, which is logged; raises HangUp where there is none."""
         try:
-            answer = self.answer(request, call)
+            answer = self.perform(request)
         except Exception as error:  # noqa: BLE001 - an emulator's own mistake has to be seen, not to hang the caller
             traceback.print_exc()
             answer = Answer(500, f"The emulator failed: {type(error).__name__}\n".encode(), "text/plain")
-        fault = self._fault_of(call, "after", generation)
-        if fault is not None and (fault.do == "answer" or fault.body is not None):
-            answer = self._fault_answer(fault)
-        return fault, answer
-
-    def _fault_answer(self, fault: Fault) -> Answer:
-        body = self.fault_body(fault.status) if fault.body is None else fault.body
-        return Answer(fault.status, body, fault.content_type, fault.headers)
+        if self._log is not None:
+            # A path may hold line breaks once decoded; a log line is one line.
+            path = request.path.encode("unicode_escape").decode()
+            self._log(f"{request.method} {path} {answer.note or answer.status}")
+        return answer
 
 
 def refuse_in_the_cloud() -> None:

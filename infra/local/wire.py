@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the emulators: connections, keep-alive, refusals, and the ways of sending an answer badly."""
+"""HTTP/1.1 for the emulators: connections, keep-alive, and what is refused unread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from local.exchange import Answer, Fault, Request
+from local.exchange import Answer, HangUp, Request
 
 BODY_LIMIT = 10 * 1024 * 1024
 """Bytes of a request's body taken at most."""
@@ -20,11 +20,8 @@ BODY_LIMIT = 10 * 1024 * 1024
 class Responder(Protocol):
     """Whoever says what is answered to a request."""
 
-    def respond(self, request: Request) -> tuple[Fault | None, Answer]:
-        """The answer, and the fault that spoils its sending, if any."""
-
-    def pause(self, seconds: float) -> bool:
-        """Waits; True at once where the server is being stopped."""
+    def reply(self, request: Request) -> Answer:
+        """The answer; raises HangUp where there is none."""
 
     def answers_to(self, name: str) -> bool:
         """Whether a host name is one of this server's."""
@@ -41,7 +38,11 @@ def is_loopback(host: str) -> bool:
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """A threading server that knows its open connections, so that it can end them."""
+    """A threading server that knows its open connections, so that it can end them.
+
+    Attributes:
+        open: The thread of each open connection.
+    """
 
     allow_reuse_address = True
     request_queue_size = 256
@@ -49,15 +50,9 @@ class LoopbackServer(ThreadingHTTPServer):
     def __init__(self, responder: Responder, address: tuple[str, int], family: socket.AddressFamily) -> None:
         self.responder = responder
         self.address_family = family
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self.open: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         super().__init__(address, _Handler)
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        with self._lock:
-            return len(self._open)
 
     def server_bind(self) -> None:
         """Binds without looking up this machine's name, which the standard class does and which can take seconds."""
@@ -69,7 +64,7 @@ class LoopbackServer(ThreadingHTTPServer):
         """Gives a new connection a thread, both known to the server while it is open."""
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         with self._lock:
-            self._open[request] = thread
+            self.open[request] = thread
         thread.start()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -78,7 +73,7 @@ class LoopbackServer(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             with self._lock:
-                self._open.pop(request, None)
+                self.open.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Connections that callers break off are normal here and nothing to print."""
@@ -95,7 +90,7 @@ class LoopbackServer(ThreadingHTTPServer):
     def close_connections(self) -> None:
         """Ends every open connection and waits a little for its thread."""
         with self._lock:
-            connections = list(self._open.items())
+            connections = list(self.open.items())
         for connection, _ in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -131,7 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
             headers=self.headers,
             body=body,
         )
-        self._send_through(*self.server.responder.respond(request))
+        try:
+            self._send(self.server.responder.reply(request))
+        except HangUp:
+            self._hang_up()
 
     # The names that the standard class looks for.
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = serve  # noqa: N815
@@ -154,30 +152,6 @@ class _Handler(BaseHTTPRequestHandler):
             return _refused(413, f"A body may have {BODY_LIMIT} bytes.")
         return None
 
-    def _send_through(self, fault: Fault | None, answer: Answer) -> None:
-        match fault.do if fault is not None else "answer":
-            case "drop":
-                self._hang_up()
-            case "truncate":
-                body = answer.payload
-                self.wfile.write(self._head(answer, len(body)) + body[: len(body) // 2])
-                self._hang_up()
-            case "drip":
-                body = answer.payload
-                self.wfile.write(self._head(answer, len(body)))
-                self._drip(body, fault.seconds if fault is not None else 0)
-            case _:
-                self._send(answer)
-
-    def _drip(self, body: bytes, seconds: float) -> None:
-        pieces = max(1, min(len(body), 20))
-        step = -(-len(body) // pieces)
-        for start in range(0, len(body), max(step, 1)):
-            if self.server.responder.pause(seconds / pieces):
-                self.close_connection = True
-                return
-            self.wfile.write(body[start : start + step])
-
     def _hang_up(self) -> None:
         self.close_connection = True
         with contextlib.suppress(OSError):
@@ -198,8 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def _send(self, answer: Answer) -> None:
-        body = answer.payload
-        self.wfile.write(self._head(answer, len(body)) + (b"" if self.command == "HEAD" else body))
+        rest = self._head(answer, len(answer.payload))
+        for piece in (b"",) if self.command == "HEAD" else answer.pieces():
+            self.wfile.write(rest + piece)
+            rest = b""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """The standard class prints every address, and codes are in addresses."""

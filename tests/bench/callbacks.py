@@ -7,7 +7,7 @@ import time
 
 from bench.figures import Row, percentile, spread
 from bench.scene import OBVIOUS, OBVIOUS_PYTHON, OURS, Callbacks, in_process, obvious_store, stage
-from local.exchange import Call, Fault
+from emulators.serving import Call, Fault
 from stage import Stage
 
 _STORE, _TIKTOK = 0.04, 0.3  # seconds that a call takes
@@ -75,7 +75,7 @@ def own_time() -> list[Row]:
     """CPU time of a callback, HTTP client included, against the obvious way's, for each call that it makes."""
     ours: list[list[float]] = []
     theirs: list[list[float]] = []
-    with stage() as made, obvious_store() as (_, setting):
+    with stage() as made, obvious_store() as setting:
         callbacks = Callbacks(made)
         for _ in range(_ROUNDS):
             batch = [callbacks.next() for _ in range(_CALLBACKS)]

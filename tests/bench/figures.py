@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,6 @@ class Row:
         figure: The median, with its unit.
         spread: The middle half of the measurements, or how many there were.
         reach: What the product is meant to reach.
-        ratio: The figure as a number, where it is a ratio that the plot shows; else 0.
-        aim: The ratio to reach, for the plot.
-        others: Ratios of other ways to do it, by name, for the plot.
     """
 
     what: str
@@ -27,13 +24,6 @@ class Row:
     figure: str
     spread: str
     reach: str
-    ratio: float = 0.0
-    aim: float = 0.0
-    others: tuple[tuple[str, float], ...] = ()
-
-    def document(self) -> dict[str, object]:
-        """For the file of results."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,11 +15,9 @@ class GrpcStore(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     Attributes:
         address: `host:port`.
-        delay: Seconds that each call takes.
     """
 
     def __init__(self) -> None:
-        self.delay = 0.0
         self._numbers = itertools.count(1)
         self._server = grpc.server(ThreadPoolExecutor(4))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -41,9 +38,7 @@ class GrpcStore(grpc.GenericRpcHandler):  # type: ignore[misc]
         return grpc.unary_unary_rpc_method_handler(answer, asked.deserialize, made.serialize)
 
     def _create(self, asked: Any, _context: grpc.ServicerContext) -> Any:
-        time.sleep(self.delay)
         return api.Secret(name=f"{asked.parent}/secrets/{asked.secret_id}")
 
     def _add(self, asked: Any, _context: grpc.ServicerContext) -> Any:
-        time.sleep(self.delay)
         return api.SecretVersion(name=f"{asked.parent}/versions/{next(self._numbers)}")

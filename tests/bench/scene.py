@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,9 @@ def from_start(
     cookie: str = "",
     python: Path | str = sys.executable,
     environment: Mapping[str, str] | None = None,
+    look: Callable[[int], object] | None = None,
 ) -> float:
-    """Seconds from the start of a function's process to its answer to a request."""
+    """Seconds from the start of a function's process to its answer to a request; `look` gets the process's group."""
     port = free_port()
     words = [str(python), "-m", "functions_framework", "--target=connect", f"--source={source}", "--host=127.0.0.1"]
     headers = {"Cookie": cookie} if cookie else {}
@@ -93,6 +94,8 @@ def from_start(
                     break
                 except requests.ConnectionError:
                     time.sleep(0.002)
+            if look is not None:
+                look(process.pid)
         finally:
             os.killpg(process.pid, 9)
             process.wait()
@@ -126,11 +129,11 @@ def in_process(
 
 
 @contextmanager
-def obvious_store() -> Iterator[tuple[GrpcStore, dict[str, str]]]:
-    """Secret Manager over gRPC for the obvious way, and its setting."""
+def obvious_store() -> Iterator[dict[str, str]]:
+    """Secret Manager over gRPC for the obvious way; the setting that leads there."""
     server = GrpcStore()
     try:
-        yield server, {"SECRET_MANAGER_GRPC": server.address}
+        yield {"SECRET_MANAGER_GRPC": server.address}
     finally:
         server.stop()
 

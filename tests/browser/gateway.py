@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from local.exchange import Answer, Call, Request
-from local.serving import LocalServer
+from emulators.serving import Answer, LocalServer, Request
 
 
 class Gateway(LocalServer):
@@ -13,7 +12,7 @@ class Gateway(LocalServer):
         super().__init__()
         self._consent = consent
 
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+    def perform(self, request: Request) -> Answer:
         warning = f"{self.url.replace('127.0.0.1', 'localhost')}/warning"
         target = warning if request.path == "/portal/auth" else self._consent
         return Answer(302, headers={"Location": f"{target}?{request.query}"})

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Cookie, Response, Route
 
 from browser.chromium import Open, Visit, picture, visit
 from browser.gateway import Gateway
-from local.exchange import Fault
+from emulators.serving import Fault
 from stage import Stage, free_port
 
 pytestmark = pytest.mark.browser

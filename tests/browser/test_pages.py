@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page
 
 from browser.chromium import Open, Visit, picture
-from local.tiktok import Options
+from emulators.tiktok import Options
 from stage import Stage
 from tokenkeeper import settings
 from tokenkeeper.connect import notices

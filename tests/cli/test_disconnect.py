@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from command_line import SECONDS, Cli, imported, sentence
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import APP_ID, REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 

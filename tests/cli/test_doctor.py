@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from command_line import Cli, Done
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import Stage
 from tokenkeeper.cli.doctor.deployment import source_of
 

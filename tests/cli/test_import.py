@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Cli, answer, imported, sentence
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.cli.importlines import Defaults, ImportRefused, read_line, read_token

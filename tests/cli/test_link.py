@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Cli, sentence
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import LINK_KEY, TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.cli.commands import NAMES

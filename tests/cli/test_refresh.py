@@ -11,7 +11,7 @@ import pytest
 
 from cli_google import TokenServer
 from command_line import SECONDS, Cli, sentence
-from local.serving import Fault
+from emulators.serving import Fault
 from stage import TOKEN, Stage
 
 

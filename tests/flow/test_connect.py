@@ -19,8 +19,8 @@ import requests
 from flask import Flask, request
 
 import faults
+from emulators.serving import Fault
 from flow.reading import nothing_was_used_or_written, reference_on, refused, text_of
-from local.serving import Fault
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Browser, Form, Stage, free_port
 from tokenkeeper import clock, settings
 from tokenkeeper.connect.app import Connect

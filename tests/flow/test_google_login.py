@@ -12,8 +12,8 @@ import pytest
 
 import certificates
 import proxies
+from emulators.serving import Fault
 from google_login import GOOGLE, GoogleLogin, GoogleSecrets
-from local.serving import Fault
 from stage import Function, Stage
 
 SHORT_LIVED = {"access_token": "ya29.canary-short-lived", "expires_in": 1, "token_type": "Bearer"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from emulators.secret_manager import PERMISSIONS
 from gcp.configuration import Plan
 from gcp.test_policy import CONNECT, REFRESH, grants
-from local.secret_manager import PERMISSIONS
 from stage import KEEPER, PROJECT, Stage
 from stage import REFRESH as REFRESH_SECRET
 from stage import TOKEN as TOKEN_SECRET

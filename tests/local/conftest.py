@@ -1,4 +1,4 @@
-"""An embedded Secret Manager and the official client that it is held against."""
+"""An embedded Secret Manager and the official client that it is held against; a simulated TikTok."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,8 +6,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import secretmanager_v1
 
-from local.secret_manager import SecretManagerServer
-from local.tiktok import TikTokServer
+from emulators.secret_manager import SecretManagerServer
+from emulators.tiktok import TikTokServer
 
 Client = secretmanager_v1.SecretManagerServiceClient
 

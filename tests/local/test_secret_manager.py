@@ -1,21 +1,20 @@
 """The embedded Secret Manager, held against the official client: secrets, versions, etags, lists, limits, IAM."""
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import google_crc32c
 import pytest
+import requests
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
 from google.cloud import secretmanager_v1
 
-from local.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer
 
 Client = secretmanager_v1.SecretManagerServiceClient
 State = secretmanager_v1.SecretVersion.State
 PROJECT = "projects/acme-dev"
 SECRET = f"{PROJECT}/secrets/s"
-AUTOMATIC: dict[str, Any] = {"automatic": {}}
+ADDRESSES = "/v1/projects/acme-dev/secrets"
 
 
 def status(error: pytest.ExceptionInfo[GoogleAPICallError]) -> str:
@@ -25,7 +24,7 @@ def status(error: pytest.ExceptionInfo[GoogleAPICallError]) -> str:
 
 
 def create(client: Client, secret_id: str = "s", **secret: Any) -> secretmanager_v1.Secret:
-    request = {"parent": PROJECT, "secret_id": secret_id, "secret": {"replication": AUTOMATIC, **secret}}
+    request = {"parent": PROJECT, "secret_id": secret_id, "secret": {"replication": {"automatic": {}}, **secret}}
     return client.create_secret(request=request)
 
 
@@ -40,38 +39,27 @@ def update(client: Client, mask: list[str], **secret: Any) -> secretmanager_v1.S
 class TestSecrets:
     def test_created(self, client: Client) -> None:
         """A created secret comes back with the project's number, time, etag and what was set, now and when read."""
-        made = create(client, labels={"env": "dev"}, annotations={"Note.1": "any ünicode text"})
+        key = {"customer_managed_encryption": {"kms_key_name": "projects/p/locations/l/keyRings/r/cryptoKeys/k"}}
+        replication = {"user_managed": {"replicas": [{"location": "europe-west1", **key}, {"location": "us-east1"}]}}
+        made = create(client, labels={"env": "dev"}, annotations={"Note.1": "any ünicode"}, replication=replication)
         number = made.name.removeprefix("projects/").removesuffix("/secrets/s")
         assert number.isdecimal()
-        assert (dict(made.labels), dict(made.annotations)) == ({"env": "dev"}, {"Note.1": "any ünicode text"})
+        assert (dict(made.labels), dict(made.annotations)) == ({"env": "dev"}, {"Note.1": "any ünicode"})
+        assert made.replication.user_managed.replicas[0].customer_managed_encryption.kms_key_name.endswith("/k")
         assert made.etag.startswith('"')
         assert client.get_secret(name=SECRET) == client.get_secret(name=made.name) == made
         assert [secret.name for secret in client.list_secrets(parent=f"projects/{number}")] == [made.name]
 
-    def test_not_there(self, client: Client) -> None:
-        """A secret that is not there, in another project for example, is NOT_FOUND in Google's words."""
-        create(client)
+    def test_not_there_and_taken(self, client: Client) -> None:
+        """What is not there is NOT_FOUND in Google's words; creating what exists is ALREADY_EXISTS, without effect."""
+        made = create(client)
         with pytest.raises(NotFound) as error:
             client.get_secret(name="projects/123/secrets/s")
         assert error.value.message.endswith("Secret [projects/123/secrets/s] not found.")
-        assert list(client.list_secrets(parent="projects/123")) == []
-
-    def test_taken(self, client: Client) -> None:
-        """Creating what exists is ALREADY_EXISTS and changes nothing."""
-        made = create(client)
-        with pytest.raises(Conflict) as error:
+        with pytest.raises(Conflict) as taken:
             create(client, labels={"a": "b"})
-        assert status(error) == "ALREADY_EXISTS"
-        assert error.value.message.endswith(f"Secret [{made.name}] already exists.")
+        assert status(taken) == "ALREADY_EXISTS"
         assert client.get_secret(name=made.name) == made
-
-    @pytest.mark.parametrize("secret_id", ["a.b", "ü", "x" * 256])
-    def test_ids(self, client: Client, secret_id: str) -> None:
-        """An id has 1 to 255 letters, digits, dashes and underscores."""
-        with pytest.raises(BadRequest) as error:
-            create(client, secret_id)
-        assert status(error) == "INVALID_ARGUMENT"
-        assert create(client, "aZ0_-" * 51)
 
     def test_update(self, client: Client) -> None:
         """Only fields of the mask change, a field without a value is emptied, and the etag is new in any case."""
@@ -79,16 +67,7 @@ class TestSecrets:
         changed = update(client, ["labels"], labels={"c": "3"}, annotations={"ignored": "x"})
         assert (dict(changed.labels), dict(changed.annotations)) == ({"c": "3"}, {"b": "2"})
         assert update(client, ["labels"], labels={"c": "3"}).etag not in (made.etag, changed.etag)
-        emptied = update(client, ["annotations"])
-        assert (dict(emptied.labels), dict(emptied.annotations)) == ({"c": "3"}, {})
-
-    @pytest.mark.parametrize("mask", [[], ["name"], ["nonsense"], ["labels.a"], ["replication"]])
-    def test_masks(self, client: Client, mask: list[str]) -> None:
-        """A mask that is empty or names what cannot be updated is INVALID_ARGUMENT."""
-        create(client)
-        with pytest.raises(BadRequest) as error:
-            update(client, mask, labels={"a": "b"})
-        assert status(error) == "INVALID_ARGUMENT"
+        assert dict(update(client, ["annotations"]).annotations) == {}
 
     def test_delete(self, client: Client) -> None:
         """A deleted secret is gone with its versions; one of the same name starts again."""
@@ -102,50 +81,23 @@ class TestSecrets:
         create(client)
         assert add(client, b"other").name.endswith("/versions/1")
 
-    def test_replication(self, client: Client) -> None:
-        """Locations and keys come back."""
-        key = {"customer_managed_encryption": {"kms_key_name": "projects/p/locations/l/keyRings/r/cryptoKeys/k"}}
-        replicas = [{"location": "europe-west1", **key}, {"location": "us-east1"}]
-        made = create(client, "one", replication={"user_managed": {"replicas": replicas}}).replication
-        assert [replica.location for replica in made.user_managed.replicas] == ["europe-west1", "us-east1"]
-        automatic = create(client, "two", replication={"automatic": key}).replication.automatic
-        assert automatic.customer_managed_encryption.kms_key_name.endswith("/cryptoKeys/k")
-
-    @pytest.mark.parametrize(
-        "secret",
-        [
-            {"replication": {}},
-            {"replication": {"user_managed": {}}},
-            {"replication": {"automatic": {"customer_managed_encryption": {"kms_key_name": "key"}}}},
-            {"labels": {f"k{number}": "" for number in range(65)}},
-            {"labels": {"": "v"}},
-            {"labels": {"Upper": "v"}},
-            {"labels": {"1digit": "v"}},
-            {"labels": {"k" * 64: "v"}},
-            {"labels": {"k": "v" * 64}},
-            {"labels": {"k": "字" * 43}},
-            {"labels": {"k": "2026-11-22T10:00:00Z"}},
-            {"annotations": {"a-": "v"}},
-            {"annotations": {"ü": "v"}},
-            {"annotations": {"k" * 64: "v"}},
-            {"annotations": {"k" * 63: "é" * 8160 + "x"}},
-        ],
-    )
-    def test_limits(self, client: Client, secret: Mapping[str, Any]) -> None:
-        """What is beyond Google's limits is INVALID_ARGUMENT, and nothing is created or changed."""
-        with pytest.raises(BadRequest) as error:
-            create(client, **secret)
-        assert status(error) == "INVALID_ARGUMENT"
-        made = create(client)
-        with pytest.raises(BadRequest):
-            update(client, list(secret), **secret)
-        assert client.get_secret(name=SECRET) == made
-
-    def test_up_to_the_limits(self, client: Client) -> None:
-        """64 of the longest labels, in letters of any script without case, and annotations below 16 KiB are stored."""
-        labels = {f"k{number:02}" + "x" * 60: "é_-9" + "字" * 30 for number in range(64)}
-        made = create(client, labels=labels, annotations={"k" * 63: "é" * 8160})
-        assert dict(made.labels) == labels
+    def test_limits(self, client: Client) -> None:
+        """What is beyond Google's limits is INVALID_ARGUMENT, and nothing is created."""
+        wrong: dict[str, dict[str, Any]] = {
+            "replication": {"replication": {}},
+            "labels": {"labels": {f"k{number}": "" for number in range(65)}},
+            "label key": {"labels": {"Upper": "v"}},
+            "label value": {"labels": {"k": "2026-11-22T10:00:00Z"}},
+            "annotation key": {"annotations": {"a-": "v"}},
+            "annotations": {"annotations": {"k" * 63: "é" * 8160 + "x"}},
+        }
+        found = {}
+        for what, secret in wrong.items():
+            with pytest.raises(BadRequest) as error:
+                create(client, **secret)
+            found[what] = status(error)
+        assert found == dict.fromkeys(wrong, "INVALID_ARGUMENT")
+        assert create(client, labels={"k" * 63: "é_-9" + "字" * 30}, annotations={"k" * 63: "é" * 8160})
 
 
 class TestVersions:
@@ -168,22 +120,17 @@ class TestVersions:
             with pytest.raises(BadRequest) as error:
                 add(client, data, **more)
             assert status(error) == "INVALID_ARGUMENT"
-        name = add(client, payload, data_crc32c=google_crc32c.value(payload)).name
-        assert name.endswith("/versions/1")
-        assert client.access_secret_version(name=name).payload.data == payload
+        assert add(client, payload, data_crc32c=google_crc32c.value(payload)).name.endswith("/versions/1")
 
     def test_states(self, client: Client) -> None:
         """Enabled and disabled are for both ways, destroyed for ever; only an enabled version is read."""
-        etag = create(client).etag
+        create(client)
         name = add(client, b"x").name
-        assert client.get_secret_version(name=name).state is State.ENABLED
         assert client.disable_secret_version(name=name).state is State.DISABLED
-        with pytest.raises(BadRequest) as error:
+        with pytest.raises(BadRequest, match=r"is in DISABLED state\.") as error:
             client.access_secret_version(name=name)
         assert status(error) == "FAILED_PRECONDITION"
-        assert error.value.message.endswith(f"Secret Version [{name}] is in DISABLED state.")
         assert client.enable_secret_version(name=name).state is State.ENABLED
-        assert client.access_secret_version(name=name).payload.data == b"x"
         destroyed: Any = client.destroy_secret_version(name=name)
         assert destroyed.state is State.DESTROYED
         assert destroyed.destroy_time >= destroyed.create_time
@@ -191,36 +138,30 @@ class TestVersions:
             with pytest.raises(BadRequest, match="is in DESTROYED state") as error:
                 call(name=name)
             assert status(error) == "FAILED_PRECONDITION"
-        assert client.get_secret_version(name=name) == destroyed
-        assert client.get_secret(name=SECRET).etag == etag
 
     def test_latest(self, client: Client) -> None:
         """``latest`` is the version created last, whatever its state, and has no state that can be changed."""
         create(client)
         add(client, b"one")
         client.destroy_secret_version(name=add(client, b"two").name)
-        with pytest.raises(BadRequest, match="versions/2"):
-            client.access_secret_version(name=f"{SECRET}/versions/latest")
-        assert add(client, b"three").name.endswith("/versions/3")
-        with pytest.raises(BadRequest) as error:
-            client.destroy_secret_version(name=f"{SECRET}/versions/latest")
-        assert status(error) == "INVALID_ARGUMENT"
+        for call, words in ((client.access_secret_version, "versions/2"), (client.destroy_secret_version, "format")):
+            with pytest.raises(BadRequest, match=words):
+                call(name=f"{SECRET}/versions/latest")
 
     def test_missing(self, client: Client) -> None:
         """A number, a nickname, or ``latest`` without a version is NOT_FOUND, in Google's words."""
         secret = create(client)
-        with pytest.raises(NotFound) as error:
+        with pytest.raises(NotFound, match="not found or has no versions"):
             client.access_secret_version(name=f"{secret.name}/versions/latest")
-        assert error.value.message.endswith(f"Secret [{secret.name}] not found or has no versions.")
         add(client, b"x")
-        for version in ("2", "0", "nickname", "9" * 30):
+        for version in ("2", "nickname", "9" * 30):
             with pytest.raises(NotFound) as error:
                 client.access_secret_version(name=f"{secret.name}/versions/{version}")
             assert error.value.message.endswith(f"Secret Version [{secret.name}/versions/{version}] not found.")
 
 
 class TestEtags:
-    def test_secrets(self, client: Client) -> None:
+    def test_stale(self, client: Client) -> None:
         """Updates and deletions with the present etag go through, with another one they are FAILED_PRECONDITION."""
         first = create(client)
         second = update(client, ["labels"], labels={"a": "1"}, etag=first.etag)
@@ -231,52 +172,14 @@ class TestEtags:
             with pytest.raises(BadRequest):
                 client.delete_secret(request={"name": SECRET, "etag": etag})
         assert client.get_secret(name=first.name) == second
-        client.delete_secret(request={"name": SECRET, "etag": second.etag})
-
-    @pytest.mark.parametrize("verb", ["enable", "disable", "destroy"])
-    def test_versions(self, client: Client, verb: str) -> None:
-        """Enabling, disabling and destroying with a stale etag are refused; enabling the enabled makes a new one."""
-        create(client)
         version = add(client, b"x")
-        newer = client.enable_secret_version(name=version.name)
-        call = getattr(client, f"{verb}_secret_version")
-        with pytest.raises(BadRequest) as error:
-            call(request={"name": version.name, "etag": version.etag})
-        assert status(error) == "FAILED_PRECONDITION"
-        assert client.get_secret_version(name=version.name) == newer
-        call(request={"name": version.name, "etag": newer.etag})
-
-    def test_one_of_many_writers_wins(self, client: Client, server: SecretManagerServer) -> None:
-        """Of many updates with the same etag exactly one goes through."""
-        made = create(client)
-
-        def race(number: int) -> bool:
-            try:
-                update(client, ["annotations"], annotations={"winner": str(number)}, etag=made.etag)
-            except BadRequest:
-                return False
-            return True
-
-        with ThreadPoolExecutor(8) as pool:
-            results = list(pool.map(race, range(24)))
-        assert sum(results) == 1
-        assert server.annotations("s") == {"winner": str(results.index(True))}
+        with pytest.raises(BadRequest, match="etag"):
+            client.destroy_secret_version(request={"name": version.name, "etag": first.etag})
+        client.destroy_secret_version(request={"name": version.name, "etag": version.etag})
+        client.delete_secret(request={"name": SECRET, "etag": second.etag})
 
 
 class TestIam:
-    def test_policy(self, client: Client) -> None:
-        """A policy comes back as it was set, and a stale one is refused."""
-        resource = create(client).name
-        empty = client.get_iam_policy(request={"resource": resource})
-        assert (list(empty.bindings), empty.etag) == ([], b"\x00 \x01")
-        binding = {"role": "roles/secretmanager.secretAccessor", "members": ["user:a@example.com"]}
-        kept = client.set_iam_policy(request={"resource": resource, "policy": {"bindings": [binding]}})
-        assert client.get_iam_policy(request={"resource": resource}) == kept
-        assert kept.bindings[0].members == ["user:a@example.com"]
-        with pytest.raises(Conflict) as error:
-            client.set_iam_policy(request={"resource": resource, "policy": {"etag": empty.etag}})
-        assert status(error) == "ABORTED"
-
     def test_permissions(self, client: Client, server: SecretManagerServer) -> None:
         """Of the asked permissions those that are held are answered; none of a secret that is not there."""
         asked = ["secretmanager.versions.add", "secretmanager.secrets.update", "pubsub.topics.get"]
@@ -289,34 +192,20 @@ class TestIam:
         assert held() == asked[:2]
         server.deny("secretmanager.versions.add")
         assert held() == ["secretmanager.secrets.update"]
-        with pytest.raises(BadRequest):
-            client.test_iam_permissions(request={"resource": SECRET, "permissions": ["secretmanager.*"]})
 
 
 @pytest.fixture
 def filled(server: SecretManagerServer) -> SecretManagerServer:
-    """Secrets a, b, c, acme-d with labels, made in that order, and four versions of a."""
-    for name, labels in {
-        "a": {"env": "dev", "team": "x"},
-        "b": {"env": "prod"},
-        "c": {"env": "prod", "team": "y-z"},
-        "acme-d": {},
-    }.items():
-        server.create(name, project="acme-dev", labels=labels)
-    for number in range(1, 5):
+    """Secrets a, b, c, acme-d with labels, made in that order, and three versions of a."""
+    for name, env in {"a": "dev", "b": "prod", "c": "prod", "acme-d": ""}.items():
+        server.create(name, project="acme-dev", labels={"env": env, "is": name} if env else {})
+    for number in range(1, 4):
         server.add_version("a", str(number).encode())
-    server.set_state("a", 2, "DISABLED")
-    server.set_state("a", 3, "DESTROYED")
     return server
 
 
 def ids(client: Client, **request: Any) -> list[str]:
     return [secret.name.rpartition("/")[2] for secret in client.list_secrets(request={"parent": PROJECT, **request})]
-
-
-def numbers(client: Client, **request: Any) -> list[int]:
-    found = client.list_secret_versions(request={"parent": f"{PROJECT}/secrets/a", **request})
-    return [int(version.name.rpartition("/")[2]) for version in found]
 
 
 @pytest.mark.usefixtures("filled")
@@ -325,73 +214,62 @@ class TestLists:
         """Secrets and versions are listed newest first, with labels, annotations and etags."""
         filled.edit("b", annotations={"note": "x"})
         assert ids(client) == ["acme-d", "c", "b", "a"]
-        assert numbers(client) == [4, 3, 2, 1]
+        versions = client.list_secret_versions(request={"parent": f"{PROJECT}/secrets/a", "page_size": 2})
+        assert [version.name.rpartition("/")[2] for version in versions] == ["3", "2", "1"]
         listed = {secret.name.rpartition("/")[2]: secret for secret in client.list_secrets(parent=PROJECT)}
-        assert dict(listed["b"].annotations) == {"note": "x"}
         assert listed["b"] == client.get_secret(name=f"{PROJECT}/secrets/b")
 
-    @pytest.mark.parametrize("size", [1, 3, 4, 5])
-    def test_pages(self, client: Client, size: int) -> None:
-        """Pages of any size give everything once, each with the total."""
-        pages = list(client.list_secrets(request={"parent": PROJECT, "page_size": size}).pages)
-        assert [len(page.secrets) for page in pages] == [size] * (4 // size) + ([4 % size] if 4 % size else [])
-        assert {page.total_size for page in pages} == {4}
-        assert ids(client, page_size=size) == ["acme-d", "c", "b", "a"]
-
-    def test_usual_size(self, filled: SecretManagerServer, client: Client) -> None:
-        """Without a size a page has a hundred, so that clients have to follow pages."""
-        for number in range(100):
-            filled.add_version("a", str(number).encode())
-        pages = list(client.list_secret_versions(parent=f"{PROJECT}/secrets/a").pages)
-        assert [len(page.versions) for page in pages] == [100, 4]
-
     def test_while_secrets_come_and_go(self, filled: SecretManagerServer, client: Client) -> None:
-        """A page follows on the last one, whatever was created or deleted between, and only on one of its list."""
+        """A page follows on the last one, whatever was created or deleted between."""
         token = next(iter(client.list_secrets(request={"parent": PROJECT, "page_size": 2}).pages)).next_page_token
         filled.create("new", project="acme-dev")
         filled.delete("c")
         assert ids(client, page_size=2, page_token=token) == ["b", "a"]
-        for wrong in ({"page_token": token, "filter": "labels.env:*"}, {"page_token": "x"}, {"page_size": -1}):
-            with pytest.raises(BadRequest):
-                ids(client, **wrong)
 
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("labels.env=prod", ["c", "b"]),
-            ("labels.env:PROD", ["c", "b"]),
-            ('labels.env="prod"', ["c", "b"]),
-            ("labels.env=pr*", ["c", "b"]),
-            ("labels.env!=prod", ["acme-d", "a"]),
-            ("labels.env:*", ["c", "b", "a"]),
-            ("labels:team", ["c", "a"]),
-            ("NOT labels.env:*", ["acme-d"]),
-            ("-labels.env=prod", ["acme-d", "a"]),
             ("name:ACME-D", ["acme-d"]),
-            ("name=acme-d", []),
-            ("labels.env=prod AND labels.team:*", ["c"]),
-            ("labels.env=prod labels.team:*", ["c"]),
-            ("  ", ["acme-d", "c", "b", "a"]),
+            ('labels.env="prod"', ["c", "b"]),
+            ("labels.env:*", ["c", "b", "a"]),
+            ("labels.env=prod AND labels.is=c", ["c"]),
         ],
     )
     def test_filter(self, client: Client, text: str, expected: list[str]) -> None:
-        """Filters select by name and labels; a filtered list tells no total, and its pages are full of matches."""
+        """Filters select by name and labels, and pages are full of matches."""
         assert ids(client, filter=text, page_size=1) == expected
-        page = next(iter(client.list_secrets(request={"parent": PROJECT, "filter": text}).pages))
-        assert page.total_size == (0 if text.strip() else 4)
 
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [("state:ENABLED", [4, 1]), ("NOT state=ENABLED", [3, 2]), ("state!=DESTROYED", [4, 2, 1])],
-    )
-    def test_filter_of_versions(self, client: Client, text: str, expected: list[int]) -> None:
-        """Versions are selected by state."""
-        assert numbers(client, filter=text) == expected
+    def test_refused(self, client: Client) -> None:
+        """A filter that is not understood, a foreign token and a negative size are INVALID_ARGUMENT."""
+        for wrong in ({"filter": "annotations.note=x"}, {"page_token": "x"}, {"page_size": -1}):
+            with pytest.raises(BadRequest):
+                ids(client, **wrong)
 
-    @pytest.mark.parametrize(
-        "text", ["annotations.note=x", "labels.env=", "labels.env", "=prod", "(labels.env=prod)", "AND", 'name:"x']
-    )
-    def test_bad_filter(self, client: Client, text: str) -> None:
-        """A filter that is not understood, about annotations for example, is INVALID_ARGUMENT."""
-        with pytest.raises(BadRequest):
-            ids(client, filter=text)
+
+class TestWithoutAClient:
+    """What curl and mistaken programs send."""
+
+    @pytest.mark.parametrize("body", [b"[]", b'{"payload": {"data": "%%%"}}'])
+    def test_malformed(self, server: SecretManagerServer, body: bytes) -> None:
+        """A body that is no JSON object, and a payload that is no base64, are INVALID_ARGUMENT."""
+        server.create("s", project="acme-dev")
+        error = requests.post(f"{server.url}{ADDRESSES}/s:addVersion", data=body, timeout=20).json()["error"]
+        assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
+
+    def test_answers(self, server: SecretManagerServer) -> None:
+        """Numbers of 64 bits are strings, times RFC 3339 in UTC, states words; empty fields are left out."""
+        server.create("s", project="acme-dev")
+        body = {"payload": {"data": "aGk=", "dataCrc32c": "4120762818"}}
+        version = requests.post(f"{server.url}{ADDRESSES}/s:addVersion", json=body, timeout=20).json()
+        assert set(version) == {"name", "createTime", "state", "etag", "clientSpecifiedPayloadChecksum"}
+        assert (version["createTime"][-1], version["state"]) == ("Z", "ENABLED")
+        read = requests.get(f"{server.url}{ADDRESSES}/s/versions/latest:access", timeout=20).json()
+        assert read == {"name": version["name"], **body}
+        secret = requests.get(f"{server.url}{ADDRESSES}/s", timeout=20).json()
+        assert set(secret) == {"name", "createTime", "etag", "replication"}
+
+    def test_other_addresses(self, server: SecretManagerServer) -> None:
+        """Addresses that the API does not have are a 404, ids outside of the pattern INVALID_ARGUMENT."""
+        paths = ("/s:addVersion", "/10.0.0.1/versions/latest:access")
+        assert [requests.get(server.url + ADDRESSES + path, timeout=20).status_code for path in paths] == [404, 400]
+        assert [call.name for call in server.calls] == ["Unknown", "AccessSecretVersion"]

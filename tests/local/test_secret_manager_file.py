@@ -1,24 +1,17 @@
-"""The embedded Secret Manager's file: mode, encryption, its key, restarts, and processes that are killed."""
+"""The embedded Secret Manager's file: mode, encryption, its key, restarts."""
 
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 from google.cloud import secretmanager_v1
 
-import local
-from local.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer
 from local.serving import CannotStart
 
-Client = secretmanager_v1.SecretManagerServiceClient
-Connect = Callable[[str], Client]
+Connect = Callable[[str], secretmanager_v1.SecretManagerServiceClient]
 SECRET = "projects/acme-dev/secrets/s"
 
 
@@ -44,12 +37,10 @@ class TestKeeping:
             client = connect(server.url)
             binding = {"role": "roles/viewer", "members": ["user:a@example.com"]}
             policy = client.set_iam_policy(request={"resource": SECRET, "policy": {"bindings": [binding]}})
-            before = server.secrets()
             listed = list(client.list_secrets(parent="projects/acme-dev"))
             versions = list(client.list_secret_versions(parent=SECRET))
         with SecretManagerServer(path=path) as server:
             client = connect(server.url)
-            assert server.secrets() == before
             assert server.payloads("s") == [b"", b"canary-two", b"canary-three"]
             assert list(client.list_secrets(parent="projects/acme-dev")) == listed
             assert list(client.list_secret_versions(parent=SECRET)) == versions
@@ -71,33 +62,18 @@ class TestKeeping:
         with SecretManagerServer(path=path) as server:
             assert server.payloads("s") == [b"", b"canary-two", b"canary-three"]
 
-    def test_memory_outlives_a_stop(self) -> None:
-        """Without a file a stopped server still has everything when it is started again."""
-        server = SecretManagerServer()
-        with server:
-            fill(server)
-        with server:
-            assert server.payloads("s")[2] == b"canary-three"
-
 
 class TestSecrecy:
     def test_only_the_owner_can_read_it(self, path: Path) -> None:
-        """Store and key are mode 0600 in a folder of mode 0700, also after a copy, with nothing else beside them."""
+        """Store and key are mode 0600 in a folder of mode 0700, also after a copy, and no payload is readable."""
         with SecretManagerServer(path=path):
             path.chmod(0o644)
         with SecretManagerServer(path=path) as server:
             fill(server)
-            during = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
-        after = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
-        assert during == after == {"secrets.db": 0o600, "secrets.db.key": 0o600}
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-
-    def test_values_are_encrypted(self, path: Path) -> None:
-        """No payload is readable in the file."""
-        with SecretManagerServer(path=path) as server:
-            fill(server)
             assert b"canary" not in path.read_bytes()
-        assert b"canary" not in path.read_bytes()
+            modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
+        assert modes == {"secrets.db": 0o600, "secrets.db.key": 0o600}
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
     def test_destroyed_values_are_gone(self, path: Path) -> None:
         """A destroyed value leaves the file, even for those who have the key."""
@@ -108,6 +84,8 @@ class TestSecrecy:
             server.set_state("s", 1, "DESTROYED")
             assert path.read_bytes().count(b"gAAAA") == token - 1
 
+
+class TestTrouble:
     def test_places_that_are_refused(self, path: Path, tmp_path: Path) -> None:
         """A symbolic link in the store's place, and a folder that is a file, are refused."""
         path.parent.mkdir()
@@ -117,30 +95,29 @@ class TestSecrecy:
             with pytest.raises(CannotStart, match="cannot be written"):
                 SecretManagerServer(path=place).start()
 
-
-class TestTrouble:
-    def test_a_missing_key(self, path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("key", "sentence"),
+        [
+            (None, r"^The key of the store .* is missing: put .*\.key back, or remove"),
+            (b"nonsense", r"is not the one of the store .*: put the right one back, or remove"),
+            (b"A" * 43 + b"=", r"is not the one of the store .*: put the right one back, or remove"),
+        ],
+        ids=["missing", "no key", "another store's"],
+    )
+    def test_key(self, path: Path, key: bytes | None, sentence: str) -> None:
         """A store without its key is one sentence that says what to do, and stays as it was."""
         with SecretManagerServer(path=path) as server:
             fill(server)
-        key = path.with_name("secrets.db.key")
-        kept = key.read_bytes()
-        key.unlink()
-        for _ in range(2):
-            with pytest.raises(CannotStart, match=r"^The key of the store .* is missing: put .*\.key back, or remove"):
-                SecretManagerServer(path=path).start()
-        key.write_bytes(kept)
+        file = path.with_name("secrets.db.key")
+        kept = file.read_bytes()
+        file.unlink()
+        if key is not None:
+            file.write_bytes(key)
+        with pytest.raises(CannotStart, match=sentence):
+            SecretManagerServer(path=path).start()
+        file.write_bytes(kept)
         with SecretManagerServer(path=path) as server:
             assert server.payloads("s")[2] == b"canary-three"
-
-    @pytest.mark.parametrize("wrong", [b"nonsense", b"A" * 43 + b"="])
-    def test_a_wrong_key(self, path: Path, wrong: bytes) -> None:
-        """Another store's key is one sentence that says what to do."""
-        with SecretManagerServer(path=path) as server:
-            fill(server)
-        path.with_name("secrets.db.key").write_bytes(wrong)
-        with pytest.raises(CannotStart, match=r"is not the one of the store .*: put the right one back, or remove"):
-            SecretManagerServer(path=path).start()
 
     def test_another_file(self, path: Path) -> None:
         """A file that is no store is one sentence, and not written to."""
@@ -151,13 +128,6 @@ class TestTrouble:
             SecretManagerServer(path=path).start()
         assert path.read_bytes() == before
 
-    def test_a_second_process(self, path: Path) -> None:
-        """A store in use is one sentence, and the first one goes on."""
-        with SecretManagerServer(path=path) as server:
-            with pytest.raises(CannotStart, match=r"^Another process is using the store .*: stop that one or name"):
-                SecretManagerServer(path=path).start()
-            fill(server)
-
     def test_a_taken_port_gives_the_store_back(self, path: Path) -> None:
         """A start that fails for its port leaves the store to others."""
         with SecretManagerServer() as other:
@@ -166,78 +136,3 @@ class TestTrouble:
                 SecretManagerServer(path=path, port=port).start()
         with SecretManagerServer(path=path):
             pass
-
-
-class Process:
-    """``python -m local.secret_manager`` as somebody would start it."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", "local.secret_manager", "--port", "0", *arguments],
-            cwd=Path(local.__file__).parent.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self._popen.stdout is not None
-        self._out = self._popen.stdout
-        self.greeting = self._out.readline()
-        self.url = self.greeting.partition(": ")[2].split(" ")[0]
-
-    def end(self, number: int | None = None) -> tuple[int, str]:
-        """Sends a signal, if any, and waits; the exit status and what else was printed."""
-        if number is not None:
-            self._popen.send_signal(number)
-        rest = self._out.read()
-        return self._popen.wait(20), rest
-
-    def stop(self) -> None:
-        """Leaves nothing behind."""
-        self._popen.kill()
-        self._popen.wait(20)
-        self._out.close()
-
-
-@pytest.fixture
-def run() -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
-
-    def start(*arguments: str) -> Process:
-        started.append(Process(*arguments))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.stop()
-
-
-class TestProcess:
-    def test_nothing_answered_is_lost_by_sigkill(
-        self, path: Path, run: Callable[..., Process], connect: Connect
-    ) -> None:
-        """What was answered is there after SIGKILL, and nothing is left beside the store."""
-        process = run("--store", str(path))
-        client = connect(process.url)
-        secret: dict[str, Any] = {"replication": {"automatic": {}}}
-        client.create_secret(request={"parent": "projects/acme-dev", "secret_id": "s", "secret": secret})
-        for number in range(20):
-            client.add_secret_version(request={"parent": SECRET, "payload": {"data": str(number).encode()}})
-        process.end(signal.SIGKILL)
-        with SecretManagerServer(path=path) as server:
-            assert server.payloads("s") == [str(number).encode() for number in range(20)]
-        assert sorted(entry.name for entry in path.parent.iterdir()) == ["secrets.db", "secrets.db.key"]
-
-    def test_stops_cleanly(self, path: Path, run: Callable[..., Process]) -> None:
-        """A signal ends it quietly with status 0."""
-        process = run("--store", str(path), "--log")
-        host = process.url.removeprefix("http://")
-        assert process.greeting == f"Secret Manager: {process.url}  (SECRET_MANAGER_EMULATOR_HOST={host})\n"
-        requests.get(f"{process.url}/v1/{SECRET}?fields=x", timeout=20)
-        assert process.end(signal.SIGTERM) == (0, f"GET /v1/{SECRET} 404\n")
-
-    def test_trouble_is_one_sentence_and_a_status(self, path: Path, run: Callable[..., Process]) -> None:
-        """A start that fails prints one sentence and ends with status 1."""
-        run("--store", str(path))
-        second = run("--store", str(path))
-        assert second.greeting.startswith("Another process is using the store ")
-        assert second.end() == (1, "")

@@ -1,4 +1,4 @@
-"""The base of the emulators: recording, faults, holds, the clock, and what it refuses."""
+"""The base of the emulators: what it serves and refuses; and when the faults act that tests add."""
 
 import http.client
 import json
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from local.serving import Answer, Call, CannotStart, Fault, LocalServer, Request
+from emulators.serving import Answer, Fault, LocalServer, Request
+from local.serving import CannotStart
 
 
 class Counter(LocalServer):
@@ -26,8 +27,8 @@ class Counter(LocalServer):
     def identify(self, request: Request) -> tuple[str, str]:
         return request.path.rpartition("/")[2], request.path
 
-    def answer(self, request: Request, call: Call) -> Answer:
-        if call.name == "broken":
+    def perform(self, request: Request) -> Answer:
+        if request.path == "/broken":
             raise RuntimeError("a mistake")
         with self.standstill:
             self.effects += 1
@@ -63,12 +64,11 @@ class TestServing:
         assert connection.getresponse().read()
         connection.close()
 
-    @pytest.mark.parametrize("sent", [b"", b"{"], ids=["before its body", "in its body"])
-    def test_a_request_that_is_cut_off_has_not_arrived(self, server: Counter, sent: bytes) -> None:
+    def test_a_request_that_is_cut_off_has_not_arrived(self, server: Counter) -> None:
         """Its caller died while it sent it: nothing is carried out, and nobody gets an answer."""
         host, _, port = server.address.partition(":")
         with socket.create_connection((host, int(port)), 20) as caller:
-            caller.sendall(b"POST /write HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n" + sent)
+            caller.sendall(b"POST /write HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
             caller.shutdown(socket.SHUT_WR)
             assert caller.recv(100) == b""
         assert (server.effects, server.calls) == (0, [])
@@ -85,44 +85,34 @@ class TestServing:
         address = server.address
         for fault in (Fault(call="held", do="hold", hold="h"), Fault(call="late", do="delay", seconds=3600)):
             server.add_fault(fault)
-        idle = socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
         with ThreadPoolExecutor() as pool:
             calls = [pool.submit(requests.get, server.url + path, timeout=20) for path in ("/held", "/late")]
             server.wait_held("h")
+            assert server.connections == 2
             server.stop()
             for call in calls:
                 call.exception()
-        assert idle.recv(1) == b""
-        idle.close()
         server.stop()
         with server:
             assert server.address == address
             assert requests.get(server.url + "/a", timeout=20).status_code == 200
 
-    def test_ipv6_loopback(self) -> None:
-        """``::1`` is a loopback address like any other."""
-        try:
-            server = Counter("::1").start()
-        except (CannotStart, OSError):
-            pytest.skip("this machine has no IPv6 loopback")
-        with server:
-            assert server.address.startswith("[::1]:")
-            assert requests.get(server.url + "/a", timeout=20).status_code == 200
+    def test_log(self) -> None:
+        """A log line holds method, path and status, never the query, and no line break of the caller's."""
+        lines: list[str] = []
+        with Counter(log=lines.append) as server:
+            requests.get(server.url + "/a%0Ab?secret=s", timeout=20)
+        assert lines == ["GET /a\\nb 200"]
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("variable", ["K_SERVICE", "FUNCTION_TARGET"])
-    def test_cloud(self, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where a cloud function runs, an emulator does not start."""
-        monkeypatch.setenv(variable, "connect")
-        with pytest.raises(CannotStart, match=variable):
-            Counter().start()
-
-    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
-    def test_loopback_only(self, host: str) -> None:
-        """No address that other machines could reach is bound, unless the emulator is for that."""
+    def test_cloud_and_other_addresses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An emulator starts neither on an address that others could reach, nor where a cloud function runs."""
         with pytest.raises(CannotStart, match="loopback"):
-            Counter(host).start()
+            Counter("0.0.0.0").start()
+        monkeypatch.setenv("K_SERVICE", "connect")
+        with pytest.raises(CannotStart, match="K_SERVICE"):
+            Counter().start()
 
     def test_taken_port(self, server: Counter) -> None:
         """A port that is taken is named in a sentence that says what to do."""
@@ -134,15 +124,11 @@ class TestRefusals:
         ("headers", "status"),
         [
             ({"Host": "evil.example"}, 421),
-            ({"Host": "localhost"}, 200),
             ({"Host": "8090-shell.example", "Origin": "https://8090-shell.example"}, 200),
             ({"Origin": "https://evil.example"}, 403),
-            ({"Origin": "http://localhost:8080"}, 200),
             ({"Origin": "null"}, 200),
             ({"Sec-Fetch-Site": "cross-site"}, 403),
-            ({"Sec-Fetch-Site": "same-site"}, 200),
             ({"Transfer-Encoding": "chunked"}, 411),
-            ({"Content-Length": "many"}, 411),
             ({"Content-Length": "99999999999"}, 413),
         ],
     )
@@ -159,68 +145,7 @@ class TestRefusals:
             connection.close()
 
 
-class TestCalls:
-    def test_record(self, server: Counter, get: Get) -> None:
-        """Calls are recorded in order with name, resource and status, counted by patterns, and can be forgotten."""
-        for path in ("/a/one", "/a/two", "/b/one"):
-            get(path)
-        first, *_, last = server.calls
-        assert (first.number, first.name, first.resource, first.status) == (1, "one", "/a/one", 200)
-        assert (last.number, first.at <= last.at) == (3, True)
-        assert (server.count("one"), server.count("*"), server.count("*", "^/a/"), server.count("o*", "/b/")) == (
-            2,
-            3,
-            2,
-            1,
-        )
-        server.forget_calls()
-        get("/a")
-        assert [call.number for call in server.calls] == [4]
-
-    def test_log(self) -> None:
-        """A log line holds method, path and status, never the query, and no line break of the caller's."""
-        lines: list[str] = []
-        with Counter(log=lines.append) as server:
-            requests.get(server.url + "/a%0Ab?secret=s", timeout=20)
-        assert lines == ["GET /a\\nb 200"]
-
-    def test_clock(self) -> None:
-        """The wall clock is a callable with an offset."""
-        server = Counter()
-        server.clock = lambda: 1000.0
-        server.set_time_offset(-400)
-        assert server.now() == 600.0
-
-
 class TestFaults:
-    def test_answer(self, server: Counter, get: Get) -> None:
-        """A fault answers once, before the call takes effect, or after it as if it had not."""
-        server.add_fault(Fault())
-        server.add_fault(Fault(when="after", status=500, body={"no": 1}, headers={"Retry-After": "3"}))
-        assert get("/a").status_code == 503
-        assert server.effects == 0
-        answer = get("/a")
-        assert (answer.status_code, answer.json(), answer.headers["Retry-After"]) == (500, {"no": 1}, "3")
-        assert get("/a").json()["effects"] == 2
-
-    @pytest.mark.parametrize(("when", "effects"), [("before", 0), ("after", 1)])
-    def test_drop(self, server: Counter, get: Get, when: Any, effects: int) -> None:
-        """A dropped answer is a connection that ends without a byte, before or after the commit."""
-        server.add_fault(Fault(do="drop", when=when))
-        with pytest.raises(requests.ConnectionError):
-            get("/a")
-        assert (server.effects, server.calls[0].status) == (effects, 0)
-        assert get("/a").status_code == 200
-
-    def test_truncate_and_drip(self, server: Counter, get: Get) -> None:
-        """A truncated answer announces more than it sends; a dripped one arrives whole, in the time asked for."""
-        server.add_fault(Fault(do="truncate", when="after"))
-        with pytest.raises(requests.exceptions.ChunkedEncodingError):
-            get("/a")
-        server.add_fault(Fault(do="drip", status=200, body=b"0123456789", seconds=0.05))
-        assert get("/a").content == b"0123456789"
-        assert server.effects == 1
-
     def test_skip_and_times(self, server: Counter, get: Get) -> None:
         """So many calls are let through, so many are acted on, by name pattern and resource; None until cleared."""
         server.add_fault(Fault(call="o*", resource="/x/", skip=1, times=2))
@@ -230,13 +155,6 @@ class TestFaults:
         assert [get("/a").status_code for _ in range(3)] == [503] * 3
         server.clear_faults()
         assert get("/a").status_code == 200
-
-    def test_order(self, server: Counter, get: Get) -> None:
-        """Faults act in the order in which they were added; a delay or hold lets the next one act on the same call."""
-        for fault in (Fault(do="delay"), Fault(status=500), Fault(status=429), Fault(status=501, when="after")):
-            server.add_fault(fault)
-        assert [get("/a").status_code for _ in range(4)] == [500, 429, 501, 200]
-        assert server.effects == 2
 
     def test_hold(self, server: Counter) -> None:
         """A held call goes on once released, with every later one of that name, and holds nobody else up."""
@@ -249,20 +167,5 @@ class TestFaults:
             server.release("h")
             assert call.result().status_code == 200
         assert requests.get(server.url + "/a", timeout=20).status_code == 200
-        assert server.held == {}
         with pytest.raises(TimeoutError, match="'h'"):
             server.wait_held("h", timeout=0.01)
-
-    def test_clearing(self, server: Counter, get: Get) -> None:
-        """Clearing the faults lets held calls go, spares them those that are added afterwards, and makes names new."""
-        server.release("h")
-        server.clear_faults()
-        server.add_fault(Fault(do="hold", hold="h"))
-        with ThreadPoolExecutor() as pool:
-            call = pool.submit(requests.get, server.url + "/a", timeout=20)
-            server.wait_held("h")
-            with server.standstill:
-                server.clear_faults()
-                server.add_fault(Fault(when="after"))
-            assert call.result().status_code == 200
-        assert get("/a").status_code == 503

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.cloud import secretmanager_v1
 
-from local.exchange import Answer, Request
-from local.secret_manager import PERMISSIONS, SecretManagerServer
-from local.secret_manager.errors import ApiError, denied
+from emulators.secret_manager import PERMISSIONS, ApiError, SecretManagerServer, denied
+from emulators.serving import Answer, Request
 
 SECRET_MANAGER = "secretmanager.googleapis.com"
 TOKENS = "oauth2.googleapis.com"

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local.exchange import Answer, Request
+from emulators.serving import Answer, Request
 from readers.google import LOCATIONS, SECRET_MANAGER, TOKENS, Google, GrpcFront, key_file
 from readers.wires import Hosts, Proxy, Sites, certificate
 from stage import TOKEN, Stage

@@ -15,9 +15,8 @@ import hcl2
 import pytest
 import requests
 
+from emulators.serving import Answer, Fault, Request
 from gcp.test_readme import complaints
-from local.exchange import Answer, Request
-from local.serving import Fault
 from readers.internet import CONNECTION, Internet
 from readers.recipe import finish, programs, recipe, run, served, start
 from readers.tools import CAMPAIGNS, configured

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from local.serving import Fault
+from emulators.serving import Fault
 from readers.internet import CONNECTION, Internet
 from readers.recipe import finish, recipe, run, start
 from readers.tools import (

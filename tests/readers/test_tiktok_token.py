@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.serving import Answer, Call, Fault, LocalServer, Request
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Answer, Fault, LocalServer, Request
 from readers import tiktok_token
 from readers.internet import READER, Internet
 from readers.recipe import PAGES
@@ -354,7 +354,7 @@ class TestConfiguration:
 class Unavailable(LocalServer):
     """A metadata server that is there and knows nothing."""
 
-    def answer(self, request: Request, call: Call) -> Answer:  # noqa: ARG002
+    def perform(self, request: Request) -> Answer:
         return Answer(200 if request.path == "/" else 500, headers={"Metadata-Flavor": "Google"})
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from local.exchange import Answer, Request
-from local.serving import Fault
+from emulators.serving import Answer, Fault, Request
 from local.tiktok import ads
 from readers.internet import CONNECTION, Internet
 from readers.recipe import finish, recipe, run, start

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from local.exchange import Answer, Request
+from emulators.serving import Answer, Request
 
 Hosts = dict[str, Callable[[Request], Answer]]
 

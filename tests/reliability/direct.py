@@ -23,8 +23,7 @@ from urllib.parse import urlencode
 import requests
 from google.api_core import exceptions as google_errors
 
-from local.exchange import Answer, Fault, Request
-from local.serving import LocalServer
+from emulators.serving import Answer, Fault, LocalServer, Request
 from local.tiktok.api import API_PATH, ENDPOINTS
 from tokenkeeper import clock
 from tokenkeeper.clock import Deadline

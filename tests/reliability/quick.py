@@ -25,8 +25,8 @@ from flask import Request
 from werkzeug.test import Client
 
 from canaries import Canaries
-from local.serving import Fault
-from local.tiktok import Options, TikTokServer
+from emulators.serving import Fault
+from emulators.tiktok import Options, TikTokServer
 from reliability.direct import Died, DirectSecretManager, DirectTransport, Moment, Process, Wire
 from stage import APP_ID, APP_SECRET, REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock, log, settings

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from local.serving import Fault
+from emulators.serving import Fault
 from reliability.direct import Moment
 from reliability.quick import (
     ANSWER_LOST,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 
-from local.serving import Fault, LocalServer
+from emulators.serving import Fault, LocalServer
 from stage import REFRESH, TOKEN, Browser, Function, Stage
 from tokenkeeper.grant import Family
 

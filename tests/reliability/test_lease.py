@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import pytest
 
-from local.serving import Fault
-from local.tiktok import Options
+from emulators.serving import Fault
+from emulators.tiktok import Options
 from reliability.direct import Moment
 from reliability.quick import AS_IT_IS, BRINGS, NEW, Outcome, QuickStage, clock_off_by, each
 from stage import TOKEN, Stage

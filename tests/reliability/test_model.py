@@ -25,8 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from local.serving import Fault
-from local.tiktok import Options
+from emulators.serving import Fault
+from emulators.tiktok import Options
 from reliability.direct import Moment
 from reliability.quick import QuickStage, clock_off_by
 from stage import REFRESH, TOKEN, NotShown

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from local.serving import Fault
+from emulators.serving import Fault
 from reliability.quick import (
     APP_MISMATCH,
     FALTERING,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.serving import Fault
+from emulators.serving import Fault
 from reliability.direct import Moment
 from reliability.quick import (
     AS_IT_IS,

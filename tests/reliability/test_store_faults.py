@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from local.secret_manager import Quotas
-from local.serving import Fault
-from local.tiktok import Options
+from emulators.secret_manager import Quotas
+from emulators.serving import Fault
+from emulators.tiktok import Options
 from reliability.direct import Moment
 from reliability.quick import (
     ANSWER_LOST,

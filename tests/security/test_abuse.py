@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from itsdangerous import URLSafeSerializer
 
-from local.exchange import Fault
-from local.tiktok import Options
+from emulators.serving import Fault
+from emulators.tiktok import Options
 from security.raw import Wire
 from stage import LINK_KEY, Function, Stage
 from tokenkeeper import clock

@@ -12,8 +12,8 @@ from http.cookies import Morsel, SimpleCookie
 
 import requests
 
+from emulators.serving import Fault
 from faults import google_error
-from local.exchange import Fault
 from security.raw import EVERYWHERE, Answer, Wire, reference
 from stage import APP_ID, APP_SECRET, LINK_KEY, Function, Stage
 from tokenkeeper import settings

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.exchange import Fault
+from emulators.serving import Fault
 from security.raw import EVERYWHERE
 from stage import APP_SECRET, LINK_KEY, TOKEN, Stage
 from tokenkeeper.connect.links import Signer

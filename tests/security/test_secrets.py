@@ -20,9 +20,8 @@ import certificates
 import faults
 from canaries import Canaries
 from command_line import Cli
-from local.exchange import Answer, Call, Fault, Request
-from local.serving import LocalServer
-from local.tiktok import Options, TikTokServer
+from emulators.serving import Answer, Fault, LocalServer, Request
+from emulators.tiktok import Options, TikTokServer
 from proxies import Relay
 from stage import APP_ID, APP_SECRET, LINK_KEY, PROJECT, Stage
 from tokenkeeper import grant, payload, settings
@@ -346,9 +345,9 @@ class Listening(TikTokServer):
         super().__init__(app_id=APP_ID, app_secret=APP_SECRET)
         self.seen: list[Request] = []
 
-    def answer(self, request: Request, call: Call) -> Answer:
+    def perform(self, request: Request) -> Answer:
         self.seen.append(request)
-        return super().answer(request, call)
+        return super().perform(request)
 
 
 class TestAppSecret:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.tiktok import TikTokServer
+from emulators.secret_manager import SecretManagerServer
+from emulators.tiktok import TikTokServer
 from tokenkeeper import clock, log
 from tokenkeeper.store.vault import Vault
 from unit import parts

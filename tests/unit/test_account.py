@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from local.tiktok import TikTokServer
+from emulators.tiktok import TikTokServer
 from tokenkeeper import grant
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import RefreshableGrant

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from local.serving import Fault
-from local.tiktok import TikTokServer
+from emulators.serving import Fault
+from emulators.tiktok import TikTokServer
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Grant
 from tokenkeeper.secret import Secret

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import faults
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import (
     Cause,

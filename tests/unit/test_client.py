@@ -15,8 +15,8 @@ import certificates
 import faults
 import google_login
 import proxies
+from emulators.serving import Fault, LocalServer
 from google_login import GOOGLE, TOKENS, GoogleLogin, GoogleSecrets
-from local.serving import Fault, LocalServer
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
 from tokenkeeper.settings import prepare_requests

@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from tokenkeeper import clock, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection, Problem

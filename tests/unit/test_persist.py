@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer
 from tokenkeeper import clock, payload
 from tokenkeeper.errors import Superseded
 from tokenkeeper.grant import Grant

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from tokenkeeper.errors import (
     SecretChanged,
     StoreForbidden,

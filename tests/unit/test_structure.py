@@ -30,7 +30,7 @@ FLOORS: Floors = (
     {"__main__"},
 )
 INFRA_FLOORS: Floors = (
-    {"local", "local.exchange", "local.calls", "local.faults", "local.wire", "local.serving"},
+    {"local", "local.exchange", "local.wire", "local.serving"},
     {"local.secret_manager", "local.tiktok", "gcp", "readers"},
     {"local.addresses", "local.processes"},
     {"local.setup", "local.banner", "local.show"},

@@ -11,9 +11,8 @@ import pytest
 import certificates
 import faults
 import proxies
-from local.exchange import Answer as Sent
-from local.exchange import Call, Request
-from local.serving import Fault, LocalServer
+from emulators.serving import Answer as Sent
+from emulators.serving import Fault, LocalServer, Request
 from tokenkeeper import settings
 from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 from tokenkeeper.tiktok.transport import Answer, Transport
@@ -30,7 +29,7 @@ class Server(LocalServer):
         super().__init__(names=[TIKTOK])
         self.requests: list[Request] = []
 
-    def answer(self, request: Request, call: Call) -> Sent:  # noqa: ARG002
+    def perform(self, request: Request) -> Sent:
         self.requests.append(request)
         return Sent(200, {"code": 0})
 

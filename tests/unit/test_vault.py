@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from local.secret_manager import SecretManagerServer
-from local.serving import Fault
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Fault
 from tokenkeeper.errors import SecretExists
 from tokenkeeper.store.vault import Vault
 from unit import parts

@@ -1,7 +1,7 @@
-"""The list filters that are embedded: conditions about names, labels and states that all have to hold.
+"""The list filters that are embedded: names and labels, joined by AND.
 
-``labels.env=prod AND labels.holds=token``, ``name:acme``, ``NOT labels.env:*``, ``-state:DESTROYED``. Google takes more
-(OR, brackets, order); here that is refused.
+``name:acme``, ``labels.managed-by=tiktok-token-keeper AND labels.health="reauthorize"``, ``labels.client:*``. Google
+takes more (OR, NOT, brackets, states); here that is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from local.secret_manager.errors import invalid
 Condition = Callable[[Mapping[str, Any]], bool]
 
 _TERM = re.compile(
-    r"""(?P<no>NOT\s+|-)?(?P<field>name|state|labels(?:\.[^\s:=<>()!"']+)?)\s*(?P<sign>!?=|:)\s*"""
+    r"""(?P<field>name|labels)(?:\.(?P<label>[^\s:=<>()!"']+))?\s*(?P<sign>=|:)\s*"""
     r"""(?:"(?P<quoted>[^"\\]*)"|(?P<word>[^\s:=<>()!"']+))\s*(?:AND\s+)?"""
 )
 
@@ -29,7 +29,7 @@ def parse_filter(text: str) -> Condition:
     conditions, position, text = [], 0, text.strip()
     while position < len(text):
         match = _TERM.match(text, position)
-        if match is None:
+        if match is None or (match["field"] == "labels") != bool(match["label"]):
             raise invalid(f"Invalid list filter: unexpected text at position {position}.")
         position = match.end()
         conditions.append(_condition(match))
@@ -37,22 +37,15 @@ def parse_filter(text: str) -> Condition:
 
 
 def _condition(match: re.Match[str]) -> Condition:
-    field, _, label = match["field"].partition(".")
+    label, has = match["label"], match["sign"] == ":"
     wanted = match["quoted"] if match["word"] is None else match["word"]
-    negated = bool(match["no"]) != (match["sign"] == "!=")
-    has = match["sign"] == ":"
 
     def holds(resource: Mapping[str, Any]) -> bool:
-        value = resource.get(field, "")
-        if field == "labels" and not label:
-            return wanted in value
-        if label:
-            value = dict(value or {}).get(label)
+        value = str(resource.get("labels", {}).get(label, "") if label else resource["name"])
         if has and wanted == "*":
-            return value is not None and value != ""
-        if has and field == "name":
-            return wanted.lower() in str(value).lower()
-        pattern = ".*".join(re.escape(part) for part in wanted.split("*"))
-        return value is not None and re.fullmatch(pattern, str(value), re.IGNORECASE if has else 0) is not None
+            return value != ""
+        if has and not label:
+            return wanted.lower() in value.lower()
+        return value.lower() == wanted.lower() if has else value == wanted
 
-    return lambda resource: holds(resource) != negated
+    return holds

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from local.exchange import Request
 from local.secret_manager.errors import invalid
 from local.secret_manager.filter import parse_filter
 
@@ -23,14 +21,19 @@ Row = tuple[int, Callable[[], dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Page:
-    """What a list request asks for; a size of 0 leaves it to the server."""
+    """What a list request asks for; a size of 0 leaves it to the server, a token is the last row's number before it."""
 
-    filter: str = ""
-    size: int = 0
-    token: str = ""
+    filter: str
+    size: str
+    token: str
+
+    @classmethod
+    def of(cls, request: Request) -> Page:
+        """The page that a request asks for."""
+        return cls(request.parameter("filter"), request.parameter("pageSize") or "0", request.parameter("pageToken"))
 
 
-def cut_page(kind: str, rows: Sequence[Row], page: Page) -> dict[str, Any]:
+def cut_page(kind: str, rows: Iterable[Row], page: Page) -> dict[str, Any]:
     """A list's answer.
 
     Args:
@@ -41,46 +44,22 @@ def cut_page(kind: str, rows: Sequence[Row], page: Page) -> dict[str, Any]:
     Raises:
         ApiError: INVALID_ARGUMENT, where filter, size or token are wrong.
     """
-    if page.size < 0:
-        raise invalid("Field [page_size] must not be negative.")
+    if not page.size.isdecimal():
+        raise invalid(f"Invalid value at 'page_size' (TYPE_INT32), \"{page.size[:40]}\"")
+    if page.token and not page.token.isdecimal():
+        raise invalid("The provided page token is not valid.")
     condition = parse_filter(page.filter)
-    size = min(page.size or USUAL_SIZE, LARGEST_SIZE)
-    below = _read_token(kind, page) if page.token else None
+    size = min(int(page.size) or USUAL_SIZE, LARGEST_SIZE)
     found: list[dict[str, Any]] = []
-    answer: dict[str, Any] = {}
     last = 0
     for order, render in rows:
-        if below is not None and order >= below:
+        if page.token and order >= int(page.token):
             continue
         row = render()
         if not condition(row):
             continue
         if len(found) == size:
-            answer["nextPageToken"] = _write_token(last, kind, page)
-            break
+            return {kind: found, "nextPageToken": str(last)}
         found.append(row)
         last = order
-    if found:
-        answer[kind] = found
-    if rows and not page.filter.strip():
-        answer["totalSize"] = len(rows)
-    return answer
-
-
-def _mark(kind: str, page: Page) -> str:
-    """Tells tokens of different lists apart: a token is good only for the list and filter that it came from."""
-    return hashlib.sha256(f"{kind}\n{page.filter}".encode()).hexdigest()[:8]
-
-
-def _write_token(last: int, kind: str, page: Page) -> str:
-    return base64.urlsafe_b64encode(json.dumps([last, _mark(kind, page)]).encode()).decode()
-
-
-def _read_token(kind: str, page: Page) -> int:
-    try:
-        last, mark = json.loads(base64.urlsafe_b64decode(page.token))
-    except (ValueError, TypeError):
-        last, mark = None, None
-    if not isinstance(last, int) or mark != _mark(kind, page):
-        raise invalid("The provided page token is not valid.")
-    return last
+    return {kind: found} if found else {}

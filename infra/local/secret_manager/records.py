@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
-
-from local.secret_manager.fields import time_of
 
 
 @dataclass(frozen=True)
@@ -71,3 +70,8 @@ class Version:
         if self.destroyed is not None:
             answer["destroyTime"] = time_of(self.destroyed)
         return answer
+
+
+def time_of(micros: int) -> str:
+    """Microseconds since the epoch as a JSON timestamp."""
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{micros % 1_000_000:06}Z"

@@ -1,15 +1,11 @@
-"""Which call a request is: the addresses of Secret Manager's REST API v1 and the parameters of each call."""
+"""Which call a request is: the addresses of Secret Manager's REST API v1."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from local.secret_manager.errors import invalid
-from local.secret_manager.fields import camel
-from local.secret_manager.pages import Page
-from local.serving import Request
+from local.exchange import Request
 
 _PATH = re.compile(
     r"/v1/projects/(?P<project>[^/:]+)/secrets(?:/(?P<secret>[^/:]+)(?P<versions>/versions(?:/(?P<version>[^/:]+))?)?)?"
@@ -33,15 +29,6 @@ _METHODS = {
     ("POST", "version", "disable"): "DisableSecretVersion",
     ("POST", "version", "destroy"): "DestroySecretVersion",
 }
-_PARAMETERS = {
-    "ListSecrets": ("filter", "pageSize", "pageToken"),
-    "ListSecretVersions": ("filter", "pageSize", "pageToken"),
-    "CreateSecret": ("secretId",),
-    "UpdateSecret": ("updateMask",),
-    "DeleteSecret": ("etag",),
-    "GetIamPolicy": ("options.requestedPolicyVersion",),
-}
-_SYSTEM_PARAMETERS = frozenset(("alt", "fields", "key", "prettyPrint", "quotaUser"))
 
 
 @dataclass(frozen=True)
@@ -76,32 +63,5 @@ def target_of(request: Request) -> Target | None:
     if call is None:
         return None
     if call == "CreateSecret":
-        secret = request.parameter("secretId") or request.parameter("secret_id")
+        secret = request.parameter("secretId")
     return Target(call, match["project"], secret, version)
-
-
-def parameters_of(request: Request, call: str) -> dict[str, str]:
-    """The call's own query parameters, in camel case.
-
-    Raises:
-        ApiError: INVALID_ARGUMENT for one that the call does not have.
-    """
-    found = {}
-    for name, values in request.parameters.items():
-        if name.removeprefix("$") in _SYSTEM_PARAMETERS:
-            continue
-        if camel(name) not in _PARAMETERS.get(call, ()):
-            raise invalid(
-                f'Invalid JSON payload received. Unknown name "{name[:80]}": Cannot bind query parameter. '
-                f"Field '{name[:80]}' could not be found in request message."
-            )
-        found[camel(name)] = values[-1]
-    return found
-
-
-def page_of(parameters: Mapping[str, str]) -> Page:
-    """The page that a list is asked for."""
-    size = parameters.get("pageSize", "") or "0"
-    if not re.fullmatch(r"-?\d{1,9}", size):
-        raise invalid(f"Invalid value at 'page_size' (TYPE_INT32), \"{size[:40]}\"")
-    return Page(parameters.get("filter", ""), int(size), parameters.get("pageToken", ""))

@@ -10,7 +10,6 @@ from typing import Any
 import google_crc32c
 
 from local.secret_manager.errors import ApiError, invalid, secret_missing, stale_etag, wrong_state
-from local.secret_manager.fields import camel
 from local.secret_manager.pages import Page, cut_page
 from local.secret_manager.records import Version
 from local.secret_manager.rules import PAYLOAD_LIMIT, SECRET_ID, check_secret
@@ -34,19 +33,19 @@ class SecretService(Store):
         check_secret(fields)
         with self.lock:
             number = project_number(project)
-            if (number, secret_id) in self._entries:
+            if (number, secret_id) in self.entries:
                 raise ApiError("ALREADY_EXISTS", f"Secret [{secret_name(project, secret_id)}] already exists.")
             return self._add(number, secret_id, fields).to_json()
 
     def get_secret(self, project: str, secret_id: str) -> dict[str, Any]:
         with self.lock:
-            seen = self._entry(project, secret_id).seen(self.lag.gets, hide_first=self.lag.hide_first)
+            seen = self.shown(self._entry(project, secret_id))
             if seen is None:
                 raise secret_missing(secret_name(project, secret_id))
             return seen.to_json()
 
     def update_secret(self, project: str, secret_id: str, message: dict[str, Any], mask: str) -> dict[str, Any]:
-        paths = [camel(path.strip()) for path in mask.split(",") if path.strip()]
+        paths = [path.strip() for path in mask.split(",") if path.strip()]
         if not paths:
             raise invalid("Field [update_mask] is required.")
         for path in paths:
@@ -58,29 +57,24 @@ class SecretService(Store):
             given = {path: message.get(path) for path in paths}
             fields = {key: value for key, value in (entry.secret.fields | given).items() if value}
             check_secret(fields)
-            return self._change(entry, fields).to_json()
+            return self.change(entry, fields).to_json()
 
     def delete_secret(self, project: str, secret_id: str, etag: str) -> dict[str, Any]:
         with self.lock:
             entry = self._entry(project, secret_id)
             _compare(etag, entry.secret.etag)
-            self._remove(entry)
+            self.remove(entry)
             return {}
 
     def list_secrets(self, project: str, page: Page) -> dict[str, Any]:
         with self.lock:
-            number, lag = project_number(project), self.lag
-            entries = list(self._entries.values()) + (list(self._deleted.values()) if lag.lists else [])
-            seen = [entry.seen(lag.lists, hide_first=lag.hide_first) for entry in entries]
-        secrets = [secret for secret in seen if secret is not None and secret.project == number]
+            secrets = [secret for secret in self.listed() if secret.project == project_number(project)]
         secrets.sort(key=lambda secret: -secret.born)
         return cut_page("secrets", [(secret.born, secret.to_json) for secret in secrets], page)
 
     # Versions.
 
-    def add_version(self, project: str, secret_id: str, message: dict[str, Any]) -> dict[str, Any]:
-        payload = message.get("payload", {})
-        data, checksum = payload.get("data", b""), payload.get("dataCrc32c")
+    def add_version(self, project: str, secret_id: str, data: bytes, checksum: int | None) -> dict[str, Any]:
         if not data:
             raise invalid("Secret Payload cannot be empty.")
         if len(data) > PAYLOAD_LIMIT:
@@ -90,9 +84,8 @@ class SecretService(Store):
             raise invalid("The Secret Payload's data does not match its data_crc32c checksum.")
         with self.lock:
             entry = self._entry(project, secret_id)
-            number = max(entry.versions, default=0) + 1
-            sealed = self._keeping.seal(data)
-            version = Version(number, self._now(), "ENABLED", self._etag(), actual, checksum is not None, sealed=sealed)
+            sealed, given = self.keeping.seal(data), checksum is not None
+            version = Version(entry.newest + 1, self._now(), "ENABLED", self._etag(), actual, given, sealed=sealed)
             return self._put(entry, version).to_json(entry.secret)
 
     def access_version(self, project: str, secret_id: str, version_id: str) -> dict[str, Any]:
@@ -101,7 +94,7 @@ class SecretService(Store):
             name = version.name_in(entry.secret)
             if version.state != "ENABLED":
                 raise wrong_state(name, version.state)
-            data = base64.b64encode(self.payload(version)).decode()
+            data = base64.b64encode(self.keeping.unseal(version.sealed)).decode()
         return {"name": name, "payload": {"data": data, "dataCrc32c": str(version.checksum)}}
 
     def get_version(self, project: str, secret_id: str, version_id: str) -> dict[str, Any]:
@@ -112,7 +105,7 @@ class SecretService(Store):
     def list_versions(self, project: str, secret_id: str, page: Page) -> dict[str, Any]:
         with self.lock:
             entry = self._entry(project, secret_id)
-            newest = entry.newest(self.lag.lists, hide_first=self.lag.hide_first) or 0
+            newest = self.newest(entry, in_list=True)
             versions = [version for version in reversed(entry.in_order) if version.number <= newest]
         rows = [(version.number, partial(version.to_json, entry.secret)) for version in versions]
         return cut_page("versions", rows, page)
@@ -141,23 +134,16 @@ class SecretService(Store):
     def set_policy(self, project: str, secret_id: str, policy: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
             entry = self._entry(project, secret_id)
-            given, current = policy.get("etag", ""), entry.secret.policy.get("etag", "ACAB")
-            if given and given != current:
-                raise ApiError(
-                    "ABORTED",
-                    "There were concurrent policy changes. "
-                    "Please retry the whole read-modify-write with exponential backoff.",
-                )
             etag = base64.b64encode(self._etag().encode()).decode()
             kept = {"version": 1, **{key: value for key, value in policy.items() if value}, "etag": etag}
             entry.secret = replace(entry.secret, policy=kept)
-            self._keeping.put_secret(entry.secret)
+            self.keeping.put_secret(entry.secret)
             return kept
 
     def exists(self, project: str, secret_id: str) -> bool:
         """Whether there is such a secret."""
         with self.lock:
-            return (project_number(project), secret_id) in self._entries
+            return (project_number(project), secret_id) in self.entries
 
 
 def _compare(given: str, current: str) -> None:

@@ -1,7 +1,6 @@
 """The simulated TikTok: its API for Business and its consent pages on a loopback socket."""
 
-from local.tiktok.options import Options
-from local.tiktok.records import Grant
-from local.tiktok.server import ACCOUNT_CONSENT_PATH, APP_ID, APP_SECRET, CONSENT_PATH, TikTokServer
+from local.tiktok.consent import ACCOUNT_CONSENT_PATH, CONSENT_PATH
+from local.tiktok.server import APP_ID, APP_SECRET, TikTokServer
 
-__all__ = ["ACCOUNT_CONSENT_PATH", "APP_ID", "APP_SECRET", "CONSENT_PATH", "Grant", "Options", "TikTokServer"]
+__all__ = ["ACCOUNT_CONSENT_PATH", "APP_ID", "APP_SECRET", "CONSENT_PATH", "TikTokServer"]

@@ -1,4 +1,4 @@
-"""The endpoints for advertisers: what each asks for, refuses and answers.
+"""The endpoints that tell what an advertiser's token reaches, and with which readers read it.
 
 Each takes what TikTok knows and a request, and returns the envelope's ``data`` or raises `Refusal`.
 """
@@ -6,11 +6,12 @@ Each takes what TikTok knows and a request, and returns the envelope's ``data`` 
 from collections.abc import Callable
 from typing import Any
 
-from local.serving import Request
+from local.exchange import Request
 from local.tiktok import ads, report
 from local.tiktok.answers import Refusal
 from local.tiktok.authorizations import Authorizations
-from local.tiktok.parameters import access_token, date_parameter, json_parameter, list_parameter, only, page, required
+from local.tiktok.options import advertiser_name
+from local.tiktok.parameters import access_token, date_parameter, json_parameter, list_parameter, only, page
 from local.tiktok.records import Grant
 
 READ_ACCOUNTS = frozenset({100, 10, 1})
@@ -22,34 +23,6 @@ MOST_ACCOUNTS_A_CALL = 100
 MOST_ACCOUNTS_A_REPORT = 5
 
 
-def exchange(tiktok: Authorizations, request: Request) -> dict[str, Any]:
-    """Exchanges an authorization code."""
-    body = required(request, "app_id", "secret", "auth_code")
-    grant = tiktok.exchange(body["app_id"], body["secret"], body["auth_code"])
-    data = _token_data(grant) | tiktok.refresh_fields(grant)
-    if body.get("return_advertiser_ids") is False:
-        del data["advertiser_ids"]
-    return data
-
-
-def refresh(tiktok: Authorizations, request: Request) -> dict[str, Any]:
-    """Exchanges a refresh token."""
-    body = required(request, "app_id", "secret", "grant_type", "refresh_token")
-    if body["grant_type"] != "refresh_token":
-        raise Refusal(40108)
-    grant = tiktok.refresh(body["app_id"], body["secret"], body["refresh_token"])
-    return _token_data(grant) | tiktok.refresh_fields(grant, refreshed=True)
-
-
-def revoke(tiktok: Authorizations, request: Request) -> dict[str, Any]:
-    """Takes a grant back."""
-    body = required(request, "app_id", "secret", "access_token")
-    tiktok.check_app(body["app_id"], body["secret"])
-    tiktok.authenticate(body["access_token"], app_id=body["app_id"])
-    grant = tiktok.revoke(body["access_token"])
-    return {"app_id": grant.app_id, "advertiser_ids": list(grant.advertiser_ids)}
-
-
 def advertisers(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     """The ad accounts that a token reaches."""
     token, app_id = access_token(request), request.parameter("app_id")
@@ -57,10 +30,9 @@ def advertisers(tiktok: Authorizations, request: Request) -> dict[str, Any]:
         if not request.parameter(name):
             raise Refusal(40002, f"{name}: Missing data for required field.")
     tiktok.check_app(app_id, request.parameter("secret"))
-    grant = tiktok.authenticate(token, app_id=app_id)
+    grant = tiktok.authenticate(token)
     _check_scope(grant, READ_ACCOUNTS)
-    name_of = tiktok.options.advertiser_name
-    return {"list": [{"advertiser_id": one, "advertiser_name": name_of(one)} for one in grant.advertiser_ids]}
+    return {"list": [{"advertiser_id": one, "advertiser_name": advertiser_name(one)} for one in grant.advertiser_ids]}
 
 
 def user_info(tiktok: Authorizations, request: Request) -> dict[str, Any]:
@@ -82,7 +54,7 @@ def advertiser_info(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     if not 1 <= len(ids) <= MOST_ACCOUNTS_A_CALL:
         raise Refusal(40002, f"advertiser_ids: Length must be between 1 and {MOST_ACCOUNTS_A_CALL}.")
     _check_reached(grant, ids)
-    rows = [ads.account(one, tiktok.options.advertiser_name(one)) for one in ids]
+    rows = [ads.account(one, advertiser_name(one)) for one in ids]
     return {"list": only(rows, fields, "advertiser_id")}
 
 
@@ -123,18 +95,10 @@ def integrated_report(tiktok: Authorizations, request: Request) -> dict[str, Any
     )
     found = []
     for one in reached:
-        rows, account = report.rows(one, wanted), ads.account(one, tiktok.options.advertiser_name(one))
+        rows, account = report.rows(one, wanted), ads.account(one, advertiser_name(one))
         of_whom = {name: account[name] for name in ("advertiser_id", "currency", "timezone") if several}
         found += [row | {"metrics": row["metrics"] | of_whom} for row in rows]
     return page(request, found)
-
-
-def _token_data(grant: Grant) -> dict[str, Any]:
-    return {
-        "access_token": grant.access_token,
-        "advertiser_ids": list(grant.advertiser_ids),
-        "scope": list(grant.scope),
-    }
 
 
 def _listed(

@@ -12,44 +12,23 @@ from typing import Any
 
 MESSAGES: Mapping[int, str] = MappingProxyType(
     {
-        -1: "Your country is in the banned Country list.",
-        40000: "Invalid parameters.",
         40001: "No permission to operate. Please check the permissions granted to the app.",
         40002: "Param error.",
-        40006: "No such path.",
-        40016: "Too many requests for this field.",
-        40100: "App reaches the QPS limit.",
         40101: "Invalid App ID or secret.",
         40102: "Access token has expired.",
         40103: "Refresh token has expired.",
         40104: "Access token is empty.",
         40105: "Access token is incorrect or has been revoked.",
-        40106: "The access token does not belong to this user.",
         40107: "Refresh token is invalid.",
         40108: "Grant type is invalid.",
         40110: "Auth_code is used, cancelled or expired.",
         40113: "The app is blocked.",
         40115: "Auth_code does not fit this endpoint.",
-        40118: "The app is not on the allow list.",
-        40119: "The developer is not approved.",
-        40124: "The app is not approved.",
-        40125: "The app has been stopped.",
         40130: "A scope that this needs was not granted.",
         40131: "The authorization code or the token is invalid or has expired.",
-        40132: "The advertiser makes too many requests.",
-        40133: "App reaches the limit of requests a minute.",
-        40202: "Write conflict, please try again.",
-        41000: "Requests from your country are not supported.",
-        50000: "System error.",
-        50002: "Request timed out.",
-        51000: "Service error.",
-        60001: "Service is under maintenance.",
-        61000: "Too many requests, please try again later.",
     }
 )
-"""Every code of the API's error table that concerns tokens, with its message."""
-
-APP_MISMATCH = "The app_id is inconsistent with the token's app information. Please retry after correcting it."
+"""The codes with which the simulation refuses, with their messages."""
 
 
 class Refusal(Exception):

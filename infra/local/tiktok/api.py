@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from local.serving import Request
-from local.tiktok import account_api, advertiser_api
+from local.exchange import Request
+from local.tiktok import account_api, advertiser_api, token_api
 from local.tiktok.authorizations import Authorizations
 
 API_PATH = "/open_api/v1.3"
@@ -12,9 +12,9 @@ API_PATH = "/open_api/v1.3"
 Endpoint = tuple[Literal["GET", "POST"], str, Callable[[Authorizations, Request], dict[str, Any]]]
 
 ENDPOINTS: Mapping[str, Endpoint] = {
-    f"{API_PATH}/oauth2/access_token/": ("POST", "access_token", advertiser_api.exchange),
-    f"{API_PATH}/oauth2/refresh_token/": ("POST", "refresh_token", advertiser_api.refresh),
-    f"{API_PATH}/oauth2/revoke_token/": ("POST", "revoke_token", advertiser_api.revoke),
+    f"{API_PATH}/oauth2/access_token/": ("POST", "access_token", token_api.exchange),
+    f"{API_PATH}/oauth2/refresh_token/": ("POST", "refresh_token", token_api.refresh),
+    f"{API_PATH}/oauth2/revoke_token/": ("POST", "revoke_token", token_api.revoke),
     f"{API_PATH}/oauth2/advertiser/get/": ("GET", "advertiser_get", advertiser_api.advertisers),
     f"{API_PATH}/user/info/": ("GET", "user_info", advertiser_api.user_info),
     f"{API_PATH}/user/info": ("GET", "user_info", advertiser_api.user_info),
@@ -23,17 +23,12 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     f"{API_PATH}/adgroup/get/": ("GET", "adgroup_get", advertiser_api.ad_groups),
     f"{API_PATH}/ad/get/": ("GET", "ad_get", advertiser_api.ads_of),
     f"{API_PATH}/report/integrated/get/": ("GET", "report", advertiser_api.integrated_report),
-    f"{API_PATH}/tt_user/oauth2/token/": ("POST", "account_token", account_api.exchange),
-    f"{API_PATH}/tt_user/oauth2/refresh_token/": ("POST", "account_refresh_token", account_api.refresh),
-    f"{API_PATH}/tt_user/oauth2/revoke/": ("POST", "account_revoke", account_api.revoke),
-    f"{API_PATH}/tt_user/token_info/get/": ("POST", "account_token_info", account_api.token_info),
+    f"{API_PATH}/tt_user/oauth2/token/": ("POST", "account_token", token_api.exchange_account),
+    f"{API_PATH}/tt_user/oauth2/refresh_token/": ("POST", "account_refresh_token", token_api.refresh_account),
+    f"{API_PATH}/tt_user/oauth2/revoke/": ("POST", "account_revoke", token_api.revoke_account),
+    f"{API_PATH}/tt_user/token_info/get/": ("POST", "account_token_info", token_api.token_info),
     f"{API_PATH}/business/get/": ("GET", "account_profile", account_api.profile),
     f"{API_PATH}/business/video/list/": ("GET", "account_videos", account_api.video_list),
 }
 """Method, the name that a call is recorded under, and what answers it, by path. The trailing slash is needed; only who
 approved can be asked for without it, as singer-io's tap does."""
-
-TOKEN_CALLS = frozenset(
-    {"access_token", "refresh_token", "revoke_token", "account_token", "account_refresh_token", "account_revoke"}
-)
-"""Names of the calls that make or end tokens."""

@@ -1,4 +1,4 @@
-"""How the simulated TikTok behaves, in one frozen object that is replaced as a whole."""
+"""How the simulated TikTok behaves, in one frozen object; and what there is to be shared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,17 @@ Family = Literal["advertiser", "account"]
 Kind = Literal["long-lived", "expiring"]
 Rotation = Literal["new", "same", "omitted"]
 
-ADVERTISERS = (
-    ("7000000000000000001", "Acme Shoes, Europe"),
-    ("7000000000000000002", "Acme Shoes, North America"),
-    ("7000000000000000003", "Acme Outlet"),
+ADVERTISERS: Mapping[str, str] = MappingProxyType(
+    {
+        "7000000000000000001": "Acme Shoes, Europe",
+        "7000000000000000002": "Acme Shoes, North America",
+        "7000000000000000003": "Acme Outlet",
+    }
 )
-ACCOUNTS = (("acme.shoes", "Acme Shoes"), ("acme.outlet", "Acme Outlet"))
+"""The approver's ad accounts: ids of 19 digits, and names."""
+ACCOUNTS: Mapping[str, str] = MappingProxyType({"acme.shoes": "Acme Shoes", "acme.outlet": "Acme Outlet"})
+"""The TikTok accounts that the holder can choose from: user names and display names."""
 DEFAULT_SCOPE = (4, 10, 200, 210, 220, 30)
-DEFAULT_ACCOUNT_SCOPE = ("user.info.basic", "user.info.profile", "user.info.stats", "video.list")
 
 ACCOUNT_SCOPES: Mapping[str, str] = MappingProxyType(
     {
@@ -37,48 +40,32 @@ ACCOUNT_SCOPES: Mapping[str, str] = MappingProxyType(
         "biz.brand.insights": "Read insights of brands",
     }
 )
-"""Scopes of TikTok's Accounts API, and what the consent page says about them."""
+"""Scopes of TikTok's Accounts API, all of which the app holds, and what the consent page says about them."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The behaviour where TikTok leaves something open, and what there is to be shared.
+    """The behaviour where TikTok leaves something open.
 
     Attributes:
         kind: what an advertiser's code is exchanged for, unless the approval says otherwise. Account holders' grants
             are always expiring.
         access_seconds: life of an expiring grant's access token.
-        refresh_seconds: life of its refresh token.
-        refresh_extends: whether each refresh starts that life anew; otherwise it counts down, as TikTok's does.
+        refresh_seconds: life of its refresh token, which refreshes do not extend.
         rotation: whether a refresh answers with a new refresh token, with the same, or with none. The old one dies
             only where there is a new one.
         keep_old_access_token: whether the access token from before a refresh works until its own end.
         punish_reuse: whether a used refresh token that is presented again revokes the whole grant.
-        advertisers: the approver's ad accounts: ids of 19 digits, and names.
-        accounts: the TikTok accounts that the holder can choose from: user names and display names.
-        account_scopes: scopes that the apps hold in the Accounts API.
-        redirect_urls: advertiser redirect URLs registered for the apps, compared exactly; None accepts https and this
-            machine.
-        account_redirect_urls: the same of account holder redirect URLs.
-        qps: calls to the API that an app may make in a second; None for any number.
-        per_minute: the same for a minute.
     """
 
     kind: Kind = "long-lived"
     access_seconds: int = 86_400
     refresh_seconds: int = 31_536_000
-    refresh_extends: bool = False
     rotation: Rotation = "new"
     keep_old_access_token: bool = True
     punish_reuse: bool = False
-    advertisers: tuple[tuple[str, str], ...] = ADVERTISERS
-    accounts: tuple[tuple[str, str], ...] = ACCOUNTS
-    account_scopes: frozenset[str] = frozenset(ACCOUNT_SCOPES)
-    redirect_urls: tuple[str, ...] | None = None
-    account_redirect_urls: tuple[str, ...] | None = None
-    qps: int | None = None
-    per_minute: int | None = None
 
-    def advertiser_name(self, advertiser_id: str) -> str:
-        """The name of an ad account, also of one that nobody offers."""
-        return dict(self.advertisers).get(advertiser_id, f"Account {advertiser_id}")
+
+def advertiser_name(advertiser_id: str) -> str:
+    """The name of an ad account, also of one that nobody offers."""
+    return ADVERTISERS.get(advertiser_id, f"Account {advertiser_id}")

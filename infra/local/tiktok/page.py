@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
-from local.serving import Answer
+from local.exchange import Answer
 
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
-from local.serving import Request
+from local.exchange import Request
 from local.tiktok import ads
 from local.tiktok.answers import Refusal
 

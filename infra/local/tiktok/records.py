@@ -2,12 +2,14 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from local.serving import CannotStart
 from local.tiktok.options import Family, Kind
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,6 @@ class Grant:
     """What TikTok gave for one approval, as it stands now.
 
     Attributes:
-        app_id: the app it was given to.
         access_token: the newest one.
         family: whether an advertiser approved or a TikTok account's holder.
         advertiser_ids: ad accounts that it reaches; none in the family of accounts.
@@ -28,7 +29,6 @@ class Grant:
         revoked: whether it has been taken back.
     """
 
-    app_id: str
     access_token: str = field(repr=False)
     family: Family = "advertiser"
     advertiser_ids: tuple[str, ...] = ()
@@ -49,7 +49,6 @@ class Grant:
 class Code:
     """An authorization code that was not exchanged yet, or was."""
 
-    app_id: str
     kind: Kind
     scope: list[Any]
     expires_at: float
@@ -64,7 +63,6 @@ class Code:
 class Approval:
     """One person's approval; its tokens change with every refresh, it stays."""
 
-    app_id: str
     scope: list[Any]
     family: Family = "advertiser"
     advertiser_ids: list[str] = field(default_factory=list)
@@ -123,11 +121,17 @@ class Records:
     def _load(self, path: Path) -> None:
         try:
             kept: dict[str, Any] = json.loads(path.read_text())
-            self.codes = {code: Code(**value) for code, value in kept["codes"].items()}
-            self.approvals = [Approval(**value) for value in kept["approvals"]]
-            self.access = {token: Token(**value) for token, value in kept["access"].items()}
-            self.refresh = {token: Token(**value) for token, value in kept["refresh"].items()}
+            self.codes = {code: _read(Code, value) for code, value in kept["codes"].items()}
+            self.approvals = [_read(Approval, value) for value in kept["approvals"]]
+            self.access = {token: _read(Token, value) for token, value in kept["access"].items()}
+            self.refresh = {token: _read(Token, value) for token, value in kept["refresh"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CannotStart(
                 f"{path} is not the state of a simulated TikTok: remove the file to start without."
             ) from None
+
+
+def _read(kind: type[T], record: dict[str, Any]) -> T:
+    """A record without what only an older release knew."""
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in record.items() if name in names})

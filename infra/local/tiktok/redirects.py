@@ -1,27 +1,22 @@
-"""Which redirect URLs TikTok takes: those registered, or, where nothing is registered, what its forms would take."""
+"""Which redirect URLs are taken: what the forms at TikTok would take, and this machine."""
 
 import re
-from collections.abc import Sequence
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def for_advertisers(redirect_uri: str, registered: Sequence[str] | None) -> bool:
-    """Whether an advertiser is redirected there: exactly as registered, or https, or this machine."""
-    if registered is not None:
-        return redirect_uri in registered
+def for_advertisers(redirect_uri: str) -> bool:
+    """Whether an advertiser is redirected there: https, or this machine."""
     return _parts(redirect_uri) is not None
 
 
-def for_accounts(redirect_uri: str, registered: Sequence[str] | None) -> bool:
+def for_accounts(redirect_uri: str) -> bool:
     """Whether an account holder is redirected there.
 
     TikTok's form takes https without port, query or fragment, of 10 to 512 characters, with a slash at the end. This
     machine is accepted beside that, with a port too.
     """
-    if registered is not None:
-        return redirect_uri in registered
     parts = _parts(redirect_uri)
     return (
         parts is not None
@@ -32,10 +27,9 @@ def for_accounts(redirect_uri: str, registered: Sequence[str] | None) -> bool:
     )
 
 
-def with_answer(redirect_uri: str, state: str | None, answer: dict[str, str]) -> str:
-    """The redirect URL with the answer and the echoed state."""
-    joint = "&" if urlsplit(redirect_uri).query else "?"
-    return redirect_uri + joint + urlencode(answer | ({} if state is None else {"state": state}))
+def with_answer(redirect_uri: str, answer: dict[str, str]) -> str:
+    """The redirect URL with the answer."""
+    return f"{redirect_uri}{'&' if urlsplit(redirect_uri).query else '?'}{urlencode(answer)}"
 
 
 def _parts(redirect_uri: str) -> SplitResult | None:

@@ -1,0 +1,184 @@
+"""The simulated consent pages: what a person sees between the connect link and the callback.
+
+One is for advertisers, with ad accounts to tick, one for holders of TikTok accounts, with accounts to choose from.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import get_args
+from urllib.parse import urlencode
+
+from local.exchange import Answer, Request
+from local.tiktok import page, redirects
+from local.tiktok.authorizations import Authorizations
+from local.tiktok.options import ACCOUNT_SCOPES, ACCOUNTS, ADVERTISERS, DEFAULT_SCOPE, Kind
+
+CONSENT_PATH, ACCOUNT_CONSENT_PATH = "/portal/auth", "/v2/auth/authorize"
+PERMISSIONS: Mapping[int, str] = {
+    4: "Reporting",
+    10: "Read ad accounts",
+    200: "Read campaigns",
+    210: "Read ad groups",
+    220: "Read ads",
+    30: "Read custom audiences",
+}
+KINDS: Mapping[Kind, tuple[str, str]] = {
+    "long-lived": ("Long-lived", "as TikTok answers today: a token that lives until it is revoked"),
+    "expiring": ("Expiring, with a refresh token", "as older versions answer, and newer ones may again"),
+}
+_PARAMETERS = ("app_id", "client_key", "response_type", "redirect_uri", "scope", "disable_auto_auth", "state")
+_NO_DECISION, _FOREIGN = "The form holds no decision.", "The form does not come from this page."
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a page was opened with, and what was decided on it. Of a doubled field the first counts."""
+
+    fields: Mapping[str, Sequence[str]]
+    path: str
+
+    def first(self, name: str, otherwise: str = "") -> str:
+        return self.fields.get(name, (otherwise,))[0]
+
+    @property
+    def handed_on(self) -> dict[str, str]:
+        """The parameters that the form sends again."""
+        return {name: self.first(name) for name in _PARAMETERS if name in self.fields}
+
+    def redirect(self, **answer: str) -> Answer:
+        state = {"state": self.first("state")} if "state" in self.fields else {}
+        return page.sent_back(redirects.with_answer(self.first("redirect_uri"), answer | state))
+
+    def declined(self) -> Answer:
+        return self.redirect(error="access_denied", error_description="The user declined the authorization.")
+
+    def page(self, title: str, sentence: str, content: str) -> Answer:
+        """The page that asks."""
+        form = page.form(self.path, self.handed_on, content, page.DECLINE + page.CONFIRM)
+        where = escape(self.first("redirect_uri"))
+        return page.shown(title, f'<p>{sentence}</p>\n{form}<p class="quiet">Afterwards you are sent to {where}</p>')
+
+
+def for_advertisers(tiktok: Authorizations, request: Request) -> Answer:
+    """Shows the page for advertisers, or carries out what was decided on it."""
+    asked = _asked(request)
+    if asked.first("app_id") != tiktok.app_id:
+        return page.refused("No app has the app_id of this address.")
+    if not redirects.for_advertisers(asked.first("redirect_uri")):
+        return page.refused("The redirect_uri of this address is not registered for the app.")
+    scope = tuple(int(digits) for digits in re.findall(r"\d+", asked.first("scope"))) or DEFAULT_SCOPE
+    asked = replace(asked, fields={**asked.fields, "scope": (",".join(map(str, scope)),)})
+    if request.method != "POST":
+        return _choice_of_advertisers(tiktok, asked, scope)
+    match asked.first("decision"):
+        case "confirm":
+            chosen, ticked = asked.first("kind", tiktok.options.kind), asked.fields.get("advertiser_id", ())
+            kind = next((kind for kind in get_args(Kind) if kind == chosen), None)
+            if kind is None or not set(ticked) <= set(ADVERTISERS):
+                return page.refused(_FOREIGN)
+            code = tiktok.authorize(kind, [one for one in ADVERTISERS if one in ticked], scope)
+            return asked.redirect(auth_code=code, code=code)
+        case "decline":
+            return _nothing_shared(asked)
+        case "return":
+            return asked.declined()
+        case _:
+            return page.refused(_NO_DECISION)
+
+
+def for_accounts(tiktok: Authorizations, request: Request) -> Answer:
+    """Shows the page for account holders, or carries out what was decided on it."""
+    asked = _asked(request)
+    if asked.first("client_key") != tiktok.app_id:
+        return page.refused("No app has the client_key of this address.")
+    if not redirects.for_accounts(asked.first("redirect_uri")):
+        return page.refused("The redirect_uri of this address is not registered for the app.")
+    scope = tuple(filter(None, asked.first("scope").split(",")))
+    if asked.first("response_type") != "code" or not scope:
+        return page.refused("This address needs response_type=code and a scope.")
+    if not set(scope) <= set(ACCOUNT_SCOPES):
+        return asked.redirect(error="invalid_scope", error_description="A scope is not granted to the app.")
+    account = asked.first("account")
+    if request.method != "POST":
+        account = "" if asked.first("disable_auto_auth") == "1" else _earlier(tiktok, scope)
+        if not account:
+            return _choice_of_accounts(asked, scope)
+    elif asked.first("decision") == "decline":
+        return asked.declined()
+    elif asked.first("decision") != "confirm":
+        return page.refused(_NO_DECISION)
+    elif account not in ACCOUNTS:
+        return page.refused(_FOREIGN)
+    code = tiktok.authorize_account(account, scope, asked.first("redirect_uri"))
+    return asked.redirect(code=code, scopes=",".join(scope))
+
+
+PAGES: Mapping[str, Callable[[Authorizations, Request], Answer]] = {
+    CONSENT_PATH: for_advertisers,
+    "/marketing_api/auth": for_advertisers,
+    ACCOUNT_CONSENT_PATH: for_accounts,
+    f"{ACCOUNT_CONSENT_PATH}/": for_accounts,
+}
+"""What answers each address."""
+
+
+def _asked(request: Request) -> _Asked:
+    return _Asked(request.form() if request.method == "POST" else request.parameters, request.path)
+
+
+def _earlier(tiktok: Authorizations, scope: Sequence[str]) -> str:
+    """The account that granted the same before: TikTok does not ask its holder again."""
+    same = (one for one in reversed(tiktok.grants) if one.family == "account" and set(one.scope) == set(scope))
+    return next((one.username for one in same if not one.revoked), "")
+
+
+def _choice_of_advertisers(tiktok: Authorizations, asked: _Asked, scope: Iterable[int]) -> Answer:
+    accounts = "".join(
+        page.row("checkbox", "advertiser_id", advertiser_id, name, advertiser_id, checked=True)
+        for advertiser_id, name in ADVERTISERS.items()
+    )
+    permissions = "".join(f"<li>{escape(PERMISSIONS.get(one, f'Permission {one}'))}</li>" for one in scope)
+    kinds = "".join(
+        page.row("radio", "kind", value, title, detail, checked=value == tiktok.options.kind)
+        for value, (title, detail) in KINDS.items()
+    )
+    return asked.page(
+        "Share your ad accounts?",
+        f"The app <b>{escape(tiktok.app_id)}</b> asks to read the ad accounts you choose.",
+        f"""<fieldset><legend>Ad accounts</legend><div class="accounts">{accounts}</div></fieldset>
+<section><h2>What it may do</h2><ul>{permissions}</ul></section>
+<fieldset class="simulated"><legend>Simulation: kind of grant</legend>{kinds}</fieldset>
+""",
+    )
+
+
+def _choice_of_accounts(asked: _Asked, scope: Iterable[str]) -> Answer:
+    accounts = "".join(
+        page.row("radio", "account", username, display_name, f"@{username}", checked=number == 0)
+        for number, (username, display_name) in enumerate(ACCOUNTS.items())
+    )
+    scopes = "".join(f"<li>{escape(ACCOUNT_SCOPES[name])} ({escape(name)})</li>" for name in scope)
+    return asked.page(
+        "Share your TikTok account?",
+        f"The app <b>{escape(asked.first('client_key'))}</b> asks for access to a TikTok account of yours.",
+        f"""<fieldset><legend>Your TikTok account</legend><div class="accounts">{accounts}</div></fieldset>
+<section><h2>What it may do</h2><ul class="long">{scopes}</ul></section>
+""",
+    )
+
+
+def _nothing_shared(asked: _Asked) -> Answer:
+    """What TikTok shows to an advertiser after a refusal: it stays on its own page, and no callback happens."""
+    again = f"{asked.path}?{urlencode(asked.handed_on)}"
+    buttons = (
+        '<button name="decision" value="return">Return with an error</button>'
+        f'<a class="button main" href="{escape(again)}">Choose again</a>'
+    )
+    return page.shown(
+        "Nothing was shared",
+        f"""<p>You declined. TikTok does not tell the app; this page can be closed.</p>
+<p>To see what the app makes of an error, the simulation can send it one.</p>
+{page.form(asked.path, asked.handed_on, "", buttons)}""",
+    )

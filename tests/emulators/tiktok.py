@@ -1,0 +1,311 @@
+"""The simulated TikTok for tests: grants without a page, refusals on demand, and what was called."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emulators.serving import Answer, Call, Fault, LocalServer, Request, When
+from local.tiktok import ACCOUNT_CONSENT_PATH, APP_ID, APP_SECRET, CONSENT_PATH, server
+from local.tiktok.answers import refused
+from local.tiktok.api import API_PATH, ENDPOINTS
+from local.tiktok.consent import PAGES
+from local.tiktok.options import ACCOUNTS, ADVERTISERS, DEFAULT_SCOPE, Family, Kind, Options
+from local.tiktok.parameters import json_object
+from local.tiktok.records import Grant
+
+__all__ = ["APP_ID", "APP_SECRET", "Grant", "Options", "TikTokServer"]
+
+DEFAULT_ACCOUNT_SCOPE = ("user.info.basic", "user.info.profile", "user.info.stats", "video.list")
+_TOKEN_CALLS = frozenset(
+    {"access_token", "refresh_token", "revoke_token", "account_token", "account_refresh_token", "account_revoke"}
+)
+_MESSAGES: Mapping[int, str] = {
+    -1: "Your country is in the banned Country list.",
+    40000: "Invalid parameters.",
+    40006: "No such path.",
+    40016: "Too many requests for this field.",
+    40100: "App reaches the QPS limit.",
+    40106: "The access token does not belong to this user.",
+    40118: "The app is not on the allow list.",
+    40119: "The developer is not approved.",
+    40124: "The app is not approved.",
+    40125: "The app has been stopped.",
+    40132: "The advertiser makes too many requests.",
+    40133: "App reaches the limit of requests a minute.",
+    40202: "Write conflict, please try again.",
+    41000: "Requests from your country are not supported.",
+    50000: "System error.",
+    50002: "Request timed out.",
+    51000: "Service error.",
+    60001: "Service is under maintenance.",
+    61000: "Too many requests, please try again later.",
+}
+"""TikTok's messages of those codes of its table that the simulation refuses with on demand only."""
+_DECISIONS = {"confirm": "consent_confirm", "decline": "consent_decline", "return": "consent_return"}
+
+
+@dataclass
+class _Override:
+    """A change to the next answers of one call."""
+
+    call: str
+    fields: dict[str, Any]
+    omit: frozenset[str]
+    times: int
+
+
+@dataclass
+class _Failure:
+    """What the next calls with a token are refused with."""
+
+    code: int
+    message: str
+    times: int | None
+
+
+class TikTokServer(LocalServer, server.TikTokServer):
+    """The simulated TikTok under control.
+
+    Calls are named as in `ENDPOINTS`, those of the consent pages `consent_page`, `consent_confirm`, `consent_decline`
+    and `consent_return`; their resource is the path.
+
+    Attributes:
+        spent: how often each refresh token was presented: once when it is used, more often when it is reused.
+        reused: refresh tokens that were presented after they had been used, once for each time.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.spent: Counter[str] = Counter()
+        self.reused: list[str] = []
+        self._requests: list[tuple[str, dict[str, Any]]] = []
+        self._overrides: list[_Override] = []
+        self._failures: dict[str, _Failure] = {}
+
+    # Addresses.
+
+    @property
+    def api_url(self) -> str:
+        """Base of the API, as TIKTOK_API_URL takes it."""
+        return self.url + API_PATH
+
+    @property
+    def authorize_url(self) -> str:
+        """The consent page for advertisers, as TIKTOK_AUTHORIZE_URL takes it."""
+        return self.url + CONSENT_PATH
+
+    @property
+    def account_authorize_url(self) -> str:
+        """The consent page for account holders, as TIKTOK_ACCOUNT_AUTHORIZE_URL takes it."""
+        return self.url + ACCOUNT_CONSENT_PATH
+
+    # What people do.
+
+    def authorize(
+        self,
+        kind: Kind | None = None,
+        advertisers: Sequence[str] | None = None,
+        scope: Sequence[int] | None = None,
+    ) -> str:
+        """Approves as an advertiser: without arguments of the option's kind, all ad accounts, the usual permissions."""
+        ticked = list(ADVERTISERS) if advertisers is None else advertisers
+        return super().authorize(kind or self.options.kind, ticked, DEFAULT_SCOPE if scope is None else scope)
+
+    def authorize_account(
+        self,
+        account: str | None = None,
+        scope: Sequence[str] | None = None,
+        redirect_uri: str | None = None,
+        kind: Kind = "expiring",
+    ) -> str:
+        """Approves as the holder of a TikTok account: without arguments the first one, with the usual scopes."""
+        asked = DEFAULT_ACCOUNT_SCOPE if scope is None else scope
+        return self.add_account_code(account or next(iter(ACCOUNTS)), asked, redirect_uri, kind)
+
+    def grant(
+        self,
+        kind: Kind | None = None,
+        advertisers: Sequence[str] | None = None,
+        scope: Sequence[int] | None = None,
+    ) -> Grant:
+        """Makes an advertiser's grant without a page and without a call."""
+        return self.redeem(self.authorize(kind, advertisers, scope))
+
+    def grant_account(
+        self, account: str | None = None, scope: Sequence[str] | None = None, *, kind: Kind = "expiring"
+    ) -> Grant:
+        """Makes an account holder's grant without a page and without a call."""
+        return self.redeem(self.authorize_account(account, scope, kind=kind))
+
+    def set_advertisers(self, access_token: str, advertiser_ids: Iterable[str]) -> None:
+        """Changes which ad accounts an approval reaches."""
+        with self.lock:
+            self.records.approvals[self.records.access[access_token].approval].advertiser_ids = list(advertiser_ids)
+
+    def is_alive(self, access_token: str) -> bool:
+        """Whether an access token works: given out, neither revoked nor replaced nor expired."""
+        with self.lock:
+            token = self.records.access.get(access_token)
+            if token is None or not token.valid or self.records.approvals[token.approval].revoked:
+                return False
+            return token.expires_at is None or self.now() < token.expires_at
+
+    # Going wrong on demand.
+
+    def fail_next(
+        self,
+        call: str,
+        code: int,
+        message: str = "",
+        *,
+        times: int | None = 1,
+        http_status: int = 200,
+        when: When = "before",
+    ) -> None:
+        """Has the next calls of that name refused with a code of TikTok's.
+
+        Args:
+            call: `Call.name` or a pattern.
+            code: TikTok's code.
+            message: instead of TikTok's own.
+            times: how many calls; None for all.
+            http_status: HTTP status of the answer.
+            when: "after" commits the call first, so that only the answer is wrong.
+        """
+        self.add_fault(Fault(call, times=times, when=when, status=http_status, body=_refused(code, message)))
+
+    def fail_token(self, token: str, code: int, message: str = "", *, times: int | None = 1) -> None:
+        """Has the next calls with that access or refresh token refused, whatever the others do; None: all calls."""
+        with self.lock:
+            self._failures[token] = _Failure(code, message, times)
+
+    def override_answer(
+        self, call: str, fields: Mapping[str, Any] | None = None, *, omit: Sequence[str] = (), times: int = 1
+    ) -> None:
+        """Changes the ``data`` of the next successful answers, and nothing about what took effect.
+
+        Args:
+            call: `Call.name`.
+            fields: values to set or add.
+            omit: names to leave out.
+            times: how many answers.
+        """
+        with self.lock:
+            self._overrides.append(_Override(call, dict(fields or {}), frozenset(omit), times))
+
+    def clear_overrides(self) -> None:
+        """Forgets the changes of answers that did not come yet."""
+        with self.lock:
+            self._overrides.clear()
+
+    def reset(self) -> None:
+        """Nothing is recorded or goes wrong any more, and the behaviour is the usual one; grants stay."""
+        self.clear_faults()
+        self.clear_overrides()
+        self.forget_calls()
+        self.spent.clear()
+        self.reused.clear()
+        self._failures.clear()
+        self.options = Options()
+
+    # What was called.
+
+    @property
+    def token_calls(self) -> list[Call]:
+        """Recorded calls that made or ended tokens."""
+        return [call for call in self.calls if call.name in _TOKEN_CALLS]
+
+    def requests_of(self, name: str) -> list[dict[str, Any]]:
+        """What the calls of that name brought: the JSON body or the query, with the Access-Token header if any."""
+        return [dict(fields) for called, fields in list(self._requests) if called == name]
+
+    def forget_calls(self) -> None:
+        super().forget_calls()
+        self._requests.clear()
+
+    def max_in_window(self, seconds: float, name: str = "*") -> int:
+        """The most calls to the API that arrived within any `seconds` seconds, of the recorded ones."""
+        names = {name for _, name, _ in ENDPOINTS.values()}
+        times = sorted(c.at for c in self.calls if c.name in names and fnmatch.fnmatchcase(c.name, name))
+        return max((sum(at <= other < at + seconds for other in times) for at in times), default=0)
+
+    # Serving.
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        name, fields = _brought(request)
+        self._requests.append((name, fields))
+        return name, request.path
+
+    def fault_body(self, status: int) -> Mapping[str, Any]:  # noqa: ARG002
+        return _refused(50000)
+
+    def perform(self, request: Request) -> Answer:
+        name, fields = _brought(request)
+        with self.lock:
+            failure = self._failure_of(fields)
+        if failure is not None:
+            return Answer(200, _refused(failure.code, failure.message), "application/json")
+        answer = super().perform(request)
+        if not isinstance(answer.body, Mapping) or answer.body["code"] != 0:
+            return answer
+        with self.lock:
+            override = next((one for one in self._overrides if one.call == name), None)
+            if override is None:
+                return answer
+            override.times -= 1
+            if override.times <= 0:
+                self._overrides.remove(override)
+        data = {
+            key: value for key, value in (answer.body["data"] | override.fields).items() if key not in override.omit
+        }
+        return replace(answer, body={**answer.body, "data": data})
+
+    def use(self, refresh_token: str, family: Family, unknown: int) -> Grant:
+        with self.lock:
+            known = self.records.refresh.get(refresh_token)
+            if known is not None and not known.valid:
+                self.spent[refresh_token] += 1
+                self.reused.append(refresh_token)
+            grant = super().use(refresh_token, family, unknown)
+            self.spent[refresh_token] += 1
+            return grant
+
+    def _failure_of(self, fields: Mapping[str, Any]) -> _Failure | None:
+        for name in ("Access-Token", "refresh_token", "access_token"):
+            failure = self._failures.get(str(fields.get(name)))
+            if failure is None:
+                continue
+            if failure.times is not None:
+                failure.times -= 1
+                if failure.times <= 0:
+                    del self._failures[str(fields[name])]
+            return failure
+        return None
+
+
+def _brought(request: Request) -> tuple[str, dict[str, Any]]:
+    """The name of the call that a request is, and what it brought."""
+    name, fields = "unknown", _first(request.parameters)
+    if request.path in PAGES and request.method in ("GET", "HEAD"):
+        name = "consent_page"
+    elif request.path in PAGES and request.method == "POST":
+        fields = _first(request.form())
+        name = _DECISIONS.get(fields.get("decision", ""), "unknown")
+    elif request.path in ENDPOINTS and ENDPOINTS[request.path][0] == request.method:
+        name = ENDPOINTS[request.path][1]
+        if request.method == "POST":
+            fields = json_object(request.body) or {}
+    token = request.headers.get("Access-Token")
+    return name, fields if token is None else fields | {"Access-Token": token}
+
+
+def _refused(code: int, message: str = "") -> dict[str, Any]:
+    return refused(code, message or _MESSAGES.get(code, ""))
+
+
+def _first(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    return {name: values[0] for name, values in fields.items()}
