@@ -93,7 +93,7 @@ class Terraform:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
 
     def refusal(self, **variables: Any) -> str:

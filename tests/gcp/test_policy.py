@@ -393,16 +393,15 @@ class TestOptions:
     def test_two_installations_fit_into_one_project(self, terraform: Terraform, plan: Plan) -> None:
         """With other names, nothing of one has the name of anything of the other."""
         other = terraform.planned(name="second", secret_prefix="second")
-        names = [
-            {
-                (found["type"], found["values"][key])
-                for found in made.resources
-                for key in _NAMES & found["values"].keys()
-            }
-            for made in (plan, other)
-        ]
-        # The same source, in another bucket.
-        assert {kind for kind, _ in names[0] & names[1]} == {"google_storage_bucket_object"}
-
-
-_NAMES = {"account_id", "display_name", "name", "repository_id", "role_id", "secret_id"}
+        for kind, key in {
+            FUNCTION: "name",
+            "google_logging_metric": "name",
+            "google_logging_project_exclusion": "name",
+            "google_monitoring_alert_policy": "display_name",
+            "google_project_iam_custom_role": "role_id",
+            "google_secret_manager_secret": "secret_id",
+            "google_service_account": "account_id",
+            "google_storage_bucket": "name",
+        }.items():
+            names = [{values[key] for values in made.all(kind).values()} for made in (plan, other)]
+            assert not names[0] & names[1], kind

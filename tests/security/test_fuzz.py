@@ -178,7 +178,7 @@ class TestRequests:
     def test_arbitrary_ones_are_answered(self, case: Case) -> None:
         """No 5xx without an outage, no exchange without a valid state and its cookie, no echo, all headers."""
 
-        @quick(100)
+        @quick(80)
         @given(st.data())
         def answered(data: st.DataObject) -> None:
             draw = data.draw
@@ -219,7 +219,7 @@ class TestRequests:
     def test_spoilt_states_never_count(self, case: Case) -> None:
         """With the right cookie and a good code, nothing but the very state makes an exchange."""
 
-        @quick(150)
+        @quick(100)
         @given(PERHAPS)
         def refused(spoil: Spoil) -> None:
             text, state, nonce = SIGNER.new_state(SIGNER.new_link(case.begin())[0])
@@ -273,7 +273,7 @@ class TestTikToksAnswers:
     def test_arbitrary_ones_end_in_a_page(self, case: Case) -> None:
         """Whatever TikTok answers, the callback stores a readable token or says that it did not; never a defect."""
 
-        @quick(40)
+        @quick(30)
         @given(DOCUMENT, DOCUMENT)
         def answered(exchanged: object, listed: object) -> None:
             name = case.begin()

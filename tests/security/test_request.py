@@ -15,8 +15,8 @@ FORM = "Content-Type: application/x-www-form-urlencoded"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "FOO")
 ALLOWED = {"/": "GET, HEAD", "/?code=1": "GET", "/?state=1": "GET", "/start": "GET, HEAD, POST", "/done": "GET"}
 UNKNOWN = r"""
-    // //start //evil.example/ //evil.example/%2e%2e /../ /.. /./ /start/ /start/.. /start/../start /%2e%2e/ /%2e%2e%2f
-    /start%2f /start%00 /start%20 /start;a=b /start. /START /start\ /\start /done/ /done%0a /start%3flink=a
+    // //start //evil.example/ //evil.example/%2e%2e /../ /.. /./ /start/ /start// /start/.. /start/../start /%2e%2e/
+    /%2e%2e%2f /start%2f /start%00 /start%20 /start;a=b /start. /START /start\ /\start /done/ /done%0a /start%3flink=a
     /.git/config /robots.txt /favicon.ico /callback /%ff /%c0%ae%c0%ae/ /refresh /main.py
 """
 

@@ -248,6 +248,7 @@ FAULTS = {
     "HTML": Fault(status=502, body=f"<html>{ECHO}</html>".encode(), content_type="text/html"),
     "an echo as TikTok's message": Fault(status=200, body={"code": 40002, "message": ECHO, "request_id": ECHO}),
     "an echo in a success": Fault(status=200, body={"code": 0, "message": ECHO, "data": {"list": ECHO}}),
+    "an echo instead of data": Fault(status=200, body={"code": 0, "message": ECHO, "data": ECHO}),
     "a redirect": Fault(status=302, body=b"", headers={"Location": f"http://127.0.0.1:1/?{ECHO}".replace(" ", "&")}),
 }
 
