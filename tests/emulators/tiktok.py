@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -226,12 +225,6 @@ class TikTokServer(LocalServer, server.TikTokServer):
     def forget_calls(self) -> None:
         super().forget_calls()
         self._requests.clear()
-
-    def max_in_window(self, seconds: float, name: str = "*") -> int:
-        """The most calls to the API that arrived within any `seconds` seconds, of the recorded ones."""
-        names = {name for _, name, _ in ENDPOINTS.values()}
-        times = sorted(c.at for c in self.calls if c.name in names and fnmatch.fnmatchcase(c.name, name))
-        return max((sum(at <= other < at + seconds for other in times) for at in times), default=0)
 
     # Serving.
 

@@ -282,7 +282,7 @@ class TestTheRun:
         assert stage.writes() == ["CreateSecret"]
 
     def test_runs_at_once_share_the_pace(self, stage: Stage) -> None:
-        """Two runs in one process, a third right after them: together they stay below the pace, too."""
+        """Two runs in one process, a third right after them: together they take as long as one with all the calls."""
         for number in range(20):
             stage.plant(f"acme-{number}")
         function = stage.start("refresh", TIKTOK_MAX_QPS="20")
@@ -290,8 +290,9 @@ class TestTheRun:
             answers = list(pool.map(lambda _: stage.run(function=function), range(2)))
         answers.append(stage.run(function=function))
         assert [status for status, _ in answers] == [200, 200, 200]
-        assert stage.tiktok.count("advertiser_get") == 60
-        assert stage.tiktok.max_in_window(1.0) <= 21
+        arrived = sorted(call.at for call in stage.tiktok.calls if call.name == "advertiser_get")
+        assert len(arrived) == 60
+        assert arrived[-1] - arrived[0] > 59 / 20 * 0.9  # seconds; the first call may have been late itself
 
 
 class TestCallsPerConnection:
