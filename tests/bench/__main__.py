@@ -1,6 +1,6 @@
 """Measures what the product is designed for in speed and size. `make bench` runs all, `make bench ONLY=start` one.
 
-Each benchmark runs alone in a process of its own. With all of them, a table is written beside this file.
+Each benchmark runs alone in a process of its own. With all of them, a table and a plot are written beside this file.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import callbacks, runs, starting, storing
+from bench import callbacks, report, runs, starting, storing
 from bench.figures import Row
 
 BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
@@ -57,7 +57,9 @@ def main(names: list[str]) -> int:
             print(f"{row.what}: {row.figure} ({row.spread}); against {row.against}; to reach: {row.reach}", flush=True)
         print(f"  [{name}: {time.monotonic() - began:.0f} s]", flush=True)
     if not names:
-        (Path(__file__).parent / "results.md").write_text(_table(machine, rows), encoding="utf-8")
+        folder = Path(__file__).parent
+        (folder / "results.md").write_text(report.table(machine, rows), encoding="utf-8")
+        (folder / "results.svg").write_text(report.plot(rows), encoding="utf-8")
     return 0
 
 
@@ -68,22 +70,6 @@ def _machine() -> str:
         f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, load {load}; "
         f"CPython {platform.python_version()}, {packages}"
     )
-
-
-def _table(machine: str, rows: Sequence[Row]) -> str:
-    """Markdown."""
-    lines = [
-        "# Measured",
-        "",
-        "Written by `make bench`. A figure is the median, its spread the middle half; ratios are taken pair by pair.",
-        "",
-        f"Machine: {machine}.",
-        "",
-        "| what | against | measured | spread | to reach |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    lines += [f"| {row.what} | {row.against} | **{row.figure}** | {row.spread} | {row.reach} |" for row in rows]
-    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Row:
         figure: The median, with its unit.
         spread: The middle half of the measurements, or how many there were.
         reach: What the product is meant to reach.
+        bars: Ratios for the plot, by name: ours first, then the obvious way's where there is one.
     """
 
     what: str
@@ -24,6 +25,7 @@ class Row:
     figure: str
     spread: str
     reach: str
+    bars: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def over(connections: int, qps: int, *, busy: bool = False) -> list[Row]:
             "; ".join(f"{latency * 1000:.0f} ms: {ratio:.3f} ×" for latency, ratio, _ in found)
             + f"; most in a second: {max(most for *_, most in found)}",
             "1.02 ×",
+            {"": worst},
         )
     ]
 

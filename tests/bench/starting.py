@@ -37,4 +37,5 @@ def _compared(
         empty, measured, theirs = in_turn(_PAIRS, *ways)
     ratio, other = ratios(measured, empty), ratios(theirs, empty)
     against = f"an empty function's first answer (the obvious way: {other.text(' ×')}, {other.middle()})"
-    return [Row(what, against, ratio.text(" ×"), ratio.middle(), reach)]
+    bars = {"": ratio.median, "the obvious way": other.median}
+    return [Row(what, against, ratio.text(" ×"), ratio.middle(), reach, bars)]

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from tokenkeeper import clock, events, log
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SettingsError, StoreError, StoreForbidden
+from tokenkeeper.events import Severity
 from tokenkeeper.refresh.inventory import Listed, list_connections
 from tokenkeeper.refresh.keep import give_up, keep
 from tokenkeeper.refresh.outcome import REAUTHORIZE, Outcome, RunStopped, Summary, TryAgain, Verdict, Why
@@ -193,11 +194,11 @@ class Run:
     def _record(self) -> None:
         """Log the run's end, and write its times and counts to the keeper secret; a limited run writes nothing."""
         summary, request, resume_after = self._summary, self._request, self._resume_after
+        # What an operator has to know was logged as it happened.
+        severity: Severity = "INFO" if summary.status == 200 else "WARNING"
         log.write(
             events.RUN_FINISHED.entry(
-                "INFO"
-                if summary.status == 200
-                else "WARNING",  # what an operator has to know was logged as it happened
+                severity,
                 status=summary.status,
                 limited=request.limited or None,
                 seconds=round(summary.seconds, 3),
