@@ -214,15 +214,28 @@ class TestAdvertisers:
         assert quick.outcome() == (NEW if kind == "expiring" else UNTOUCHED)
         assert quick.token()["advertiser_ids"] == list(IDS)
 
-    def test_are_gone_says_a_verification_twice(self, quick: QuickStage) -> None:
+    @each("kind", KINDS)
+    def test_are_gone_says_tiktok_twice(self, quick: QuickStage, kind: str) -> None:
         """Then it is stored, with an entry of severity ERROR; the guard rests on what was approved."""
-        given = quick.plant("acme")
-        quick.tiktok.set_advertisers(given["access_token"], [IDS[0]])
+        quick.plant("acme", kind, age_hours=13)
+        if kind == "expiring":
+            quick.tiktok.override_answer(BY, {"advertiser_ids": [IDS[0]]})
+        quick.tiktok.override_answer(OF, {"list": [{"advertiser_id": IDS[0]}]}, times=2)
         assert quick.run()[0] == 200
-        assert (quick.tiktok.count(OF), quick.logged()) == (2, ["ERROR connection.changed"])
+        assert quick.tiktok.count(OF) == (1 if kind == "expiring" else 2)
+        assert "ERROR connection.changed" in quick.logged()
         assert quick.token()["advertiser_ids"] == [IDS[0]]
         quick.later(minutes=1)
         assert quick.approve("acme", "long-lived", [IDS[1]]).status_code == 303
+
+    def test_of_a_refresh_stay_as_they_were_where_tiktok_does_not_say_again(self, quick: QuickStage) -> None:
+        """The new token is stored with them."""
+        quick.plant("acme", "expiring", age_hours=13)
+        quick.tiktok.override_answer(BY, {"advertiser_ids": [IDS[0]]})
+        quick.tiktok.fail_next(OF, 50000, times=None)
+        assert quick.run()[0] == 200
+        assert quick.outcome() == NEW
+        assert quick.token()["advertiser_ids"] == list(IDS)
 
 
 @each("lifetime", {"it is no time at all": 0, "it is a word": "soon", "it is longer than any calendar": 10**30})

@@ -280,3 +280,13 @@ def test_what_sixty_days_cost(quick: QuickStage) -> None:
     for kept in quick.secrets.secrets().values():
         assert list(kept.states.values()).count("ENABLED") <= 2
     assert set(quick.logged()) == {REFRESHED}
+
+
+def test_a_defect_in_the_work_on_one_connection_stays_its_own(quick: QuickStage) -> None:
+    """Whatever is raised there, the others are kept, and the log has where it was."""
+    for name in ("acme", "beta"):
+        quick.plant(name)
+    quick.at(Moment("AccessSecretVersion", f"{TOKEN}acme", 0), lambda: 1 // 0)
+    status, summary = quick.run()
+    assert (status, summary["failing"], summary["verified"], summary["attention"]) == (200, 1, 1, ["acme"])
+    assert quick.logged() == ["ERROR defect"]
