@@ -79,6 +79,7 @@ class TestShapes:
         }
         assert {name: json.loads(written(name)) for name in shapes} == shapes
 
+    @pytest.mark.slow
     def test_airbyte_terraform(self) -> None:
         """It reads the newest token from the secret at each apply, and hands it to a source."""
         text = written("airbyte-terraform", material(grant=granted("1-acme")))

@@ -79,12 +79,15 @@ class TestDue:
         assert [call.name for call in stage.secrets.calls if KEEPER not in call.resource] == ["ListSecrets"]
 
     def test_a_run_may_be_limited_and_forced(self, stage: Stage) -> None:
-        """Only the named connections are looked at, each once, and refreshed although they are fresh."""
+        """Only the named connections are looked at, each once, and refreshed although they are fresh; no run is noted."""
         for name in ("acme", "beta", "gamma"):
             stage.plant(name, "expiring")
         status, summary = stage.run({"connections": ["beta", "acme", "beta"], "force": True})
         assert (status, summary["connections"], counted(summary)) == (200, 2, {"refreshed": 2})
         assert len(stage.secrets.payloads(TOKEN + "gamma")) == 1
+        assert not [call for call in stage.secrets.calls if KEEPER in call.resource and call.name != "GetSecret"]
+        (finished,) = [event for event in stage.refresh.events if event["event"] == "run.finished"]
+        assert finished["limited"] is True
 
 
 class TestRefreshing:

@@ -340,13 +340,14 @@ class TestAlerts:
                 assert set(re.findall(r"metric\.label\.(\w+)", json.dumps(policy))) <= labels, name
 
     def test_a_missed_run_is_noticed_and_a_retried_one_alarms_nobody(self, plan: Plan) -> None:
-        """The query counts nothing as zero and looks back half a day; thresholds lie above one failed attempt."""
+        """The query counts nothing as zero, and no limited run; thresholds lie above one failed attempt."""
         policy = plan.one("google_monitoring_alert_policy", "missed_run")
         (condition,) = policy["conditions"][0]["condition_prometheus_query_language"]
         assert "increase(logging_googleapis_com:user_tiktok_ads_runs{" in condition["query"]
         assert "or vector(0)) < 1" in condition["query"]
         assert "[13h]" in condition["query"]
         assert condition["disable_metric_validation"]
+        assert "NOT jsonPayload.limited=true" in plan.one("google_logging_metric", "runs")["filter"]
         attempts = plan.one("google_cloud_scheduler_job", "refresh")["retry_config"][0]["retry_count"] + 1
         for name in ("counted.failing-runs", "counted.scheduler"):
             policy = plan.one("google_monitoring_alert_policy", name)
