@@ -70,8 +70,8 @@ locals {
       labels      = {}
     }
     runs = {
-      description = "Runs that came to their end, well or not."
-      filter      = "${local.log_of.refresh} AND jsonPayload.event=\"run.finished\""
+      description = "Runs over all connections that came to their end, well or not."
+      filter      = "${local.log_of.refresh} AND jsonPayload.event=\"run.finished\" AND NOT jsonPayload.limited=true"
       labels      = {}
     }
     trouble = {

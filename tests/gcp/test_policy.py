@@ -347,7 +347,7 @@ class TestAlerts:
         assert "or vector(0)) < 1" in condition["query"]
         assert "[13h]" in condition["query"]
         assert condition["disable_metric_validation"]
-        assert "NOT jsonPayload.limited=true" in plan.one("google_logging_metric", "runs")["filter"]
+        assert "NOT jsonPayload.limited=true" in plan.one("google_logging_metric", "counter.runs")["filter"]
         attempts = plan.one("google_cloud_scheduler_job", "refresh")["retry_config"][0]["retry_count"] + 1
         for name in ("counted.failing-runs", "counted.scheduler"):
             policy = plan.one("google_monitoring_alert_policy", name)
