@@ -79,7 +79,7 @@ class TestDue:
         assert [call.name for call in stage.secrets.calls if KEEPER not in call.resource] == ["ListSecrets"]
 
     def test_a_run_may_be_limited_and_forced(self, stage: Stage) -> None:
-        """Only the named connections are looked at, each once, and refreshed although they are fresh; no run is noted."""
+        """Only the named connections are looked at, each once, and refreshed although fresh; no run is noted."""
         for name in ("acme", "beta", "gamma"):
             stage.plant(name, "expiring")
         status, summary = stage.run({"connections": ["beta", "acme", "beta"], "force": True})
