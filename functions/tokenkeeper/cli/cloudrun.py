@@ -108,7 +108,7 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
 def _identities(audience: str, impersonate: str) -> Iterator[str]:
     """Identity tokens of whoever can be found: of the service account to act as, else of gcloud, the environment's."""
     sources: list[Callable[[str], Iterator[str]]]
-    sources = [partial(_acting_as, impersonate)] if impersonate else [_of_gcloud, _of_environment, _of_default]
+    sources = [partial(_impersonated, impersonate)] if impersonate else [_of_gcloud, _of_environment, _of_default]
     for source in sources:
         with suppress(auth_errors.GoogleAuthError, ValueError):
             yield from source(audience)
@@ -134,22 +134,30 @@ def _of_environment(audience: str) -> Iterator[str]:
 
 def _of_default(audience: str) -> Iterator[str]:
     """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
-    credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
+    credentials = _default_credentials()
     email = getattr(credentials, "service_account_email", "")
     if isinstance(credentials, impersonated_credentials.Credentials):
         yield _of_target(credentials, audience)
     elif isinstance(email, str) and "@" in email:
-        yield from _acting_as(email, audience)
+        yield _acting_as(credentials, email, audience)
     else:
         credentials.refresh(Request())
         if isinstance(getattr(credentials, "id_token", None), str):
             yield credentials.id_token
 
 
-def _acting_as(email: str, audience: str) -> Iterator[str]:
-    source = _own(google.auth.default(scopes=[_SCOPE])[0], email)
+def _impersonated(email: str, audience: str) -> Iterator[str]:
+    yield _acting_as(_default_credentials(), email, audience)
+
+
+def _default_credentials() -> Any:
+    return google.auth.default(scopes=[_SCOPE])[0]
+
+
+def _acting_as(credentials: Any, email: str, audience: str) -> str:
+    source = _own(credentials, email)
     target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
-    yield _of_target(target, audience)
+    return _of_target(target, audience)
 
 
 def _own(credentials: Any, email: str) -> Any:

@@ -33,11 +33,12 @@ def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
     if context.refresh_url:
         yield _refresh_is_private(context.refresh_url)
+    expected = source_hash(SOURCE)
     for function, variable in FUNCTIONS.items():
         name = context.variable(variable)
         if name:
             try:
-                yield source_of(function, _describe(name), source_hash(SOURCE))
+                yield source_of(function, _describe(name), expected)
             except NotDescribed as error:
                 yield Finding(f"the source of {function}", "unknown", str(error))
 
