@@ -125,12 +125,8 @@ class _Provider:
     def GetSchema(self, _: Any) -> Any:  # noqa: N802 - the protocol's names
         answer = message("Schemas")()
         answer.provider.block.CopyFrom(_block({"attributes": SETTINGS}))
-        for kind, schemas in {
-            "resources": answer.resource_schemas,
-            "data": answer.data_source_schemas,
-            "ephemeral": answer.ephemeral_resource_schemas,
-        }.items():
-            for name, block in self._schema.get(kind, {}).items():
+        for kind, schemas in {"resources": answer.resource_schemas, "data": answer.data_source_schemas}.items():
+            for name, block in self._schema[kind].items():
                 schemas[name].block.CopyFrom(_block(block))
         return answer
 
@@ -148,7 +144,7 @@ class _Provider:
     def Configure(self, _: Any) -> Any:  # noqa: N802
         return message("Nothing")()
 
-    ValidateDataSourceConfig = ValidateEphemeralResourceConfig = CloseEphemeralResource = Stop = Configure
+    ValidateDataSourceConfig = Stop = Configure
 
     def UpgradeResourceState(self, request: Any) -> Any:  # noqa: N802
         return message("Two")(value={"json": request.raw_state.json})
@@ -163,11 +159,6 @@ class _Provider:
                 request.type_name, self._schema["data"][request.type_name], unpack(request.config.msgpack), known=True
             )
         )
-
-    def OpenEphemeralResource(self, request: Any) -> Any:  # noqa: N802
-        opened = self._schema["ephemeral"][request.type_name]
-        value = self._filled(request.type_name, opened, unpack(request.config.msgpack), known=True)
-        return message("Opened")(result={"msgpack": pack(value)})
 
     def ImportResourceState(self, request: Any) -> Any:  # noqa: N802
         assert self._memory
