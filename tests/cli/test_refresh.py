@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cli_google import TokenServer
 from command_line import SECONDS, Cli, sentence
 from emulators.serving import Fault
+from google_identities import GoogleIdentities
 from stage import TOKEN, Stage
 
 
@@ -141,7 +141,7 @@ class TestInCloud:
         """Without gcloud, or where its account is not let in, a service account's key is as good."""
         stage.plant("acme")
         cli.save("cloud", REFRESH_URL=stage.refresh.url, REFRESH_AUDIENCE="https://refresh.example")
-        with TokenServer() as google:
+        with GoogleIdentities() as google:
             key = tmp_path / "key.json"
             key.write_text(json.dumps(google.key()))
             done = cli("refresh", PATH="/nowhere", GOOGLE_APPLICATION_CREDENTIALS=str(key))
