@@ -1,35 +1,28 @@
 """The local servers without sockets: Secret Manager and TikTok as the functions get them passed in.
 
 A call goes from the product straight to what the servers on sockets answer with, faults, quotas and delays included.
-Left out are Google's client, HTTP and JSON, which take fifty times as long as all the rest and have tests of their own.
+Left out is HTTP, which takes far longer than all the rest and has tests of its own.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.message import Message
-from types import MappingProxyType
-from typing import Any
 from urllib.parse import urlencode
 
 import requests
-from google.api_core import exceptions as google_errors
 
 from emulators.serving import Answer, Fault, LocalServer, Request
+from local.secret_manager.routes import target_of
 from local.tiktok.api import API_PATH, ENDPOINTS
 from tokenkeeper import clock
-from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import SecretChanged, SecretMissing, TikTokSilent, TikTokUnreachable, VersionUnreadable
-from tokenkeeper.store.calls import Calls
-from tokenkeeper.store.secretmanager import PAGE_SIZE, StoredSecret, Version
+from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
+from tokenkeeper.store import transport as store
 from tokenkeeper.tiktok import transport
 
 
@@ -152,112 +145,29 @@ class Wire:
             act()
 
 
-class DirectSecretManager:
-    """The embedded Secret Manager as `store.vault.Vault` gets it passed in: see `SecretManager`."""
+class DirectStore:
+    """The embedded Secret Manager as `store.secretmanager.SecretManager` gets it passed in: see its `Transport`."""
 
-    def __init__(self, wire: Wire, process: Process, server: LocalServer, project: str) -> None:
-        self.project = project
+    project = ""
+
+    def __init__(self, wire: Wire, process: Process, server: LocalServer) -> None:
         self._wire, self._process, self._server = wire, process, server
-        self._calls = Calls(project)
 
-    @property
-    def throttled(self) -> bool:
-        return self._calls.throttled
-
-    def list(self, name_part: str, deadline: Deadline) -> Iterator[StoredSecret]:
-        for page in self._pages("ListSecrets", "", "", {"filter": f"name:{name_part}"}, deadline):
-            yield from map(_stored, page.get("secrets", ()))
-
-    def get(self, secret_id: str, deadline: Deadline) -> StoredSecret:
-        return _stored(self._call("GetSecret", "GET", secret_id, f"/{secret_id}", deadline))
-
-    def create(
-        self, secret_id: str, labels: Mapping[str, str], annotations: Mapping[str, str], deadline: Deadline
-    ) -> StoredSecret:
-        body = {"replication": {"automatic": {}}, "labels": dict(labels), "annotations": dict(annotations)}
-        query = {"secretId": secret_id}
-        return _stored(self._call("CreateSecret", "POST", secret_id, "", deadline, query, body))
-
-    def update(self, secret: StoredSecret, deadline: Deadline, *, retry: bool = True) -> StoredSecret:
-        body = {"labels": dict(secret.labels), "annotations": dict(secret.annotations), "etag": secret.etag}
-        path, query = f"/{secret.id}", {"updateMask": "labels,annotations"}
-        how: dict[str, Any] = {"retry": retry, "precondition": SecretChanged}
-        return _stored(self._call("UpdateSecret", "PATCH", secret.id, path, deadline, query, body, **how))
-
-    def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
-        query = {"etag": etag} if etag else {}
-        self._call("DeleteSecret", "DELETE", secret_id, f"/{secret_id}", deadline, query, precondition=SecretChanged)
-
-    def access(self, secret_id: str, version: int | str, deadline: Deadline) -> Version:
-        path = f"/{secret_id}/versions/{version}:access"
-        found = self._call("AccessSecretVersion", "GET", secret_id, path, deadline, precondition=VersionUnreadable)
-        return Version(_number(found["name"]), base64.b64decode(found["payload"]["data"]))
-
-    def number(self, secret_id: str, version: int | str, deadline: Deadline) -> int:
-        path = f"/{secret_id}/versions/{version}"
-        return _number(self._call("GetSecretVersion", "GET", secret_id, path, deadline)["name"])
-
-    def add(self, secret_id: str, payload: bytes, deadline: Deadline) -> int:
-        path, body = f"/{secret_id}:addVersion", {"payload": {"data": base64.b64encode(payload).decode()}}
-        added = self._call("AddSecretVersion", "POST", secret_id, path, deadline, {}, body, retry=False)
-        return _number(added["name"])
-
-    def versions(self, secret_id: str, deadline: Deadline) -> dict[int, bool]:
-        found: dict[int, bool] = {}
-        for page in self._pages("ListSecretVersions", secret_id, f"/{secret_id}/versions", {}, deadline):
-            found |= {_number(one["name"]): one["state"] != "DESTROYED" for one in page.get("versions", ())}
-        return found
-
-    def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
-        path, gone = f"/{secret_id}/versions/{number}:destroy", VersionUnreadable
-        with suppress(gone, SecretMissing):
-            self._call("DestroySecretVersion", "POST", secret_id, path, deadline, {}, {}, precondition=gone)
-
-    def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
-        path, body = f"/{secret_id}:testIamPermissions", {"permissions": [*wanted]}
-        held = self._call("TestIamPermissions", "POST", secret_id, path, deadline, {}, body)
-        return frozenset(held.get("permissions", ()))
-
-    def _pages(
-        self, call: str, secret_id: str, path: str, query: Mapping[str, str], deadline: Deadline
-    ) -> Iterator[Mapping[str, Any]]:
-        token: str | None = ""
-        while token is not None:
-            page = self._call(
-                call, "GET", secret_id, path, deadline, {**query, "pageSize": str(PAGE_SIZE), "pageToken": token}
-            )
-            yield page
-            token = page.get("nextPageToken") or None
-
-    def _call(
-        self,
-        call: str,
-        method: str,
-        secret_id: str,
-        path: str,
-        deadline: Deadline,
-        query: Mapping[str, str] = MappingProxyType({}),
-        body: Mapping[str, Any] | None = None,
-        **how: Any,
-    ) -> Mapping[str, Any]:
-        """Make one call; `path` is what comes after that of all secrets, and `how` goes to `Calls.make`."""
+    def send(
+        self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, object] | None, seconds: float
+    ) -> store.Answer:
         content = b"" if body is None else json.dumps(body).encode()
-        address = f"/v1/projects/{self.project}/secrets{path}"
-        request = Request(method, address, urlencode(query), Message(), content)
-
-        def attempt(limit: float) -> Mapping[str, Any]:
-            moment = Moment(call, secret_id, 0)
-            try:
-                fault, answer = self._wire.carry(self._process, self._server, moment, request, limit)
-            except TimeoutError:
-                raise requests.exceptions.ReadTimeout from None
-            if fault is not None and fault.do in {"drop", "truncate"}:
-                raise requests.exceptions.ConnectionError
-            if answer.status >= 400:
-                raise google_errors.from_http_response(_response(request, answer))  # type: ignore[no-untyped-call]
-            return dict(json.loads(answer.payload))
-
-        return self._calls.make(f"{call} of {secret_id}", secret_id, attempt, deadline, **how)
+        request = Request(method, f"/v1{path}", urlencode(query), Message(), content)
+        target = target_of(request)
+        assert target is not None
+        moment = Moment(target.call, target.secret, 0)
+        try:
+            fault, answer = self._wire.carry(self._process, self._server, moment, request, seconds)
+        except TimeoutError:
+            raise requests.exceptions.ReadTimeout from None
+        if fault is not None and fault.do in {"drop", "truncate"}:
+            raise requests.exceptions.ConnectionError
+        return store.Answer(answer.status, answer.payload)
 
 
 class DirectTransport:
@@ -294,19 +204,3 @@ class DirectTransport:
         except ValueError:
             document = None
         return transport.Answer(answer.status, document if isinstance(document, dict) else None)
-
-
-def _response(request: Request, answer: Answer) -> requests.Response:
-    response = requests.Response()
-    response.status_code, response.raw = answer.status, io.BytesIO(answer.payload)
-    response.request = requests.Request(request.method, f"http://secretmanager{request.path}").prepare()
-    return response
-
-
-def _stored(secret: Mapping[str, Any]) -> StoredSecret:
-    annotations = dict(secret.get("annotations", {}))
-    return StoredSecret(secret["name"].rpartition("/")[2], dict(secret.get("labels", {})), annotations, secret["etag"])
-
-
-def _number(name: str) -> int:
-    return int(name.rpartition("/")[2])

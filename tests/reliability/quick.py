@@ -27,13 +27,14 @@ from werkzeug.test import Client
 from canaries import Canaries
 from emulators.serving import Fault
 from emulators.tiktok import Options, TikTokServer
-from reliability.direct import Died, DirectSecretManager, DirectTransport, Moment, Process, Wire
+from reliability.direct import Died, DirectStore, DirectTransport, Moment, Process, Wire
 from stage import APP_ID, APP_SECRET, REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock, log, settings
 from tokenkeeper.connect.app import Connect
 from tokenkeeper.refresh.app import Refresh
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.store.secretmanager import SecretManager
+from tokenkeeper.store.transport import Transport as StoreTransport
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Transport
@@ -231,8 +232,8 @@ class QuickStage(Stage):
         environment = self.environment(8080, **{**usual, **self.changes, **changes})
         needs = settings.CONNECT if target == "connect" else settings.REFRESH
         chosen = settings.read(needs, environment)
-        secrets = DirectSecretManager(self.wire, self._process, self.secrets, self.project)
-        vault = Vault(chosen, cast("SecretManager", secrets))
+        store = cast("StoreTransport", DirectStore(self.wire, self._process, self.secrets))
+        vault = Vault(chosen, SecretManager(self.project, transport=store))
         rate = RateLimiter(chosen.max_qps) if target == "refresh" else None
         transport = DirectTransport(self.wire, self._process, self.tiktok)
         tiktok = TikTok(chosen, rate, cast("Transport", transport))

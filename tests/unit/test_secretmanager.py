@@ -1,4 +1,4 @@
-"""The eleven calls to Secret Manager through Google's own client: what each does, and how each fails."""
+"""The eleven calls to Secret Manager over HTTP: what each does, and how each fails."""
 
 from __future__ import annotations
 

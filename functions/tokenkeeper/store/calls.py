@@ -1,19 +1,14 @@
-"""One call to Secret Manager: bounded in time, tried again where that is safe, Google's errors as ours.
-
-Importing Google's libraries costs most of a start, so `vault` imports `secretmanager` when it is needed, or `start`
-beforehand.
-"""
+"""One call to Secret Manager: bounded in time, tried again where that is safe, Google's errors as ours."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import TypeVar
 
 import requests
-from google.api_core import exceptions as google_errors
 from google.auth import exceptions as auth_errors
-from google.protobuf.json_format import ParseError
 
 from tokenkeeper import clock
 from tokenkeeper.clock import Deadline
@@ -29,7 +24,9 @@ from tokenkeeper.errors import (
     StoreThrottled,
     StoreUnavailable,
 )
+from tokenkeeper.store.documents import Document
 from tokenkeeper.store.reasons import reason_of, reason_of_login
+from tokenkeeper.store.transport import Answer
 
 T = TypeVar("T")
 
@@ -48,13 +45,11 @@ _HEADS = {
     Cause.LOGIN: "The Google login is over",
     Cause.OTHER: "Google refuses the call",
 }
-_GOOGLE = (
-    google_errors.GoogleAPIError,
+_NO_ANSWER = (
     auth_errors.GoogleAuthError,
     requests.exceptions.RequestException,
-    ParseError,
     OSError,
-    # What Google's client makes of an answer that is none of Google's: a proxy's page, a cut-off body.
+    # An answer that is none of Google's, here or in google-auth: a proxy's page, a cut-off body.
     AttributeError,
     KeyError,
     TypeError,
@@ -63,15 +58,9 @@ _GOOGLE = (
 
 
 class Calls:
-    """Makes calls for one `SecretManager`. One instance serves many threads."""
+    """Makes calls to one project's Secret Manager. One instance serves many threads."""
 
-    def __init__(self, project: str) -> None:
-        """Set up.
-
-        Args:
-            project: The keeper's project, which a disabled API is compared with.
-        """
-        self.project = project
+    def __init__(self) -> None:
         self._throttled_until = 0.0
 
     @property
@@ -83,9 +72,11 @@ class Calls:
         self,
         what: str,
         secret_id: str,
-        attempt: Callable[[float], T],
+        attempt: Callable[[float], Answer],
+        read: Callable[[Document], T],
         deadline: Deadline,
         *,
+        project: str = "",
         retry: bool = True,
         precondition: type[StoreError] = StoreRejected,
     ) -> T:
@@ -95,21 +86,27 @@ class Calls:
             what: What it does, for the sentence "cannot …".
             secret_id: The secret that it is about; empty for a list.
             attempt: Makes the call within so many seconds.
+            read: Makes of the JSON of a good answer what is returned; what it raises means that it was not Google's.
             deadline: When to stop trying.
+            project: The keeper's project, which a disabled API is compared with.
             retry: Whether to try again at all.
             precondition: What FAILED_PRECONDITION means for this call.
 
         Raises:
             StoreError: the last failure.
+            SettingsError: as `attempt` raises it.
         """
         wait = FIRST_WAIT
         while True:
             try:
-                return attempt(max(0.5, min(ONE_CALL, deadline.remaining)))
+                answer = attempt(max(0.5, min(ONE_CALL, deadline.remaining)))
+                if 200 <= answer.status < 300:
+                    return read(_document(answer))
+                failure = _refusal(what, secret_id, answer, project, precondition)
             except StoreError as ours:
                 failure = ours
-            except _GOOGLE as error:
-                failure = self._translated(what, secret_id, error, precondition)
+            except _NO_ANSWER as error:
+                failure = _no_answer(what, secret_id, error)
             if isinstance(failure, StoreThrottled):
                 # One secret's quota is free again within a second; the project's is refused again and again.
                 self._throttled_until = max(self._throttled_until, clock.monotonic() + min(4 * wait, LONGEST_WAIT))
@@ -119,43 +116,51 @@ class Calls:
             clock.sleep(pause)
             wait = min(wait * 2, LONGEST_WAIT)
 
-    def _translated(self, what: str, secret_id: str, error: Exception, precondition: type[StoreError]) -> StoreError:
-        if isinstance(error, auth_errors.GoogleAuthError):
-            login = reason_of_login(error)
-            if login is None:
-                return StoreUnavailable(f"Google's token or metadata server is unavailable: cannot {what}.", secret_id)
-            return _refused(what, secret_id, login)
-        code = error.code if isinstance(error, google_errors.GoogleAPICallError) else None
-        reason = reason_of(error, self.project)
-        refused_for_good = reason.cause in {Cause.POLICY, Cause.KEY, Cause.BILLING, Cause.PERIMETER}
-        match error:
-            case google_errors.NotFound() if reason.status != "NOT_FOUND":  # a proxy's page
-                text = f"Secret Manager is unavailable ({code}): cannot {what}."
-                return StoreUnavailable(text, secret_id, reason)
-            case google_errors.NotFound():
-                return SecretMissing(f"Secret {secret_id} does not exist: cannot {what}.", secret_id, reason)
-            case google_errors.Conflict() if precondition is SecretChanged:
-                return SecretChanged(f"Somebody else changed {secret_id}: cannot {what}.", secret_id, reason)
-            case google_errors.Conflict():
-                return SecretExists(f"Secret {secret_id} exists already: cannot {what}.", secret_id, reason)
-            case google_errors.Forbidden() | google_errors.Unauthorized():
-                return _refused(what, secret_id, reason)
-            case google_errors.TooManyRequests():
-                return StoreThrottled(f"Secret Manager refuses too many calls: cannot {what}.", secret_id, reason)
-            case google_errors.ClientError() if refused_for_good:
-                return _refused(what, secret_id, reason)
-            case google_errors.BadRequest() if reason.status == "FAILED_PRECONDITION":
-                text = f"The state of {secret_id or 'Secret Manager'} does not allow it: cannot {what}."
-                return precondition(_with_reason(text, reason), secret_id, reason)
-            case google_errors.ClientError():
-                text = f"Secret Manager does not accept the call ({code}): cannot {what}."
-                return StoreRejected(_with_reason(text, reason), secret_id, reason)
-            case _:
-                text = f"Secret Manager is unavailable ({code or type(error).__name__}): cannot {what}."
-                return StoreUnavailable(text, secret_id, reason)
+
+def _document(answer: Answer) -> Document:
+    document = json.loads(answer.body)
+    if not isinstance(document, dict):
+        raise TypeError
+    return document
 
 
-def _refused(what: str, secret_id: str, reason: GoogleReason) -> StoreForbidden:
+def _no_answer(what: str, secret_id: str, error: Exception) -> StoreError:
+    if not isinstance(error, auth_errors.GoogleAuthError):
+        return StoreUnavailable(f"Secret Manager is unavailable ({type(error).__name__}): cannot {what}.", secret_id)
+    login = reason_of_login(error)
+    if login is None:
+        return StoreUnavailable(f"Google's token or metadata server is unavailable: cannot {what}.", secret_id)
+    return _forbidden(what, secret_id, login)
+
+
+def _refusal(what: str, secret_id: str, answer: Answer, project: str, precondition: type[StoreError]) -> StoreError:
+    code, reason = answer.status, reason_of(answer.body, project)
+    refused_for_good = reason.cause in {Cause.POLICY, Cause.KEY, Cause.BILLING, Cause.PERIMETER}
+    match code:
+        case 404 if reason.status == "NOT_FOUND":  # else a proxy's page
+            return SecretMissing(f"Secret {secret_id} does not exist: cannot {what}.", secret_id, reason)
+        case 409 if precondition is SecretChanged:
+            return SecretChanged(f"Somebody else changed {secret_id}: cannot {what}.", secret_id, reason)
+        case 409:
+            return SecretExists(f"Secret {secret_id} exists already: cannot {what}.", secret_id, reason)
+        case 401 | 403:
+            return _forbidden(what, secret_id, reason)
+        case 429:
+            return StoreThrottled(f"Secret Manager refuses too many calls: cannot {what}.", secret_id, reason)
+        case _ if 400 <= code < 500 and refused_for_good:
+            return _forbidden(what, secret_id, reason)
+        case 400 if reason.status == "FAILED_PRECONDITION":
+            text = f"The state of {secret_id or 'Secret Manager'} does not allow it: cannot {what}."
+            return precondition(_with_reason(text, reason), secret_id, reason)
+        case _ if 400 <= code < 500 and code != 404:
+            text = f"Secret Manager does not accept the call ({code}): cannot {what}."
+            return StoreRejected(_with_reason(text, reason), secret_id, reason)
+        case _:
+            text = f"Secret Manager is unavailable ({code}): cannot {what}."
+            return StoreUnavailable(text, secret_id, reason)
+
+
+def _forbidden(what: str, secret_id: str, reason: GoogleReason) -> StoreForbidden:
     text = f"{_HEADS[reason.cause]}: cannot {what}."
     if reason.cause is not Cause.OTHER:
         text = f"{text} {reason.cause.value}"

@@ -6,11 +6,11 @@ Controls", "Organization policy constraints".
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from google.api_core import exceptions as google_errors
 from google.auth import exceptions as auth_errors
 
 from tokenkeeper.errors import Cause, GoogleReason
@@ -37,18 +37,15 @@ _BY_REASON = {
 }
 
 
-def reason_of(error: Exception, project: str) -> GoogleReason:
-    """What Google said in an answer that is an error; an empty reason where there was no answer of Google's.
+def reason_of(content: bytes, project: str) -> GoogleReason:
+    """What Google said in an answer that is an error; an empty reason where it was no answer of Google's.
 
     Args:
-        error: What Google's client raised.
+        content: The answer's body.
         project: The keeper's project: a disabled API of another one is the quota project's.
     """
-    if not isinstance(error, google_errors.GoogleAPICallError):
-        return GoogleReason()
-    body = _body(error)
-    status = str(body.get("status", "")) or ("FAILED_PRECONDITION" if _is_precondition(error) else "")
-    sentence = _sentence(body.get("message"))
+    body = _body(content)
+    status, sentence = str(body.get("status", "")), _sentence(body.get("message"))
     info = next((one for one in _details(body) if str(one.get("@type", "")).endswith("google.rpc.ErrorInfo")), {})
     reason = str(info.get("reason", ""))
     found = info.get("metadata")
@@ -97,10 +94,10 @@ def _cause(status: str, reason: str, sentence: str, metadata: Mapping[str, str],
     return Cause.ROLE if status == "PERMISSION_DENIED" else Cause.OTHER
 
 
-def _body(error: google_errors.GoogleAPICallError) -> Mapping[str, Any]:
+def _body(content: bytes) -> Mapping[str, Any]:
     try:
-        body = error.response.json()["error"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        body = json.loads(content)["error"]
+    except (ValueError, KeyError, TypeError):
         return {}
     return body if isinstance(body, dict) else {}
 
@@ -108,10 +105,6 @@ def _body(error: google_errors.GoogleAPICallError) -> Mapping[str, Any]:
 def _details(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     details = body.get("details")
     return [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
-
-
-def _is_precondition(error: google_errors.GoogleAPICallError) -> bool:
-    return isinstance(error, google_errors.FailedPrecondition)
 
 
 def _sentence(value: object) -> str:

@@ -1,70 +1,97 @@
-"""Google Secret Manager through its official client: the eleven calls, and no more.
+"""Google Secret Manager over its REST API: the eleven calls, and no more.
 
 It knows secrets and versions, not what the token keeper stores in them (that is `vault`).
+Source: the REST reference of Secret Manager, `v1.projects.secrets` and `v1.projects.secrets.versions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-
-import google_crc32c
-from google.api_core import exceptions as google_errors
-from google.cloud import secretmanager_v1 as api
+from typing import TypeVar
 
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import SecretChanged, SecretMissing, VersionUnreadable
-from tokenkeeper.store.client import PAGE_SIZE, Client, Send
+from tokenkeeper.errors import (
+    SecretChanged,
+    SecretMissing,
+    SettingsError,
+    StoreError,
+    StoreRejected,
+    VersionUnreadable,
+)
+from tokenkeeper.store import documents
+from tokenkeeper.store.calls import Calls
+from tokenkeeper.store.documents import Document, StoredSecret, Version
+from tokenkeeper.store.transport import Answer, Transport
 
 __all__ = ["PAGE_SIZE", "SecretManager", "StoredSecret", "Version"]
 
-
-@dataclass(frozen=True, slots=True)
-class StoredSecret:
-    """A secret without its versions.
-
-    Attributes:
-        id: The last part of its name.
-        labels: Its labels.
-        annotations: Its annotations.
-        etag: Proof of having seen this state, for the next change.
-    """
-
-    id: str
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    etag: str
+PAGE_SIZE = 1000
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version that was read, with its number."""
-
-    number: int
-    payload: bytes
-
-    def __repr__(self) -> str:
-        return f"Version({self.number}, …)"
-
-
-class SecretManager(Client):
+class SecretManager:
     """The secrets of one project and their versions.
 
     Every method that calls takes a deadline, tries again until then what may pass by itself, and raises a `StoreError`.
     One instance serves many threads.
     """
 
+    def __init__(
+        self,
+        project: str,
+        emulator_host: str = "",
+        locations: Sequence[str] = (),
+        kms_key: str = "",
+        *,
+        in_cloud: bool = False,
+        transport: Transport | None = None,
+    ) -> None:
+        """Set up; nothing is called yet.
+
+        Args:
+            project: Project id; empty: the one that the credentials name.
+            emulator_host: `host:port` of an endpoint spoken to over plain http without credentials; empty: Google.
+            locations: Regions of new secrets; none: Google chooses.
+            kms_key: Full name of the key that new secrets are encrypted with; empty: Google's own.
+            in_cloud: Whether credentials are certain to exist, so that none means that the metadata server is away.
+            transport: What sends requests; None: HTTP.
+        """
+        self._project = project
+        self._transport = transport or Transport(emulator_host, in_cloud=in_cloud)
+        self._replication = documents.replication(locations, kms_key)
+        self._calls = Calls()
+
+    @property
+    def project(self) -> str:
+        """The project that holds the secrets.
+
+        Raises:
+            SettingsError: there are no credentials, or they name no project.
+            StoreUnavailable: there are no credentials for the moment.
+        """
+        self._project = self._project or self._transport.project
+        if not self._project:
+            raise SettingsError(
+                "GOOGLE_CLOUD_PROJECT is missing, and the credentials name no project; set it, like my-project."
+            )
+        return self._project
+
+    @property
+    def throttled(self) -> bool:
+        """Whether Secret Manager refused calls as too many within the last seconds."""
+        return self._calls.throttled
+
     def list(self, name_part: str, deadline: Deadline) -> Iterator[StoredSecret]:
         """All secrets whose name holds `name_part`."""
-        for page in self._pages("list secrets", "", "list_secrets", deadline, filter=f"name:{name_part}"):
-            for secret in api.ListSecretsResponse.pb(page).secrets:
-                yield StoredSecret(_last_part(secret.name), dict(secret.labels), dict(secret.annotations), secret.etag)
+        query = {"filter": f"name:{name_part}"}
+        for page in self._pages("list secrets", "", "/secrets", query, "secrets", deadline):
+            yield from map(documents.secret, page)
 
     def get(self, secret_id: str, deadline: Deadline) -> StoredSecret:
         """One secret."""
         what = f"read the state of secret {secret_id}"
-        return self._make(what, secret_id, deadline, lambda send, name: _secret(send("get_secret", name=name)))
+        return self._make(what, secret_id, deadline, documents.secret, "GET", f"/secrets/{secret_id}")
 
     def create(
         self, secret_id: str, labels: Mapping[str, str], annotations: Mapping[str, str], deadline: Deadline
@@ -74,13 +101,9 @@ class SecretManager(Client):
         Raises:
             SecretExists: it exists already, perhaps made by an earlier try whose answer was lost.
         """
-        secret = api.Secret(replication=self._replication, labels=dict(labels), annotations=dict(annotations))
-
-        def attempt(send: Send, _: str) -> StoredSecret:
-            parent = f"projects/{self.project}"
-            return _secret(send("create_secret", parent=parent, secret_id=secret_id, secret=secret))
-
-        return self._make(f"create secret {secret_id}", secret_id, deadline, attempt)
+        body = {"replication": self._replication, "labels": dict(labels), "annotations": dict(annotations)}
+        what, query = f"create secret {secret_id}", {"secretId": secret_id}
+        return self._make(what, secret_id, deadline, documents.secret, "POST", "/secrets", query, body)
 
     def update(self, secret: StoredSecret, deadline: Deadline, *, retry: bool = True) -> StoredSecret:
         """Replace labels and annotations, if nobody else changed the secret since its etag was read.
@@ -93,14 +116,12 @@ class SecretManager(Client):
         Raises:
             SecretChanged: somebody did, or an earlier try of this very call was done and its answer was lost.
         """
-        changed = {"labels": dict(secret.labels), "annotations": dict(secret.annotations), "etag": secret.etag}
-        mask = {"paths": ["labels", "annotations"]}
-
-        def attempt(send: Send, name: str) -> StoredSecret:
-            return _secret(send("update_secret", secret={"name": name, **changed}, update_mask=mask))
-
-        what = f"change the labels of secret {secret.id}"
-        return self._make(what, secret.id, deadline, attempt, retry=retry, precondition=SecretChanged)
+        body = {"labels": dict(secret.labels), "annotations": dict(secret.annotations), "etag": secret.etag}
+        what, path = f"change the labels of secret {secret.id}", f"/secrets/{secret.id}"
+        query, stale = {"updateMask": "labels,annotations"}, SecretChanged
+        return self._make(
+            what, secret.id, deadline, documents.secret, "PATCH", path, query, body, retry=retry, precondition=stale
+        )
 
     def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
         """Delete a secret with all its versions; with an etag only if nobody changed it since.
@@ -108,19 +129,15 @@ class SecretManager(Client):
         Raises:
             SecretChanged: somebody did.
         """
-
-        def attempt(send: Send, name: str) -> None:
-            send("delete_secret", name=name, etag=etag)
-
-        self._make(f"delete secret {secret_id}", secret_id, deadline, attempt, precondition=SecretChanged)
+        what, path, query = f"delete secret {secret_id}", f"/secrets/{secret_id}", {"etag": etag} if etag else {}
+        self._make(what, secret_id, deadline, documents.nothing, "DELETE", path, query, precondition=SecretChanged)
 
     def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
         """Which of these permissions the caller has on a secret."""
-
-        def attempt(send: Send, name: str) -> frozenset[str]:
-            return frozenset(send("test_iam_permissions", resource=name, permissions=[*wanted]).permissions)
-
-        return self._make(f"read the permissions of secret {secret_id}", secret_id, deadline, attempt)
+        what, path = f"read the permissions of secret {secret_id}", f"/secrets/{secret_id}:testIamPermissions"
+        return self._make(
+            what, secret_id, deadline, documents.permissions, "POST", path, {}, {"permissions": [*wanted]}
+        )
 
     def access(self, secret_id: str, version: int | str, deadline: Deadline) -> Version:
         """Read a version by number, or `latest`, which may be a version or two late.
@@ -129,15 +146,8 @@ class SecretManager(Client):
             SecretMissing: no such secret or version.
             VersionUnreadable: it is disabled or destroyed.
         """
-
-        def attempt(send: Send, name: str) -> Version:
-            answer = send("access_secret_version", name=f"{name}/versions/{version}")
-            payload = answer.payload
-            if payload.data_crc32c and payload.data_crc32c != google_crc32c.value(payload.data):
-                raise google_errors.DataLoss("checksum")  # type: ignore[no-untyped-call]
-            return Version(_number(answer.name), payload.data)
-
-        return self._make(f"read secret {secret_id}", secret_id, deadline, attempt, precondition=VersionUnreadable)
+        what, path = f"read secret {secret_id}", f"/secrets/{secret_id}/versions/{version}:access"
+        return self._make(what, secret_id, deadline, documents.version, "GET", path, precondition=VersionUnreadable)
 
     def number(self, secret_id: str, version: int | str, deadline: Deadline) -> int:
         """The number of a version, whatever its state.
@@ -145,11 +155,8 @@ class SecretManager(Client):
         Raises:
             SecretMissing: no such secret or version.
         """
-
-        def attempt(send: Send, name: str) -> int:
-            return _number(send("get_secret_version", name=f"{name}/versions/{version}").name)
-
-        return self._make(f"read a version of secret {secret_id}", secret_id, deadline, attempt)
+        what, path = f"read a version of secret {secret_id}", f"/secrets/{secret_id}/versions/{version}"
+        return self._make(what, secret_id, deadline, documents.number, "GET", path)
 
     def add(self, secret_id: str, payload: bytes, deadline: Deadline) -> int:
         """Add a version, once: Secret Manager cannot tell a second try from a second version.
@@ -160,43 +167,65 @@ class SecretManager(Client):
         Raises:
             StoreUnavailable: nobody knows whether it was done (unless it is `StoreThrottled`).
         """
-        content = {"data": payload, "data_crc32c": google_crc32c.value(payload)}
-
-        def attempt(send: Send, name: str) -> int:
-            return _number(send("add_secret_version", parent=name, payload=content).name)
-
-        return self._make(f"add a version to secret {secret_id}", secret_id, deadline, attempt, retry=False)
+        content = documents.payload(payload)
+        what, path = f"add a version to secret {secret_id}", f"/secrets/{secret_id}:addVersion"
+        return self._make(
+            what, secret_id, deadline, documents.number, "POST", path, {}, {"payload": content}, retry=False
+        )
 
     def versions(self, secret_id: str, deadline: Deadline) -> dict[int, bool]:
         """All versions by number, and whether each is not destroyed. The list may be late."""
-        what, destroyed = f"list the versions of secret {secret_id}", api.SecretVersion.State.DESTROYED
-        pages = self._pages(what, secret_id, "list_secret_versions", deadline)
-        return {_number(one.name): one.state != destroyed for page in pages for one in page.versions}
+        what, path = f"list the versions of secret {secret_id}", f"/secrets/{secret_id}/versions"
+        pages = self._pages(what, secret_id, path, {}, "versions", deadline)
+        return {documents.number(one): one["state"] != "DESTROYED" for page in pages for one in page}
 
     def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
         """Destroy a version for good; one that is destroyed already, or gone, is fine."""
-
-        def attempt(send: Send, name: str) -> None:
-            send("destroy_secret_version", name=f"{name}/versions/{number}")
-
+        what, path = (
+            f"destroy version {number} of secret {secret_id}",
+            f"/secrets/{secret_id}/versions/{number}:destroy",
+        )
         with suppress(VersionUnreadable, SecretMissing):
-            what = f"destroy version {number} of secret {secret_id}"
-            self._make(what, secret_id, deadline, attempt, precondition=VersionUnreadable)
+            self._make(
+                what, secret_id, deadline, documents.nothing, "POST", path, {}, {}, precondition=VersionUnreadable
+            )
 
+    def _pages(
+        self, what: str, secret_id: str, path: str, query: Mapping[str, str], key: str, deadline: Deadline
+    ) -> Iterator[Sequence[Document]]:
+        def read(document: Document) -> tuple[Sequence[Document], str]:
+            return document.get(key, ()), document.get("nextPageToken", "")
 
-def _secret(answer: api.Secret) -> StoredSecret:
-    if not (answer.name and answer.etag):  # a proxy's JSON; and a change without an etag would be unconditional
-        raise google_errors.DataLoss("no secret")  # type: ignore[no-untyped-call]
-    return StoredSecret(_last_part(answer.name), dict(answer.labels), dict(answer.annotations), answer.etag)
+        token = ""
+        while True:
+            asked = {**query, "pageSize": str(PAGE_SIZE), "pageToken": token}
+            page, token = self._make(what, secret_id, deadline, read, "GET", path, asked)
+            yield page
+            if not token:
+                return
 
+    def _make(
+        self,
+        what: str,
+        secret_id: str,
+        deadline: Deadline,
+        read: Callable[[Document], T],
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        *,
+        retry: bool = True,
+        precondition: type[StoreError] = StoreRejected,
+    ) -> T:
+        """Make one call; `path` is what comes after the project's. See `Calls.make`.
 
-def _number(name: str) -> int:
-    """The number in a version's full name; without one the answer is not Google's."""
-    number = _last_part(name)
-    if not (number.isascii() and number.isdigit()):
-        raise google_errors.DataLoss("no number")  # type: ignore[no-untyped-call]
-    return int(number)
+        Credentials are looked for within an attempt, since they may be away for a moment, too.
+        """
 
+        def attempt(seconds: float) -> Answer:
+            return self._transport.send(method, f"/projects/{self.project}{path}", query or {}, body, seconds)
 
-def _last_part(name: str) -> str:
-    return name.rpartition("/")[2]
+        return self._calls.make(
+            what, secret_id, attempt, read, deadline, project=self._project, retry=retry, precondition=precondition
+        )

@@ -1,4 +1,4 @@
-"""Google's client: credentials as google-auth finds them, and what is wrong with them in the operator's words."""
+"""Requests to Google: credentials as google-auth finds them, and what is wrong with them in the operator's words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from google_login import GOOGLE, TOKENS, GoogleLogin, GoogleSecrets
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
 from tokenkeeper.settings import prepare_requests
-from tokenkeeper.store.client import replication
+from tokenkeeper.store.documents import replication
 from tokenkeeper.store.secretmanager import SecretManager
 from unit.parts import PROJECT, HandClock
 
@@ -176,10 +176,9 @@ KEY = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"
 
 def test_where_new_secrets_are_kept() -> None:
     """`SECRET_LOCATIONS` and `SECRET_KMS_KEY` say so; else Google chooses."""
-    anywhere, regions = replication((), KEY), replication(("europe-west1", "europe-west4"), KEY)
-    assert anywhere.automatic.customer_managed_encryption.kms_key_name == KEY
-    replicas = regions.user_managed.replicas
-    assert [one.location for one in replicas] == ["europe-west1", "europe-west4"]
-    assert {one.customer_managed_encryption.kms_key_name for one in replicas} == {KEY}
-    assert "automatic" in replication((), "")
-    assert not replication((), "").automatic.customer_managed_encryption.kms_key_name
+    key = {"customerManagedEncryption": {"kmsKeyName": KEY}}
+    one, other = {"location": "europe-west1"}, {"location": "europe-west4"}
+    assert replication((), "") == {"automatic": {}}
+    assert replication((), KEY) == {"automatic": key}
+    assert replication(("europe-west1", "europe-west4"), "") == {"userManaged": {"replicas": [one, other]}}
+    assert replication(("europe-west1",), KEY) == {"userManaged": {"replicas": [{**one, **key}]}}
