@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from local import ROOT
+from local.addresses import Problem
 from local.processes import Processes
 from local.serving import CannotStart, refuse_in_the_cloud
-from local.setup import CONNECT_NAME, REFRESH_NAME, Ports, Problem, Setup
+from local.setup import CONNECT_NAME, REFRESH_NAME, Ports, Setup
 from local.show import Show
 from tokenkeeper.errors import SettingsError
 
