@@ -43,7 +43,7 @@ class TestCloudRun:
             internet.rotate()
             file.write_text(newest(internet))
             assert requests.get(address, timeout=60).json() == before
-        assert (internet.google.calls, internet.refused) == ([], [])
+        assert (internet.calls, internet.refused) == ([], [])
 
     @pytest.mark.parametrize("given", ["file", "variable"])
     def test_a_cloud_run_job_whose_token_is_replaced(self, internet: Internet, tmp_path: Path, given: str) -> None:
@@ -89,7 +89,7 @@ class TestEvents:
             started.append(request.headers["Authorization"].partition(" ")[0])
             return Answer(body={"name": "operations/1"})
 
-        internet.pages |= {"chat.example.com/hook": post, f"run.googleapis.com/v2/{job}:run": begin}
+        internet.sites.pages |= {"chat.example.com/hook": post, f"run.googleapis.com/v2/{job}:run": begin}
         variables = {"CHAT_WEBHOOK": "https://chat.example.com/hook", "CONNECTION": CONNECTION, "JOB": job}
         recovered = {"event": "connection.recovered", "message": "acme works again."}
         with served(page, internet, tmp_path, "--target=react --signature-type=cloudevent", **variables) as url:
@@ -98,7 +98,7 @@ class TestEvents:
             for name in ("acme", "beta"):
                 assert delivered(url, {"severity": "NOTICE", "jsonPayload": {**recovered, "connection": name}}) == 200
             assert (posted[1:], started) == (2 * ["NOTICE connection.recovered: acme works again."], ["Bearer"])
-            del internet.pages[f"run.googleapis.com/v2/{job}:run"]
+            del internet.sites.pages[f"run.googleapis.com/v2/{job}:run"]
             assert delivered(url, {"severity": "NOTICE", "jsonPayload": {**recovered, "connection": "acme"}}) == 500
         assert internet.refused == []
 

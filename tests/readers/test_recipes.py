@@ -155,7 +155,7 @@ def test_it_loads_what_tiktok_has(case: Case, internet: Internet, tmp_path: Path
     done = finish(process, internet, case.page)
     assert case.found(tmp_path, done.stdout) == case.wanted
     assert list(dict.fromkeys(request["Access-Token"] for request in tiktok.requests_of(case.asks))) == tokens
-    assert (set(internet.google.calls), internet.refused) == ({READ}, [])
+    assert (set(internet.calls), internet.refused) == ({READ}, [])
     assert internet.holding(tmp_path) == {}
 
 

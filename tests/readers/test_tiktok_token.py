@@ -385,7 +385,7 @@ class TestLogin:
 
     def test_the_role_is_missing(self, internet: Internet) -> None:
         """The command names the account that has to get it."""
-        internet.google.readable.clear()
+        internet.sites.readable.clear()
         said = self.error(internet)
         assert (said[:13], f"--member=serviceAccount:{READER} " in said) == ("permissions: ", True)
 
