@@ -130,10 +130,19 @@ def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
 
 
 @contextmanager
-def behind_tls(stage: Stage, folder: Path) -> Iterator[str]:
+def on_localhost(stage: Stage) -> Iterator[str]:
+    """A `connect` on http://localhost; its address."""
+    port = str(free_port())
+    address = f"http://localhost:{port}"
+    stage.start("connect", PORT=port, PUBLIC_URL=address)
+    yield address
+
+
+@contextmanager
+def behind_tls(stage: Stage) -> Iterator[str]:
     """A `connect` on https://localhost, where something ends TLS in front of it as the cloud does; its address."""
     port = free_port()
-    with Relay(port, certificates.make(folder).file) as relay:
+    with Relay(port, certificates.make(stage.folder).file) as relay:
         address = f"https://localhost:{relay.port}"
         stage.start("connect", PORT=str(port), PUBLIC_URL=address)
         yield address

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -54,8 +53,8 @@ def tab(stage: Stage, _on_localhost: Function, context: BrowserContext) -> Open:
 
 
 @pytest.fixture
-def secure(stage: Stage, chromium: Browser, tmp_path: Path) -> Iterator[Visit]:
+def secure(stage: Stage, chromium: Browser) -> Iterator[Visit]:
     """A tab at `connect` on https, with a certificate of this test's own."""
-    with behind_tls(stage, tmp_path) as address, chromium.new_context(ignore_https_errors=True) as context:
+    with behind_tls(stage) as address, chromium.new_context(ignore_https_errors=True) as context:
         context.set_default_timeout(60_000)
         yield visit(stage, address, context)
