@@ -146,12 +146,10 @@ class TikTokServer(LocalServer, server.TikTokServer):
             self.records.approvals[self.records.access[access_token].approval].advertiser_ids = list(advertiser_ids)
 
     def is_alive(self, access_token: str) -> bool:
-        """Whether an access token works: given out, neither revoked nor replaced nor expired."""
+        """Whether an access token works: given out, neither revoked nor expired."""
         with self.lock:
             token = self.records.access.get(access_token)
-            if token is None or not token.valid or self.records.approvals[token.approval].revoked:
-                return False
-            return token.expires_at is None or self.now() < token.expires_at
+            return token is not None and not self._approval(token).revoked and not self._ended(token)
 
     # Going wrong on demand.
 

@@ -1,14 +1,17 @@
-"""The embedded Secret Manager, held against the official client: secrets, versions, etags, lists, limits, IAM."""
+"""The embedded Secret Manager, held against the official client: secrets, versions, etags, lists, limits, IAM.
+
+And what tests have it do without seeing it at once: lag and quotas.
+"""
 
 from typing import Any
 
 import google_crc32c
 import pytest
 import requests
-from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound, TooManyRequests
 from google.cloud import secretmanager_v1
 
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import Quotas, SecretManagerServer
 
 Client = secretmanager_v1.SecretManagerServiceClient
 State = secretmanager_v1.SecretVersion.State
@@ -272,3 +275,84 @@ class TestWithoutAClient:
         paths = ("/s:addVersion", "/10.0.0.1/versions/latest:access")
         assert [requests.get(server.url + ADDRESSES + path, timeout=20).status_code for path in paths] == [404, 400]
         assert [call.name for call in server.calls] == ["Unknown", "AccessSecretVersion"]
+
+
+def annotate(client: Client, value: str, etag: str = "") -> secretmanager_v1.Secret:
+    return update(client, ["annotations"], annotations={"a": value}, etag=etag)
+
+
+def version_read(client: Client, version: str = "latest") -> int:
+    read = client.access_secret_version(name=f"{SECRET}/versions/{version}", retry=None)
+    return int(read.name.rpartition("/")[2])
+
+
+class TestLag:
+    def test_versions(self, server: SecretManagerServer, client: Client) -> None:
+        """``latest`` and lists answer so many versions late, and a number always answers exactly."""
+        create(client)
+        for number in range(1, 5):
+            server.add_version("s", str(number).encode())
+        seen = []
+        for late in (2, 9, 0):
+            server.set_lag(latest=late)
+            seen.append((version_read(client), version_read(client, "4")))
+        assert seen == [(2, 4), (1, 4), (4, 4)]
+        server.set_lag(lists=1)
+        assert len(list(client.list_secret_versions(parent=SECRET))) == 3
+
+    def test_hide_first(self, server: SecretManagerServer, client: Client) -> None:
+        """With ``hide_first`` even a secret and its first version take their time to be seen."""
+        create(client)
+        server.set_lag(latest=1, lists=1, gets=1, hide_first=True)
+        add(client, b"one")
+        for call in (lambda: version_read(client), lambda: client.get_secret(name=SECRET)):
+            with pytest.raises(NotFound):
+                call()
+        assert list(client.list_secret_versions(parent=SECRET)) == list(client.list_secrets(parent=PROJECT)) == []
+
+    def test_secrets(self, server: SecretManagerServer, client: Client) -> None:
+        """They are shown as so many changes ago, a deleted one until the lag is set again; etags are the true ones."""
+        create(client)
+        first, second, third = (annotate(client, value) for value in "123")
+        server.set_lag(lists=2)
+        [listed] = client.list_secrets(parent=PROJECT)
+        assert (listed, client.get_secret(name=SECRET)) == (first, third)
+        server.set_lag(gets=1)
+        assert client.get_secret(name=SECRET) == second
+        with pytest.raises(BadRequest, match="etag"):
+            annotate(client, "4", listed.etag)
+        annotate(client, "4", third.etag)
+        server.set_lag(lists=1)
+        client.delete_secret(name=SECRET)
+        assert len(list(client.list_secrets(parent=PROJECT))) == 1
+        server.set_lag()
+        assert list(client.list_secrets(parent=PROJECT)) == []
+
+
+class TestQuota:
+    def test_a_second(self, server: SecretManagerServer, client: Client) -> None:
+        """A secret takes two additions and updates a second, and each version one destruction; reads are free."""
+        create(client)
+        server.clock = lambda: 1000.0
+        server.set_quota(Quotas(per_secret=True))
+        first = add(client, b"1").name
+        annotate(client, "1")
+        with pytest.raises(TooManyRequests, match="Quota exceeded") as error:
+            add(client, b"2")
+        assert error.value.reason == "RATE_LIMIT_EXCEEDED"
+        server.set_time_offset(1)
+        add(client, b"2")
+        client.destroy_secret_version(name=first)
+        with pytest.raises(TooManyRequests):
+            client.destroy_secret_version(name=first)
+        assert version_read(client) == 2
+
+    def test_a_minute(self, server: SecretManagerServer, client: Client) -> None:
+        """Writes, reads and accesses of a project each have a quota a minute."""
+        create(client)
+        server.clock = lambda: 1000.0
+        server.set_quota(Quotas(writes_per_minute=1, reads_per_minute=1, accesses_per_minute=1))
+        for call in (lambda: add(client, b"x"), lambda: client.get_secret(name=SECRET), lambda: version_read(client)):
+            call()
+            with pytest.raises(TooManyRequests):
+                call()
