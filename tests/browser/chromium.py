@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
 import certificates
 from proxies import Relay
 from stage import Stage, free_port
 
-FLAGS = (
+CHROMIUM = Path("/usr/bin/chromium")
+_FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -116,6 +117,11 @@ class Visit:
 
 
 Open = Callable[..., Visit]
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start Debian's Chromium."""
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
 
 
 def picture(page: Page, name: str) -> None:

@@ -7,19 +7,17 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from browser.chromium import FLAGS, Open, Visit, behind_tls, visit
+from browser.chromium import CHROMIUM, Open, Visit, behind_tls, launch, visit
 from browser.engines import need
 from stage import Function, Stage, free_port
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
-    need(CHROMIUM, "chromium")
+    need(str(CHROMIUM), "chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -184,7 +184,7 @@ ENGINES = {"firefox": firefox, "webkit": webkit}
 def need(program: str, package: str) -> None:
     """Skip the test where a program is missing; in CI nothing is skipped."""
     if not shutil.which(program):
-        sentence = f"{program} is missing: install Debian's package {package} to try the pages in this browser."
+        sentence = f"{program} is missing: install Debian's package {package} to run this test."
         if os.environ.get("CI"):
             pytest.fail(sentence)
         pytest.skip(sentence)

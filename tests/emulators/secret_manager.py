@@ -279,11 +279,9 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
             }
 
     def labels(self, secret_id: str) -> dict[str, str]:
-        """A secret's labels."""
         return _map(self._find(secret_id).secret, "labels")
 
     def annotations(self, secret_id: str) -> dict[str, str]:
-        """A secret's annotations."""
         return _map(self._find(secret_id).secret, "annotations")
 
     def payloads(self, secret_id: str) -> list[bytes]:

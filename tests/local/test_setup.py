@@ -1,6 +1,7 @@
 """What `make run` starts, with which settings, and where the browser finds it."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,22 +109,24 @@ class TestPrograms:
         assert with_secret == ["connect", "refresh"]
 
 
-class TestProblems:
-    """What cannot be used ends in one sentence, before anything is started."""
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What is said with these variables, in one sentence and before anything is started."""
 
-    def said(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **changes: str
-    ) -> str:
+    def run(**changes: str) -> str:
         ports = dict(zip(OPTIONS, map(str, (28080, 28081, 28085, 28090)), strict=True))
         for name in ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "PUBLIC_URL"):
             monkeypatch.delenv(name, raising=False)
-        for name, value in {"TOKENKEEPER_STATE": str(folder / "state"), **ports, **changes}.items():
+        for name, value in {"TOKENKEEPER_STATE": str(tmp_path / "state"), **ports, **changes}.items():
             monkeypatch.setenv(name, value)
         assert launch([]) == 1
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1
-        return lines[0]
+        (line,) = capsys.readouterr().err.splitlines()
+        return str(line)
 
+    return run
+
+
+class TestProblems:
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
@@ -135,31 +138,22 @@ class TestProblems:
             ({"KEEP_VERSIONS": "1"}, "KEEP_VERSIONS is '1', not a whole number"),
         ],
     )
-    def test_settings(
-        self,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-        changes: dict[str, str],
-        sentence: str,
-    ) -> None:
+    def test_settings(self, said: Callable[..., str], changes: dict[str, str], sentence: str) -> None:
         """The sentence names the variable and what is wrong with it."""
-        assert self.said(tmp_path, monkeypatch, capsys, **changes).startswith(sentence)
+        assert said(**changes).startswith(sentence)
 
     @pytest.mark.parametrize("option", ["PORT", "TIKTOK_PORT"])
-    def test_port_taken(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
-    ) -> None:
+    def test_port_taken(self, said: Callable[..., str], option: str) -> None:
         """A port that is taken is named, with the option that changes it."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = str(taken.getsockname()[1])
-            sentence = self.said(tmp_path, monkeypatch, capsys, **{option: port})
+            sentence = said(**{option: port})
         assert sentence.startswith(f"Port {port}, where ")
         assert f"choose another with make run {option}=" in sentence
 
-    def test_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_folder(self, said: Callable[..., str], tmp_path: Path) -> None:
         """A folder that cannot be written is named."""
         (tmp_path / "state").write_text("a file")
-        assert "a folder of your own" in self.said(tmp_path, monkeypatch, capsys)
+        assert "a folder of your own" in said()

@@ -53,26 +53,26 @@ def answer(code: int) -> dict[str, Any]:
     return {"code": code, "message": "what was sent", "request_id": "2026112300", "data": {}}
 
 
-class TestDlt:
-    def test_it_loads_every_page_past_a_busy_tiktok(
-        self, internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """1,001 campaigns are two pages; too many calls and a gateway's error are retried by dlt's own client."""
-        monkeypatch.setattr(ads, "CAMPAIGNS", tuple((f"Campaign {number}", "TRAFFIC") for number in range(1001)))
-        gateway = Fault("campaign_get", skip=1, status=502, body=b"<html>", content_type="text/html")
-        internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40100)))
-        internet.stage.tiktok.add_fault(gateway)
-        run(recipe("dlt"), internet, tmp_path, "dlt", variables=dlt_home(tmp_path))
-        assert duckdb(tmp_path, "tiktok_ads.campaigns", "count(DISTINCT campaign_id)") == [(str(3 * 1001),)]
-        assert len(internet.stage.tiktok.calls) == 6 + 2
+def test_dlt_loads_every_page_past_a_busy_tiktok(
+    internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,001 campaigns are two pages; too many calls and a gateway's error are retried by dlt's own client.
 
-    def test_it_names_another_refusal(self, internet: Internet, tmp_path: Path) -> None:
-        """The error has TikTok's code and request id, and the secret is not read again for it."""
-        internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40001)))
-        done = run(recipe("dlt"), internet, tmp_path, "dlt", check=False, variables=dlt_home(tmp_path))
-        assert (done.returncode, "TikTok answers code 40001, request 2026112300" in done.stderr) == (1, True)
-        assert "what was sent" not in done.stderr
-        assert len(internet.calls) == 2  # `latest` and the next number
+    Another refusal is an error with TikTok's code and request id, and the secret is not read again for it.
+    """
+    monkeypatch.setattr(ads, "CAMPAIGNS", tuple((f"Campaign {number}", "TRAFFIC") for number in range(1001)))
+    gateway = Fault("campaign_get", skip=1, status=502, body=b"<html>", content_type="text/html")
+    internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40100)))
+    internet.stage.tiktok.add_fault(gateway)
+    run(recipe("dlt"), internet, tmp_path, "dlt", variables=dlt_home(tmp_path))
+    assert duckdb(tmp_path, "tiktok_ads.campaigns", "count(DISTINCT campaign_id)") == [(str(3 * 1001),)]
+    assert len(internet.stage.tiktok.calls) == 6 + 2
+    internet.forget_calls()
+    internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40001)))
+    done = run(recipe("dlt"), internet, tmp_path, "dlt", check=False, variables=dlt_home(tmp_path))
+    assert (done.returncode, "TikTok answers code 40001, request 2026112300" in done.stderr) == (1, True)
+    assert "what was sent" not in done.stderr
+    assert len(internet.calls) == 2  # `latest` and the next number
 
 
 def test_ingestr_divides_more_advertisers_than_a_report_takes(internet: Internet, tmp_path: Path) -> None:
