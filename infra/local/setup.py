@@ -25,7 +25,7 @@ _OF_THE_SERVER = re.compile(r"FUNCTION_.*|K_.*|PORT|HOST|DEBUG|WORKERS|THREADS|G
 
 @dataclass(frozen=True)
 class Ports:
-    """Where each serves; their names are the options that change them."""
+    """Where each serves; their names are the variables that change them."""
 
     port: int
     refresh_port: int

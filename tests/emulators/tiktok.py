@@ -22,28 +22,6 @@ DEFAULT_ACCOUNT_SCOPE = ("user.info.basic", "user.info.profile", "user.info.stat
 _TOKEN_CALLS = frozenset(
     {"access_token", "refresh_token", "revoke_token", "account_token", "account_refresh_token", "account_revoke"}
 )
-_MESSAGES: Mapping[int, str] = {
-    -1: "Your country is in the banned Country list.",
-    40000: "Invalid parameters.",
-    40006: "No such path.",
-    40016: "Too many requests for this field.",
-    40100: "App reaches the QPS limit.",
-    40106: "The access token does not belong to this user.",
-    40118: "The app is not on the allow list.",
-    40119: "The developer is not approved.",
-    40124: "The app is not approved.",
-    40125: "The app has been stopped.",
-    40132: "The advertiser makes too many requests.",
-    40133: "App reaches the limit of requests a minute.",
-    40202: "Write conflict, please try again.",
-    41000: "Requests from your country are not supported.",
-    50000: "System error.",
-    50002: "Request timed out.",
-    51000: "Service error.",
-    60001: "Service is under maintenance.",
-    61000: "Too many requests, please try again later.",
-}
-"""TikTok's messages of those codes of its table that the simulation refuses with on demand only."""
 _DECISIONS = {"confirm": "consent_confirm", "decline": "consent_decline", "return": "consent_return"}
 
 
@@ -173,7 +151,7 @@ class TikTokServer(LocalServer, server.TikTokServer):
             http_status: HTTP status of the answer.
             when: "after" commits the call first, so that only the answer is wrong.
         """
-        self.add_fault(Fault(call, times=times, when=when, status=http_status, body=_refused(code, message)))
+        self.add_fault(Fault(call, times=times, when=when, status=http_status, body=refused(code, message)))
 
     def fail_token(self, token: str, code: int, message: str = "", *, times: int | None = 1) -> None:
         """Has the next calls with that access or refresh token refused, whatever the others do; None: all calls."""
@@ -232,14 +210,14 @@ class TikTokServer(LocalServer, server.TikTokServer):
         return name, request.path
 
     def fault_body(self, status: int) -> Mapping[str, Any]:  # noqa: ARG002
-        return _refused(50000)
+        return refused(50000)
 
     def perform(self, request: Request) -> Answer:
         name, fields = _brought(request)
         with self.lock:
             failure = self._failure_of(fields)
         if failure is not None:
-            return Answer(200, _refused(failure.code, failure.message), "application/json")
+            return Answer(200, refused(failure.code, failure.message), "application/json")
         answer = super().perform(request)
         if not isinstance(answer.body, Mapping) or answer.body["code"] != 0:
             return answer
@@ -292,10 +270,6 @@ def _brought(request: Request) -> tuple[str, dict[str, Any]]:
             fields = json_object(request.body) or {}
     token = request.headers.get("Access-Token")
     return name, fields if token is None else fields | {"Access-Token": token}
-
-
-def _refused(code: int, message: str = "") -> dict[str, Any]:
-    return refused(code, message or _MESSAGES.get(code, ""))
 
 
 def _first(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -8,17 +8,16 @@ import pytest
 
 from local import addresses
 from local.banner import banner
-from local.launch import launch
+from local.launch import PORTS, launch
 from local.setup import Ports, Setup
 
-OPTIONS = ("PORT", "REFRESH_PORT", "SECRET_MANAGER_PORT", "TIKTOK_PORT")
-PORTS = Ports(28080, 28081, 28085, 28090)
+NUMBERS = (28080, 28081, 28085, 28090)
 OVER_SSH = {"SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 22"}
 SPACE = {"CODESPACE_NAME": "fuzzy", "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.github.dev"}
 
 
 def setup(folder: Path, **environment: str) -> Setup:
-    return Setup({"PATH": "/nonexistent", "LINK_SIGNING_KEYS": "k" * 40, **environment}, PORTS, folder)
+    return Setup({"PATH": "/nonexistent", "LINK_SIGNING_KEYS": "k" * 40, **environment}, Ports(*NUMBERS), folder)
 
 
 def commands(given: Setup) -> dict[str, str]:
@@ -114,12 +113,12 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """What is said with these variables, in one sentence and before anything is started."""
 
     def run(**changes: str) -> str:
-        ports = dict(zip(OPTIONS, map(str, (28080, 28081, 28085, 28090)), strict=True))
+        ports = dict(zip(PORTS, map(str, NUMBERS), strict=True))
         for name in ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "PUBLIC_URL"):
             monkeypatch.delenv(name, raising=False)
         for name, value in {"TOKENKEEPER_STATE": str(tmp_path / "state"), **ports, **changes}.items():
             monkeypatch.setenv(name, value)
-        assert launch([]) == 1
+        assert launch() == 1
         (line,) = capsys.readouterr().err.splitlines()
         return str(line)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from flow.test_run import Running, free_ports
+from local.launch import PORTS
 
-DEFAULT_PORTS = {"PORT": 8080, "REFRESH_PORT": 8081, "SECRET_MANAGER_PORT": 8085, "TIKTOK_PORT": 8090}
 _BANNER = r"(?s)\A.*\n  Stop [^\n]*\n"  # what `make run` says
 _TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body{{margin:0;padding:18px 22px;background:#0d1117;color:#e6edf3;font:14px/1.5 ui-monospace,Menlo,Consolas,monospace}}
@@ -39,7 +39,7 @@ def texts(browser: Browser, folder: Path, take: Take = lambda *_: None) -> dict[
 
     def plain(text: str) -> str:
         for option, port in ports.items():
-            text = text.replace(f":{port}", f":{DEFAULT_PORTS[option]}")
+            text = text.replace(f":{port}", f":{PORTS[option]}")
         return text.replace(str(folder), ".tokenkeeper")
 
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import google_crc32c
 
-from local.secret_manager.errors import ApiError, invalid, secret_missing, stale_etag, wrong_state
+from local.secret_manager.errors import ApiError, invalid, secret_missing, wrong_state
 from local.secret_manager.pages import Page, cut_page
 from local.secret_manager.records import Version
 from local.secret_manager.rules import PAYLOAD_LIMIT, SECRET_ID, check_secret
@@ -148,4 +148,5 @@ class SecretService(Store):
 
 def _compare(given: str, current: str) -> None:
     if given and given != current:
-        raise stale_etag(given, current)
+        said = f"The etag provided [{given}] does not match the current etag [{current}]."
+        raise ApiError("FAILED_PRECONDITION", said)
