@@ -4,15 +4,12 @@ Fields are some of those of TikTok's pages "Get campaigns", "Get ad groups", "Ge
 Each account has three campaigns; each campaign has two ad groups, and each of these two ads.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
-
-from local.tiktok.answers import Refusal
 
 CAMPAIGNS = (("Spring launch", "TRAFFIC"), ("Always on", "WEB_CONVERSIONS"), ("App installs", "APP_PROMOTION"))
 AD_GROUPS = ("Broad", "Retargeting")
 ADS = ("Video", "Carousel")
-PAGE_SIZE, LARGEST_PAGE = 10, 1000
 
 Row = dict[str, Any]
 
@@ -88,25 +85,6 @@ def ads(advertiser_id: str) -> Iterator[Row]:
                 "call_to_action": "SHOP_NOW",
                 **_state("AD_STATUS_DELIVERY_OK", above),
             }
-
-
-def page(rows: Sequence[Mapping[str, Any]], number: int, size: int) -> dict[str, Any]:
-    """One page of a list, with what TikTok says about the pages.
-
-    Raises:
-        Refusal: 40002 for a page number below 1 or a size TikTok does not serve.
-    """
-    if number < 1 or not 1 <= size <= LARGEST_PAGE:
-        raise Refusal(40002, f"page: at least 1, page_size: 1 to {LARGEST_PAGE}.")
-    return {
-        "list": list(rows[(number - 1) * size : number * size]),
-        "page_info": {
-            "page": number,
-            "page_size": size,
-            "total_number": len(rows),
-            "total_page": -(-len(rows) // size),
-        },
-    }
 
 
 def _state(status: str, number: int) -> Row:

@@ -6,8 +6,9 @@ from datetime import date
 from typing import Any
 
 from local.exchange import Request
-from local.tiktok import ads
 from local.tiktok.answers import Refusal
+
+PAGE_SIZE, LARGEST_PAGE = 10, 1000
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -70,6 +71,9 @@ def date_parameter(request: Request, name: str) -> date | None:
 
 
 def page(request: Request, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The page of a list that is asked for."""
-    number = integer_parameter(request, "page", 1)
-    return ads.page(rows, number, integer_parameter(request, "page_size", ads.PAGE_SIZE))
+    """The page of a list that is asked for, with what TikTok says about the pages."""
+    number, size = integer_parameter(request, "page", 1), integer_parameter(request, "page_size", PAGE_SIZE)
+    if number < 1 or not 1 <= size <= LARGEST_PAGE:
+        raise Refusal(40002, f"page: at least 1, page_size: 1 to {LARGEST_PAGE}.")
+    pages = {"page": number, "page_size": size, "total_number": len(rows), "total_page": -(-len(rows) // size)}
+    return {"list": list(rows[(number - 1) * size : number * size]), "page_info": pages}

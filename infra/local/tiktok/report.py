@@ -15,10 +15,7 @@ from local.tiktok.answers import Refusal
 
 DAYS_AT_MOST = {True: 30, False: 365}
 """Days of a report with a row for each day, and of one without."""
-DATA_LEVELS = tuple(
-    f"{service}_{level}"
-    for service, level in product(("AUCTION", "RESERVATION"), ("ADVERTISER", "CAMPAIGN", "ADGROUP", "AD"))
-)
+DATA_LEVELS = ("AUCTION_ADVERTISER", "AUCTION_CAMPAIGN", "AUCTION_ADGROUP", "AUCTION_AD")
 DEFAULT_METRICS = ("spend", "impressions")
 
 _DAY = "stat_time_day"
