@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 from emulators.serving import Answer, Call, Fault, LocalServer, Request, When
@@ -25,25 +26,6 @@ _TOKEN_CALLS = frozenset(
 _DECISIONS = {"confirm": "consent_confirm", "decline": "consent_decline", "return": "consent_return"}
 
 
-@dataclass
-class _Override:
-    """A change to the next answers of one call."""
-
-    call: str
-    fields: dict[str, Any]
-    omit: frozenset[str]
-    times: int
-
-
-@dataclass
-class _Failure:
-    """What the next calls with a token are refused with."""
-
-    code: int
-    message: str
-    times: int | None
-
-
 class TikTokServer(LocalServer, server.TikTokServer):
     """The simulated TikTok under control.
 
@@ -60,8 +42,8 @@ class TikTokServer(LocalServer, server.TikTokServer):
         self.spent: Counter[str] = Counter()
         self.reused: list[str] = []
         self._requests: list[tuple[str, dict[str, Any]]] = []
-        self._overrides: list[_Override] = []
-        self._failures: dict[str, _Failure] = {}
+        self._overrides: list[tuple[str, Mapping[str, Any], Sequence[str]]] = []
+        self._failures: dict[str, Iterator[dict[str, Any]]] = {}
 
     # Addresses.
 
@@ -156,7 +138,8 @@ class TikTokServer(LocalServer, server.TikTokServer):
     def fail_token(self, token: str, code: int, message: str = "", *, times: int | None = 1) -> None:
         """Has the next calls with that access or refresh token refused, whatever the others do; None: all calls."""
         with self.lock:
-            self._failures[token] = _Failure(code, message, times)
+            refusal = refused(code, message)
+            self._failures[token] = repeat(refusal) if times is None else repeat(refusal, times)
 
     def override_answer(
         self, call: str, fields: Mapping[str, Any] | None = None, *, omit: Sequence[str] = (), times: int = 1
@@ -170,7 +153,7 @@ class TikTokServer(LocalServer, server.TikTokServer):
             times: how many answers.
         """
         with self.lock:
-            self._overrides.append(_Override(call, dict(fields or {}), frozenset(omit), times))
+            self._overrides += [(call, fields or {}, omit)] * times
 
     def clear_overrides(self) -> None:
         """Forgets the changes of answers that did not come yet."""
@@ -214,23 +197,22 @@ class TikTokServer(LocalServer, server.TikTokServer):
 
     def perform(self, request: Request) -> Answer:
         name, fields = _brought(request)
+        tokens = [str(fields[key]) for key in ("Access-Token", "refresh_token", "access_token") if key in fields]
         with self.lock:
-            failure = self._failure_of(fields)
-        if failure is not None:
-            return Answer(200, refused(failure.code, failure.message), "application/json")
+            failing = [self._failures[token] for token in tokens if token in self._failures]
+            refusal = next((one for failure in failing for one in failure), None)
+        if refusal is not None:
+            return Answer(200, refusal, "application/json")
         answer = super().perform(request)
         if not isinstance(answer.body, Mapping) or answer.body["code"] != 0:
             return answer
         with self.lock:
-            override = next((one for one in self._overrides if one.call == name), None)
+            override = next((one for one in self._overrides if one[0] == name), None)
             if override is None:
                 return answer
-            override.times -= 1
-            if override.times <= 0:
-                self._overrides.remove(override)
-        data = {
-            key: value for key, value in (answer.body["data"] | override.fields).items() if key not in override.omit
-        }
+            self._overrides.remove(override)
+        _, more, omit = override
+        data = {key: value for key, value in (answer.body["data"] | more).items() if key not in omit}
         return replace(answer, body={**answer.body, "data": data})
 
     def use(self, refresh_token: str, family: Family, unknown: int) -> Grant:
@@ -242,18 +224,6 @@ class TikTokServer(LocalServer, server.TikTokServer):
             grant = super().use(refresh_token, family, unknown)
             self.spent[refresh_token] += 1
             return grant
-
-    def _failure_of(self, fields: Mapping[str, Any]) -> _Failure | None:
-        for name in ("Access-Token", "refresh_token", "access_token"):
-            failure = self._failures.get(str(fields.get(name)))
-            if failure is None:
-                continue
-            if failure.times is not None:
-                failure.times -= 1
-                if failure.times <= 0:
-                    del self._failures[str(fields[name])]
-            return failure
-        return None
 
 
 def _brought(request: Request) -> tuple[str, dict[str, Any]]:
