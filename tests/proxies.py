@@ -54,10 +54,11 @@ class Relay:
         """The port that a new connection is passed on to, or None; what comes first may be read and answered here."""
         return self.leads_to
 
-    def _start(self, work: object, *arguments: object) -> None:
+    def _start(self, work: object, *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -78,8 +79,11 @@ class Relay:
                 port = self.http2 if connection.selected_alpn_protocol() == "h2" else port
             behind = socket.create_connection(("127.0.0.1", port))
             self._sockets.append(behind)
-            self._start(_pass_on, connection, behind)
+            back = self._start(_pass_on, connection, behind)
             _pass_on(behind, connection)
+            back.join()
+            connection.close()
+            behind.close()
 
 
 class Proxy(Relay):
