@@ -21,6 +21,15 @@ _ACTING = re.compile(rf"/v1/projects/-/serviceAccounts/{re.escape(ACCOUNT)}:gene
 _SUMMARY = {"connections": 0, "verified": 0, "refreshed": 0, "attention": [], "complete": True, "seconds": 0.1}
 
 
+def service_account_key(email: str, token_uri: str) -> dict[str, Any]:
+    """The key of a service account, as the console lets one download it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    known = {"type": "service_account", "client_email": email, "client_id": "1", "token_uri": token_uri}
+    return {**known, "private_key_id": "0123456789abcdef", "private_key": key.decode()}
+
+
 class GoogleIdentities(LocalServer):
     """Gives access tokens to a person and to a workload, and lets those act as `ACCOUNT` that may; or have its key.
 
@@ -39,16 +48,7 @@ class GoogleIdentities(LocalServer):
 
     def key(self) -> dict[str, Any]:
         """The account's key file, which names this server."""
-        private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return {
-            "type": "service_account",
-            "client_email": ACCOUNT,
-            "private_key": private.decode(),
-            "private_key_id": "1",
-            "token_uri": f"{self.url}/token",
-        }
+        return service_account_key(ACCOUNT, f"{self.url}/token")
 
     def answers_to(self, name: str) -> bool:
         return super().answers_to(name) or name in {TOKENS, FEDERATION, CREDENTIALS}

@@ -19,17 +19,19 @@ class Relay:
         leads_to: A port of this machine that each connection is passed on to.
     """
 
-    def __init__(self, leads_to: int, certificate: Path | None = None) -> None:
+    def __init__(self, leads_to: int, certificate: Path | None = None, http2: int = 0) -> None:
         """Set up.
 
         Args:
             leads_to: The port; it may be set later.
             certificate: Ends TLS with it; None: bytes are passed on as they come.
+            http2: The port for whoever speaks HTTP/2 only; 0: HTTP/2 is not spoken.
         """
-        self.leads_to = leads_to
+        self.leads_to, self.http2 = leads_to, http2
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self._context and certificate:
             self._context.load_cert_chain(certificate)
+            self._context.set_alpn_protocols(["http/1.1", "h2"] if http2 else ["http/1.1"])
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = [self._listener]
@@ -52,10 +54,11 @@ class Relay:
         """The port that a new connection is passed on to, or None; what comes first may be read and answered here."""
         return self.leads_to
 
-    def _start(self, work: object, *arguments: object) -> None:
+    def _start(self, work: object, *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -73,10 +76,14 @@ class Relay:
             if self._context:
                 connection = self._context.wrap_socket(connection, server_side=True)
                 self._sockets.append(connection)
+                port = self.http2 if connection.selected_alpn_protocol() == "h2" else port
             behind = socket.create_connection(("127.0.0.1", port))
             self._sockets.append(behind)
-            self._start(_pass_on, connection, behind)
+            back = self._start(_pass_on, connection, behind)
             _pass_on(behind, connection)
+            back.join()
+            connection.close()
+            behind.close()
 
 
 class Proxy(Relay):
@@ -86,14 +93,15 @@ class Proxy(Relay):
         asked: The hosts that it was asked for, as `host:port`.
     """
 
-    def __init__(self, hosts: Mapping[str, int], certificate: Path | None = None) -> None:
+    def __init__(self, hosts: Mapping[str, int], certificate: Path | None = None, http2: int = 0) -> None:
         """Set up.
 
         Args:
             hosts: By name, the port of this machine that stands for a host; every other one is refused.
             certificate: Ends TLS with it, as a company does; None: it only makes tunnels.
+            http2: As of `Relay`.
         """
-        super().__init__(0, certificate)
+        super().__init__(0, certificate, http2)
         self._hosts = hosts
         self.asked: list[str] = []
 

@@ -8,7 +8,6 @@ import requests
 
 from emulators.tiktok import APP_ID, APP_SECRET, TikTokServer
 
-OTHER_APP, OTHER_SECRET = "7000000000000000099", "another secret"
 CREDENTIALS = {"app_id": APP_ID, "secret": APP_SECRET}
 CLIENT = {"client_id": APP_ID, "client_secret": APP_SECRET}
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from local.tiktok import ACCOUNT_CONSENT_PATH, CONSENT_PATH
 
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
-_CODESPACE = ("CODESPACE_NAME", "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN")
 _TO_ASK = 10.0  # seconds that Cloud Shell's command may take
 _OPEN = "HOST=0.0.0.0: everybody who reaches this machine over its network can open connect and the simulated TikTok."
 _OVER_SSH = (
@@ -24,11 +23,9 @@ _OVER_SSH = (
     "that you logged in with, where this address does not work):"
 )
 
-PublicAddress = Callable[[int], str]
 
-
-class NoAddress(Exception):
-    """An address cannot be found or used; the text is one sentence that says what to do."""
+class Problem(Exception):
+    """Why `make run` cannot start; the text is one sentence that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,6 @@ class Addresses:
         authorize_url: The simulated consent page for advertisers.
         account_authorize_url: The simulated consent page for account holders.
         host: Where `connect` and the simulated TikTok listen.
-        names: Host names under which the simulated TikTok is asked, beside those of this machine.
         notes: What somebody has to know to use them, a sentence or a command each.
     """
 
@@ -48,8 +44,12 @@ class Addresses:
     authorize_url: str
     account_authorize_url: str
     host: str
-    names: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: Sequence[str]
+
+    @property
+    def names(self) -> set[str]:
+        """Host names under which the simulated TikTok is asked."""
+        return {urlsplit(url).hostname or "" for url in (self.authorize_url, self.account_authorize_url)}
 
 
 def find(environment: Mapping[str, str], port: int, tiktok_port: int) -> Addresses:
@@ -62,56 +62,47 @@ def find(environment: Mapping[str, str], port: int, tiktok_port: int) -> Address
         tiktok_port: Of the simulated TikTok.
 
     Raises:
-        NoAddress: Cloud Shell's command fails, or `HOST` cannot be used.
+        Problem: Cloud Shell's command fails, or `HOST` cannot be used.
     """
     given = {name: value.strip() for name, value in environment.items() if value.strip()}
-    host = _host(given)
-    address, notes = _in_front(given, port, tiktok_port)
-    public_url = given.get("PUBLIC_URL") or address(port)
-    authorize_url = given.get("TIKTOK_AUTHORIZE_URL")
-    account_url = given.get("TIKTOK_ACCOUNT_AUTHORIZE_URL")
-    tiktok = _origin(authorize_url or account_url or "") or address(tiktok_port)
-    authorize_url = authorize_url or tiktok + CONSENT_PATH
-    account_url = account_url or tiktok + ACCOUNT_CONSENT_PATH
+    host = given.get("HOST", LOOPBACK)
+    if not host.replace(".", "").isdigit():  # shells and build tools set HOST to names of their own: nobody's wish
+        host = LOOPBACK
+    if host not in (LOOPBACK, EVERYWHERE):
+        raise Problem(f"HOST is '{host}', which is neither {LOOPBACK} nor {EVERYWHERE} (every address).")
+    in_front = _in_front(given)
+    over_ssh = in_front is None and "SSH_CONNECTION" in given and "PUBLIC_URL" not in given
+    notes = [_OVER_SSH, _tunnel(given, port, tiktok_port)] if over_ssh else []
     if host == EVERYWHERE:
-        notes += (_OPEN,)
-    names = dict.fromkeys(urlsplit(url).hostname or "" for url in (authorize_url, account_url))
-    return Addresses(public_url, authorize_url, account_url, host, tuple(filter(None, names)), notes)
+        notes.append(_OPEN)
+    address = in_front or (lambda number: f"http://localhost:{number}")
+    public_url = given.get("PUBLIC_URL") or address(port)
+    consent, account = given.get("TIKTOK_AUTHORIZE_URL"), given.get("TIKTOK_ACCOUNT_AUTHORIZE_URL")
+    tiktok = _origin(consent or account or "") or address(tiktok_port)
+    return Addresses(
+        public_url, consent or tiktok + CONSENT_PATH, account or tiktok + ACCOUNT_CONSENT_PATH, host, notes
+    )
 
 
-def _in_front(given: Mapping[str, str], port: int, tiktok_port: int) -> tuple[PublicAddress, tuple[str, ...]]:
-    """What makes a port's address, and what to say about it."""
+def _in_front(given: Mapping[str, str]) -> Callable[[int], str] | None:
+    """What makes a port's public address; None: there is none."""
     cloudshell = shutil.which("cloudshell", path=given.get("PATH", os.defpath))
     if cloudshell is not None:
-        return lambda number: _cloud_shell(cloudshell, number, given), ()
-    if all(name in given for name in _CODESPACE):
-        name, domain = (given[variable] for variable in _CODESPACE)
-        return lambda number: f"https://{name}-{number}.{domain}", ()
-    if "SSH_CONNECTION" in given and "PUBLIC_URL" not in given:
-        return _local, (_OVER_SSH, _tunnel(given, port, tiktok_port))
-    return _local, ()
-
-
-def _local(port: int) -> str:
-    return f"http://localhost:{port}"
+        return lambda port: _cloud_shell(cloudshell, port, given)
+    name, domain = given.get("CODESPACE_NAME"), given.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN")
+    return (lambda port: f"https://{name}-{port}.{domain}") if name and domain else None
 
 
 def _cloud_shell(command: str, port: int, environment: Mapping[str, str]) -> str:
     """The address of Cloud Shell's web preview, without the query that it comes with."""
+    words = [command, "get-web-preview-url", "-p", str(port)]
     try:
-        done = subprocess.run(
-            [command, "get-web-preview-url", "-p", str(port)],
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            timeout=_TO_ASK,
-            check=True,
-        )
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=_TO_ASK, check=True)
         found = _origin(done.stdout.strip())
     except (OSError, subprocess.SubprocessError):
         found = ""
     if not found:
-        raise NoAddress(
+        raise Problem(
             f"cloudshell get-web-preview-url -p {port} gave no address: set PUBLIC_URL and TIKTOK_AUTHORIZE_URL to the "
             "public addresses of both ports."
         )
@@ -125,16 +116,6 @@ def _tunnel(given: Mapping[str, str], port: int, tiktok_port: int) -> str:
     tunnels = " ".join(f"-L {number}:{LOOPBACK}:{number}" for number in (port, tiktok_port))
     login = f"{given['USER']}@{server}" if "USER" in given else server
     return f"ssh -N {tunnels} {'' if ssh_port == '22' else f'-p {ssh_port} '}{login}"
-
-
-def _host(given: Mapping[str, str]) -> str:
-    """Where to listen. Shells and build tools set HOST to names of their own: those are nobody's wish."""
-    host = given.get("HOST", LOOPBACK)
-    if not host.replace(".", "").isdigit():
-        return LOOPBACK
-    if host not in (LOOPBACK, EVERYWHERE):
-        raise NoAddress(f"HOST is '{host}', which is neither {LOOPBACK} nor {EVERYWHERE} (every address).")
-    return host
 
 
 def _origin(url: str) -> str:

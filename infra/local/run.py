@@ -5,8 +5,6 @@ Nothing that needs a supported Python or an installed package is imported before
 
 import importlib.util
 import sys
-from collections.abc import Sequence
-from typing import Optional
 
 from local import ROOT
 
@@ -43,7 +41,7 @@ def unfit() -> str:
     return ""
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:  # noqa: UP045 - also read by a Python that is too old
+def main() -> int:
     """Run everything until it is told to stop; returns the exit status."""
     problem = unfit()
     if problem:
@@ -52,7 +50,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:  # noqa: UP045 - als
     sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "infra")]
     from local.launch import launch
 
-    return launch(sys.argv[1:] if arguments is None else arguments)
+    return launch()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ only, unless an emulator says otherwise, and refuse to start where a cloud funct
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
@@ -149,6 +150,20 @@ def refuse_in_the_cloud() -> None:
     for name in CLOUD_VARIABLES:
         if name in os.environ:
             raise CannotStart(f"This is for a developer's machine only, and {name} says that this is a cloud function.")
+
+
+def options(name: str, description: str, port: int) -> argparse.ArgumentParser:
+    """The options that every emulator has, as a program of its own."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=port, help="port to serve on, 0 for any (default: %(default)s)")
+    parser.add_argument(
+        "--log",
+        action="store_const",
+        const=lambda line: print(line, flush=True),
+        help="print a line for each request",
+    )
+    return parser
 
 
 def serve_until_signal(server: LocalServer, greeting: Callable[[LocalServer], str]) -> int:

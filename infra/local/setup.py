@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import ROOT, addresses
-from local.addresses import LOOPBACK, NoAddress
+from local.addresses import LOOPBACK, Problem
 from local.processes import Program, taken
 from local.tiktok import APP_ID, APP_SECRET
 from local.tiktok.api import API_PATH
@@ -23,13 +23,9 @@ CONNECT_NAME, REFRESH_NAME, STORE_NAME, TIKTOK_NAME = "connect", "refresh", "sec
 _OF_THE_SERVER = re.compile(r"FUNCTION_.*|K_.*|PORT|HOST|DEBUG|WORKERS|THREADS|GUNICORN_.*|LOG_EXECUTION_ID|PYTHONPATH")
 
 
-class Problem(Exception):
-    """Why it cannot be started; the text is one sentence that says what to do."""
-
-
 @dataclass(frozen=True)
 class Ports:
-    """Where each serves; their names are the options that change them."""
+    """Where each serves; their names are the variables that change them."""
 
     port: int
     refresh_port: int
@@ -52,7 +48,7 @@ class Setup:
         found: The addresses that a browser uses.
 
     Raises:
-        Problem: Settings contradict each other.
+        Problem: Settings contradict each other, or an address cannot be found.
     """
 
     def __init__(self, environment: Mapping[str, str], ports: Ports, folder: Path) -> None:
@@ -67,10 +63,7 @@ class Setup:
         self.real_app = bool(app)
         self.ports = ports
         self.folder = folder
-        try:
-            self.found = addresses.find(environment, ports.port, ports.tiktok_port)
-        except NoAddress as error:
-            raise Problem(str(error)) from None
+        self.found = addresses.find(environment, ports.port, ports.tiktok_port)
         self._base = {key: value for key, value in environment.items() if not _OF_THE_SERVER.fullmatch(key)}
         simulated = {
             "TIKTOK_APP_ID": APP_ID,
@@ -141,7 +134,7 @@ class Setup:
             self._function(REFRESH_NAME, ports.refresh_port, LOOPBACK),
         ]
         if not self.real_app:
-            names = [f"--name={name}" for name in self.found.names]
+            names = [f"--name={name}" for name in sorted(self.found.names)]
             where = [f"--host={self.found.host}", f"--port={ports.tiktok_port}", *names]
             tiktok = [*python, "local.tiktok", *where, f"--state={state}", "--log"]
             programs.append(Program(TIKTOK_NAME, tiktok, emulator, ports.tiktok_port))

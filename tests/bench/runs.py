@@ -112,15 +112,8 @@ def over(connections: int, qps: int, *, busy: bool = False) -> list[Row]:
 
 def _run(secrets: Secrets, qps: int, latency: float) -> tuple[float, int]:
     log.write_to(open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    chosen = settings.read(
-        settings.REFRESH,
-        {
-            "GOOGLE_CLOUD_PROJECT": PROJECT,
-            "TIKTOK_APP_ID": APP_ID,
-            "TIKTOK_APP_SECRET": "x" * 40,
-            "TIKTOK_MAX_QPS": str(qps),
-        },
-    )
+    app = {"TIKTOK_APP_ID": APP_ID, "TIKTOK_APP_SECRET": "x" * 40}
+    chosen = settings.read(settings.REFRESH, {"GOOGLE_CLOUD_PROJECT": PROJECT, "TIKTOK_MAX_QPS": str(qps), **app})
     tiktok: Any = SlowTikTok(latency)
     store: Any = secrets
     rate = RateLimiter(qps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -15,8 +16,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
+from google.cloud import secretmanager_v1 as api
 
-from bench.grpc_store import GrpcStore
+from grpc_server import GrpcServer
 from stage import LINK_KEY, ROOT, Stage, free_port
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.secret import Secret
@@ -130,10 +132,23 @@ def in_process(
 
 @contextmanager
 def obvious_store() -> Iterator[dict[str, str]]:
-    """Secret Manager over gRPC for the obvious way; the setting that leads there."""
-    server = GrpcStore()
+    """Secret Manager over gRPC for the obvious way, which keeps nothing; the setting that leads there."""
+    numbers = itertools.count(1)
+
+    def create(asked: Any, _context: object) -> Any:
+        return api.Secret(name=f"{asked.parent}/secrets/{asked.secret_id}")
+
+    def add(asked: Any, _context: object) -> Any:
+        return api.SecretVersion(name=f"{asked.parent}/versions/{next(numbers)}")
+
+    server = GrpcServer(
+        {
+            "CreateSecret": (api.CreateSecretRequest, api.Secret, create),
+            "AddSecretVersion": (api.AddSecretVersionRequest, api.SecretVersion, add),
+        }
+    )
     try:
-        yield {"SECRET_MANAGER_GRPC": server.address}
+        yield {"SECRET_MANAGER_GRPC": f"127.0.0.1:{server.port}"}
     finally:
         server.stop()
 

@@ -26,21 +26,11 @@ def calls_per_connection() -> list[Row]:
             made.later(hours=13)
             made.run()
         refreshed = _counted(made, 100, hours=13)
+    what, least = "calls to Secret Manager for a {} connection", "the least possible"
+    destroying = "two of the writes destroy old versions; once a run, permission is asked for"
     return [
-        Row(
-            "calls to Secret Manager for a verified connection",
-            "the least possible",
-            verified,
-            "exact",
-            "1 read, 0 writes",
-        ),
-        Row(
-            "calls to Secret Manager for a refreshed connection",
-            "two of the writes destroy old versions; once a run, permission is asked for",
-            refreshed,
-            "exact",
-            "3 reads, 6 writes",
-        ),
+        Row(what.format("verified"), least, verified, "exact", "1 read, 0 writes"),
+        Row(what.format("refreshed"), destroying, refreshed, "exact", "3 reads, 6 writes"),
     ]
 
 
@@ -49,8 +39,8 @@ def _counted(made: Stage, connections: int, hours: float = 0) -> str:
         made.later(hours=hours)
     made.secrets.forget_calls()
     made.run()
-    own = [call for call in made.secrets.calls if (f"{TOKEN}e" if hours else f"{TOKEN}v") in call.resource]
-    own += [call for call in made.secrets.calls if hours and f"{REFRESH}e" in call.resource]
+    of = (f"{TOKEN}e", f"{REFRESH}e") if hours else (f"{TOKEN}v",)
+    own = [call for call in made.secrets.calls if any(secret in call.resource for secret in of)]
     own = [call for call in own if call.name != "TestIamPermissions"]  # once a run
     reads = sum(call.name.startswith(("Get", "Access", "List")) for call in own) / connections
     writes = len(own) / connections - reads

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
 import certificates
 from proxies import Relay
 from stage import Stage, free_port
 
-FLAGS = (
+CHROMIUM = Path("/usr/bin/chromium")
+_FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -118,6 +119,11 @@ class Visit:
 Open = Callable[..., Visit]
 
 
+def launch(playwright: Playwright) -> Browser:
+    """Start Debian's Chromium."""
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+
+
 def picture(page: Page, name: str) -> None:
     """Take a picture of a page, if somebody wants to see it."""
     if SCREENSHOTS:
@@ -130,10 +136,19 @@ def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
 
 
 @contextmanager
-def behind_tls(stage: Stage, folder: Path) -> Iterator[str]:
+def on_localhost(stage: Stage) -> Iterator[str]:
+    """A `connect` on http://localhost; its address."""
+    port = str(free_port())
+    address = f"http://localhost:{port}"
+    stage.start("connect", PORT=port, PUBLIC_URL=address)
+    yield address
+
+
+@contextmanager
+def behind_tls(stage: Stage) -> Iterator[str]:
     """A `connect` on https://localhost, where something ends TLS in front of it as the cloud does; its address."""
     port = free_port()
-    with Relay(port, certificates.make(folder).file) as relay:
+    with Relay(port, certificates.make(stage.folder).file) as relay:
         address = f"https://localhost:{relay.port}"
         stage.start("connect", PORT=str(port), PUBLIC_URL=address)
         yield address

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from browser.chromium import FLAGS, Open, Visit, behind_tls, visit
+from browser.chromium import CHROMIUM, Open, Visit, behind_tls, launch, visit
 from browser.engines import need
 from stage import Function, Stage, free_port
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
-    need(CHROMIUM, "chromium")
+    need(str(CHROMIUM), "chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -54,8 +51,8 @@ def tab(stage: Stage, _on_localhost: Function, context: BrowserContext) -> Open:
 
 
 @pytest.fixture
-def secure(stage: Stage, chromium: Browser, tmp_path: Path) -> Iterator[Visit]:
+def secure(stage: Stage, chromium: Browser) -> Iterator[Visit]:
     """A tab at `connect` on https, with a certificate of this test's own."""
-    with behind_tls(stage, tmp_path) as address, chromium.new_context(ignore_https_errors=True) as context:
+    with behind_tls(stage) as address, chromium.new_context(ignore_https_errors=True) as context:
         context.set_default_timeout(60_000)
         yield visit(stage, address, context)

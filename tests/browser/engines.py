@@ -58,7 +58,6 @@ class Window:
         return self._send(command, values)
 
     def open(self, address: str) -> None:
-        """Go to an address."""
         self._do("Navigate", url=address)
 
     def submitted(self, url: str) -> None:
@@ -66,16 +65,13 @@ class Window:
         _until(lambda: self.address != url or bool(self.cookies), lambda: f"The form of {url} was not answered")
 
     def back(self) -> None:
-        """Go back."""
         self._do("Back")
 
     def reload(self) -> None:
-        """Load the page again."""
         self._do("Refresh")
 
     @property
     def address(self) -> str:
-        """Where it is."""
         return str(self._do("GetCurrentURL"))
 
     @property
@@ -145,31 +141,33 @@ def firefox(folder: Path) -> Iterator[Window]:
 @contextmanager
 def webkit(folder: Path) -> Iterator[Window]:
     """One window of Debian's WebKitGTK, on a display and a session bus of its own."""
-    need("WebKitWebDriver", "webkit2gtk-driver")
-    need("Xvfb", "xvfb")
-    need("dbus-run-session", "dbus")
+    for program, package in {
+        "WebKitWebDriver": "webkit2gtk-driver",
+        "Xvfb": "xvfb",
+        "dbus-run-session": "dbus",
+    }.items():
+        need(program, package)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     driver = ["dbus-run-session", "--", "WebKitWebDriver", f"--port={port}"]
-    ours, theirs = os.pipe()
     with ExitStack() as stack:
-        screen = ["Xvfb", "-displayfd", str(theirs), "-nolisten", "tcp", "-screen", "0", "1280x900x24"]
-        stack.enter_context(_running(screen, {}, folder / "screen.log", theirs))
-        os.close(theirs)
-        with open(ours) as number:  # noqa: PTH123
-            display = {"DISPLAY": f":{number.readline().strip()}", "HOME": str(folder)}
+        screen = folder / "screen"
+        words = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "1280x900x24"]
+        stack.enter_context(_running(words, {}, screen))
+        _until(lambda: screen.read_text().endswith("\n"), lambda: "Xvfb does not start")
+        display = {"DISPLAY": f":{screen.read_text().strip()}", "HOME": str(folder)}
         stack.enter_context(_running(driver, display, folder / "log"))
         caller = stack.enter_context(requests.Session())
         caller.trust_env = False
 
-        def call(method: str, path: str, body: object) -> Any:
+        def call(method: str, path: str, body: object = None) -> Any:
             answer = caller.request(method, url + path, json=body if method == "POST" else None, timeout=_SECONDS / 2)
             value = answer.json()["value"]
             if not answer.ok:
                 raise CommandFailed(f"{path}: {value['error']} {value['message']}")
             return value
 
-        _until(lambda: bool(call("GET", "/status", None)), lambda: "WebKit's driver does not start")
+        _until(lambda: bool(call("GET", "/status")), lambda: "WebKit's driver does not start")
         wanted = {**_WANTED, "webkitgtk:browserOptions": {"args": _WEBKIT}}
         session = call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
 
@@ -186,24 +184,18 @@ ENGINES = {"firefox": firefox, "webkit": webkit}
 def need(program: str, package: str) -> None:
     """Skip the test where a program is missing; in CI nothing is skipped."""
     if not shutil.which(program):
-        sentence = f"{program} is missing: install Debian's package {package} to try the pages in this browser."
+        sentence = f"{program} is missing: install Debian's package {package} to run this test."
         if os.environ.get("CI"):
             pytest.fail(sentence)
         pytest.skip(sentence)
 
 
 @contextmanager
-def _running(words: Sequence[str], environment: Mapping[str, str], log: Path, *descriptors: int) -> Iterator[None]:
-    """A program and all that it starts, ended afterwards."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            words,
-            env={"PATH": os.environ["PATH"], **environment},
-            stdout=output,
-            stderr=output,
-            pass_fds=descriptors,
-            start_new_session=True,
-        )
+def _running(words: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
+    """A program and all that it starts, ended afterwards; what it prints is in a file, but for errors."""
+    with log.open("wb") as output, log.with_suffix(".errors").open("wb") as errors:
+        environment = {"PATH": os.environ["PATH"], **environment}
+        process = subprocess.Popen(words, env=environment, stdout=output, stderr=errors, start_new_session=True)
     try:
         yield
     finally:

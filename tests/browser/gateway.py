@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from emulators.serving import Answer, LocalServer, Request
+from stage import Stage, free_port
 
 
 class Gateway(LocalServer):
@@ -16,3 +20,13 @@ class Gateway(LocalServer):
         warning = f"{self.url.replace('127.0.0.1', 'localhost')}/warning"
         target = warning if request.path == "/portal/auth" else self._consent
         return Answer(302, headers={"Location": f"{target}?{request.query}"})
+
+
+@contextmanager
+def behind_a_gateway(stage: Stage) -> Iterator[str]:
+    """A `connect` on http://localhost, whose way to TikTok leads over a page elsewhere; its address."""
+    port = str(free_port())
+    address = f"http://localhost:{port}"
+    with Gateway(stage.tiktok.authorize_url) as gateway:
+        stage.start("connect", PORT=port, PUBLIC_URL=address, TIKTOK_AUTHORIZE_URL=f"{gateway.url}/portal/auth")
+        yield address

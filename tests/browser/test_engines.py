@@ -6,15 +6,14 @@ import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from browser.chromium import behind_tls
+from browser.chromium import behind_tls, on_localhost
 from browser.engines import ENGINES, Window
-from browser.gateway import Gateway
-from stage import Stage, free_port
+from browser.gateway import behind_a_gateway
+from stage import Stage
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -28,18 +27,10 @@ def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
         yield functools.cache(lambda engine: stack.enter_context(ENGINES[engine](tmp_path_factory.mktemp(engine))))
 
 
-@pytest.fixture(params=["http", "https"])
-def address(request: pytest.FixtureRequest, stage: Stage, tmp_path: Path) -> Iterator[str]:
-    """The address of a `connect` on localhost; "gateway" is one whose way to TikTok leads over a page elsewhere."""
-    if request.param == "https":
-        with behind_tls(stage, tmp_path) as address:
-            yield address
-        return
-    port = str(free_port())
-    address = f"http://localhost:{port}"
-    with Gateway(stage.tiktok.authorize_url) as gateway:
-        consent = {"TIKTOK_AUTHORIZE_URL": f"{gateway.url}/portal/auth"} if request.param == "gateway" else {}
-        stage.start("connect", PORT=port, PUBLIC_URL=address, **consent)
+@pytest.fixture(params=[on_localhost, behind_tls], ids=["http", "https"])
+def address(request: pytest.FixtureRequest, stage: Stage) -> Iterator[str]:
+    """The address of a `connect` on localhost."""
+    with request.param(stage) as address:
         yield address
 
 
@@ -96,7 +87,7 @@ class TestConnecting:
         assert window.address == f"{address}/done"
         assert stage.token()["open_id"] == stage.annotations()["open-id"]
 
-    @pytest.mark.parametrize("address", ["gateway"], indirect=True)
+    @pytest.mark.parametrize("address", [behind_a_gateway], ids=["gateway"], indirect=True)
     def test_behind_a_gateway(self, stage: Stage, window: Window, address: str) -> None:
         """WebKit stops the button there and Firefox does not: in both the start page then has a link that leads on."""
         link = address + stage.link()
@@ -142,7 +133,7 @@ class TestWhatBrowsersDecide:
         (cookie,) = window.cookies
         assert cookie["name"].startswith(f"{prefix}result-")
 
-    @pytest.mark.parametrize("address", ["https"], indirect=True)
+    @pytest.mark.parametrize("address", [behind_tls], ids=["https"], indirect=True)
     def test_this_machine_stays_on_http(self, stage: Stage, window: Window) -> None:
         """Once https://localhost was opened, http://localhost still is what it was, whatever serves there [32]."""
         window.open(f"{stage.tiktok.authorize_url.replace('127.0.0.1', 'localhost')}?app_id=1")

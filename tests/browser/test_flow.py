@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Cookie, Response, Route, expect
 
 from browser.chromium import Open, Visit, picture, visit
-from browser.gateway import Gateway
+from browser.gateway import behind_a_gateway
 from emulators.serving import Fault
-from stage import Stage, free_port
+from stage import Stage
 
 pytestmark = pytest.mark.browser
 
@@ -99,11 +99,7 @@ class TestBehindAGateway:
         self, stage: Stage, context: BrowserContext
     ) -> None:
         """Where a network leads TikTok's page to one of its own, the start page says what to do, and a link goes on."""
-        port = free_port()
-        address = f"http://localhost:{port}"
-        with Gateway(stage.tiktok.authorize_url) as gateway:
-            consent = f"{gateway.url}/portal/auth"
-            stage.start("connect", TIKTOK_AUTHORIZE_URL=consent, PORT=str(port), PUBLIC_URL=address)
+        with behind_a_gateway(stage) as address:
             at = visit(stage, address, context).open(stage.link())
             assert "If the button does nothing, reload this page" in at.text
             with at.page.expect_event("console", lambda message: "form-action" in message.text):

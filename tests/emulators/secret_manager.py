@@ -27,8 +27,6 @@ PERMISSIONS = {
     "AccessSecretVersion": "secretmanager.versions.access",
     "GetSecretVersion": "secretmanager.versions.get",
     "ListSecretVersions": "secretmanager.versions.list",
-    "EnableSecretVersion": "secretmanager.versions.enable",
-    "DisableSecretVersion": "secretmanager.versions.disable",
     "DestroySecretVersion": "secretmanager.versions.destroy",
     "GetIamPolicy": "secretmanager.secrets.getIamPolicy",
     "SetIamPolicy": "secretmanager.secrets.setIamPolicy",
@@ -37,8 +35,8 @@ PERMISSIONS = {
 """The permission that each call needs (Secret Manager's *Access control with IAM* page); "" needs none."""
 
 _ADDITIONS = frozenset(("AddSecretVersion", "UpdateSecret"))
-_STATE_CHANGES = frozenset(("EnableSecretVersion", "DisableSecretVersion", "DestroySecretVersion"))
-_WRITES = frozenset(("CreateSecret", "DeleteSecret", "SetIamPolicy")) | _ADDITIONS | _STATE_CHANGES
+_DESTRUCTION = "DestroySecretVersion"
+_WRITES = frozenset(("CreateSecret", "DeleteSecret", "SetIamPolicy", _DESTRUCTION)) | _ADDITIONS
 _HISTORY = 16
 _SERVICE = "secretmanager.googleapis.com"
 _USUAL = {
@@ -175,7 +173,7 @@ class Quotas:
     """Which of Google's quotas are kept (*Quotas and limits*); by default none.
 
     Attributes:
-        per_secret: Add and update 2 a second for each secret; enable, disable and destroy 1 a second for each version.
+        per_secret: Add and update 2 a second for each secret; destroy 1 a second for each version.
             In windows that slide, Google's 120 and 60 a minute follow from these.
         writes_per_minute: Of the whole project, None for no limit; Google's is 600.
         reads_per_minute: Likewise, for calls that neither write nor access; Google's is 600.
@@ -197,7 +195,7 @@ class Quotas:
         limits = [] if most is None else [(kind, project_number(target.project), 60.0, most)]
         if self.per_secret and target.call in _ADDITIONS:
             limits.append(("Secret write requests", target.resource, 1.0, 2))
-        if self.per_secret and target.call in _STATE_CHANGES:
+        if self.per_secret and target.call == _DESTRUCTION:
             limits.append(("Version write requests", target.resource, 1.0, 1))
         return limits
 
@@ -281,11 +279,9 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
             }
 
     def labels(self, secret_id: str) -> dict[str, str]:
-        """A secret's labels."""
         return _map(self._find(secret_id).secret, "labels")
 
     def annotations(self, secret_id: str) -> dict[str, str]:
-        """A secret's annotations."""
         return _map(self._find(secret_id).secret, "annotations")
 
     def payloads(self, secret_id: str) -> list[bytes]:

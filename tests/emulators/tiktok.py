@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 from emulators.serving import Answer, Call, Fault, LocalServer, Request, When
@@ -22,48 +23,7 @@ DEFAULT_ACCOUNT_SCOPE = ("user.info.basic", "user.info.profile", "user.info.stat
 _TOKEN_CALLS = frozenset(
     {"access_token", "refresh_token", "revoke_token", "account_token", "account_refresh_token", "account_revoke"}
 )
-_MESSAGES: Mapping[int, str] = {
-    -1: "Your country is in the banned Country list.",
-    40000: "Invalid parameters.",
-    40006: "No such path.",
-    40016: "Too many requests for this field.",
-    40100: "App reaches the QPS limit.",
-    40106: "The access token does not belong to this user.",
-    40118: "The app is not on the allow list.",
-    40119: "The developer is not approved.",
-    40124: "The app is not approved.",
-    40125: "The app has been stopped.",
-    40132: "The advertiser makes too many requests.",
-    40133: "App reaches the limit of requests a minute.",
-    40202: "Write conflict, please try again.",
-    41000: "Requests from your country are not supported.",
-    50000: "System error.",
-    50002: "Request timed out.",
-    51000: "Service error.",
-    60001: "Service is under maintenance.",
-    61000: "Too many requests, please try again later.",
-}
-"""TikTok's messages of those codes of its table that the simulation refuses with on demand only."""
 _DECISIONS = {"confirm": "consent_confirm", "decline": "consent_decline", "return": "consent_return"}
-
-
-@dataclass
-class _Override:
-    """A change to the next answers of one call."""
-
-    call: str
-    fields: dict[str, Any]
-    omit: frozenset[str]
-    times: int
-
-
-@dataclass
-class _Failure:
-    """What the next calls with a token are refused with."""
-
-    code: int
-    message: str
-    times: int | None
 
 
 class TikTokServer(LocalServer, server.TikTokServer):
@@ -82,8 +42,8 @@ class TikTokServer(LocalServer, server.TikTokServer):
         self.spent: Counter[str] = Counter()
         self.reused: list[str] = []
         self._requests: list[tuple[str, dict[str, Any]]] = []
-        self._overrides: list[_Override] = []
-        self._failures: dict[str, _Failure] = {}
+        self._overrides: list[tuple[str, Mapping[str, Any], Sequence[str]]] = []
+        self._failures: dict[str, Iterator[dict[str, Any]]] = {}
 
     # Addresses.
 
@@ -146,12 +106,10 @@ class TikTokServer(LocalServer, server.TikTokServer):
             self.records.approvals[self.records.access[access_token].approval].advertiser_ids = list(advertiser_ids)
 
     def is_alive(self, access_token: str) -> bool:
-        """Whether an access token works: given out, neither revoked nor replaced nor expired."""
+        """Whether an access token works: given out, neither revoked nor expired."""
         with self.lock:
             token = self.records.access.get(access_token)
-            if token is None or not token.valid or self.records.approvals[token.approval].revoked:
-                return False
-            return token.expires_at is None or self.now() < token.expires_at
+            return token is not None and not self._approval(token).revoked and not self._ended(token)
 
     # Going wrong on demand.
 
@@ -175,12 +133,13 @@ class TikTokServer(LocalServer, server.TikTokServer):
             http_status: HTTP status of the answer.
             when: "after" commits the call first, so that only the answer is wrong.
         """
-        self.add_fault(Fault(call, times=times, when=when, status=http_status, body=_refused(code, message)))
+        self.add_fault(Fault(call, times=times, when=when, status=http_status, body=refused(code, message)))
 
     def fail_token(self, token: str, code: int, message: str = "", *, times: int | None = 1) -> None:
         """Has the next calls with that access or refresh token refused, whatever the others do; None: all calls."""
         with self.lock:
-            self._failures[token] = _Failure(code, message, times)
+            refusal = refused(code, message)
+            self._failures[token] = repeat(refusal) if times is None else repeat(refusal, times)
 
     def override_answer(
         self, call: str, fields: Mapping[str, Any] | None = None, *, omit: Sequence[str] = (), times: int = 1
@@ -194,7 +153,7 @@ class TikTokServer(LocalServer, server.TikTokServer):
             times: how many answers.
         """
         with self.lock:
-            self._overrides.append(_Override(call, dict(fields or {}), frozenset(omit), times))
+            self._overrides += [(call, fields or {}, omit)] * times
 
     def clear_overrides(self) -> None:
         """Forgets the changes of answers that did not come yet."""
@@ -234,27 +193,26 @@ class TikTokServer(LocalServer, server.TikTokServer):
         return name, request.path
 
     def fault_body(self, status: int) -> Mapping[str, Any]:  # noqa: ARG002
-        return _refused(50000)
+        return refused(50000)
 
     def perform(self, request: Request) -> Answer:
         name, fields = _brought(request)
+        tokens = [str(fields[key]) for key in ("Access-Token", "refresh_token", "access_token") if key in fields]
         with self.lock:
-            failure = self._failure_of(fields)
-        if failure is not None:
-            return Answer(200, _refused(failure.code, failure.message), "application/json")
+            failing = [self._failures[token] for token in tokens if token in self._failures]
+            refusal = next((one for failure in failing for one in failure), None)
+        if refusal is not None:
+            return Answer(200, refusal, "application/json")
         answer = super().perform(request)
         if not isinstance(answer.body, Mapping) or answer.body["code"] != 0:
             return answer
         with self.lock:
-            override = next((one for one in self._overrides if one.call == name), None)
+            override = next((one for one in self._overrides if one[0] == name), None)
             if override is None:
                 return answer
-            override.times -= 1
-            if override.times <= 0:
-                self._overrides.remove(override)
-        data = {
-            key: value for key, value in (answer.body["data"] | override.fields).items() if key not in override.omit
-        }
+            self._overrides.remove(override)
+        _, more, omit = override
+        data = {key: value for key, value in (answer.body["data"] | more).items() if key not in omit}
         return replace(answer, body={**answer.body, "data": data})
 
     def use(self, refresh_token: str, family: Family, unknown: int) -> Grant:
@@ -266,18 +224,6 @@ class TikTokServer(LocalServer, server.TikTokServer):
             grant = super().use(refresh_token, family, unknown)
             self.spent[refresh_token] += 1
             return grant
-
-    def _failure_of(self, fields: Mapping[str, Any]) -> _Failure | None:
-        for name in ("Access-Token", "refresh_token", "access_token"):
-            failure = self._failures.get(str(fields.get(name)))
-            if failure is None:
-                continue
-            if failure.times is not None:
-                failure.times -= 1
-                if failure.times <= 0:
-                    del self._failures[str(fields[name])]
-            return failure
-        return None
 
 
 def _brought(request: Request) -> tuple[str, dict[str, Any]]:
@@ -294,10 +240,6 @@ def _brought(request: Request) -> tuple[str, dict[str, Any]]:
             fields = json_object(request.body) or {}
     token = request.headers.get("Access-Token")
     return name, fields if token is None else fields | {"Access-Token": token}
-
-
-def _refused(code: int, message: str = "") -> dict[str, Any]:
-    return refused(code, message or _MESSAGES.get(code, ""))
 
 
 def _first(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""The embedded Secret Manager, held against the official client: secrets, versions, etags, lists, limits, IAM."""
+"""The embedded Secret Manager, held against the official client: secrets, versions, etags, lists, limits, IAM.
+
+And what tests have it do without seeing it at once: lag and quotas.
+"""
 
 from typing import Any
 
 import google_crc32c
 import pytest
 import requests
-from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound, TooManyRequests
 from google.cloud import secretmanager_v1
 
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import Quotas, SecretManagerServer
 
 Client = secretmanager_v1.SecretManagerServiceClient
 State = secretmanager_v1.SecretVersion.State
@@ -122,19 +125,18 @@ class TestVersions:
             assert status(error) == "INVALID_ARGUMENT"
         assert add(client, payload, data_crc32c=google_crc32c.value(payload)).name.endswith("/versions/1")
 
-    def test_states(self, client: Client) -> None:
-        """Enabled and disabled are for both ways, destroyed for ever; only an enabled version is read."""
+    def test_states(self, client: Client, server: SecretManagerServer) -> None:
+        """Only an enabled version is read, and what is destroyed stays so."""
         create(client)
         name = add(client, b"x").name
-        assert client.disable_secret_version(name=name).state is State.DISABLED
+        server.set_state("s", 1, "DISABLED")
         with pytest.raises(BadRequest, match=r"is in DISABLED state\.") as error:
             client.access_secret_version(name=name)
         assert status(error) == "FAILED_PRECONDITION"
-        assert client.enable_secret_version(name=name).state is State.ENABLED
         destroyed: Any = client.destroy_secret_version(name=name)
         assert destroyed.state is State.DESTROYED
         assert destroyed.destroy_time >= destroyed.create_time
-        for call in (client.access_secret_version, client.enable_secret_version, client.destroy_secret_version):
+        for call in (client.access_secret_version, client.destroy_secret_version):
             with pytest.raises(BadRequest, match="is in DESTROYED state") as error:
                 call(name=name)
             assert status(error) == "FAILED_PRECONDITION"
@@ -226,21 +228,15 @@ class TestLists:
         filled.delete("c")
         assert ids(client, page_size=2, page_token=token) == ["b", "a"]
 
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("name:ACME-D", ["acme-d"]),
-            ('labels.env="prod"', ["c", "b"]),
-            ("labels.env:*", ["c", "b", "a"]),
-            ("labels.env=prod AND labels.is=c", ["c"]),
-        ],
-    )
-    def test_filter(self, client: Client, text: str, expected: list[str]) -> None:
-        """Filters select by name and labels, and pages are full of matches."""
-        assert ids(client, filter=text, page_size=1) == expected
-
-    def test_refused(self, client: Client) -> None:
-        """A filter that is not understood, a foreign token and a negative size are INVALID_ARGUMENT."""
+    def test_filter(self, client: Client) -> None:
+        """Filters select by name and labels, and pages are full of matches; what is not understood is refused."""
+        wanted = {
+            "name:ACME-D": ["acme-d"],
+            'labels.env="prod"': ["c", "b"],
+            "labels.env:*": ["c", "b", "a"],
+            "labels.env=prod AND labels.is=c": ["c"],
+        }
+        assert {text: ids(client, filter=text, page_size=1) for text in wanted} == wanted
         for wrong in ({"filter": "annotations.note=x"}, {"page_token": "x"}, {"page_size": -1}):
             with pytest.raises(BadRequest):
                 ids(client, **wrong)
@@ -249,12 +245,12 @@ class TestLists:
 class TestWithoutAClient:
     """What curl and mistaken programs send."""
 
-    @pytest.mark.parametrize("body", [b"[]", b'{"payload": {"data": "%%%"}}'])
-    def test_malformed(self, server: SecretManagerServer, body: bytes) -> None:
+    def test_malformed(self, server: SecretManagerServer) -> None:
         """A body that is no JSON object, and a payload that is no base64, are INVALID_ARGUMENT."""
         server.create("s", project="acme-dev")
-        error = requests.post(f"{server.url}{ADDRESSES}/s:addVersion", data=body, timeout=20).json()["error"]
-        assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
+        for body in (b"[]", b'{"payload": {"data": "%%%"}}'):
+            error = requests.post(f"{server.url}{ADDRESSES}/s:addVersion", data=body, timeout=20).json()["error"]
+            assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
 
     def test_answers(self, server: SecretManagerServer) -> None:
         """Numbers of 64 bits are strings, times RFC 3339 in UTC, states words; empty fields are left out."""
@@ -273,3 +269,84 @@ class TestWithoutAClient:
         paths = ("/s:addVersion", "/10.0.0.1/versions/latest:access")
         assert [requests.get(server.url + ADDRESSES + path, timeout=20).status_code for path in paths] == [404, 400]
         assert [call.name for call in server.calls] == ["Unknown", "AccessSecretVersion"]
+
+
+def annotate(client: Client, value: str, etag: str = "") -> secretmanager_v1.Secret:
+    return update(client, ["annotations"], annotations={"a": value}, etag=etag)
+
+
+def version_read(client: Client, version: str = "latest") -> int:
+    read = client.access_secret_version(name=f"{SECRET}/versions/{version}", retry=None)
+    return int(read.name.rpartition("/")[2])
+
+
+class TestLag:
+    def test_versions(self, server: SecretManagerServer, client: Client) -> None:
+        """``latest`` and lists answer so many versions late, and a number always answers exactly."""
+        create(client)
+        for number in range(1, 5):
+            server.add_version("s", str(number).encode())
+        seen = []
+        for late in (2, 9, 0):
+            server.set_lag(latest=late)
+            seen.append((version_read(client), version_read(client, "4")))
+        assert seen == [(2, 4), (1, 4), (4, 4)]
+        server.set_lag(lists=1)
+        assert len(list(client.list_secret_versions(parent=SECRET))) == 3
+
+    def test_hide_first(self, server: SecretManagerServer, client: Client) -> None:
+        """With ``hide_first`` even a secret and its first version take their time to be seen."""
+        create(client)
+        server.set_lag(latest=1, lists=1, gets=1, hide_first=True)
+        add(client, b"one")
+        for call in (lambda: version_read(client), lambda: client.get_secret(name=SECRET)):
+            with pytest.raises(NotFound):
+                call()
+        assert list(client.list_secret_versions(parent=SECRET)) == list(client.list_secrets(parent=PROJECT)) == []
+
+    def test_secrets(self, server: SecretManagerServer, client: Client) -> None:
+        """They are shown as so many changes ago, a deleted one until the lag is set again; etags are the true ones."""
+        create(client)
+        first, second, third = (annotate(client, value) for value in "123")
+        server.set_lag(lists=2)
+        [listed] = client.list_secrets(parent=PROJECT)
+        assert (listed, client.get_secret(name=SECRET)) == (first, third)
+        server.set_lag(gets=1)
+        assert client.get_secret(name=SECRET) == second
+        with pytest.raises(BadRequest, match="etag"):
+            annotate(client, "4", listed.etag)
+        annotate(client, "4", third.etag)
+        server.set_lag(lists=1)
+        client.delete_secret(name=SECRET)
+        assert len(list(client.list_secrets(parent=PROJECT))) == 1
+        server.set_lag()
+        assert list(client.list_secrets(parent=PROJECT)) == []
+
+
+class TestQuota:
+    def test_a_second(self, server: SecretManagerServer, client: Client) -> None:
+        """A secret takes two additions and updates a second, and each version one destruction; reads are free."""
+        create(client)
+        server.clock = lambda: 1000.0
+        server.set_quota(Quotas(per_secret=True))
+        first = add(client, b"1").name
+        annotate(client, "1")
+        with pytest.raises(TooManyRequests, match="Quota exceeded") as error:
+            add(client, b"2")
+        assert error.value.reason == "RATE_LIMIT_EXCEEDED"
+        server.set_time_offset(1)
+        add(client, b"2")
+        client.destroy_secret_version(name=first)
+        with pytest.raises(TooManyRequests):
+            client.destroy_secret_version(name=first)
+        assert version_read(client) == 2
+
+    def test_a_minute(self, server: SecretManagerServer, client: Client) -> None:
+        """Writes, reads and accesses of a project each have a quota a minute."""
+        create(client)
+        server.clock = lambda: 1000.0
+        server.set_quota(Quotas(writes_per_minute=1, reads_per_minute=1, accesses_per_minute=1))
+        for call in (lambda: add(client, b"x"), lambda: client.get_secret(name=SECRET), lambda: version_read(client)):
+            call()
+            with pytest.raises(TooManyRequests):
+                call()

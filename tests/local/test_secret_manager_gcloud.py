@@ -1,37 +1,23 @@
-"""The embedded Secret Manager under ``gcloud secrets``, unchanged, by its endpoint override."""
+"""The embedded Secret Manager under the ``gcloud secrets`` of README, guide and recipes, by its endpoint override."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from emulators.secret_manager import SecretManagerServer
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
-    pytest.mark.slow,  # each command takes a second to start
-]
 
-Gcloud = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[SecretManagerServer]:
-    with SecretManagerServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def gcloud(shared: SecretManagerServer, tmp_path_factory: pytest.TempPathFactory) -> Gcloud:
-    """Runs ``gcloud secrets ...`` with a configuration of its own against the embedded Secret Manager."""
-    folder: Path = tmp_path_factory.mktemp("gcloud")
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
+@pytest.mark.slow  # each command takes a second to start
+def test_the_life_of_a_secret(server: SecretManagerServer, tmp_path: Path) -> None:
+    """Create, add, access, annotate, list with a filter, bind, destroy and delete work as against Google."""
     environment = {
         **os.environ,
-        "CLOUDSDK_CONFIG": str(folder),
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{shared.url}/",
+        "CLOUDSDK_CONFIG": str(tmp_path),
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{server.url}/",
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         "CLOUDSDK_CORE_PROJECT": "acme-dev",
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
@@ -40,57 +26,29 @@ def gcloud(shared: SecretManagerServer, tmp_path_factory: pytest.TempPathFactory
         "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
     }
 
-    def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["gcloud", "secrets", *arguments],
-            input=given,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    def gcloud(*words: str, given: str = "", status: int = 0) -> tuple[str, str]:
+        command = ["gcloud", "secrets", *words]
+        done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done
+        return done.stdout, done.stderr
 
-    return run
-
-
-def test_the_life_of_a_secret(shared: SecretManagerServer, gcloud: Gcloud) -> None:
-    """Create, add, access, label, list with a filter, disable, destroy and delete work as against Google."""
-    labels = "--labels=health=ok,holds=token"
+    labels = "--labels=health=reauthorize,holds=token"
     made = gcloud("create", "life", "--replication-policy=automatic", labels, "--set-annotations=note=x")
-    assert (made.returncode, made.stderr) == (0, "Created secret [life].\n")
-    assert (shared.labels("life"), shared.annotations("life")) == ({"health": "ok", "holds": "token"}, {"note": "x"})
+    assert made[1] == "Created secret [life].\n"
+    assert server.labels("life") == {"health": "reauthorize", "holds": "token"}
     added = gcloud("versions", "add", "life", "--data-file=-", given="the value")
-    assert added.stderr == "Created version [1] of the secret [life].\n"
-    assert gcloud("versions", "access", "latest", "--secret=life").stdout == "the value"
-    assert gcloud("update", "life", "--update-labels=health=reauthorize").returncode == 0
+    assert added[1] == "Created version [1] of the secret [life].\n"
+    assert gcloud("versions", "access", "latest", "--secret=life")[0] == "the value"
+    gcloud("update", "life", "--update-annotations=more=y")
+    assert server.annotations("life") == {"more": "y"}  # gcloud takes the others away, as the guide says
     found = gcloud("list", "--filter=labels.holds=token AND labels.health=reauthorize", "--format=value(name)")
-    assert found.stdout == "life\n"
-    assert gcloud("versions", "disable", "1", "--secret=life").returncode == 0
-    refused = gcloud("versions", "access", "1", "--secret=life")
-    assert refused.returncode == 1
-    assert "FAILED_PRECONDITION: Secret Version" in refused.stderr
-    assert "is in DISABLED state." in refused.stderr
-    assert gcloud("versions", "destroy", "1", "--secret=life", "--quiet").returncode == 0
-    listed = gcloud("versions", "list", "life", "--format=value(name,state)")
-    assert listed.stdout.lower().split() == ["1", "destroyed"]
-    assert gcloud("delete", "life", "--quiet").stderr == "Deleted secret [life].\n"
-    assert "life" not in shared.secrets()
-
-
-def test_what_is_missing(gcloud: Gcloud) -> None:
-    """A secret that is not there is told as Google tells it."""
-    missing = gcloud("describe", "nothing")
-    assert missing.returncode == 1
-    assert "NOT_FOUND: Secret [projects/" in missing.stderr
-
-
-def test_policies(shared: SecretManagerServer, gcloud: Gcloud) -> None:
-    """A binding is added to a secret's policy and read back."""
-    shared.create("policies", project="acme-dev")
+    assert found[0] == "life\n"
     role, member = "roles/secretmanager.secretAccessor", "user:a@example.com"
-    added = gcloud("add-iam-policy-binding", "policies", f"--role={role}", f"--member={member}")
-    assert added.returncode == 0
-    shown = gcloud("get-iam-policy", "policies", "--format=value(bindings.role,bindings.members)")
-    assert role in shown.stdout
-    assert member in shown.stdout
+    gcloud("add-iam-policy-binding", "life", f"--role={role}", f"--member={member}")
+    shown = gcloud("get-iam-policy", "life", "--format=value(bindings.role,bindings.members)")
+    assert (role in shown[0], member in shown[0]) == (True, True)
+    gcloud("versions", "destroy", "1", "--secret=life")
+    refused = gcloud("versions", "access", "1", "--secret=life", status=1)
+    assert "FAILED_PRECONDITION: Secret Version" in refused[1]
+    assert gcloud("delete", "life")[1] == "Deleted secret [life].\n"
+    assert "NOT_FOUND: Secret [projects/" in gcloud("describe", "life", status=1)[1]

@@ -1,25 +1,75 @@
-"""What `make run` starts, with which settings."""
+"""What `make run` starts, with which settings, and where the browser finds it."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from local import addresses
 from local.banner import banner
-from local.launch import launch
+from local.launch import PORTS, launch
 from local.setup import Ports, Setup
 
-OPTIONS = ("PORT", "REFRESH_PORT", "SECRET_MANAGER_PORT", "TIKTOK_PORT")
-PORTS = Ports(28080, 28081, 28085, 28090)
+NUMBERS = (28080, 28081, 28085, 28090)
+OVER_SSH = {"SSH_CONNECTION": "192.0.2.1 50000 192.0.2.2 22"}
 SPACE = {"CODESPACE_NAME": "fuzzy", "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.github.dev"}
 
 
 def setup(folder: Path, **environment: str) -> Setup:
-    return Setup({"PATH": "/nonexistent", "LINK_SIGNING_KEYS": "k" * 40, **environment}, PORTS, folder)
+    return Setup({"PATH": "/nonexistent", "LINK_SIGNING_KEYS": "k" * 40, **environment}, Ports(*NUMBERS), folder)
 
 
 def commands(given: Setup) -> dict[str, str]:
     return {program.name: " ".join(program.command) for program in given.programs()}
+
+
+def found(**environment: str) -> addresses.Addresses:
+    return addresses.find({"PATH": "/nonexistent", **environment}, 8080, 8090)
+
+
+def cloud_shell(folder: Path, script: str) -> str:
+    """A PATH with a cloudshell command on it."""
+    command = folder / "cloudshell"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"
+
+
+class TestAddresses:
+    """Where the browser is on this machine, and where it is not."""
+
+    def test_given(self) -> None:
+        """Addresses that are set come first; one consent page's gives the other's. A shell's HOST is no wish."""
+        tiktok = {"TIKTOK_AUTHORIZE_URL": "https://tiktok.example/portal/auth"}
+        given = found(PUBLIC_URL="https://keeper.example", HOST="my-laptop", **tiktok, **OVER_SSH, **SPACE)
+        assert (given.public_url, given.host, given.notes) == ("https://keeper.example", "127.0.0.1", [])
+        assert given.authorize_url == "https://tiktok.example/portal/auth"
+        assert given.account_authorize_url == "https://tiktok.example/v2/auth/authorize"
+
+    def test_cloud_shell(self, tmp_path: Path) -> None:
+        """In Cloud Shell its command is asked, and the query is left out."""
+        path = cloud_shell(tmp_path, 'echo "https://$3-cs-1234-default.cs-europe.cloudshell.dev/?authuser=0"')
+        shell = found(PATH=path)
+        assert shell.public_url == "https://8080-cs-1234-default.cs-europe.cloudshell.dev"
+        assert shell.account_authorize_url.startswith("https://8090-cs-1234-default.cs-europe.cloudshell.dev/v2/")
+
+    @pytest.mark.parametrize("script", ["exit 1", "echo no web preview"])
+    def test_cloud_shell_fails(self, tmp_path: Path, script: str) -> None:
+        """Where its command gives no address, the sentence says what to set, and setting it is enough."""
+        path = cloud_shell(tmp_path, script)
+        with pytest.raises(addresses.Problem, match="set PUBLIC_URL and TIKTOK_AUTHORIZE_URL"):
+            found(PATH=path)
+        urls = {"PUBLIC_URL": "https://a.example", "TIKTOK_AUTHORIZE_URL": "https://b.example/portal/auth"}
+        assert found(PATH=path, **urls).public_url == "https://a.example"
+
+    def test_ssh(self) -> None:
+        """Over SSH the addresses stay, and one command makes them work where the browser is."""
+        tunnels = "ssh -N -L 8080:127.0.0.1:8080 -L 8090:127.0.0.1:8090"
+        over_ssh = found(**OVER_SSH, USER="ada")
+        assert (over_ssh.public_url, over_ssh.notes[-1]) == ("http://localhost:8080", f"{tunnels} ada@192.0.2.2")
+        other_port = found(SSH_CONNECTION="2001:db8::1 50000 2001:db8::2 2222")
+        assert other_port.notes[-1] == f"{tunnels} -p 2222 2001:db8::2"
 
 
 class TestPrograms:
@@ -28,28 +78,26 @@ class TestPrograms:
         given = setup(tmp_path)
         assert set(commands(given)) == {"connect", "refresh", "tiktok", "secret manager"}
         assert not [command for command in commands(given).values() if "0.0.0.0" in command]
+        assert given.environment["PUBLIC_URL"] == "http://localhost:28080"
+        assert given.environment["TIKTOK_AUTHORIZE_URL"] == "http://localhost:28090/portal/auth"
         assert given.environment["TIKTOK_ACCOUNT_AUTHORIZE_URL"] == "http://localhost:28090/v2/auth/authorize"
         assert given.environment["TIKTOK_API_URL"] == "http://127.0.0.1:28090/open_api/v1.3"
-
-    def test_everywhere(self, tmp_path: Path) -> None:
-        """With HOST=0.0.0.0 connect and the simulated TikTok listen everywhere; what holds secrets never does."""
-        listening = commands(setup(tmp_path, HOST="0.0.0.0"))
-        assert sorted(name for name, command in listening.items() if "--host=0.0.0.0" in command) == [
-            "connect",
-            "tiktok",
-        ]
+        assert given.found.notes == []
 
     def test_elsewhere(self, tmp_path: Path) -> None:
-        """Behind public addresses the simulated TikTok answers to its own, and the banner has the links."""
-        given = setup(tmp_path, **SPACE)
-        assert "--name=fuzzy-28090.app.github.dev" in commands(given)["tiktok"]
-        assert given.environment["TIKTOK_AUTHORIZE_URL"] == "https://fuzzy-28090.app.github.dev/portal/auth"
-        assert "https://fuzzy-28080.app.github.dev/start?link=" in banner(given)
+        """Behind public addresses the simulated TikTok answers to its own, and the banner has the links.
 
-    def test_over_ssh(self, tmp_path: Path) -> None:
-        """Over SSH the banner ends with the command that makes its addresses work."""
-        text = banner(setup(tmp_path, SSH_CONNECTION="192.0.2.1 50000 192.0.2.2 22"))
-        assert text.endswith("\nssh -N -L 28080:127.0.0.1:28080 -L 28090:127.0.0.1:28090 192.0.2.2\n")
+        With HOST=0.0.0.0 connect and the simulated TikTok listen everywhere, which is said; what holds secrets never.
+        """
+        given = setup(tmp_path, HOST="0.0.0.0", **SPACE, **OVER_SSH)
+        listening = commands(given)
+        assert [name for name, command in listening.items() if "--host=0.0.0.0" in command] == ["connect", "tiktok"]
+        assert "--name=fuzzy-28090.app.github.dev" in listening["tiktok"]
+        assert given.environment["TIKTOK_AUTHORIZE_URL"] == "https://fuzzy-28090.app.github.dev/portal/auth"
+        text = banner(given)
+        assert "https://fuzzy-28080.app.github.dev/start?link=" in text
+        assert text.endswith("can open connect and the simulated TikTok.\n")
+        assert "ssh " not in text
 
     def test_real_app(self, tmp_path: Path) -> None:
         """With a real app nothing of TikTok is simulated, and no secret goes to who has no use for it."""
@@ -60,22 +108,24 @@ class TestPrograms:
         assert with_secret == ["connect", "refresh"]
 
 
-class TestProblems:
-    """What cannot be used ends in one sentence, before anything is started."""
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What is said with these variables, in one sentence and before anything is started."""
 
-    def said(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **changes: str
-    ) -> str:
-        ports = dict(zip(OPTIONS, map(str, (28080, 28081, 28085, 28090)), strict=True))
+    def run(**changes: str) -> str:
+        ports = dict(zip(PORTS, map(str, NUMBERS), strict=True))
         for name in ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "PUBLIC_URL"):
             monkeypatch.delenv(name, raising=False)
-        for name, value in {"TOKENKEEPER_STATE": str(folder / "state"), **ports, **changes}.items():
+        for name, value in {"TOKENKEEPER_STATE": str(tmp_path / "state"), **ports, **changes}.items():
             monkeypatch.setenv(name, value)
-        assert launch([]) == 1
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1
-        return lines[0]
+        assert launch() == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return str(line)
 
+    return run
+
+
+class TestProblems:
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
@@ -87,31 +137,22 @@ class TestProblems:
             ({"KEEP_VERSIONS": "1"}, "KEEP_VERSIONS is '1', not a whole number"),
         ],
     )
-    def test_settings(
-        self,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-        changes: dict[str, str],
-        sentence: str,
-    ) -> None:
+    def test_settings(self, said: Callable[..., str], changes: dict[str, str], sentence: str) -> None:
         """The sentence names the variable and what is wrong with it."""
-        assert self.said(tmp_path, monkeypatch, capsys, **changes).startswith(sentence)
+        assert said(**changes).startswith(sentence)
 
     @pytest.mark.parametrize("option", ["PORT", "TIKTOK_PORT"])
-    def test_port_taken(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
-    ) -> None:
+    def test_port_taken(self, said: Callable[..., str], option: str) -> None:
         """A port that is taken is named, with the option that changes it."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = str(taken.getsockname()[1])
-            sentence = self.said(tmp_path, monkeypatch, capsys, **{option: port})
+            sentence = said(**{option: port})
         assert sentence.startswith(f"Port {port}, where ")
         assert f"choose another with make run {option}=" in sentence
 
-    def test_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_folder(self, said: Callable[..., str], tmp_path: Path) -> None:
         """A folder that cannot be written is named."""
         (tmp_path / "state").write_text("a file")
-        assert "a folder of your own" in self.said(tmp_path, monkeypatch, capsys)
+        assert "a folder of your own" in said()

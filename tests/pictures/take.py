@@ -8,11 +8,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from browser.chromium import FLAGS
+from browser.chromium import CHROMIUM, launch
 from pictures.tour import as_text, texts
 from stage import ROOT
 
-CHROMIUM = Path("/usr/bin/chromium")
 FOLDER = ROOT / "infra" / "guide" / "pictures"
 SHOWN = FOLDER / "shown.txt"
 
@@ -28,7 +27,7 @@ def main() -> int:
 
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = launch(playwright)
         SHOWN.write_text(as_text(texts(browser, Path(folder), take)), encoding="utf-8")
         browser.close()
     return 0

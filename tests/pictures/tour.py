@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import html
-import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from stage import ROOT, free_port
+from flow.test_run import Running, free_ports
+from local.launch import PORTS
 
-DEFAULT_PORTS = {"--port": 8080, "--refresh-port": 8081, "--secret-manager-port": 8085, "--tiktok-port": 8090}
-_LAST_LINE = "  Stop "  # of what `make run` says
+_BANNER = r"(?s)\A.*\n  Stop [^\n]*\n"  # what `make run` says
 _TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body{{margin:0;padding:18px 22px;background:#0d1117;color:#e6edf3;font:14px/1.5 ui-monospace,Menlo,Consolas,monospace}}
 pre{{margin:0;font:inherit;overflow:hidden;text-overflow:ellipsis;min-height:1.5em}}
@@ -38,18 +33,18 @@ def texts(browser: Browser, folder: Path, take: Take = lambda *_: None) -> dict[
     Returns:
         What can be read at each stop, without what differs each time.
     """
-    environment = _environment(folder)
     context = browser.new_context(viewport={"width": 720, "height": 746}, device_scale_factor=1.25)
     found = {}
-    ports = {option: free_port() for option in DEFAULT_PORTS}
+    ports = free_ports()
 
     def plain(text: str) -> str:
         for option, port in ports.items():
-            text = text.replace(f":{port}", f":{DEFAULT_PORTS[option]}")
+            text = text.replace(f":{port}", f":{PORTS[option]}")
         return text.replace(str(folder), ".tokenkeeper")
 
     try:
-        with _running(environment, ports) as banner:
+        with Running(folder, ports, NO_COLOR="1") as running:
+            banner = running.wait_for(_BANNER)[0]
             page = context.new_page()
             for name, link in zip(("start", "account"), re.findall(r"http://\S+/start\S+", banner), strict=True):
                 page.goto(link)
@@ -62,8 +57,8 @@ def texts(browser: Browser, folder: Path, take: Take = lambda *_: None) -> dict[
                 if name == "start":
                     take(page, "done")
                     found["done"] = page.inner_text("main")
-            _command(environment, "refresh")
-            status = _command(environment, "status")
+            running.command("refresh")
+            status = running.command("status").stdout
         screen = plain(f"$ make run\n{banner.strip()}\n\n$ make status\n{status.strip()}\n")
         _show(context, screen, take)
         found["terminal"] = screen
@@ -75,55 +70,6 @@ def texts(browser: Browser, folder: Path, take: Take = lambda *_: None) -> dict[
 def as_text(found: Mapping[str, str]) -> str:
     """The texts as they are kept beside the pictures."""
     return "".join(f"== {name} ==\n\n{text.strip()}\n\n" for name, text in found.items())
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "PYTHONPATH": f"{ROOT / 'infra'}:{ROOT / 'functions'}",
-        "TOKENKEEPER_STATE": str(folder),
-        "NO_COLOR": "1",
-    }
-
-
-@contextmanager
-def _running(environment: Mapping[str, str], ports: Mapping[str, int]) -> Iterator[str]:
-    """`make run`, and what it says once everything is running."""
-    options = [word for option, port in ports.items() for word in (option, str(port))]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local.run", *options],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
-    try:
-        assert process.stdout
-        said = ""
-        for line in process.stdout:
-            said += line
-            if line.startswith(_LAST_LINE):
-                break
-        else:
-            raise RuntimeError(f"make run ended: {said}")
-        yield said
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-
-
-def _command(environment: Mapping[str, str], name: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tokenkeeper", name],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 def _show(context: BrowserContext, screen: str, take: Take) -> None:

@@ -10,21 +10,102 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from emulators.serving import Answer, Request
-from readers.google import LOCATIONS, SECRET_MANAGER, TOKENS, Google, GrpcFront, key_file
-from readers.wires import Hosts, Proxy, Sites, certificate
+import grpc  # type: ignore[import-untyped]
+from google.cloud import secretmanager_v1
+
+import certificates
+from emulators.secret_manager import PERMISSIONS, ApiError, denied
+from emulators.serving import Answer, LocalServer, Request
+from google_identities import service_account_key
+from grpc_server import GrpcServer
+from proxies import Proxy
 from stage import TOKEN, Stage
 
 PROJECT = "my-project-123"
 CONNECTION = "acme"
 READER = f"reader@{PROJECT}.iam.gserviceaccount.com"
-OTHERS = ("api.airbyte.com", "chat.example.com", "run.googleapis.com")
+ACCESS = "AccessSecretVersion"
+HOSTS = (
+    "business-api.tiktok.com",
+    *("secretmanager.googleapis.com", "oauth2.googleapis.com", "iamcredentials.googleapis.com"),
+    *("api.airbyte.com", "chat.example.com", "run.googleapis.com"),
+)
+
+
+class Sites(LocalServer):
+    """All hosts. In front of the embedded Secret Manager stands what IAM lets the reader do, for REST and gRPC alike.
+
+    Attributes:
+        readable: Ids of the secrets whose versions the reader may access, which is all that it may do.
+        reads: What was called at Secret Manager, with the secret's id ("" where there is none).
+        issued: Access tokens of Google's.
+        pages: What a test answers under other hosts, by host and path.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+        self.readable: set[str] = set()
+        self.reads: list[tuple[str, str]] = []
+        self.issued: list[str] = []
+        self.pages: dict[str, Callable[[Request], Answer]] = {}
+
+    def answers_to(self, name: str) -> bool:
+        return name in HOSTS
+
+    def perform(self, request: Request) -> Answer:
+        match request.headers["Host"].partition(":")[0]:
+            case "business-api.tiktok.com":
+                return self._stage.tiktok.respond(request)[1]
+            case "secretmanager.googleapis.com":
+                return self.secret_manager(request)
+            case "oauth2.googleapis.com":
+                return self._token(request)
+            case "iamcredentials.googleapis.com":  # where an account may be used from, which Google's clients ask
+                return Answer(body={"locations": [], "encodedLocations": "0x0"})
+            case host:
+                page = self.pages.get(host + request.path)
+                return page(request) if page else Answer(404, {"error": {"code": 404, "status": "NOT_FOUND"}})
+
+    def _token(self, request: Request) -> Answer:
+        """An access token for a service account (RFC 7523); every login of a person is over."""
+        if "assertion" not in request.form():
+            return Answer(400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."})
+        self.issued.append(f"ya29.{secrets.token_urlsafe(48)}")
+        return Answer(body={"access_token": self.issued[-1], "expires_in": 3599, "token_type": "Bearer"})
+
+    def secret_manager(self, request: Request) -> Answer:
+        """Secret Manager over REST."""
+        name, resource = self._stage.secrets.identify(request)
+        owner, _, secret_id = resource.partition("/versions/")[0].rpartition("/")
+        self.reads.append((name, secret_id))
+        if not request.headers.get("Authorization", "").startswith("Bearer "):
+            error = ApiError("UNAUTHENTICATED", "Request is missing required authentication credential.")
+        elif (name, owner) != (ACCESS, f"projects/{PROJECT}/secrets") or secret_id not in self.readable:
+            error = denied(PERMISSIONS.get(name, ""), resource)
+        else:
+            return self._stage.secrets.respond(request)[1]
+        return Answer(error.code, error.body)
+
+    def access(self, asked: Any, context: grpc.ServicerContext) -> Any:
+        """The one method that a reader's role allows, over gRPC."""
+        headers = Message()
+        for key, value in context.invocation_metadata():
+            if key == "authorization":
+                headers["Authorization"] = str(value)
+        given = self.secret_manager(Request("GET", f"/v1/{asked.name}:access", "", headers, b""))
+        if given.status != 200:
+            error = json.loads(given.payload)["error"]
+            context.abort(grpc.StatusCode[error["status"]], error["message"])
+        return secretmanager_v1.AccessSecretVersionResponse.from_json(given.payload.decode())
 
 
 class Internet:
@@ -32,10 +113,8 @@ class Internet:
 
     Attributes:
         stage: The product and the emulators, in the project `my-project-123`.
-        google: What the reader may read, and what was called.
-        refused: Hosts that somebody wanted to reach and that do not exist here, as `host:port`.
+        sites: What the reader may read, and what was called.
         started: Tools that were started in it; those that still run at the end of a test are ended then.
-        pages: What a test answers under other hosts, by host and path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,27 +122,26 @@ class Internet:
         self._homes = 0
         (folder / "stage").mkdir()
         self.stage = Stage(folder / "stage", project=PROJECT)
-        self.google = Google(PROJECT, self.stage.secrets)
-        self.refused: list[str] = []
         self.started: list[subprocess.Popen[str]] = []
-        self.pages: dict[str, Callable[[Request], Answer]] = {}
-        hosts: Hosts = {
-            "business-api.tiktok.com": lambda request: self.stage.tiktok.respond(request)[1],
-            SECRET_MANAGER: self.google.secrets,
-            TOKENS: self.google.token,
-            LOCATIONS: self.google.locations,
-            **dict.fromkeys(OTHERS, self._page),
-        }
-        self._key = key_file(READER)
+        self.sites = Sites(self.stage).start()
+        self._key = service_account_key(READER, "https://oauth2.googleapis.com/token")
         (folder / "reader.json").write_text(json.dumps(self._key))
-        self._certificate, key = certificate(folder, hosts)
-        self._grpc = GrpcFront(self.google, self._certificate, key)
-        self._sites = Sites(self._certificate, key, hosts)
-        self._proxy = Proxy(self._sites, self._grpc.port, self.refused)
+        self._certificate = certificates.make(folder, *HOSTS).file
+        api = secretmanager_v1
+        access = (api.AccessSecretVersionRequest, api.AccessSecretVersionResponse, self.sites.access)
+        self._grpc = GrpcServer({ACCESS: access})
+        port = int(self.sites.address.rpartition(":")[2])
+        self._proxy = Proxy(dict.fromkeys(HOSTS, port), self._certificate, http2=self._grpc.port).__enter__()
 
-    def _page(self, request: Request) -> Answer:
-        page = self.pages.get(request.headers["Host"].partition(":")[0] + request.path)
-        return page(request) if page else Answer(404, {"error": {"code": 404, "status": "NOT_FOUND"}})
+    @property
+    def calls(self) -> list[tuple[str, str]]:
+        """What was called at Secret Manager, with the secret's id."""
+        return self.sites.reads + [(name, "") for name in self._grpc.asked if name != ACCESS]
+
+    @property
+    def refused(self) -> list[str]:
+        """Hosts that somebody wanted to reach and that do not exist here, as `host:port`."""
+        return [host for host in self._proxy.asked if host.removesuffix(":443") not in HOSTS]
 
     # What a test does.
 
@@ -118,8 +196,9 @@ class Internet:
         """Forget what was called and refused so far."""
         self.stage.secrets.forget_calls()
         self.stage.tiktok.forget_calls()
-        self.google.calls.clear()
-        self.refused.clear()
+        self.sites.reads.clear()
+        self._grpc.asked.clear()
+        self._proxy.asked.clear()
 
     def record(self, where: str, text: str) -> None:
         """Something was printed: no secret may be in it. See `Canaries.keep` for what belongs somewhere."""
@@ -141,24 +220,24 @@ class Internet:
                 end(process)
                 print(process.args, *process.communicate())  # for whoever wonders why it was still running
         self.started.clear()
-        self.pages.clear()
+        self.sites.pages.clear()
         self.stage.reset()
-        self.google.issued.clear()
-        self.google.readable = {TOKEN + CONNECTION}
+        self.sites.issued.clear()
+        self.sites.readable = {TOKEN + CONNECTION}
         self.forget_calls()
 
     def leaks(self) -> list[str]:
         """Where a secret showed up that must not."""
         keep = self.stage.canaries.keep
         keep("the reader's private key", "".join(self._key["private_key"].splitlines()[1:-1]))
-        for token in self.google.issued:
+        for token in self.sites.issued:
             keep("an access token of Google's", token)
         return self.stage.leaks()
 
     def close(self) -> None:
         """Stop everything."""
-        self._proxy.stop()
-        self._sites.stop()
+        self._proxy.__exit__()
+        self.sites.stop()
         self._grpc.stop()
         self.stage.close()
 

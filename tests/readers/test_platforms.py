@@ -43,7 +43,7 @@ class TestCloudRun:
             internet.rotate()
             file.write_text(newest(internet))
             assert requests.get(address, timeout=60).json() == before
-        assert (internet.google.calls, internet.refused) == ([], [])
+        assert (internet.calls, internet.refused) == ([], [])
 
     @pytest.mark.parametrize("given", ["file", "variable"])
     def test_a_cloud_run_job_whose_token_is_replaced(self, internet: Internet, tmp_path: Path, given: str) -> None:
@@ -89,7 +89,7 @@ class TestEvents:
             started.append(request.headers["Authorization"].partition(" ")[0])
             return Answer(body={"name": "operations/1"})
 
-        internet.pages |= {"chat.example.com/hook": post, f"run.googleapis.com/v2/{job}:run": begin}
+        internet.sites.pages |= {"chat.example.com/hook": post, f"run.googleapis.com/v2/{job}:run": begin}
         variables = {"CHAT_WEBHOOK": "https://chat.example.com/hook", "CONNECTION": CONNECTION, "JOB": job}
         recovered = {"event": "connection.recovered", "message": "acme works again."}
         with served(page, internet, tmp_path, "--target=react --signature-type=cloudevent", **variables) as url:
@@ -98,7 +98,7 @@ class TestEvents:
             for name in ("acme", "beta"):
                 assert delivered(url, {"severity": "NOTICE", "jsonPayload": {**recovered, "connection": name}}) == 200
             assert (posted[1:], started) == (2 * ["NOTICE connection.recovered: acme works again."], ["Bearer"])
-            del internet.pages[f"run.googleapis.com/v2/{job}:run"]
+            del internet.sites.pages[f"run.googleapis.com/v2/{job}:run"]
             assert delivered(url, {"severity": "NOTICE", "jsonPayload": {**recovered, "connection": "acme"}}) == 500
         assert internet.refused == []
 
@@ -125,28 +125,23 @@ class TestExternalSecrets:
         assert passed == ["serviceaccount/tiktok-reader", "cronjob/tiktok-campaigns"]
 
     def test_external_secrets_has_objects_that_fit_together(self) -> None:
-        """The operator's are as external-secrets.io/v1 has them, and copy the keeper's secret into that of the pod."""
+        """They copy the keeper's secret into that of the pod, which reads what is there under its names."""
         python, texts = str(programs(self.PAGE.name) / "python"), "\n---\n".join(self.PAGE.files.values())
         done = subprocess.run([python, "-c", self.READ], input=texts, capture_output=True, text=True, check=True)
-        objects = json.loads(done.stdout)
+        account, store, external, cron = objects = json.loads(done.stdout)
         assert {one["metadata"]["namespace"] for one in objects} == {"pipelines"}
-        account, store, external, cron = objects
         assert {store["apiVersion"], external["apiVersion"]} == {"external-secrets.io/v1"}
-        login = {"workloadIdentity": {"serviceAccountRef": {"name": account["metadata"]["name"]}}}
-        assert store["spec"] == {"provider": {"gcpsm": {"projectID": "my-project-123", "auth": login}}}
-        keys = ("access_token", "advertiser_ids")
-        assert external["spec"] == {
-            "refreshInterval": "15m",
-            "secretStoreRef": {"name": store["metadata"]["name"], "kind": store["kind"]},
-            "target": {"name": "tiktok-acme"},
-            "data": [{"secretKey": key, "remoteRef": {"key": TOKEN + CONNECTION, "property": key}} for key in keys],
-        }
+        login = store["spec"]["provider"]["gcpsm"]["auth"]["workloadIdentity"]
+        assert login["serviceAccountRef"]["name"] == account["metadata"]["name"]
+        spec = external["spec"]
+        assert spec["secretStoreRef"] == {"name": store["metadata"]["name"], "kind": store["kind"]}
+        keys, copied = ("access_token", "advertiser_ids"), spec["target"]["name"]
+        wanted = [{"secretKey": key, "remoteRef": {"key": TOKEN + CONNECTION, "property": key}} for key in keys]
+        assert spec["data"] == wanted
         pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        (container,) = pod["containers"]
-        assert container["env"][0]["valueFrom"] == {"secretKeyRef": {"name": "tiktok-acme", "key": "access_token"}}
-        assert pod["volumes"] == [
-            {"name": container["volumeMounts"][0]["name"], "secret": {"secretName": "tiktok-acme"}}
-        ]
+        (container,), (volume,) = pod["containers"], pod["volumes"]
+        assert container["env"][0]["valueFrom"] == {"secretKeyRef": {"name": copied, "key": keys[0]}}
+        assert volume == {"name": container["volumeMounts"][0]["name"], "secret": {"secretName": copied}}
         assert f"/subject/ns/pipelines/sa/{account['metadata']['name']}\n" in self.PAGE.commands[0]
 
 

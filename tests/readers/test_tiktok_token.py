@@ -105,16 +105,17 @@ class TestToken:
         assert remedy("none", only=["7001"]) == "configuration"
 
     def test_some_advertisers(self, store: SecretManagerServer) -> None:
-        """A caller gets those that it names; an unknown one is an error that lists the known ones."""
+        """A caller gets those that it names; an unknown one is an error that lists the known ones.
+
+        Where there are more than can be stored, their ids are None, and named ones are taken as they are.
+        """
         store.add_version(SECRET, payload())
         assert tiktok_token.token("acme", only=["7002"]).advertiser_ids == ("7002",)
         assert remedy("7003: not among the advertisers of acme, which are: 7001, 7002", only=["7002", "7003"])
         assert tiktok_token.token("acme").advertiser_ids == ("7001", "7002")
-
-    def test_more_advertisers_than_can_be_stored(self, store: SecretManagerServer) -> None:
-        """Their ids are None, and named ones are taken as they are."""
-        store.add_version(SECRET, payload(advertiser_ids=None, advertiser_count=9000))
-        assert tiktok_token.token("acme").advertiser_ids is None
+        tiktok_token.CACHE_SECONDS = 0.0
+        store.add_version(SECRET, payload("two", advertiser_ids=None, advertiser_count=9000))
+        assert tiktok_token.token("acme", rejected="one").advertiser_ids is None
         assert tiktok_token.token("acme", only=["7009"]).advertiser_ids == ("7009",)
 
     def test_project_and_prefix_of_the_environment(
@@ -149,19 +150,16 @@ class TestToken:
 
 class TestNewest:
     def test_latest_is_stale(self, store: SecretManagerServer) -> None:
-        """The newest version is found by number, past destroyed ones."""
-        for name in ("one", "two", "three", "four"):
+        """The newest version is found by number, past destroyed ones; so is the first, where `latest` says: none."""
+        store.set_lag(latest=1, hide_first=True)
+        store.add_version(SECRET, payload())
+        assert tiktok_token.token("acme").version == 1
+        for name in ("two", "three", "four"):
             store.add_version(SECRET, payload(name))
         for destroyed in (1, 2, 3):
             store.set_state(SECRET, destroyed, "DESTROYED")
         store.set_lag(latest=2)
-        assert tiktok_token.token("acme").version == 4
-
-    def test_latest_does_not_know_the_first_version(self, store: SecretManagerServer) -> None:
-        """A new secret's first version is found although `latest` says that there is none."""
-        store.add_version(SECRET, payload())
-        store.set_lag(latest=1, hide_first=True)
-        assert tiktok_token.token("acme").version == 1
+        assert tiktok_token.token("acme", rejected="one").version == 4
 
     def test_the_newest_is_disabled(self, store: SecretManagerServer) -> None:
         """No older one is taken in its place: a person is told."""
@@ -336,19 +334,15 @@ def test_google_refuses(store: SecretManagerServer, fault: Fault, what_helps: st
     assert store.count(ACCESS) == 2
 
 
-class TestConfiguration:
-    @pytest.mark.parametrize("name", ["Acme", "acme\n", "a" * 64])
-    def test_no_name(self, store: SecretManagerServer, name: str) -> None:
-        """What cannot be a connection is not asked for."""
+def test_wrong_names(store: SecretManagerServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be a connection is not asked for; where the project is missing, its variable is named."""
+    for name in ("Acme", "acme\n", "a" * 64):
         with pytest.raises(tiktok_token.TokenError, match="not the name of a connection") as caught:
             tiktok_token.token(name)
-        assert (caught.value.remedy, store.calls) == ("configuration", [])
-
-    @pytest.mark.usefixtures("store")
-    def test_no_project(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The variable is named."""
-        monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
-        assert remedy("GOOGLE_CLOUD_PROJECT") == "configuration"
+        assert caught.value.remedy == "configuration"
+    assert store.calls == []
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+    assert remedy("GOOGLE_CLOUD_PROJECT") == "configuration"
 
 
 class Unavailable(LocalServer):
@@ -385,7 +379,7 @@ class TestLogin:
 
     def test_the_role_is_missing(self, internet: Internet) -> None:
         """The command names the account that has to get it."""
-        internet.google.readable.clear()
+        internet.sites.readable.clear()
         said = self.error(internet)
         assert (said[:13], f"--member=serviceAccount:{READER} " in said) == ("permissions: ", True)
 

@@ -14,7 +14,7 @@ import pytest
 
 from emulators.serving import Answer, Fault, Request
 from local.tiktok import ads
-from readers.internet import CONNECTION, Internet
+from readers.internet import CONNECTION, PROJECT, Internet
 from readers.recipe import finish, recipe, run, start
 from readers.tools import ACCOUNTS, ALL, airbyte, configured, dlt_home, duckdb, meltano_project, trusting
 from stage import APP_ID, APP_SECRET, TOKEN
@@ -53,26 +53,26 @@ def answer(code: int) -> dict[str, Any]:
     return {"code": code, "message": "what was sent", "request_id": "2026112300", "data": {}}
 
 
-class TestDlt:
-    def test_it_loads_every_page_past_a_busy_tiktok(
-        self, internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """1,001 campaigns are two pages; too many calls and a gateway's error are retried by dlt's own client."""
-        monkeypatch.setattr(ads, "CAMPAIGNS", tuple((f"Campaign {number}", "TRAFFIC") for number in range(1001)))
-        gateway = Fault("campaign_get", skip=1, status=502, body=b"<html>", content_type="text/html")
-        internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40100)))
-        internet.stage.tiktok.add_fault(gateway)
-        run(recipe("dlt"), internet, tmp_path, "dlt", variables=dlt_home(tmp_path))
-        assert duckdb(tmp_path, "tiktok_ads.campaigns", "count(DISTINCT campaign_id)") == [(str(3 * 1001),)]
-        assert len(internet.stage.tiktok.calls) == 6 + 2
+def test_dlt_loads_every_page_past_a_busy_tiktok(
+    internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,001 campaigns are two pages; too many calls and a gateway's error are retried by dlt's own client.
 
-    def test_it_names_another_refusal(self, internet: Internet, tmp_path: Path) -> None:
-        """The error has TikTok's code and request id, and the secret is not read again for it."""
-        internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40001)))
-        done = run(recipe("dlt"), internet, tmp_path, "dlt", check=False, variables=dlt_home(tmp_path))
-        assert (done.returncode, "TikTok answers code 40001, request 2026112300" in done.stderr) == (1, True)
-        assert "what was sent" not in done.stderr
-        assert len(internet.google.calls) == 2  # `latest` and the next number
+    Another refusal is an error with TikTok's code and request id, and the secret is not read again for it.
+    """
+    monkeypatch.setattr(ads, "CAMPAIGNS", tuple((f"Campaign {number}", "TRAFFIC") for number in range(1001)))
+    gateway = Fault("campaign_get", skip=1, status=502, body=b"<html>", content_type="text/html")
+    internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40100)))
+    internet.stage.tiktok.add_fault(gateway)
+    run(recipe("dlt"), internet, tmp_path, "dlt", variables=dlt_home(tmp_path))
+    assert duckdb(tmp_path, "tiktok_ads.campaigns", "count(DISTINCT campaign_id)") == [(str(3 * 1001),)]
+    assert len(internet.stage.tiktok.calls) == 6 + 2
+    internet.forget_calls()
+    internet.stage.tiktok.add_fault(Fault("campaign_get", status=200, body=answer(40001)))
+    done = run(recipe("dlt"), internet, tmp_path, "dlt", check=False, variables=dlt_home(tmp_path))
+    assert (done.returncode, "TikTok answers code 40001, request 2026112300" in done.stderr) == (1, True)
+    assert "what was sent" not in done.stderr
+    assert len(internet.calls) == 2  # `latest` and the next number
 
 
 def test_ingestr_divides_more_advertisers_than_a_report_takes(internet: Internet, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_airflows_backend_is_asked_for_variables_only(internet: Internet, tmp_pa
     quiet = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False"}
     done = run(recipe("airflow"), internet, tmp_path, "airflow", script="python ask.py", variables=quiet)
     assert done.stdout.splitlines()[-1] == "None None None", done.stderr
-    assert internet.google.calls == [("AccessSecretVersion", "tiktok-ads-token-beta")]
+    assert internet.calls == [("AccessSecretVersion", "tiktok-ads-token-beta")]
 
 
 def test_airbyte_is_sent_what_its_own_client_sends(internet: Internet, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_airbyte_is_sent_what_its_own_client_sends(internet: Internet, tmp_path:
         return Answer(body={"access_token": "a bearer", "sourceId": SOURCE, "jobId": 1})
 
     for path in ("applications/token", "sources", f"sources/{SOURCE}", "jobs"):
-        internet.pages[f"api.airbyte.com/v1/{path}"] = api
+        internet.sites.pages[f"api.airbyte.com/v1/{path}"] = api
     page, new = recipe("airbyte"), internet.rotate()["access_token"]
     first = {"AIRBYTE_CLIENT_ID": "the client", "AIRBYTE_CLIENT_SECRET": "the client's secret"}
     first |= {"TIKTOK_ADVERTISER_ID": ACCOUNTS[1], "AIRBYTE_WORKSPACE_ID": WORKSPACE}
@@ -154,7 +154,7 @@ def test_owox_gets_the_fields_of_its_form(internet: Internet, tmp_path: Path, ki
     assert entry["AuthType"]["oauth2"].pop("AppSecret") == APP_SECRET
     assert entry == json.loads((tmp_path / "configuration.json").read_text())
     assert internet.holding(tmp_path) == {"configuration.json": 0o600}
-    assert (set(internet.google.calls), internet.refused) == ({("AccessSecretVersion", TOKEN + CONNECTION)}, [])
+    assert (set(internet.calls), internet.refused) == ({("AccessSecretVersion", TOKEN + CONNECTION)}, [])
 
 
 def test_airbyte_takes_what_config_prints(internet: Internet, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_airbyte_takes_what_config_prints(internet: Internet, tmp_path: Path) ->
     read = "source-tiktok-marketing read --config config.json --catalog catalog.json > records.jsonl"
     run(page, internet, tmp_path, "airbyte", script=read, variables=trusting(tmp_path))
     assert airbyte(tmp_path) == ALL
-    assert internet.google.calls == []
+    assert internet.calls == []
     script, secret = "python configuration.py > ours.json", {"TIKTOK_APP_SECRET": APP_SECRET}
     run(page, internet, tmp_path, "airbyte", script=script, variables=secret)
     assert json.loads((tmp_path / "ours.json").read_text()) == json.loads(text)
@@ -177,14 +177,14 @@ def connected_account(internet: Internet) -> str:
     payload = {"schema": 1, "connection": ORGANIC, "app_id": APP_ID, "access_token": given.access_token}
     payload |= {"expires_at": end, "advertiser_ids": [], "scope": list(given.scope), "open_id": given.open_id}
     if TOKEN + ORGANIC not in internet.stage.secrets.secrets():
-        internet.stage.secrets.create(TOKEN + ORGANIC, project=internet.google.project)
+        internet.stage.secrets.create(TOKEN + ORGANIC, project=PROJECT)
     internet.stage.secrets.add_version(TOKEN + ORGANIC, json.dumps(payload).encode())
     return internet.stage.canaries.keep("an access token", given.access_token)
 
 
 def test_all_videos_of_a_tiktok_account_are_loaded(internet: Internet, tmp_path: Path) -> None:
     """By plain Python and by dlt, page by page, also where the token is replaced between two pages."""
-    internet.google.readable = {TOKEN + ORGANIC}
+    internet.sites.readable = {TOKEN + ORGANIC}
     page, tiktok, old = recipe("tiktok-account"), internet.stage.tiktok, connected_account(internet)
     tiktok.add_fault(Fault("account_videos", skip=1, do="hold", hold="second page"))
     page.write(tmp_path)
@@ -200,5 +200,5 @@ def test_all_videos_of_a_tiktok_account_are_loaded(internet: Internet, tmp_path:
     assert duckdb(tmp_path, "tiktok_organic.videos", "count(DISTINCT item_id)") == [(str(VIDEOS),)]
     used = [request["Access-Token"] for request in tiktok.requests_of("account_videos")]
     assert used == [old, old, new, new, new]
-    assert (set(internet.google.calls), internet.refused) == ({("AccessSecretVersion", TOKEN + ORGANIC)}, [])
+    assert (set(internet.calls), internet.refused) == ({("AccessSecretVersion", TOKEN + ORGANIC)}, [])
     assert internet.holding(tmp_path, ORGANIC) == {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,6 @@ Rows = list[tuple[str, ...]]
 ACCOUNTS = ["7000000000000000001", "7000000000000000002", "7000000000000000003"]
 CAMPAIGNS = ["Always on", "App installs", "Spring launch"]
 ALL: Rows = sorted((account, name) for account in ACCOUNTS for name in CAMPAIGNS)
-_airflow_databases: list[Path] = []
 
 
 def configured(internet: Internet, tool: str, folder: Path) -> str:
@@ -74,12 +72,3 @@ def trusting(folder: Path) -> dict[str, str]:
         'import os\n\n\ndef where():\n    return os.environ["SSL_CERT_FILE"]\n'
     )
     return {"PYTHONPATH": str(folder / "trust")}
-
-
-def airflow_home(folder: Path) -> dict[str, str]:
-    """Takes the database of an earlier run of this worker, since making one takes long."""
-    if _airflow_databases and _airflow_databases[0] != folder / "airflow.db":
-        shutil.copy(_airflow_databases[0], folder / "airflow.db")
-    elif not _airflow_databases:
-        _airflow_databases.append(folder / "airflow.db")
-    return {"AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False"}

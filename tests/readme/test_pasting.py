@@ -6,15 +6,14 @@ are called in the same way as by a script, and the shell is ready for the next c
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from browser.engines import need
 from readme.page import GCP, GUIDES, PAGES, README, RECIPES
 from readme.terminal import MORE, PROMPT, Terminal
 
@@ -89,16 +88,13 @@ def scripted(blocks: Sequence[str], home: Path) -> list[list[str]]:
 @pytest.mark.parametrize("page", BLOCKS)
 def test_blocks_do_what_a_script_would_do(page: str, shell: str, tmp_path: Path) -> None:
     """No comment, quotation mark or pattern means something else there, and nothing swallows the next line."""
-    program = shutil.which(shell) or ""
-    if not program:
-        sentence = f"{shell} is missing: install the package {shell} to paste into it."
-        pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
+    need(shell, shell)
     wanted = scripted(BLOCKS[page], tmp_path / "script")
     asked = any(re.search(READS, block) for block in BLOCKS[page])
     assert asked == any(call[-1] == SECRET for call in wanted), "what is typed reaches a program"
     for paste in (by_line, at_once, marked):
         home = tmp_path / paste.__name__
-        with Terminal(program, home, PROGRAMS.split()) as terminal:
+        with Terminal(f"/bin/{shell}", home, PROGRAMS.split()) as terminal:
             for block in BLOCKS[page]:
                 pasted(terminal, block, paste)
             assert lasting(terminal.calls(len(wanted)), home) == wanted, paste.__name__

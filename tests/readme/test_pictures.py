@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from browser.chromium import FLAGS
-from pictures.take import CHROMIUM, FOLDER, SHOWN
+from browser.chromium import CHROMIUM, launch
+from browser.engines import need
+from pictures.take import FOLDER, SHOWN
 from pictures.tour import as_text, texts
 from readme.page import README
 
@@ -19,16 +19,14 @@ from readme.page import README
 @pytest.mark.slow
 def test_they_show_what_the_product_shows(tmp_path: Path) -> None:
     """Pages, `make run` and `make status` read as they did when the pictures were taken; else: `make pictures`."""
-    if not CHROMIUM.exists():
-        sentence = f"{CHROMIUM} is missing: install Debian's package chromium to compare the pictures."
-        pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
+    need(str(CHROMIUM), "chromium")
     with ThreadPoolExecutor(1) as pool:  # the browser tests may have a Playwright of their own in this thread
         assert pool.submit(_shown, tmp_path).result() == SHOWN.read_text(encoding="utf-8")
 
 
 def _shown(folder: Path) -> str:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = launch(playwright)
         found = texts(browser, folder)
         browser.close()
     return as_text(found)

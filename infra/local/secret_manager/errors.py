@@ -45,11 +45,6 @@ def invalid(message: str) -> ApiError:
     return ApiError("INVALID_ARGUMENT", message)
 
 
-def stale_etag(given: str, current: str) -> ApiError:
-    """FAILED_PRECONDITION of a compare-and-set that came too late."""
-    return ApiError("FAILED_PRECONDITION", f"The etag provided [{given}] does not match the current etag [{current}].")
-
-
 def secret_missing(name: str) -> ApiError:
     """NOT_FOUND of a secret."""
     return ApiError("NOT_FOUND", f"Secret [{name}] not found.")
@@ -58,11 +53,6 @@ def secret_missing(name: str) -> ApiError:
 def nothing_to_read(name: str) -> ApiError:
     """NOT_FOUND of ``latest``, and of any version of a secret that is not there."""
     return ApiError("NOT_FOUND", f"Secret [{name}] not found or has no versions.")
-
-
-def version_missing(name: str) -> ApiError:
-    """NOT_FOUND of one version."""
-    return ApiError("NOT_FOUND", f"Secret Version [{name}] not found.")
 
 
 def wrong_state(name: str, state: str) -> ApiError:

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS versions (
 """
 
 
-class Keeping(Protocol):
-    """Somewhere to keep secrets."""
+class Keeping:
+    """Keeps nothing beyond the process; derived classes do."""
 
     def open(self) -> None:
         """Makes it ready; may raise CannotStart."""
@@ -44,12 +44,15 @@ class Keeping(Protocol):
 
     def seal(self, payload: bytes) -> bytes:
         """A payload as it is kept."""
+        return payload
 
     def unseal(self, sealed: bytes) -> bytes:
         """A kept payload as it was."""
+        return sealed
 
     def load(self) -> Iterator[tuple[Secret, list[Version]]]:
         """Everything kept, versions by number."""
+        return iter(())
 
     def put_secret(self, secret: Secret) -> None:
         """Keeps a secret's new state."""
@@ -61,30 +64,7 @@ class Keeping(Protocol):
         """Forgets a secret with its versions."""
 
 
-class Memory:
-    """Keeps nothing beyond the process."""
-
-    def open(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def seal(self, payload: bytes) -> bytes:
-        return payload
-
-    def unseal(self, sealed: bytes) -> bytes:
-        return sealed
-
-    def load(self) -> Iterator[tuple[Secret, list[Version]]]:
-        return iter(())
-
-    def put_secret(self, secret: Secret) -> None: ...
-
-    def put_version(self, secret: Secret, version: Version) -> None: ...
-
-    def remove(self, secret: Secret) -> None: ...
-
-
-class EncryptedFile:
+class EncryptedFile(Keeping):
     """Keeps everything in one file of one process at a time.
 
     Args:
@@ -93,9 +73,10 @@ class EncryptedFile:
 
     def __init__(self, path: Path) -> None:
         self._path, self._key_path = path, path.with_name(path.name + ".key")
-        self._key_file = -1
+        self._key_file: int
         self._database: sqlite3.Connection
         self._fernet: Fernet
+        self._taken = contextlib.ExitStack()
 
     def open(self) -> None:
         """Takes the file for this process.
@@ -103,34 +84,25 @@ class EncryptedFile:
         Raises:
             CannotStart: Another process has it, or it and its key do not belong together, or it cannot be written.
         """
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._key_file = _open_private(self._key_path)
-            os.close(_open_private(self._path))
-        except OSError as error:
-            self._release()
-            raise CannotStart(
-                f"The store {self._path} cannot be written ({error.strerror}): name a file in a folder of your own."
-            ) from None
-        try:
-            self._lock()
-            self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        with contextlib.ExitStack() as stack:
             try:
-                self._unlock_data()
-            except BaseException:
-                self._database.close()
-                raise
-        except BaseException:
-            self._release()
-            raise
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._key_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(
-                f"Another process is using the store {self._path}: stop that one or name another file."
-            ) from None
+                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._key_file = _open_private(self._key_path)
+                stack.callback(os.close, self._key_file)
+                os.close(_open_private(self._path))
+                fcntl.flock(self._key_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CannotStart(
+                    f"Another process is using the store {self._path}: stop that one or name another file."
+                ) from None
+            except OSError as error:
+                raise CannotStart(
+                    f"The store {self._path} cannot be written ({error.strerror}): name a file in a folder of your own."
+                ) from None
+            self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+            stack.callback(self._database.close)
+            self._unlock_data()
+            self._taken = stack.pop_all()
 
     def _unlock_data(self) -> None:
         try:
@@ -170,13 +142,7 @@ class EncryptedFile:
 
     def close(self) -> None:
         """Gives the file to whoever comes next."""
-        self._database.close()
-        self._release()
-
-    def _release(self) -> None:
-        if self._key_file != -1:
-            os.close(self._key_file)
-            self._key_file = -1
+        self._taken.close()
 
     def seal(self, payload: bytes) -> bytes:
         return self._fernet.encrypt(payload)
@@ -206,22 +172,11 @@ class EncryptedFile:
         )
 
     def remove(self, secret: Secret) -> None:
-        with self._transaction():
+        with self._database:  # in one transaction
+            self._database.execute("BEGIN IMMEDIATE")
             for table in ("versions", "secrets"):
-                self._database.execute(
-                    f"DELETE FROM {table} WHERE project = ? AND id = ?",
-                    (secret.project, secret.id),
-                )
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+                key = secret.project, secret.id
+                self._database.execute(f"DELETE FROM {table} WHERE project = ? AND id = ?", key)
 
 
 def _known(kind: type[Any], record: str) -> dict[str, Any]:

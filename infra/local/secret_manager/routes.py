@@ -25,8 +25,6 @@ _METHODS = {
     ("GET", "versions", ""): "ListSecretVersions",
     ("GET", "version", ""): "GetSecretVersion",
     ("GET", "version", "access"): "AccessSecretVersion",
-    ("POST", "version", "enable"): "EnableSecretVersion",
-    ("POST", "version", "disable"): "DisableSecretVersion",
     ("POST", "version", "destroy"): "DestroySecretVersion",
 }
 

@@ -12,14 +12,13 @@ from typing import Any
 from local.exchange import Answer, Request
 from local.secret_manager.errors import ApiError, invalid
 from local.secret_manager.fields import parse_body, parse_payload
-from local.secret_manager.file import EncryptedFile, Keeping, Memory
+from local.secret_manager.file import EncryptedFile, Keeping
 from local.secret_manager.pages import Page
 from local.secret_manager.routes import Target, target_of
 from local.secret_manager.rules import SECRET_ID
 from local.secret_manager.service import SecretService
 from local.serving import LocalServer
 
-_STATES = {"EnableSecretVersion": "ENABLED", "DisableSecretVersion": "DISABLED", "DestroySecretVersion": "DESTROYED"}
 _NO_SUCH_ADDRESS = (
     b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>"
     b"<p><b>404.</b> The requested URL was not found on this server.\n"
@@ -45,7 +44,7 @@ class SecretManagerServer(LocalServer):
         log: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(host, port, log=log)
-        self.service = self.make_service(Memory() if path is None else EncryptedFile(path))
+        self.service = self.make_service(Keeping() if path is None else EncryptedFile(path))
 
     def make_service(self, keeping: Keeping) -> SecretService:
         """What does the calls."""
@@ -107,8 +106,7 @@ class SecretManagerServer(LocalServer):
             case "TestIamPermissions":
                 return self._test_permissions(target, parse_body(request.body).get("permissions", []))
             case _:
-                etag = parse_body(request.body).get("etag", "")
-                return service.change_state(*where, version, _STATES[target.call], etag)
+                return service.change_state(*where, version, "DESTROYED", parse_body(request.body).get("etag", ""))
 
     def _test_permissions(self, target: Target, asked: list[str]) -> Mapping[str, Any]:
         """The asked permissions that are held; none of a secret that does not exist, as at Google."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import google_crc32c
 
-from local.secret_manager.errors import ApiError, invalid, secret_missing, stale_etag, wrong_state
+from local.secret_manager.errors import ApiError, invalid, secret_missing, wrong_state
 from local.secret_manager.pages import Page, cut_page
 from local.secret_manager.records import Version
 from local.secret_manager.rules import PAYLOAD_LIMIT, SECRET_ID, check_secret
@@ -111,7 +111,7 @@ class SecretService(Store):
         return cut_page("versions", rows, page)
 
     def change_state(self, project: str, secret_id: str, version_id: str, state: str, etag: str) -> dict[str, Any]:
-        """Enables, disables or destroys a version; a destroyed one stays so."""
+        """Gives a version another state; a destroyed one stays so."""
         if not is_number(version_id):
             name = f"{secret_name(project, secret_id)}/versions/{version_id[:80]}"
             raise invalid(f"Resource ID [{name}] is not in a valid format.")
@@ -148,4 +148,5 @@ class SecretService(Store):
 
 def _compare(given: str, current: str) -> None:
     if given and given != current:
-        raise stale_etag(given, current)
+        said = f"The etag provided [{given}] does not match the current etag [{current}]."
+        raise ApiError("FAILED_PRECONDITION", said)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from local.secret_manager.errors import nothing_to_read, secret_missing, version_missing
+from local.secret_manager.errors import ApiError, nothing_to_read, secret_missing
 from local.secret_manager.file import Keeping
 from local.secret_manager.records import Secret, Version
 
@@ -139,7 +139,7 @@ class Store:
                 raise nothing_to_read(entry.secret.name)
         version = entry.versions.get(number)
         if version is None:
-            raise version_missing(f"{entry.secret.name}/versions/{version_id[:80]}")
+            raise ApiError("NOT_FOUND", f"Secret Version [{entry.secret.name}/versions/{version_id[:80]}] not found.")
         return entry, version
 
     def _add(self, project: str, secret_id: str, fields: dict[str, Any]) -> Secret:

@@ -10,7 +10,7 @@ from local.tiktok import videos
 from local.tiktok.answers import Refusal
 from local.tiktok.authorizations import Authorizations
 from local.tiktok.options import ACCOUNTS
-from local.tiktok.parameters import access_token, integer_parameter, list_parameter, only
+from local.tiktok.parameters import access_token, integer_parameter, list_parameter
 from local.tiktok.records import Grant
 
 READ_PROFILE = frozenset({"user.info.profile", "user.info.stats"})
@@ -55,7 +55,9 @@ def _reading(tiktok: Authorizations, request: Request, scopes: frozenset[str]) -
 
 
 def _chosen(request: Request, rows: list[dict[str, Any]], always: str) -> list[dict[str, Any]]:
+    """The rows with the fields that are asked for, and the one that they always have."""
     fields = list_parameter(request, "fields")
     if rows and (unknown := [name for name in fields if name not in rows[0]]):
         raise Refusal(40002, f"fields: {unknown[0]} is not supported.")
-    return only(rows, fields or [always], always)
+    wanted = {*fields, always}
+    return [{key: value for key, value in row.items() if key in wanted} for row in rows]

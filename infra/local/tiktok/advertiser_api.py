@@ -3,7 +3,7 @@
 Each takes what TikTok knows and a request, and returns the envelope's ``data`` or raises `Refusal`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from local.exchange import Request
@@ -11,7 +11,7 @@ from local.tiktok import ads, report
 from local.tiktok.answers import Refusal
 from local.tiktok.authorizations import Authorizations
 from local.tiktok.options import advertiser_name
-from local.tiktok.parameters import access_token, date_parameter, json_parameter, list_parameter, only, page
+from local.tiktok.parameters import access_token, date_parameter, list_parameter, page
 from local.tiktok.records import Grant
 
 READ_ACCOUNTS = frozenset({100, 10, 1})
@@ -50,12 +50,11 @@ def advertiser_info(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     """Details of up to a hundred ad accounts."""
     grant = tiktok.authenticate(access_token(request))
     _check_scope(grant, READ_ACCOUNTS)
-    ids, fields = list_parameter(request, "advertiser_ids"), list_parameter(request, "fields")
+    ids = list_parameter(request, "advertiser_ids")
     if not 1 <= len(ids) <= MOST_ACCOUNTS_A_CALL:
         raise Refusal(40002, f"advertiser_ids: Length must be between 1 and {MOST_ACCOUNTS_A_CALL}.")
     _check_reached(grant, ids)
-    rows = [ads.account(one, advertiser_name(one)) for one in ids]
-    return {"list": only(rows, fields, "advertiser_id")}
+    return {"list": [ads.account(one, advertiser_name(one)) for one in ids]}
 
 
 def campaigns(tiktok: Authorizations, request: Request) -> dict[str, Any]:
@@ -90,8 +89,6 @@ def integrated_report(tiktok: Authorizations, request: Request) -> dict[str, Any
         metrics=tuple(list_parameter(request, "metrics")),
         start=date_parameter(request, "start_date"),
         end=date_parameter(request, "end_date"),
-        lifetime=request.parameter("query_lifetime").lower() == "true",
-        filtering=tuple(json_parameter(request, "filtering", list, dict)),
     )
     found = []
     for one in reached:
@@ -105,12 +102,11 @@ def _listed(
     tiktok: Authorizations,
     request: Request,
     permissions: frozenset[int],
-    read: Callable[[str, dict[str, Any]], list[dict[str, Any]]],
+    read: Callable[[str], Iterable[dict[str, Any]]],
 ) -> dict[str, Any]:
     advertiser_id = request.parameter("advertiser_id")
     _check_read(tiktok, request, permissions, [advertiser_id])
-    rows = read(advertiser_id, json_parameter(request, "filtering", dict, object))
-    return page(request, only(rows, list_parameter(request, "fields"), "advertiser_id"))
+    return page(request, list(read(advertiser_id)))
 
 
 def _check_read(tiktok: Authorizations, request: Request, permissions: frozenset[int], ids: list[str]) -> None:

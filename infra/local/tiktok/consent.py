@@ -36,8 +36,9 @@ _NO_DECISION, _FOREIGN = "The form holds no decision.", "The form does not come 
 class _Asked:
     """What a page was opened with, and what was decided on it. Of a doubled field the first counts."""
 
-    fields: Mapping[str, Sequence[str]]
     path: str
+    sent: bool
+    fields: Mapping[str, Sequence[str]]
 
     def first(self, name: str, otherwise: str = "") -> str:
         return self.fields.get(name, (otherwise,))[0]
@@ -61,16 +62,22 @@ class _Asked:
         return page.shown(title, f'<p>{sentence}</p>\n{form}<p class="quiet">Afterwards you are sent to {where}</p>')
 
 
-def for_advertisers(tiktok: Authorizations, request: Request) -> Answer:
-    """Shows the page for advertisers, or carries out what was decided on it."""
-    asked = _asked(request)
-    if asked.first("app_id") != tiktok.app_id:
-        return page.refused("No app has the app_id of this address.")
-    if not redirects.for_advertisers(asked.first("redirect_uri")):
+def answer(tiktok: Authorizations, request: Request) -> Answer:
+    """Shows the page of the request's path, or carries out what was decided on it."""
+    sent = request.method == "POST"
+    asked = _Asked(request.path, sent, request.form() if sent else request.parameters)
+    app, fits, decided = PAGES[request.path]
+    if asked.first(app) != tiktok.app_id:
+        return page.refused(f"No app has the {app} of this address.")
+    if not fits(asked.first("redirect_uri")):
         return page.refused("The redirect_uri of this address is not registered for the app.")
+    return decided(tiktok, asked)
+
+
+def _for_advertisers(tiktok: Authorizations, asked: _Asked) -> Answer:
     scope = tuple(int(digits) for digits in re.findall(r"\d+", asked.first("scope"))) or DEFAULT_SCOPE
     asked = replace(asked, fields={**asked.fields, "scope": (",".join(map(str, scope)),)})
-    if request.method != "POST":
+    if not asked.sent:
         return _choice_of_advertisers(tiktok, asked, scope)
     match asked.first("decision"):
         case "confirm":
@@ -88,20 +95,14 @@ def for_advertisers(tiktok: Authorizations, request: Request) -> Answer:
             return page.refused(_NO_DECISION)
 
 
-def for_accounts(tiktok: Authorizations, request: Request) -> Answer:
-    """Shows the page for account holders, or carries out what was decided on it."""
-    asked = _asked(request)
-    if asked.first("client_key") != tiktok.app_id:
-        return page.refused("No app has the client_key of this address.")
-    if not redirects.for_accounts(asked.first("redirect_uri")):
-        return page.refused("The redirect_uri of this address is not registered for the app.")
+def _for_accounts(tiktok: Authorizations, asked: _Asked) -> Answer:
     scope = tuple(filter(None, asked.first("scope").split(",")))
     if asked.first("response_type") != "code" or not scope:
         return page.refused("This address needs response_type=code and a scope.")
     if not set(scope) <= set(ACCOUNT_SCOPES):
         return asked.redirect(error="invalid_scope", error_description="A scope is not granted to the app.")
     account = asked.first("account")
-    if request.method != "POST":
+    if not asked.sent:
         account = "" if asked.first("disable_auto_auth") == "1" else _earlier(tiktok, scope)
         if not account:
             return _choice_of_accounts(asked, scope)
@@ -115,17 +116,15 @@ def for_accounts(tiktok: Authorizations, request: Request) -> Answer:
     return asked.redirect(code=code, scopes=",".join(scope))
 
 
-PAGES: Mapping[str, Callable[[Authorizations, Request], Answer]] = {
-    CONSENT_PATH: for_advertisers,
-    "/marketing_api/auth": for_advertisers,
-    ACCOUNT_CONSENT_PATH: for_accounts,
-    f"{ACCOUNT_CONSENT_PATH}/": for_accounts,
+_ADVERTISERS = ("app_id", redirects.for_advertisers, _for_advertisers)
+_ACCOUNTS = ("client_key", redirects.for_accounts, _for_accounts)
+PAGES: Mapping[str, tuple[str, Callable[[str], bool], Callable[[Authorizations, _Asked], Answer]]] = {
+    CONSENT_PATH: _ADVERTISERS,
+    "/marketing_api/auth": _ADVERTISERS,
+    ACCOUNT_CONSENT_PATH: _ACCOUNTS,
+    f"{ACCOUNT_CONSENT_PATH}/": _ACCOUNTS,
 }
-"""What answers each address."""
-
-
-def _asked(request: Request) -> _Asked:
-    return _Asked(request.form() if request.method == "POST" else request.parameters, request.path)
+"""By address: the parameter that names the app, which redirect URLs it takes, and what answers then."""
 
 
 def _earlier(tiktok: Authorizations, scope: Sequence[str]) -> str:

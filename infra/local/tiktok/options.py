@@ -54,7 +54,6 @@ class Options:
         refresh_seconds: life of its refresh token, which refreshes do not extend.
         rotation: whether a refresh answers with a new refresh token, with the same, or with none. The old one dies
             only where there is a new one.
-        keep_old_access_token: whether the access token from before a refresh works until its own end.
         punish_reuse: whether a used refresh token that is presented again revokes the whole grant.
     """
 
@@ -62,7 +61,6 @@ class Options:
     access_seconds: int = 86_400
     refresh_seconds: int = 31_536_000
     rotation: Rotation = "new"
-    keep_old_access_token: bool = True
     punish_reuse: bool = False
 
 

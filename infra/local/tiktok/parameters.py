@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 from local.exchange import Request
-from local.tiktok import ads
 from local.tiktok.answers import Refusal
 
-C = TypeVar("C", dict[str, Any], list[Any])
+PAGE_SIZE, LARGEST_PAGE = 10, 1000
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -42,23 +41,14 @@ def access_token(request: Request) -> str:
     return token
 
 
-def json_parameter(request: Request, name: str, kind: type[C], item: type) -> C:
-    """A query parameter that is a JSON list or object of so typed values; empty where it is absent."""
-    text = request.parameter(name)
-    try:
-        value = json.loads(text) if text else kind()
-    except ValueError:
-        value = None
-    items = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, kind) or not all(isinstance(one, item) for one in items or ()):
-        raise Refusal(40002, f"{name}: Not a valid {'object' if kind is dict else 'list'}.")
-    return value
-
-
 def list_parameter(request: Request, name: str) -> list[str]:
     """A query parameter that is a JSON list of strings; empty where it is absent."""
-    value: list[str] = json_parameter(request, name, list, str)
-    if not all(one.isascii() for one in value):
+    text = request.parameter(name)
+    try:
+        value = json.loads(text) if text else []
+    except ValueError:
+        value = None
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.isascii() for one in value):
         raise Refusal(40002, f"{name}: Not a valid list.")
     return value
 
@@ -80,15 +70,10 @@ def date_parameter(request: Request, name: str) -> date | None:
         raise Refusal(40002, f"{name}: Not a valid date.") from None
 
 
-def only(rows: list[dict[str, Any]], fields: Sequence[str], always: str) -> list[dict[str, Any]]:
-    """The rows with these fields only, and with the one that they always have; with no fields, as they are."""
-    if not fields:
-        return rows
-    wanted = {*fields, always}
-    return [{key: value for key, value in row.items() if key in wanted} for row in rows]
-
-
 def page(request: Request, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The page of a list that is asked for."""
-    number = integer_parameter(request, "page", 1)
-    return ads.page(rows, number, integer_parameter(request, "page_size", ads.PAGE_SIZE))
+    """The page of a list that is asked for, with what TikTok says about the pages."""
+    number, size = integer_parameter(request, "page", 1), integer_parameter(request, "page_size", PAGE_SIZE)
+    if number < 1 or not 1 <= size <= LARGEST_PAGE:
+        raise Refusal(40002, f"page: at least 1, page_size: 1 to {LARGEST_PAGE}.")
+    pages = {"page": number, "page_size": size, "total_number": len(rows), "total_page": -(-len(rows) // size)}
+    return {"list": list(rows[(number - 1) * size : number * size]), "page_info": pages}

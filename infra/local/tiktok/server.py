@@ -9,10 +9,10 @@ from pathlib import Path
 
 from local.exchange import Answer, Request
 from local.serving import LocalServer
+from local.tiktok import consent
 from local.tiktok.answers import Refusal, envelope, refused
 from local.tiktok.api import ENDPOINTS
 from local.tiktok.authorizations import Authorizations
-from local.tiktok.consent import PAGES
 from local.tiktok.options import Options
 
 APP_ID = "7000000000000000000"
@@ -54,11 +54,11 @@ class TikTokServer(LocalServer, Authorizations):
     def perform(self, request: Request) -> Answer:
         if request.path in ENDPOINTS:
             return self._business(request)
-        if request.path not in PAGES:
+        if request.path not in consent.PAGES:
             return Answer(404, b"404 page not found", "text/plain; charset=utf-8")
         if request.method not in ("GET", "HEAD", "POST"):
             return _not_allowed("GET, HEAD, POST")
-        return PAGES[request.path](self, request)
+        return consent.answer(self, request)
 
     def _business(self, request: Request) -> Answer:
         method, name, answer = ENDPOINTS[request.path]

@@ -46,9 +46,7 @@ class Tokens:
         """
         with self.lock:
             token = self.records.access.get(access_token)
-            if token is None or self._approval(token).family != family:
-                raise Refusal(40105)
-            if self._approval(token).revoked or not token.valid:
+            if token is None or self._approval(token).family != family or self._approval(token).revoked:
                 raise Refusal(40105)
             if self._ended(token):
                 raise Refusal(40102)
@@ -119,7 +117,6 @@ class Tokens:
             if self.options.rotation == "new":
                 token.valid = False
                 self._issue_refresh(token.approval, token.expires_at)
-            self.records.access[approval.access_token].valid = self.options.keep_old_access_token
             self._issue_access(token.approval)
             self.records.save()
             return self._grant(token.approval)

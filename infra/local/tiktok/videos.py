@@ -1,6 +1,7 @@
 """What the simulated TikTok accounts contain: a profile and videos, the same at every run.
 
-Fields are those of TikTok's pages "Get profile data of a TikTok account" and "Get video posts of a TikTok account".
+Fields are some of those of TikTok's pages "Get profile data of a TikTok account" and "Get video posts of a TikTok
+account".
 """
 
 from typing import Any
@@ -18,14 +19,7 @@ def profile(username: str, display_name: str) -> dict[str, Any]:
     return {
         "username": username,
         "display_name": display_name,
-        "profile_image": f"https://example.com/{username}.jpeg",
-        "profile_deep_link": f"https://www.tiktok.com/@{username}",
-        "bio_description": f"{display_name} on TikTok",
-        "is_verified": False,
-        "is_business_account": True,
         "followers_count": seed % 90_000 + 1_000,
-        "following_count": seed % 200,
-        "total_likes": seed % 900_000,
         "videos_count": VIDEOS,
     }
 
@@ -41,14 +35,9 @@ def videos(username: str) -> list[dict[str, Any]]:
                 "item_id": item_id,
                 "create_time": str(FIRST_POSTED + number * WEEK // 4),
                 "caption": f"{CAPTIONS[number % len(CAPTIONS)]} #{number}",
-                "thumbnail_url": f"https://example.com/{item_id}.jpeg",
                 "share_url": f"https://www.tiktok.com/@{username}/video/{item_id}",
-                "video_duration": 10 + seed % 50,
                 "video_views": seed % 50_000,
                 "likes": seed % 4_000,
-                "comments": seed % 300,
-                "shares": seed % 200,
-                "reach": seed % 40_000,
             }
         )
     return found
