@@ -175,7 +175,7 @@ class TestShown:
         lines = capsys.readouterr().out.splitlines()
         assert lines[0] == "5,000 connections: 4,993 ok, 7 reauthorize."
         assert [line.split()[0] for line in lines[3:10]] == [f"acme-{number:04}" for number in range(7)]
-        assert lines[10] == "4993 connections that need nothing are not shown: ALL=1 (--all) shows them."
+        assert lines[10] == "4,993 connections that need nothing are not shown: ALL=1 (--all) shows them."
 
     @pytest.mark.parametrize(
         ("names", "health", "labels", "number"),

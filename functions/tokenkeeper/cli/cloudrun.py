@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import google.auth
@@ -18,7 +17,7 @@ from google.oauth2 import id_token
 
 from tokenkeeper.cli import web
 from tokenkeeper.errors import KeeperError
-from tokenkeeper.refresh.request import RunRequest
+from tokenkeeper.refresh.request import BadRequestError, RunRequest
 
 _LONGEST_RUN = 1810.0  # seconds: Cloud Scheduler's attempt deadline is 30 minutes, and no run is longer
 _GCLOUD_SECONDS = 60
@@ -55,6 +54,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
 
     Raises:
         RunNotStarted: it could not be asked, or gave no summary.
+        BadRequestError: it cannot follow the request.
     """
     body: dict[str, object] = {"force": True} if request.force else {}
     if request.connections is not None:
@@ -88,7 +88,7 @@ def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
         other = f"The refresh function answered with HTTP {status} and no summary: see its log in Google Cloud."
         raise RunNotStarted(_OF_CLOUD_RUN.get(status, other).format(url=url))
     if status == 400:
-        raise RunNotStarted(str(document.get("error", "The refresh function did not understand the request.")))
+        raise BadRequestError(document.get("error", "The refresh function did not understand the request."))
     return status, document
 
 
@@ -107,47 +107,42 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
 
 def _identities(audience: str, impersonate: str) -> Iterator[str]:
     """Identity tokens of whoever can be found: of the service account to act as, else of gcloud, the environment's."""
-    sources: list[Callable[[str], Iterator[str]]]
-    sources = [partial(_impersonated, impersonate)] if impersonate else [_of_gcloud, _of_environment, _of_default]
+    sources = [_of_gcloud, _of_environment, _of_default]
+    if impersonate:
+        sources = [lambda audience: _acting_as(_default_credentials(), impersonate, audience)]
     for source in sources:
         with suppress(auth_errors.GoogleAuthError, ValueError):
-            yield from source(audience)
+            identity = source(audience)
+            if identity:
+                yield identity
 
 
-def _of_gcloud(audience: str) -> Iterator[str]:
+def _of_gcloud(audience: str) -> str:
     gcloud = shutil.which("gcloud")
     for more in ([f"--audiences={audience}"], []) if gcloud else ():  # a person's token takes no audience
         words = [gcloud or "", "auth", "print-identity-token", *more]
-        try:  # no shell, and nothing in it that somebody else chose
+        with suppress(OSError, subprocess.TimeoutExpired):  # no shell, and nothing in it that somebody else chose
             done = subprocess.run(words, capture_output=True, text=True, timeout=_GCLOUD_SECONDS, check=False)  # noqa: S603
-        except (OSError, subprocess.TimeoutExpired):
-            return
-        if done.returncode == 0 and done.stdout.strip():
-            yield done.stdout.strip()
-            return
+            if done.returncode == 0 and done.stdout.strip():
+                return done.stdout.strip()
+    return ""
 
 
-def _of_environment(audience: str) -> Iterator[str]:
+def _of_environment(audience: str) -> str:
     """Of a service account's key, or of the service account that this machine in the cloud has."""
-    yield str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
+    return str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
 
 
-def _of_default(audience: str) -> Iterator[str]:
+def _of_default(audience: str) -> str:
     """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
     credentials = _default_credentials()
     email = getattr(credentials, "service_account_email", "")
     if isinstance(credentials, impersonated_credentials.Credentials):
-        yield _of_target(credentials, audience)
-    elif isinstance(email, str) and "@" in email:
-        yield _acting_as(credentials, email, audience)
-    else:
-        credentials.refresh(Request())
-        if isinstance(getattr(credentials, "id_token", None), str):
-            yield credentials.id_token
-
-
-def _impersonated(email: str, audience: str) -> Iterator[str]:
-    yield _acting_as(_default_credentials(), email, audience)
+        return _of_target(credentials, audience)
+    if isinstance(email, str) and "@" in email:
+        return _acting_as(credentials, email, audience)
+    credentials.refresh(Request())
+    return getattr(credentials, "id_token", None) or ""
 
 
 def _default_credentials() -> Any:
@@ -155,21 +150,13 @@ def _default_credentials() -> Any:
 
 
 def _acting_as(credentials: Any, email: str, audience: str) -> str:
-    source = _own(credentials, email)
-    target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
+    if isinstance(credentials, external_account.Credentials) and credentials.service_account_email == email:
+        # A workload is allowed to act as the account; the account is usually not allowed to act as itself.
+        acting = {"service_account_impersonation_url", "service_account_impersonation"}
+        workload = {name: value for name, value in credentials.info.items() if name not in acting}
+        credentials = type(credentials).from_info(workload, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
+    target = impersonated_credentials.Credentials(credentials, email, [_SCOPE])  # type: ignore[no-untyped-call]
     return _of_target(target, audience)
-
-
-def _own(credentials: Any, email: str) -> Any:
-    """The credentials, and where they are those of a workload that acts as this account by itself, the workload's own.
-
-    A workload is allowed to act as the account; the account is usually not allowed to act as itself.
-    """
-    if not isinstance(credentials, external_account.Credentials) or credentials.service_account_email != email:
-        return credentials
-    acting = {"service_account_impersonation_url", "service_account_impersonation"}
-    workload = {name: value for name, value in credentials.info.items() if name not in acting}
-    return type(credentials).from_info(workload, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
 
 
 def _of_target(target: impersonated_credentials.Credentials, audience: str) -> str:
