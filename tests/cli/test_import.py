@@ -110,7 +110,7 @@ class TestReading:
             ("", "Nothing was given"),
             ("{", "It is not JSON."),
             ('{"code": 40110, "message": "used"}', "has the code 40110"),
-            ('{"code": 0, "data": {}}', 'There is no usable "access_token".'),
+            ('{"code": 0, "data": {}}', 'There is no usable "access_token"'),
             ('{"code": 0, "data": []}', '"data" is no JSON object.'),
         ],
     )
@@ -123,7 +123,7 @@ class TestReading:
         ("changes", "reason"),
         [
             ({"connection": None}, 'The line has no "connection".'),
-            ({"connection": "Acme"}, "'Acme' is no connection's name"),
+            ({"connection": "Acme"}, "\"connection\" is 'Acme', not a connection's name"),
             ({"family": "organic"}, '"family" is neither'),
             ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
             ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),

@@ -153,7 +153,9 @@ class Importer:
 def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:
     match error.kind:
         case Kind.REAUTHORIZE | Kind.EXPIRED | Kind.RESTART:
-            return ImportRefused(f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID.")
+            return ImportRefused(
+                f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID. make link connects anew."
+            )
         case Kind.PERMISSION:
             return ImportRefused(f"{error}: the token lacks a permission that is needed to look at it.")
         case Kind.OPERATOR:

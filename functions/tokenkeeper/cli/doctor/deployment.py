@@ -31,8 +31,8 @@ class NotDescribed(KeeperError):
 
 def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
-    if context.refresh_url:
-        yield _refresh_is_private(context.refresh_url)
+    if context.variable("REFRESH_URL"):
+        yield _refresh_is_private(context.variable("REFRESH_URL"))
     expected = source_hash(SOURCE)
     for function, variable in FUNCTIONS.items():
         name = context.variable(variable)
