@@ -22,7 +22,7 @@ from tokenkeeper.cli import (
     stored,
     terminal,
 )
-from tokenkeeper.errors import Cause, KeeperError, StoreForbidden, StoreUnavailable
+from tokenkeeper.errors import Cause, KeeperError, LeaseHeld, StoreForbidden, StoreUnavailable
 
 
 @click.group(
@@ -68,6 +68,8 @@ def main() -> int:
     except StoreForbidden as error:
         more = " make doctor shows which permissions you have." if error.reason.cause is Cause.ROLE else ""
         return _fail(f"{error}{more}")
+    except LeaseHeld as error:
+        return _fail(f"{error} A run may be under way: try again in a minute.")
     except StoreUnavailable as error:
         return _fail(f"{error} Try again in a minute.")
     except KeeperError as error:

@@ -16,7 +16,6 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
     KeeperError,
     Kind,
-    LeaseHeld,
     SecretChanged,
     SecretMissing,
     SettingsError,
@@ -149,10 +148,6 @@ def _disconnect(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: 
             outcome = _end(vault, tiktok, app_id, name, force=force)
             _delete_token_secret(vault, held)
             return outcome
-    except LeaseHeld:
-        raise NotDisconnected(
-            f"Somebody else keeps working on {name}, a run perhaps: try again in some minutes."
-        ) from None
     except SecretMissing:  # only a refresh secret is left
         return _end(vault, tiktok, app_id, name, force=force)
 

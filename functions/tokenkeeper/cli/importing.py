@@ -13,7 +13,7 @@ from tokenkeeper.cli import options, show, terminal
 from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.importer import Importer
 from tokenkeeper.cli.importlines import Defaults, ImportRefused, Token, read_line, read_token
-from tokenkeeper.errors import StoreUnavailable
+from tokenkeeper.errors import LeaseHeld, StoreUnavailable
 from tokenkeeper.grant import Family, Grant, RefreshableGrant
 from tokenkeeper.settings import Needs
 from tokenkeeper.tiktok.coverage import gaps
@@ -105,7 +105,7 @@ class _Lines:
                 number = pending[future]
                 try:
                     stored = future.result()
-                except (ImportRefused, StoreUnavailable) as error:  # concerns one token alone, or passes by itself
+                except (ImportRefused, LeaseHeld, StoreUnavailable) as error:  # of one token, or passes by itself
                     self._refuse(number, self.tokens[number], error)
                 else:
                     self.imported += stored is not None

@@ -93,7 +93,9 @@ def credentials(context: Context) -> Finding:
             return Finding(thing, "problem", f"{error}: {_BY_CODE.get(error.code, _OTHERWISE)}")
         return Finding(thing, "unknown", f"{error}, which says nothing about the app: try again in a minute")
     except TikTokUnreachable as error:
-        return Finding(thing, "problem", f"{error}: check the network, and TIKTOK_API_URL if it is set")
+        simulated = is_this_machine(urlsplit(_api_url(context)).hostname or "")
+        what = "start it with make run" if simulated else "check the network, and TIKTOK_API_URL if it is set"
+        return Finding(thing, "problem", f"{error}: {what}")
     except KeeperError as error:
         return Finding(thing, "unknown", f"{error}: try again in a minute")
     return Finding(thing, "unknown", "TikTok issued a token for none, which makes no sense")
