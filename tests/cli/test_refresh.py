@@ -119,11 +119,6 @@ class TestInCloud:
             sentence(cli("refresh", "gamma", PATH=gcloud)) == "There is no connection 'gamma'. make status lists all."
         )
 
-    def test_no_identity(self, cli: Cli, stage: Stage) -> None:
-        """Without an identity there is a sentence that says how to get one."""
-        cli.save("cloud", REFRESH_URL=stage.refresh.url)
-        assert "gcloud auth login" in sentence(cli("refresh", PATH="/nowhere"))
-
     @pytest.mark.parametrize(
         ("status", "said"),
         [

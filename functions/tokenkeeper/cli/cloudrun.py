@@ -36,10 +36,6 @@ _OF_CLOUD_RUN = {
 """What Cloud Run itself answers, without a summary of the function's."""
 
 
-class RunNotStarted(KeeperError):
-    """The function could not be called, or gave no summary; the text says what to do."""
-
-
 def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple[int, Mapping[str, Any]]:
     """Have the refresh function make a run, and wait for its end.
 
@@ -53,7 +49,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
         What it answered: the HTTP status, and the summary of the run.
 
     Raises:
-        RunNotStarted: it could not be asked, or gave no summary.
+        KeeperError: it could not be asked, or gave no summary.
         BadRequestError: it cannot follow the request.
     """
     body: dict[str, object] = {"force": True} if request.force else {}
@@ -65,7 +61,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
         if answer.status_code not in {401, 403}:
             break  # else another identity may be let in
     if answer is None:
-        raise RunNotStarted(
+        raise KeeperError(
             "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service "
             "account: its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in "
             "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
@@ -76,7 +72,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
 def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
     status = answer.status_code
     if status in {401, 403}:
-        raise RunNotStarted(
+        raise KeeperError(
             "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
             "service."
         )
@@ -86,7 +82,7 @@ def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
         document = None
     if not isinstance(document, dict):
         other = f"The refresh function answered with HTTP {status} and no summary: see its log in Google Cloud."
-        raise RunNotStarted(_OF_CLOUD_RUN.get(status, other).format(url=url))
+        raise KeeperError(_OF_CLOUD_RUN.get(status, other).format(url=url))
     if status == 400:
         raise BadRequestError(document.get("error", "The refresh function did not understand the request."))
     return status, document
@@ -98,9 +94,9 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
         with web.session(url) as session:
             return session.post(url, json=body, headers=headers, timeout=(10, _LONGEST_RUN), allow_redirects=False)
     except requests.exceptions.Timeout:
-        raise RunNotStarted("The refresh function gave no answer: see `make status` in some minutes.") from None
+        raise KeeperError("The refresh function gave no answer: see `make status` in some minutes.") from None
     except OSError as error:  # all errors of requests are, and a CA file that is missing
-        raise RunNotStarted(
+        raise KeeperError(
             f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
         ) from None
 

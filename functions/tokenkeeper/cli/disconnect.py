@@ -36,10 +36,6 @@ _MOST_NAMED = 3  # advertisers
 _ENDED = {Kind.REAUTHORIZE, Kind.EXPIRED}
 
 
-class NotDisconnected(KeeperError):
-    """It could not be done; the text says why, and that nothing was deleted, or what was."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What there is of a connection.
@@ -178,7 +174,7 @@ def _revoke(tiktok: TikTok, app_id: str, found: _Found, *, force: bool) -> str:
                 return f"Its token had ended at TikTok already (code {error.code})."
             problem = str(error)
     if not force:
-        raise NotDisconnected(
+        raise KeeperError(
             f"It could not be revoked at TikTok ({problem}), and nothing was deleted: try again later, or delete it "
             "here all the same with FORCE=1 (--force)."
         )
@@ -197,6 +193,6 @@ def _delete_token_secret(vault: Vault, held: Lease) -> None:
         except SecretChanged:
             connection = vault.connection(connection.name, deadline)
         if connection.lease != held.connection.lease or deadline.over:
-            raise NotDisconnected(
+            raise KeeperError(
                 f"Somebody else changed {connection.name} meanwhile, so its token secret is still there: try again."
             )

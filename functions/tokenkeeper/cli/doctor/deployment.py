@@ -25,10 +25,6 @@ _API = "https://cloudfunctions.googleapis.com/v2/"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-class NotDescribed(KeeperError):
-    """A function could not be looked up; the text says why."""
-
-
 def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
     if context.variable("REFRESH_URL"):
@@ -39,7 +35,7 @@ def functions(context: Context) -> Iterator[Finding]:
         if name:
             try:
                 yield source_of(function, _describe(name), expected)
-            except NotDescribed as error:
+            except KeeperError as error:
                 yield Finding(f"the source of {function}", "unknown", str(error))
 
 
@@ -92,12 +88,12 @@ def _describe(name: str) -> Mapping[str, Any]:
             answer = session.get(_API + name, timeout=CALL_SECONDS)
         described = json.loads(answer.content)
     except (auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
-        raise NotDescribed(
+        raise KeeperError(
             f"Google did not describe the function ({type(error).__name__}): gcloud auth application-default login"
         ) from None
     except ValueError:
-        raise NotDescribed(f"Google did not describe the function (HTTP {answer.status_code})") from None
+        raise KeeperError(f"Google did not describe the function (HTTP {answer.status_code})") from None
     if answer.status_code != 200:
         sentence = described.get("error", {}).get("message", f"HTTP {answer.status_code}")
-        raise NotDescribed(f"Google did not describe the function: {sentence} It takes roles/cloudfunctions.viewer.")
+        raise KeeperError(f"Google did not describe the function: {sentence} It takes roles/cloudfunctions.viewer.")
     return dict(described)
