@@ -104,14 +104,18 @@ class TestNotRevoked:
         assert gone(stage)
 
     @pytest.mark.parametrize(
-        ("app_id", "reason"),
-        [(APP_ID, "TikTok answered with code 40101"), ("7111111111111111111", f"it belongs to app {APP_ID}")],
-        ids=["wrong app secret", "another app"],
+        ("fault", "app_id", "reason"),
+        [
+            (Fault("revoke_token", do="drop", times=None), APP_ID, "TikTok broke"),
+            (Fault("revoke_token", status=200, body={"code": 40101, "message": ""}, times=None), APP_ID, "40101"),
+            (Fault("revoke_token"), "7111111111111111111", f"it belongs to app {APP_ID}"),
+        ],
+        ids=["TikTok away", "wrong app secret", "another app"],
     )
-    def test_nothing_is_deleted(self, cli: Cli, stage: Stage, app_id: str, reason: str) -> None:
+    def test_nothing_is_deleted(self, cli: Cli, stage: Stage, fault: Fault, app_id: str, reason: str) -> None:
         """What cannot be revoked is not deleted, and the lease is given back; --force deletes all the same."""
         stage.plant("acme", "expiring")
-        stage.tiktok.fail_next("revoke_token", 40101, times=None)
+        stage.tiktok.add_fault(fault)
         done = cli("disconnect", "acme", "--yes", TIKTOK_APP_ID=app_id)
         assert done.status == 2, done
         assert "nothing was deleted" in done.err
