@@ -18,8 +18,6 @@ from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding
 from tokenkeeper.errors import KeeperError
 
-FUNCTIONS = {"connect": "CONNECT_FUNCTION", "refresh": "REFRESH_FUNCTION"}
-"""The saved variables with the full names of the deployed functions."""
 SOURCE = Path(__file__).parents[3]
 _API = "https://cloudfunctions.googleapis.com/v2/"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -30,8 +28,8 @@ def functions(context: Context) -> Iterator[Finding]:
     if context.variable("REFRESH_URL"):
         yield _refresh_is_private(context.variable("REFRESH_URL"))
     expected = source_hash(SOURCE)
-    for function, variable in FUNCTIONS.items():
-        name = context.variable(variable)
+    for function in ("connect", "refresh"):
+        name = context.variable(f"{function.upper()}_FUNCTION")
         if name:
             try:
                 yield source_of(function, _describe(name), expected)
