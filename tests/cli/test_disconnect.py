@@ -49,6 +49,7 @@ class TestDisconnect:
             assert f"{name} reaches the same ad accounts: it stops working as well if it has the same token." in said
         assert "other-accounts" not in said
         assert "organic" not in said
+        assert "acme reaches" not in said
         assert " and 2 more) at TikTok" in cli("disconnect", "other-accounts", typed="n\n").err
         said = cli("disconnect", "organic", typed="n\n").err
         assert "to the TikTok account acme.shoes at TikTok" in said
