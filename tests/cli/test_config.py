@@ -24,7 +24,7 @@ def token(stage: Stage) -> str:
 
 
 class TestConfig:
-    @pytest.mark.parametrize("tool", ["airbyte", "airbyte-terraform", "json"])
+    @pytest.mark.parametrize("tool", ["airbyte", "airbyte-terraform", "env"])
     def test_prints_the_configuration_alone(self, cli: Cli, stage: Stage, token: str, tool: str) -> None:
         """Standard output holds the configuration, and standard error what to do with it; TikTok is not asked."""
         done = cli("config", "acme", "--for", tool)
@@ -57,9 +57,9 @@ class TestConfig:
     def test_only(self, cli: Cli) -> None:
         """A selection of ad accounts is passed on; unknown ids are an error that lists the known ones by name."""
         words = ("config", "acme", "--only")
-        chosen = json.loads(cli(*words, "7000000000000000002", "--for", "json").out)
-        assert chosen["advertiser_ids"] == ["7000000000000000002"]
-        said = sentence(cli(*words, "7000000000000000001,7009,7010", "--for", "json"))
+        chosen = cli(*words, "7000000000000000002", "--for", "env").out
+        assert "TIKTOK_ADVERTISER_IDS=7000000000000000002\n" in chosen
+        said = sentence(cli(*words, "7000000000000000001,7009,7010", "--for", "env"))
         assert said.startswith("acme does not reach 7009, 7010. It reaches: 7000000000000000001 Acme Shoes; ")
         assert "ONLY (--only) is 'x', not a list of ids" in sentence(cli(*words, "x", "--for", "env"))
         one = json.loads(cli(*words, "7000000000000000002", "--for", "airbyte").out)

@@ -8,7 +8,7 @@ import pytest
 
 from command_line import Cli, sentence
 from stage import APP_SECRET, LINK_KEY, PROJECT, Stage
-from tokenkeeper.cli import saved
+from tokenkeeper.cli import context
 from tokenkeeper.errors import SettingsError
 
 
@@ -29,27 +29,27 @@ class TestSaved:
         A project at Google that the environment names does not count for the store on this machine.
         """
         given = {"TOKENKEEPER_STATE": str(folder), "PUBLIC_URL": "https://a.example", "GOOGLE_CLOUD_PROJECT": "prod"}
-        found = saved.read("", given)
-        assert (found.name, found.both, found.replaced) == ("local", False, ("PUBLIC_URL",))
+        found = context.read("", given)
+        assert (found.place, found.both, found.replaced) == ("local", False, ("PUBLIC_URL",))
         assert found.environment["PUBLIC_URL"] == "https://a.example"
         assert found.environment["SECRET_MANAGER_EMULATOR_HOST"] == "127.0.0.1:8085"
         assert found.environment["GOOGLE_CLOUD_PROJECT"] == "local"
-        elsewhere = saved.read("", given | {"SECRET_MANAGER_EMULATOR_HOST": "127.0.0.1:9999"})
+        elsewhere = context.read("", given | {"SECRET_MANAGER_EMULATOR_HOST": "127.0.0.1:9999"})
         assert elsewhere.environment["GOOGLE_CLOUD_PROJECT"] == "prod"
 
     def test_named(self, folder: Path) -> None:
         """A place can be chosen by name, if something is saved for it; an old choice of none counts for nothing."""
         given = {"TOKENKEEPER_STATE": str(folder)}
         with pytest.raises(SettingsError, match="Nothing is saved for cloud yet: run `make deploy`"):
-            saved.read("cloud", given)
+            context.read("cloud", given)
         (folder / "current").write_text("../local")
-        assert (saved.read("", given).name, "PUBLIC_URL" in saved.read("", given).environment) == ("", False)
+        assert (context.read("", given).place, "PUBLIC_URL" in context.read("", given).environment) == ("", False)
         (folder / "cloud.env").write_text("GOOGLE_CLOUD_PROJECT=prod\n")
-        found = saved.read("cloud", given)
-        assert (found.name, found.environment["GOOGLE_CLOUD_PROJECT"], found.both) == ("cloud", "prod", True)
+        found = context.read("cloud", given)
+        assert (found.place, found.environment["GOOGLE_CLOUD_PROJECT"], found.both) == ("cloud", "prod", True)
         (folder / "cloud.env").write_bytes(b"\xff")
         with pytest.raises(SettingsError, match="cannot be read"):
-            saved.read("cloud", given)
+            context.read("cloud", given)
 
 
 class TestCommands:

@@ -32,34 +32,28 @@ class TestDisconnect:
         assert gone(stage)
         assert stage.token("acme-eu")
 
-    def test_says_whose_access_goes(self, cli: Cli, stage: Stage) -> None:
-        """Ad accounts have names, as far as they are known; a TikTok account's grant is revoked by user name."""
-        imported(cli, "acme", stage.tiktok.grant(advertisers=[f"700000000000000000{n}" for n in range(1, 6)]))
-        first = "Acme Shoes, Europe; Acme Shoes, North America; Acme Outlet"
-        assert f"of acme for 5 advertisers ({first} and 2 more) at TikTok" in cli("disconnect", "acme", "--yes").err
-        grant = stage.tiktok.grant_account()
-        imported(cli, "organic", grant)
-        done = cli("disconnect", "organic", "--yes")
-        assert done.status == 0, done
-        assert "to the TikTok account acme.shoes at TikTok" in done.err
-        assert not stage.tiktok.is_alive(grant.access_token)
-
     def test_warns_of_others(self, cli: Cli, stage: Stage) -> None:
-        """Before it asks, it names the connections that would end as well, and only those."""
+        """Before it asks, it says whose access goes, and names the connections that may end as well, and only those."""
         grant = stage.tiktok.grant()
         for name in ("acme", "same-token"):
             imported(cli, name, grant)
         stage.plant("same-accounts")
-        imported(cli, "other-accounts", stage.tiktok.grant(advertisers=["7000000000000000009"]))
+        many = [f"700000000000000000{n}" for n in range(4, 9)]
+        imported(cli, "other-accounts", stage.tiktok.grant(advertisers=many))
         for name in ("organic", "organic-too"):
             imported(cli, name, stage.tiktok.grant_account())
         said = cli("disconnect", "acme", typed="n\n").err
-        assert "same-token has the same token: it stops working as well." in said
-        assert "same-accounts reaches the same ad accounts: TikTok may end its access as well." in said
+        names = "Acme Shoes, Europe; Acme Shoes, North America; Acme Outlet"
+        assert f"of acme for 3 advertisers ({names}) at TikTok" in said
+        for name in ("same-token", "same-accounts"):
+            assert f"{name} reaches the same ad accounts: it stops working as well if it has the same token." in said
         assert "other-accounts" not in said
         assert "organic" not in said
+        assert "acme reaches" not in said
+        assert " and 2 more) at TikTok" in cli("disconnect", "other-accounts", typed="n\n").err
         said = cli("disconnect", "organic", typed="n\n").err
-        assert "organic-too is for the same TikTok account: TikTok may end its access as well." in said
+        assert "to the TikTok account acme.shoes at TikTok" in said
+        assert "organic-too is for the same TikTok account: it may stop working as well." in said
         assert "other-accounts" not in said
 
     def test_asks(self, cli: Cli, stage: Stage) -> None:
@@ -115,15 +109,14 @@ class TestNotRevoked:
         [
             (Fault("revoke_token", do="drop", times=None), APP_ID, "TikTok broke"),
             (Fault("revoke_token", status=200, body={"code": 40101, "message": ""}, times=None), APP_ID, "40101"),
-            (None, "7111111111111111111", "it belongs to app 7000000000000000000"),
+            (Fault("revoke_token"), "7111111111111111111", f"it belongs to app {APP_ID}"),
         ],
         ids=["TikTok away", "wrong app secret", "another app"],
     )
-    def test_nothing_is_deleted(self, cli: Cli, stage: Stage, fault: Fault | None, app_id: str, reason: str) -> None:
+    def test_nothing_is_deleted(self, cli: Cli, stage: Stage, fault: Fault, app_id: str, reason: str) -> None:
         """What cannot be revoked is not deleted, and the lease is given back; --force deletes all the same."""
         stage.plant("acme", "expiring")
-        if fault:
-            stage.tiktok.add_fault(fault)
+        stage.tiktok.add_fault(fault)
         done = cli("disconnect", "acme", "--yes", TIKTOK_APP_ID=app_id)
         assert done.status == 2, done
         assert "nothing was deleted" in done.err

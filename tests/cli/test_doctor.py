@@ -81,6 +81,7 @@ class TestTikTok:
         nobody = "127.0.0.1:9"
         found = findings(cli("doctor", "--json", TIKTOK_API_URL=f"http://{nobody}/open_api/v1.3"))
         assert (found[APP]["verdict"], found[STORE]["verdict"]) == ("problem", "ok")
+        assert found[APP]["text"].endswith(": start it with make run")
         found = findings(cli("doctor", "--json", SECRET_MANAGER_EMULATOR_HOST=nobody))
         assert "is not running" in found[STORE]["text"]
         assert found[APP]["verdict"] == "ok"

@@ -85,9 +85,8 @@ class TestActingAsAServiceAccount:
     def test_who_may_not_is_told_how(self, refresh: Refresh, google: GoogleIdentities) -> None:
         """Where IAM does not let them act as the account there is no identity to call with."""
         google.may_act = set()
-        assert "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT" in sentence(
-            refresh(PERSON, GOOGLE_IMPERSONATE_SERVICE_ACCOUNT=ACCOUNT)
-        )
+        said = sentence(refresh(PERSON, GOOGLE_IMPERSONATE_SERVICE_ACCOUNT=ACCOUNT))
+        assert "run `gcloud auth login`, or name a service account" in said
 
 
 class TestWorkloadIdentityFederation:

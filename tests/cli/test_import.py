@@ -110,7 +110,7 @@ class TestReading:
             ("", "Nothing was given"),
             ("{", "It is not JSON."),
             ('{"code": 40110, "message": "used"}', "has the code 40110"),
-            ('{"code": 0, "data": {}}', 'There is no usable "access_token".'),
+            ('{"code": 0, "data": {}}', 'There is no usable "access_token"'),
             ('{"code": 0, "data": []}', '"data" is no JSON object.'),
         ],
     )
@@ -123,7 +123,7 @@ class TestReading:
         ("changes", "reason"),
         [
             ({"connection": None}, 'The line has no "connection".'),
-            ({"connection": "Acme"}, "'Acme' is no connection's name"),
+            ({"connection": "Acme"}, "\"connection\" is 'Acme', not a connection's name"),
             ({"family": "organic"}, '"family" is neither'),
             ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
             ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),
@@ -154,19 +154,17 @@ class TestRefused:
             (Fault("advertiser_get", body={"code": 40105, "message": ""}, status=200, times=None), "has ended"),
             (Fault("advertiser_get", body={"code": 40101, "message": ""}, status=200), "check TIKTOK_APP_ID and"),
             (Fault("advertiser_get", body={"code": 50000, "message": ""}, status=200), "try again later"),
+            (None, "It is not JSON."),
         ],
-        ids=["TikTok away", "ended", "wrong app secret", "TikTok broken"],
+        ids=["TikTok away", "ended", "wrong app secret", "TikTok broken", "no token"],
     )
-    def test_by_tiktok(self, cli: Cli, stage: Stage, fault: Fault, reason: str) -> None:
-        """What TikTok does not accept is not stored, and it is said what to do."""
-        stage.tiktok.add_fault(fault)
-        assert reason in sentence(cli("import", "acme", typed=answer(stage.tiktok.grant())))
+    def test_by_tiktok(self, cli: Cli, stage: Stage, fault: Fault | None, reason: str) -> None:
+        """What TikTok does not accept, or is no token, is not stored, and it is said what to do."""
+        if fault:
+            stage.tiktok.add_fault(fault)
+        assert reason in sentence(cli("import", "acme", typed=answer(stage.tiktok.grant()) if fault else "{"))
         assert stage.secrets.secrets() == {}
-
-    def test_before_tiktok_is_asked(self, cli: Cli, stage: Stage) -> None:
-        """What is no token is refused before TikTok is asked."""
-        assert sentence(cli("import", "acme", typed="{")) == "It is not JSON."
-        assert stage.tiktok.calls == []
+        assert bool(stage.tiktok.calls) is bool(fault)
 
     def test_other_owner(self, cli: Cli, stage: Stage) -> None:
         """Neither other ad accounts nor another TikTok account or family take a connection's place, unless allowed."""
@@ -239,6 +237,5 @@ class TestMany:
         file = tmp_path / "tokens.jsonl"
         file.write_text(answer(stage.tiktok.grant(), connection="acme"))
         stage.secrets.deny("secretmanager.secrets.create")
-        assert "Permission denied: cannot create secret tiktok-ads-token-acme" in sentence(
-            cli("import", "--file", str(file))
-        )
+        said = sentence(cli("import", "--file", str(file)))
+        assert "Permission denied: cannot create secret tiktok-ads-token-acme" in said

@@ -13,7 +13,7 @@ from command_line import Cli, sentence
 from emulators.serving import Fault
 from stage import LINK_KEY, TOKEN, Stage
 from tokenkeeper import clock
-from tokenkeeper.cli.commands import NAMES
+from tokenkeeper.cli.commands import commands
 from tokenkeeper.connect.links import Link, Signer
 from tokenkeeper.secret import Secret
 
@@ -46,14 +46,11 @@ class TestLink:
         assert browser.come_back(stage.account_code(), state).status_code == 303
         assert {"family": "account", "client": "x", "team": "y"}.items() <= stage.labels("organic").items()
 
-    @pytest.mark.parametrize(("text", "minutes"), [("90m", 90), ("30d", 30 * 24 * 60)])
-    def test_lives_as_long_as_it_is_told(self, cli: Cli, text: str, minutes: int) -> None:
-        """--expires takes minutes, hours and days."""
-        link = read(cli("link", "acme", "--expires", text).out)
-        assert link.expires_at - link.issued_at == timedelta(minutes=minutes)
-
-    def test_any_account(self, cli: Cli) -> None:
-        """--any-account is signed into the link, and said."""
+    def test_says_what_it_is_told(self, cli: Cli) -> None:
+        """--expires takes minutes, hours and days; --any-account is signed into the link, and said."""
+        for text, minutes in (("90m", 90), ("30d", 30 * 24 * 60)):
+            link = read(cli("link", "acme", "--expires", text).out)
+            assert link.expires_at - link.issued_at == timedelta(minutes=minutes)
         done = cli("link", "acme", "--any-account")
         assert read(done.out).any_account
         assert "It may replace the advertisers by entirely different ones." in done.err
@@ -93,7 +90,11 @@ class TestMany:
         documents = json.loads(cli("link", "--file", str(file), "--json").out)
         assert [one["connection"] for one in documents] == ["acme", "beta"]
         file.write_text("acme\nBeta\n")
-        assert sentence(cli("link", "--file", str(file))).startswith("Line 2: 'Beta' is no connection's name")
+        assert sentence(cli("link", "--file", str(file))).startswith("Line 2 is 'Beta', not a connection's name")
+        file.write_bytes("acme\n".encode("utf-16"))
+        assert "is not text in UTF-8: save it as that." in sentence(cli("link", "--file", str(file)))
+        file.unlink()
+        assert "cannot be read: No such file or directory." in sentence(cli("import", "--file", str(file)))
 
     def test_json_of_one(self, cli: Cli) -> None:
         """--json prints one object with the link and what it says."""
@@ -115,12 +116,15 @@ class TestWords:
         [
             ("lnk", "No such command 'lnk'"),
             ("link", "Missing argument 'CONNECTION'"),
-            ("link Acme", "is no connection's name: that is 1 to 63 of a-z, 0-9 and -, with no - at either end, like"),
-            ("link acme\n", "is no connection's name"),
+            (
+                "link Acme",
+                "it is 'Acme', not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either",
+            ),
+            ("link acme\n", "not a connection's name"),
             ("link acme --expires 4m", "is not between 5 minutes and 30 days, like 30m, 72h or 7d"),
             ("link acme --expires 31d", "is not between 5 minutes and 30 days"),
             ("link acme --expires 7", "is not between 5 minutes and 30 days"),
-            ("link acme --labels health=ok", "--labels sets the label health"),
+            ("link acme --labels health=ok", "it sets the label health"),
             ("link acme --family account", "begins with http:, and TikTok takes only https"),
             ("import", "Name a CONNECTION, or give a --file, not both."),
             ("config acme --for airbyte --since yesterday", "'yesterday'"),
@@ -133,6 +137,6 @@ class TestWords:
     def test_help(self, cli: Cli) -> None:
         """Every command explains itself, without anything set up."""
         nothing = dict.fromkeys(("LINK_SIGNING_KEYS", "TIKTOK_APP_ID", "SECRET_MANAGER_EMULATOR_HOST"))
-        helped = [cli(*words, "--help", **nothing) for words in ([], *([name] for name in NAMES))]
+        helped = [cli(*words, "--help", **nothing) for words in ([], *([name] for name in commands.commands))]
         begin = "Usage: python -m tokenkeeper "
-        assert [done.out.removeprefix(begin).split()[0] for done in helped] == ["[OPTIONS]", *NAMES]
+        assert [done.out.removeprefix(begin).split()[0] for done in helped] == ["[OPTIONS]", *commands.commands]

@@ -20,7 +20,7 @@ import pytest
 from gcp.machine import HAS_VALUES, SECRET, USUAL, Machine
 from gcp.stub_provider import FUNCTION, INVOKER, Memory
 from gcp.test_readme import complaints
-from tokenkeeper.cli import saved
+from tokenkeeper.cli import context
 from tokenkeeper.cli.doctor.deployment import source_hash
 
 GOOD = [HAS_VALUES, *USUAL]
@@ -80,8 +80,8 @@ class TestDeploying:
         assert told["TIKTOK_APP_SECRET_SECRET"] == "projects/my-project-123/secrets/tiktok-ads-app-secret"
         assert told["REFRESH_URL"] == told["REFRESH_AUDIENCE"] == "https://tiktok-ads-refresh-abc123-ew.a.run.app"
         assert told["CONNECT_FUNCTION"] == "projects/my-project-123/locations/europe-west1/functions/tiktok-ads-connect"
-        place = saved.read(environment={"TOKENKEEPER_STATE": str(file.parent)})
-        assert (place.name, place.environment["PUBLIC_URL"]) == ("cloud", told["PUBLIC_URL"])
+        place = context.read(environment={"TOKENKEEPER_STATE": str(file.parent)})
+        assert (place.place, place.environment["PUBLIC_URL"]) == ("cloud", told["PUBLIC_URL"])
         file.unlink()
         attach = ("attach", "--project=my-project-123", "--region=europe-west1")
         status, said = deployed.run(*attach, answers=USUAL)

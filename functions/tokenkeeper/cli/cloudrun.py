@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import google.auth
@@ -18,7 +17,7 @@ from google.oauth2 import id_token
 
 from tokenkeeper.cli import web
 from tokenkeeper.errors import KeeperError
-from tokenkeeper.refresh.request import RunRequest
+from tokenkeeper.refresh.request import BadRequestError, RunRequest
 
 _LONGEST_RUN = 1810.0  # seconds: Cloud Scheduler's attempt deadline is 30 minutes, and no run is longer
 _GCLOUD_SECONDS = 60
@@ -37,10 +36,6 @@ _OF_CLOUD_RUN = {
 """What Cloud Run itself answers, without a summary of the function's."""
 
 
-class RunNotStarted(KeeperError):
-    """The function could not be called, or gave no summary; the text says what to do."""
-
-
 def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple[int, Mapping[str, Any]]:
     """Have the refresh function make a run, and wait for its end.
 
@@ -54,7 +49,8 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
         What it answered: the HTTP status, and the summary of the run.
 
     Raises:
-        RunNotStarted: it could not be asked, or gave no summary.
+        KeeperError: it could not be asked, or gave no summary.
+        BadRequestError: it cannot follow the request.
     """
     body: dict[str, object] = {"force": True} if request.force else {}
     if request.connections is not None:
@@ -65,7 +61,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
         if answer.status_code not in {401, 403}:
             break  # else another identity may be let in
     if answer is None:
-        raise RunNotStarted(
+        raise KeeperError(
             "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service "
             "account: its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in "
             "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
@@ -76,7 +72,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
 def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
     status = answer.status_code
     if status in {401, 403}:
-        raise RunNotStarted(
+        raise KeeperError(
             "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
             "service."
         )
@@ -86,9 +82,9 @@ def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
         document = None
     if not isinstance(document, dict):
         other = f"The refresh function answered with HTTP {status} and no summary: see its log in Google Cloud."
-        raise RunNotStarted(_OF_CLOUD_RUN.get(status, other).format(url=url))
+        raise KeeperError(_OF_CLOUD_RUN.get(status, other).format(url=url))
     if status == 400:
-        raise RunNotStarted(str(document.get("error", "The refresh function did not understand the request.")))
+        raise BadRequestError(document.get("error", "The refresh function did not understand the request."))
     return status, document
 
 
@@ -98,56 +94,51 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Respo
         with web.session(url) as session:
             return session.post(url, json=body, headers=headers, timeout=(10, _LONGEST_RUN), allow_redirects=False)
     except requests.exceptions.Timeout:
-        raise RunNotStarted("The refresh function gave no answer: see `make status` in some minutes.") from None
+        raise KeeperError("The refresh function gave no answer: see `make status` in some minutes.") from None
     except OSError as error:  # all errors of requests are, and a CA file that is missing
-        raise RunNotStarted(
+        raise KeeperError(
             f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
         ) from None
 
 
 def _identities(audience: str, impersonate: str) -> Iterator[str]:
     """Identity tokens of whoever can be found: of the service account to act as, else of gcloud, the environment's."""
-    sources: list[Callable[[str], Iterator[str]]]
-    sources = [partial(_impersonated, impersonate)] if impersonate else [_of_gcloud, _of_environment, _of_default]
+    sources = [_of_gcloud, _of_environment, _of_default]
+    if impersonate:
+        sources = [lambda audience: _acting_as(_default_credentials(), impersonate, audience)]
     for source in sources:
         with suppress(auth_errors.GoogleAuthError, ValueError):
-            yield from source(audience)
+            identity = source(audience)
+            if identity:
+                yield identity
 
 
-def _of_gcloud(audience: str) -> Iterator[str]:
+def _of_gcloud(audience: str) -> str:
     gcloud = shutil.which("gcloud")
     for more in ([f"--audiences={audience}"], []) if gcloud else ():  # a person's token takes no audience
         words = [gcloud or "", "auth", "print-identity-token", *more]
-        try:  # no shell, and nothing in it that somebody else chose
+        with suppress(OSError, subprocess.TimeoutExpired):  # no shell, and nothing in it that somebody else chose
             done = subprocess.run(words, capture_output=True, text=True, timeout=_GCLOUD_SECONDS, check=False)  # noqa: S603
-        except (OSError, subprocess.TimeoutExpired):
-            return
-        if done.returncode == 0 and done.stdout.strip():
-            yield done.stdout.strip()
-            return
+            if done.returncode == 0 and done.stdout.strip():
+                return done.stdout.strip()
+    return ""
 
 
-def _of_environment(audience: str) -> Iterator[str]:
+def _of_environment(audience: str) -> str:
     """Of a service account's key, or of the service account that this machine in the cloud has."""
-    yield str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
+    return str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
 
 
-def _of_default(audience: str) -> Iterator[str]:
+def _of_default(audience: str) -> str:
     """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
     credentials = _default_credentials()
     email = getattr(credentials, "service_account_email", "")
     if isinstance(credentials, impersonated_credentials.Credentials):
-        yield _of_target(credentials, audience)
-    elif isinstance(email, str) and "@" in email:
-        yield _acting_as(credentials, email, audience)
-    else:
-        credentials.refresh(Request())
-        if isinstance(getattr(credentials, "id_token", None), str):
-            yield credentials.id_token
-
-
-def _impersonated(email: str, audience: str) -> Iterator[str]:
-    yield _acting_as(_default_credentials(), email, audience)
+        return _of_target(credentials, audience)
+    if isinstance(email, str) and "@" in email:
+        return _acting_as(credentials, email, audience)
+    credentials.refresh(Request())
+    return getattr(credentials, "id_token", None) or ""
 
 
 def _default_credentials() -> Any:
@@ -155,21 +146,13 @@ def _default_credentials() -> Any:
 
 
 def _acting_as(credentials: Any, email: str, audience: str) -> str:
-    source = _own(credentials, email)
-    target = impersonated_credentials.Credentials(source, email, [_SCOPE])  # type: ignore[no-untyped-call]
+    if isinstance(credentials, external_account.Credentials) and credentials.service_account_email == email:
+        # A workload is allowed to act as the account; the account is usually not allowed to act as itself.
+        acting = {"service_account_impersonation_url", "service_account_impersonation"}
+        workload = {name: value for name, value in credentials.info.items() if name not in acting}
+        credentials = type(credentials).from_info(workload, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
+    target = impersonated_credentials.Credentials(credentials, email, [_SCOPE])  # type: ignore[no-untyped-call]
     return _of_target(target, audience)
-
-
-def _own(credentials: Any, email: str) -> Any:
-    """The credentials, and where they are those of a workload that acts as this account by itself, the workload's own.
-
-    A workload is allowed to act as the account; the account is usually not allowed to act as itself.
-    """
-    if not isinstance(credentials, external_account.Credentials) or credentials.service_account_email != email:
-        return credentials
-    acting = {"service_account_impersonation_url", "service_account_impersonation"}
-    workload = {name: value for name, value in credentials.info.items() if name not in acting}
-    return type(credentials).from_info(workload, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
 
 
 def _of_target(target: impersonated_credentials.Credentials, audience: str) -> str:

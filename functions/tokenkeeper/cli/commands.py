@@ -6,50 +6,45 @@ error. Exit status: 0 all is well, 1 a person is needed, 2 it could not be done.
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
 
 from tokenkeeper import log, settings
-from tokenkeeper.cli import saved, show, terminal
-from tokenkeeper.cli.context import Context
-from tokenkeeper.errors import Cause, KeeperError, StoreForbidden, StoreUnavailable
-
-NAMES = ("config", "disconnect", "doctor", "import", "link", "refresh", "status", "token")
-_PROGRAM = "python -m tokenkeeper"
-
-
-class _Commands(click.Group):
-    """Imports a command with what it needs when it is asked for, so that none waits for what the others need."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(NAMES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in NAMES:
-            return None
-        module = {"import": "importing", "token": "stored"}.get(cmd_name, cmd_name)
-        found: click.Command = import_module(f"tokenkeeper.cli.{module}").command
-        return found
+from tokenkeeper.cli import (
+    config,
+    context,
+    disconnect,
+    doctor,
+    importing,
+    link,
+    refresh,
+    show,
+    status,
+    stored,
+    terminal,
+)
+from tokenkeeper.errors import Cause, KeeperError, LeaseHeld, StoreForbidden, StoreUnavailable
 
 
 @click.group(
-    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 all is well, 1 a person is needed, 2 it could not be done.",
 )
 @click.option(
     "--target",
-    type=click.Choice(saved.NAMES),
+    type=click.Choice(context.PLACES),
     help="Act on what `make run` started (local) or `make deploy` made (cloud); without it, on the later one of them.",
 )
 @click.pass_context
-def commands(context: click.Context, target: str | None) -> None:
+def commands(this: click.Context, target: str | None) -> None:
     """Connect TikTok advertisers and accounts, and look after their access tokens.
 
     Settings come from the environment and, beneath it, from what `make run` or `make deploy` saved.
     """
-    context.obj = Context(target or "")
+    this.obj = context.read(target or "")
+
+
+for module in (link, importing, status, stored, config, refresh, disconnect, doctor):
+    commands.add_command(module.command)
 
 
 def main() -> int:
@@ -61,20 +56,20 @@ def main() -> int:
     settings.prepare_requests()
     terminal.Log()
     try:
-        outcome = commands.main(prog_name=_PROGRAM, standalone_mode=False)
-        return outcome if isinstance(outcome, int) else show.WELL
+        return int(commands.main(prog_name="python -m tokenkeeper", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         return _fail(error.format_message())
     except click.ClickException as error:
-        path = getattr(getattr(error, "ctx", None), "command_path", _PROGRAM)
         message = error.format_message()
-        return _fail(f"{message}{'' if message.endswith(('.', '?')) else '.'} See: {path} --help")
+        return _fail(f"{message}{'' if message.endswith(('.', '?')) else '.'} See make help, or --help.")
     except (KeyboardInterrupt, click.Abort):
         show.say("Stopped.")
         return show.INTERRUPTED
     except StoreForbidden as error:
         more = " make doctor shows which permissions you have." if error.reason.cause is Cause.ROLE else ""
         return _fail(f"{error}{more}")
+    except LeaseHeld as error:
+        return _fail(f"{error} A run may be under way: try again in a minute.")
     except StoreUnavailable as error:
         return _fail(f"{error} Try again in a minute.")
     except KeeperError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import click
@@ -10,10 +11,10 @@ from tokenkeeper import checks, clock
 from tokenkeeper.checks import Invalid
 from tokenkeeper.cli import options, show, stored
 from tokenkeeper.cli.context import Context
-from tokenkeeper.cli.toolconfigs import Material, notes
-from tokenkeeper.cli.tools import TOOLS
+from tokenkeeper.cli.tools import TOOLS, Material, Tool
 from tokenkeeper.errors import SettingsError
 from tokenkeeper.settings import Needs
+from tokenkeeper.tiktok.coverage import gaps
 
 
 @click.command("config")
@@ -41,10 +42,14 @@ def command(context: Context, connection: str, tool: str, only: str, since: date
         return show.COULD_NOT
     chosen = TOOLS[tool]
     show.where(context)
-    needs = Needs.STORE | Needs.APP if chosen.needs_app_secret else Needs.STORE
-    settings = context.settings(needs)
+    settings = context.settings(Needs.STORE | Needs.APP if chosen.needs_app_secret else Needs.STORE)
     vault = context.vault(settings)
     newest = stored.newest_grant(vault, connection)
+    if newest.family == "account" and not chosen.accounts:
+        raise SettingsError(
+            f"{tool} takes tokens of ad accounts, and {connection} is for a TikTok account. Without FOR (--for), make "
+            "config lists the tools."
+        )
     if chosen.needs_app_secret and settings.app_id != newest.app_id:
         raise SettingsError(
             f"TIKTOK_APP_ID is {settings.app_id}, and {connection} belongs to the app {newest.app_id}: set it, and "
@@ -61,7 +66,8 @@ def command(context: Context, connection: str, tool: str, only: str, since: date
     )
     if only:
         material = material.only(_ids(only))
-    chosen.check(tool, material)
+    if chosen.one_id and material.chosen and len(material.ids) > 1:
+        raise SettingsError(f"{tool} takes one ad account or all of them: print one configuration for each.")
     click.echo(chosen.write(material), nl=False)
     for line in notes(chosen, material):
         show.say(line)
@@ -74,3 +80,26 @@ def _ids(text: str) -> list[str]:
     except Invalid as invalid:
         raise SettingsError(f"ONLY (--only) {invalid}.") from None
     return [part.strip() for part in text.split(",")]
+
+
+def notes(tool: Tool, material: Material) -> Iterator[str]:
+    """What a person should know about a configuration, a line each; nothing of it is secret."""
+    grant = material.grant
+    yield tool.use.format(connection=grant.connection)
+    if tool.holds_token:
+        held = "the access token and the app's secret" if tool.needs_app_secret else "the access token"
+        yield f"It holds {held}: keep it out of version control, and let nobody else read it."
+    if tool.holds_token and grant.expires_at:
+        yield (
+            f"The token in it ends at {clock.text(grant.expires_at)}, and is replaced before: print this again before "
+            "every job."
+        )
+    if not tool.one_id and grant.advertiser_ids is None:
+        yield (
+            f"{grant.connection} has {grant.advertiser_count} ad accounts, too many to be stored, so none is in it: "
+            "choose some with ONLY=7001,7002 (--only). TikTok lists all of them: GET /oauth2/advertiser/get/ with "
+            "app_id, secret and the token."
+        )
+    yield from gaps(grant)
+    if not tool.comments:
+        yield from (f"{id_} {name}" for id_, name in material.named.items())

@@ -1,68 +1,68 @@
-"""What a command acts on: the settings of what was started or deployed, ready for use."""
+"""What a command acts on: the environment, and beneath it what `make run` or `make deploy` saved for the command line.
+
+The functions never read what is saved.
+"""
 
 from __future__ import annotations
 
 import re
 import socket
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from tokenkeeper import settings
-from tokenkeeper.cli import saved
-from tokenkeeper.cli.saved import Saved
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SettingsError
 from tokenkeeper.settings import Needs, Settings
 from tokenkeeper.store.vault import Vault
 
+PLACES = ("local", "cloud")
 LIST_SECONDS = 60.0
 READ_SECONDS = 20.0
-_SECRET_NAME = re.compile(r"projects/([^/]+)/secrets/([^/]+)", re.ASCII)
 KEPT_AS_SECRETS = {"LINK_SIGNING_KEYS": Needs.LINKS, "TIKTOK_APP_SECRET": Needs.APP}
-_NOTHING_SAVED = (
-    "{name} is missing, and nothing is set up yet: start everything on this machine with `make run`, set it up in "
-    "Google Cloud with `make deploy`, or set the variables yourself."
-)
+_FOLDER = Path(__file__).parents[3] / ".tokenkeeper"
+_LINE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.ASCII)
+_SECRET_NAME = re.compile(r"projects/([^/]+)/secrets/([^/]+)", re.ASCII)
+_HOW_TO_SAVE = {
+    "local": "run `make run` first",
+    "cloud": "run `make deploy` first, or `make attach` where it was deployed elsewhere",
+}
 
 
+@dataclass(frozen=True)
 class Context:
-    """One command's view of what it acts on."""
+    """One command's view of what it acts on.
 
-    def __init__(self, name: str = "") -> None:
-        """Set up; nothing is read yet.
+    Attributes:
+        place: `local` (what `make run` started), `cloud` (what `make deploy` made), or empty: nothing was saved.
+        environment: All settings together.
+        replaced: Names of saved settings that the environment has another value for.
+        both: Whether settings are saved for local and for cloud.
+    """
 
-        Args:
-            name: `local` or `cloud`; empty: the one that was started or deployed last.
-        """
-        self._name = name
-
-    @cached_property
-    def saved(self) -> Saved:
-        """The environment with what is saved beneath it; raises `SettingsError` as `saved.read` does."""
-        return saved.read(self._name)
+    place: str
+    environment: Mapping[str, str]
+    replaced: tuple[str, ...] = ()
+    both: bool = False
 
     @property
     def is_cloud(self) -> bool:
         """Whether it is a deployment, where runs come by themselves."""
-        return self.saved.name == "cloud"
+        return self.place == "cloud"
 
     def variable(self, name: str) -> str:
         """A variable as it is set or saved, or empty."""
-        return self.saved.environment.get(name, "")
-
-    @property
-    def refresh_url(self) -> str:
-        """URL of the refresh function in the cloud; empty: runs are made in this process."""
-        return self.variable("REFRESH_URL")
+        return self.environment.get(name, "")
 
     def notice(self) -> str:
         """A sentence about what this acts on, if that is not obvious; else empty."""
-        found = self.saved
-        here = {"local": "what `make run` started on this machine", "cloud": "Google Cloud"}.get(found.name, "")
-        if found.replaced:
-            names = ", ".join(found.replaced)
+        here = "Google Cloud" if self.is_cloud else "what `make run` started on this machine"
+        if self.replaced:
+            names = ", ".join(self.replaced)
             return f"Acting on {here}, with {names} from the environment instead of what is saved."
-        if found.both:
-            other = "cloud" if found.name == "local" else "local"
+        if self.both and self.place:
+            other = "local" if self.is_cloud else "cloud"
             return f"Acting on {here}; TARGET={other} (or --target {other}) chooses the other."
         return ""
 
@@ -73,7 +73,7 @@ class Context:
             SettingsError: one is missing or invalid.
             StoreError: a secret could not be read.
         """
-        environment = dict(self.saved.environment)
+        environment = dict(self.environment)
         for name, need in KEPT_AS_SECRETS.items():
             if need in needs and not environment.get(name) and environment.get(f"{name}_SECRET"):
                 environment[name] = self.kept_as_secret(name)
@@ -81,9 +81,12 @@ class Context:
             return settings.read(needs, environment)
         except SettingsError as error:
             name = str(error).partition(" ")[0]
-            if self.saved.name or environment.get(name):
+            if self.place or environment.get(name):
                 raise
-            raise SettingsError(_NOTHING_SAVED.format(name=name)) from None
+            raise SettingsError(
+                f"{name} is missing, and nothing is set up yet: start everything on this machine with `make run`, set "
+                "it up in Google Cloud with `make deploy`, or set the variables yourself."
+            ) from None
 
     def kept_as_secret(self, name: str) -> str:
         """The value of a setting that is kept in Secret Manager.
@@ -113,11 +116,48 @@ class Context:
         if not chosen.emulator_host or _listens(chosen.emulator_host):
             return Vault(chosen)
         advice = "start it with `make run`"
-        if self.saved.name != "local" or "SECRET_MANAGER_EMULATOR_HOST" in self.saved.replaced:
+        if self.place != "local" or "SECRET_MANAGER_EMULATOR_HOST" in self.replaced:
             advice = "start it, or unset SECRET_MANAGER_EMULATOR_HOST for the real one"
-        elif self.saved.both:
+        elif self.both:
             advice += ", or choose Google Cloud with TARGET=cloud"
         raise SettingsError(f"The local Secret Manager at {chosen.emulator_host} is not running: {advice}.")
+
+
+def read(place: str = "", environment: Mapping[str, str] | None = None) -> Context:
+    """Read what is saved.
+
+    Args:
+        place: `local` or `cloud`; empty: the one that was started or deployed last.
+        environment: What to put above it; None: this process's. Its `TOKENKEEPER_STATE` names another folder than
+            `.tokenkeeper` of the checkout.
+
+    Raises:
+        SettingsError: nothing is saved for that place, or what is saved cannot be read.
+    """
+    whole = settings.environment() if environment is None else environment
+    given = {key: value for key, value in whole.items() if value.strip()}
+    folder = Path(given.get("TOKENKEEPER_STATE", _FOLDER))
+    try:
+        known = [one for one in PLACES if (folder / f"{one}.env").is_file()]
+        current = folder / "current"
+        wanted = place or (current.read_text(encoding="utf-8").strip() if current.is_file() else "")
+        lines = (folder / f"{wanted}.env").read_text(encoding="utf-8").splitlines() if wanted in known else []
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(
+            f"The saved settings in {folder} cannot be read: remove them; `make run` and `make deploy` write them "
+            "again."
+        ) from None
+    if place and place not in known:
+        raise SettingsError(f"Nothing is saved for {place} yet: {_HOW_TO_SAVE[place]}.")
+    saved = {found[1]: found[2] for line in lines if (found := _LINE.fullmatch(line))}
+    if "SECRET_MANAGER_EMULATOR_HOST" in saved and "SECRET_MANAGER_EMULATOR_HOST" not in given:
+        given.pop("GOOGLE_CLOUD_PROJECT", None)  # names a project at Google, and the secrets are not there
+    return Context(
+        wanted if wanted in known else "",
+        {**saved, **given},
+        tuple(sorted(key for key, value in saved.items() if given.get(key, value) != value)),
+        both=len(known) > 1,
+    )
 
 
 def _listens(address: str) -> bool:

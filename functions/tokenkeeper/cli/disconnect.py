@@ -16,11 +16,9 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
     KeeperError,
     Kind,
-    LeaseHeld,
     SecretChanged,
     SecretMissing,
     SettingsError,
-    StoreError,
     TikTokError,
     TikTokRefused,
 )
@@ -29,17 +27,13 @@ from tokenkeeper.settings import Needs
 from tokenkeeper.store import lease
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM, Lease
 from tokenkeeper.store.persist import readable
-from tokenkeeper.store.vault import Inventory, Vault
+from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.families import CALL_SECONDS, TikTok
 
 _STEP = 20.0  # seconds
 _LONGEST_LEASE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 5
+_MOST_NAMED = 3  # advertisers
 _ENDED = {Kind.REAUTHORIZE, Kind.EXPIRED}
-_MOST_COMPARED = 20  # connections whose tokens are read to compare them
-
-
-class NotDisconnected(KeeperError):
-    """It could not be done; the text says why, and that nothing was deleted, or what was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +42,14 @@ class _Found:
 
     Attributes:
         connection: Its token secret's state; None where only a refresh secret is left.
-        has_refresh_secret: Whether there is a refresh secret.
+        secret_ids: Its secrets.
         grants: What is stored and can be read, newest first.
         unreadable: Whether something is stored that cannot be read.
     """
 
     connection: Connection | None
-    has_refresh_secret: bool
-    grants: tuple[Grant, ...]
+    secret_ids: list[str]
+    grants: list[Grant]
     unreadable: bool
 
 
@@ -69,13 +63,14 @@ def command(context: Context, connection: str, *, yes: bool, force: bool) -> int
     show.where(context)
     chosen = context.settings(Needs.STORE | Needs.APP)
     vault = context.vault(chosen)
-    try:
-        found = _inspect(vault, connection)
-    except SecretMissing:
-        raise stored.no_connection(vault, connection) from None
-    inventory = vault.inventory(Deadline(LIST_SECONDS), advertisers=True)
-    show.say(_what_goes(vault, connection, found))
-    for warning in _warnings(vault, inventory, found):
+    found = _inspect(vault, connection)
+    if not found.secret_ids:
+        raise stored.no_connection(vault, connection)
+    show.say(
+        f"This {_what_is_revoked(found)}deletes {' and '.join(found.secret_ids)} with all versions; pipelines that "
+        f"read {connection} stop working."
+    )
+    for warning in _warnings(vault, found):
         show.say(terminal.paint(warning, "yellow"))
     if not yes and not _confirmed():
         show.say("Nothing was changed.")
@@ -96,59 +91,45 @@ def _confirmed() -> bool:
 
 
 def _inspect(vault: Vault, name: str) -> _Found:
-    """What there is; raises `SecretMissing` where there is nothing of that name."""
-    deadline = Deadline(_STEP)
-    has_refresh_secret, connection = True, None
-    try:
-        vault.etag(vault.refresh_id(name), deadline)
-    except SecretMissing:
-        has_refresh_secret = False
-    try:
+    deadline, secret_ids, connection = Deadline(_STEP), [], None
+    with suppress(SecretMissing):
         connection = vault.connection(name, deadline)
-    except SecretMissing:
-        if not has_refresh_secret:
-            raise
-    secret_ids = [vault.token_id(name)] * (connection is not None) + [vault.refresh_id(name)] * has_refresh_secret
+        secret_ids.append(vault.token_id(name))
+    with suppress(SecretMissing):
+        vault.etag(vault.refresh_id(name), deadline)
+        secret_ids.append(vault.refresh_id(name))
     newest = [vault.versions.newest(secret_id, deadline) for secret_id in secret_ids]
     grants = [found for version in newest if (found := readable(version, name))]
     grants.sort(key=lambda grant: grant.obtained_at, reverse=True)
-    unreadable = len(grants) < sum(version.number > 0 for version in newest)
-    return _Found(connection, has_refresh_secret, tuple(grants), unreadable)
+    return _Found(connection, secret_ids, grants, len(grants) < sum(version.number > 0 for version in newest))
 
 
-def _what_goes(vault: Vault, name: str, found: _Found) -> str:
-    secrets = [vault.token_id(name)] * (found.connection is not None)
-    secrets += [vault.refresh_id(name)] * found.has_refresh_secret
-    revoked = f"revokes the access of {name}{_of_whom(found)} at TikTok, then " if found.grants else ""
-    return f"This {revoked}deletes {' and '.join(secrets)} with all versions; pipelines that read {name} stop working."
-
-
-def _of_whom(found: _Found) -> str:
-    grant = found.grants[0]
-    if grant.family == "account":
-        return f" to the TikTok account {grant.username or grant.open_id}"
-    if not grant.advertiser_count:
+def _what_is_revoked(found: _Found) -> str:
+    if not found.grants:
         return ""
-    named = list(found.connection.names.values())[:3] if found.connection else []
-    left = grant.advertiser_count - len(named)
-    names = f" ({'; '.join(named)}{f' and {left} more' if left > 0 else ''})" if named else ""
-    return f" for {show.number_of(grant.advertiser_count, 'advertiser')}{names}"
+    grant, whom = found.grants[0], ""
+    if grant.family == "account":
+        whom = f" to the TikTok account {grant.username or grant.open_id}"
+    elif grant.advertiser_count:
+        names = list(found.connection.names.values()) if found.connection else []
+        named = f" ({show.first_of(names, _MOST_NAMED, '; ')})" if names else ""
+        whom = f" for {show.number_of(grant.advertiser_count, 'advertiser')}{named}"
+    return f"revokes the access of {grant.connection}{whom} at TikTok, then "
 
 
-def _warnings(vault: Vault, inventory: Inventory, found: _Found) -> Iterator[str]:
-    """What else would end: a sentence for each other connection with the same token, or of the same accounts."""
-    if not found.grants or found.connection is None:
+def _warnings(vault: Vault, found: _Found) -> Iterator[str]:
+    """What else may end: a sentence for each other connection with the same accounts, and so perhaps the same token."""
+    mine = found.connection
+    if not found.grants or mine is None:
         return
-    mine, compared = found.grants[0], 0
-    for other in sorted(inventory.connections.values(), key=lambda one: one.name):
-        if other.name == found.connection.name or not _same_accounts(other, mine):
+    others = vault.inventory(Deadline(LIST_SECONDS), advertisers=True).connections
+    for name, other in sorted(others.items()):
+        if name == mine.name:
             continue
-        compared += 1
-        if compared <= _MOST_COMPARED and _token_of(vault, other.name) == mine.access_token:
-            yield f"{other.name} has the same token: it stops working as well."
-        else:
-            what = "is for the same TikTok account" if mine.family == "account" else "reaches the same ad accounts"
-            yield f"{other.name} {what}: TikTok may end its access as well."
+        if mine.open_id and other.open_id == mine.open_id:
+            yield f"{name} is for the same TikTok account: it may stop working as well."
+        elif not set(other.advertisers).isdisjoint(mine.advertisers):
+            yield f"{name} reaches the same ad accounts: it stops working as well if it has the same token."
 
 
 def _disconnect(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: bool) -> str:
@@ -163,20 +144,14 @@ def _disconnect(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: 
             outcome = _end(vault, tiktok, app_id, name, force=force)
             _delete_token_secret(vault, held)
             return outcome
-    except LeaseHeld:
-        raise NotDisconnected(
-            f"Somebody else keeps working on {name}, a run perhaps: try again in some minutes."
-        ) from None
-    except SecretMissing as error:
-        if error.secret_id != vault.token_id(name):
-            raise
-    return _end(vault, tiktok, app_id, name, force=force)  # only a refresh secret is left
+    except SecretMissing:  # only a refresh secret is left
+        return _end(vault, tiktok, app_id, name, force=force)
 
 
 def _end(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: bool) -> str:
     found = _inspect(vault, name)
     outcome = _revoke(tiktok, app_id, found, force=force)
-    if found.has_refresh_secret:
+    if vault.refresh_id(name) in found.secret_ids:
         with suppress(SecretMissing):  # an earlier try deleted it, and its answer was lost
             vault.delete(vault.refresh_id(name), "", Deadline(_STEP))
     return outcome
@@ -199,7 +174,7 @@ def _revoke(tiktok: TikTok, app_id: str, found: _Found, *, force: bool) -> str:
                 return f"Its token had ended at TikTok already (code {error.code})."
             problem = str(error)
     if not force:
-        raise NotDisconnected(
+        raise KeeperError(
             f"It could not be revoked at TikTok ({problem}), and nothing was deleted: try again later, or delete it "
             "here all the same with FORCE=1 (--force)."
         )
@@ -218,20 +193,6 @@ def _delete_token_secret(vault: Vault, held: Lease) -> None:
         except SecretChanged:
             connection = vault.connection(connection.name, deadline)
         if connection.lease != held.connection.lease or deadline.over:
-            raise NotDisconnected(
+            raise KeeperError(
                 f"Somebody else changed {connection.name} meanwhile, so its token secret is still there: try again."
             )
-
-
-def _same_accounts(other: Connection, mine: Grant) -> bool:
-    if mine.family == "account":
-        return bool(mine.open_id) and other.open_id == mine.open_id
-    return not set(other.advertisers).isdisjoint(mine.advertiser_ids or ())
-
-
-def _token_of(vault: Vault, name: str) -> object:
-    try:
-        found = readable(vault.versions.latest(vault.token_id(name), Deadline(_STEP)), name)
-    except StoreError:
-        return None
-    return found.access_token if found else None

@@ -13,7 +13,6 @@ from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
     Kind,
-    LeaseHeld,
     SecretMissing,
     TikTokError,
     TikTokRefused,
@@ -69,7 +68,7 @@ class Importer:
 
         Raises:
             ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
-            KeeperError: TikTok or Secret Manager failed.
+            KeeperError: TikTok or Secret Manager failed, or somebody else holds the connection.
         """
         name, deadline = token.connection, Deadline(STORE_SECONDS)
         import_id = f"import-{token.response.access_token.fingerprint}"
@@ -95,15 +94,12 @@ class Importer:
 
         if before:
             check(before)
-        try:
-            with lease.hold(
-                self._vault, name, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
-            ) as held:
-                stored = found.dated(found.obtained_at, held.connection.obtained_at)
-                store_authorization(self._vault, held, stored, deadline)
-                held.finish(connected, deadline)
-        except LeaseHeld:
-            raise ImportRefused(f"Somebody else is working on {name}, a run perhaps: try again in a minute.") from None
+        with lease.hold(
+            self._vault, name, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
+        ) as held:
+            stored = found.dated(found.obtained_at, held.connection.obtained_at)
+            store_authorization(self._vault, held, stored, deadline)
+            held.finish(connected, deadline)
         return stored
 
     def _confirmed(self, token: Token) -> tuple[Grant, Reach]:
@@ -153,7 +149,9 @@ class Importer:
 def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:
     match error.kind:
         case Kind.REAUTHORIZE | Kind.EXPIRED | Kind.RESTART:
-            return ImportRefused(f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID.")
+            return ImportRefused(
+                f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID. make link connects anew."
+            )
         case Kind.PERMISSION:
             return ImportRefused(f"{error}: the token lacks a permission that is needed to look at it.")
         case Kind.OPERATOR:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TextIO
 
 import click
 
@@ -14,7 +13,7 @@ from tokenkeeper.cli import options, show, terminal
 from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.importer import Importer
 from tokenkeeper.cli.importlines import Defaults, ImportRefused, Token, read_line, read_token
-from tokenkeeper.errors import StoreUnavailable
+from tokenkeeper.errors import LeaseHeld, StoreUnavailable
 from tokenkeeper.grant import Family, Grant, RefreshableGrant
 from tokenkeeper.settings import Needs
 from tokenkeeper.tiktok.coverage import gaps
@@ -26,16 +25,13 @@ _LARGEST_INPUT = 16_000_000  # characters
 
 @click.command("import")
 @options.maybe_connection
-@options.file
-@options.family
-@options.any_account
-@options.set_labels
+@options.new
 @options.label("Of a file, only lines with these labels.")
 @click.pass_obj
 def command(
     context: Context,
     connection: str | None,
-    file: TextIO | None,
+    file: Sequence[str] | None,
     family: Family,
     labels: Mapping[str, str],
     only: Mapping[str, str],
@@ -74,7 +70,7 @@ def command(
 class _Lines:
     """The lines of a file, by number, and what becomes of them."""
 
-    def __init__(self, lines: Iterable[str], defaults: Defaults, only: Mapping[str, str]) -> None:
+    def __init__(self, lines: Sequence[str], defaults: Defaults, only: Mapping[str, str]) -> None:
         self.tokens: dict[int, Token] = {}
         self.refused: dict[int, str] = {}
         self.imported = self.present = 0
@@ -109,7 +105,7 @@ class _Lines:
                 number = pending[future]
                 try:
                     stored = future.result()
-                except (ImportRefused, StoreUnavailable) as error:  # concerns one token alone, or passes by itself
+                except (ImportRefused, LeaseHeld, StoreUnavailable) as error:  # of one token, or passes by itself
                     self._refuse(number, self.tokens[number], error)
                 else:
                     self.imported += stored is not None

@@ -13,7 +13,6 @@ from typing import Any
 
 from tokenkeeper import checks, clock
 from tokenkeeper.checks import Invalid
-from tokenkeeper.cli.options import name_problem
 from tokenkeeper.errors import KeeperError, TikTokSilent
 from tokenkeeper.grant import Family, TokenResponse
 from tokenkeeper.tiktok import account, advertiser
@@ -80,9 +79,10 @@ def read_line(text: str, defaults: Defaults) -> Token:
     name = document.get("connection")
     if not isinstance(name, str):
         raise ImportRefused('The line has no "connection".')
-    problem = name_problem(name)
-    if problem:
-        raise ImportRefused(problem)
+    try:
+        checks.connection(name)
+    except Invalid as invalid:
+        raise ImportRefused(f'"connection" {invalid}.') from None
     family = document.get("family", defaults.family)
     if family not in _RESPONSES:
         raise ImportRefused('"family" is neither "advertiser" nor "account".')
@@ -101,7 +101,9 @@ def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> 
     try:
         response = _RESPONSES[defaults.family]({"request_id": "", **data})
     except TikTokSilent:
-        raise ImportRefused('There is no usable "access_token".') from None
+        raise ImportRefused(
+            'There is no usable "access_token": give TikTok\'s whole JSON answer, or the token alone.'
+        ) from None
     issued = _time(document.get("obtained_at"))
     return Token(**vars(defaults), connection=connection, response=response, obtained_at=issued)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import click
 
 from tokenkeeper import checks, clock
+from tokenkeeper.checks import Invalid
 from tokenkeeper.cli import options, show, stored
 from tokenkeeper.cli.context import Context
 from tokenkeeper.connect.links import LONGEST_LIFE, SHORTEST_LIFE, Link, Signer
@@ -22,33 +22,26 @@ _CLOCK_SECONDS = 3.0
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-class _Life(click.ParamType[timedelta]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        found = re.fullmatch(r"([0-9]{1,6})([mhd])", value.strip(), re.ASCII)
-        life = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
-        if not SHORTEST_LIFE <= life <= LONGEST_LIFE:
-            self.fail(f"{value[:40]!r} is not between 5 minutes and 30 days, like 30m, 72h or 7d.", param, ctx)
-        return life
+def _life(value: str) -> timedelta:
+    found = re.fullmatch(r"([0-9]{1,6})([mhd])", value.strip(), re.ASCII)
+    life = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+    if not SHORTEST_LIFE <= life <= LONGEST_LIFE:
+        raise click.BadParameter(f"{value[:40]!r} is not between 5 minutes and 30 days, like 30m, 72h or 7d.")
+    return life
 
 
 @click.command("link")
 @options.connections("CONNECTION...")
-@options.file
-@options.family
+@options.new
 @click.option(
     "--expires",
     "life",
-    type=_Life(),
+    type=_life,
     default="72h",
     show_default=True,
+    metavar="TIME",
     help="How long the link is good: 5 minutes to 30 days, like 30m, 72h or 7d.",
 )
-@options.any_account
-@options.set_labels
 @options.label("For all connections with these labels.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @options.as_json
@@ -56,7 +49,7 @@ class _Life(click.ParamType[timedelta]):
 def command(
     context: Context,
     connections: tuple[str, ...],
-    file: TextIO | None,
+    file: Sequence[str] | None,
     family: Family,
     life: timedelta,
     labels: Mapping[str, str],
@@ -71,7 +64,7 @@ def command(
     Send it to whoever may approve. It makes the connection, or connects it again, and works once.
     """
     show.where(context)
-    names = [*connections, *(_names_in(file) if file else ())]
+    names = [*connections, *_names_in(file or ())]
     names += stored.labelled(context.vault(), only) if only else ()
     if not names:
         raise click.UsageError("Missing argument 'CONNECTION'.")
@@ -100,16 +93,16 @@ def command(
     return show.WELL
 
 
-def _names_in(lines: Iterable[str]) -> Iterable[str]:
+def _names_in(lines: Iterable[str]) -> Iterator[str]:
     """The names in a file, one a line; empty lines and those that begin with # are left out."""
     for number, line in enumerate(lines, 1):
         name = line.strip()
-        if not name or name.startswith("#"):
-            continue
-        problem = options.name_problem(name)
-        if problem:
-            raise SettingsError(f"Line {number}: {problem}")
-        yield name
+        if name and not name.startswith("#"):
+            try:
+                checks.connection(name)
+            except Invalid as invalid:
+                raise SettingsError(f"Line {number} {invalid}.") from None
+            yield name
 
 
 def _check_address(chosen: Settings, family: Family) -> None:
@@ -134,7 +127,7 @@ def _check_clock(chosen: Settings) -> None:
         )
 
 
-def _document(address: str, link: Link) -> dict[str, Any]:
+def _document(address: str, link: Link) -> dict[str, object]:
     return {
         "connection": link.connection,
         "link": address,

@@ -34,9 +34,9 @@ def command(
     wanted = [*connections, *(stored.labelled(context.vault(), only) if only else ())]
     request = RunRequest(tuple(dict.fromkeys(wanted)) or None, force)
     try:
-        status, document = _in_cloud(context, request) if context.refresh_url else _here(context, request, as_json)
+        status, document = (_in_cloud if context.variable("REFRESH_URL") else _here)(context, request)
     except BadRequestError as error:
-        raise SettingsError(str(error)) from None
+        raise SettingsError(f"{error} make status lists all.") from None
     if as_json:
         show.as_json(document)
     else:
@@ -46,12 +46,12 @@ def command(
     return show.NEEDS_PERSON if document.get("attention") else show.WELL
 
 
-def _here(context: Context, request: RunRequest, as_json: bool) -> tuple[int, Mapping[str, Any]]:  # noqa: FBT001
+def _here(context: Context, request: RunRequest) -> tuple[int, Mapping[str, Any]]:
     from tokenkeeper.refresh.app import Refresh  # slow to import
 
     chosen = context.settings(REFRESH)
     vault = context.vault(chosen)
-    with terminal.Log(as_json=as_json) as log:
+    with terminal.Log() as log:
         summary = Refresh(chosen, vault).run(request, log.progress)
     return summary.status, summary.document()
 
@@ -61,15 +61,15 @@ def _in_cloud(context: Context, request: RunRequest) -> tuple[int, Mapping[str, 
 
     if sys.stderr.isatty():
         show.say("The refresh function makes a run; with many connections that takes minutes.")
-    audience = context.variable("REFRESH_AUDIENCE") or context.refresh_url
+    url = context.variable("REFRESH_URL")
     impersonate = context.variable("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT")
-    return cloudrun.run(context.refresh_url, audience, request, impersonate)
+    return cloudrun.run(url, context.variable("REFRESH_AUDIENCE") or url, request, impersonate)
 
 
 def _summarize(status: int, document: Mapping[str, Any]) -> None:
-    counts = [f"{document[kind]} {kind}" for kind in show.COUNTS if document.get(kind)]
     head = f"{show.number_of(document.get('connections', 0), 'connection')} in {document.get('seconds', 0):.1f} s"
-    click.echo(f"{head}: {', '.join(counts)}." if counts else f"{head}.")
+    counts = show.counts(document)
+    click.echo(f"{head}: {counts}." if counts else f"{head}.")
     attention = document.get("attention", [])
     if attention:
         needed = terminal.paint("A person is needed", "red")

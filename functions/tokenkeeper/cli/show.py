@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -14,9 +15,9 @@ from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.terminal import colour_wanted
 
 WELL, NEEDS_PERSON, COULD_NOT, INTERRUPTED = 0, 1, 2, 130
-COUNTS = ("refreshed", "verified", "skipped", "failing", "reauthorize", "remaining")
+_COUNTS = ("refreshed", "verified", "skipped", "failing", "reauthorize", "remaining")
 _GAP = 2  # columns
-_NARROWEST_LAST = 28  # columns; with less left for the last one, a record for each row is easier to read
+_NARROWEST_LAST = 28  # columns; with less left for the last one, it has lines of its own
 _NOTHING = {"Mn", "Me", "Cf"}  # combining marks, joiners and other invisible characters
 
 
@@ -49,7 +50,12 @@ def table(
 
 def number_of(count: int, thing: str) -> str:
     """The count with its noun: `1 connection`, `2 connections`."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def counts(run: Mapping[str, int]) -> str:
+    """How many connections became what in a run, without what none became."""
+    return ", ".join(f"{run[kind]} {kind}" for kind in _COUNTS if run.get(kind))
 
 
 def first_of(names: Sequence[str], most: int, separator: str = ", ") -> str:
@@ -61,7 +67,7 @@ def first_of(names: Sequence[str], most: int, separator: str = ", ") -> str:
 def in_columns(
     head: Sequence[str], rows: Sequence[Sequence[str]], window: int | None, spare: Sequence[int] = ()
 ) -> Iterator[str]:
-    """The lines of a table whose last column is wrapped, or, in a narrow window, of one record for each row.
+    """The lines of a table whose last column is wrapped, and in a narrow window begins below the others.
 
     Args:
         head: What each column is.
@@ -75,32 +81,16 @@ def in_columns(
         table = [[row[place] for place in kept] for row in (head, *rows)]
         *widths, last = (max(map(width, column)) for column in zip(*table, strict=True))
         left = sum(widths) + _GAP * len(widths)
-        if left + min(last, _NARROWEST_LAST) <= window:
-            return _lines(table, widths, min(last, window - left))
-    return _records(head, rows, window)
-
-
-def _lines(table: Sequence[Sequence[str]], widths: Sequence[int], room: int) -> Iterator[str]:
-    left = sum(widths) + _GAP * len(widths)
-    for number, row in enumerate(table):
-        cells = [padded(cell, size + _GAP) for cell, size in zip(row[:-1], widths, strict=True)]
-        first, *more = wrapped(row[-1], room)
-        line = ("".join(cells) + first).rstrip()
+        fits = left + min(last, _NARROWEST_LAST) <= window
+        if fits:
+            break
+    indent = " " * (left if fits else 2 * _GAP)
+    for number, (*cells, text) in enumerate(table):
+        line = "".join(padded(cell, size + _GAP) for cell, size in zip(cells, widths, strict=True))
+        below = textwrap.wrap(text, max(12, min(last, window - len(indent))), break_on_hyphens=False)
+        line = (line + below.pop(0) if fits and below else line).rstrip()
         yield line if number else _bold(line)
-        yield from (" " * left + part for part in more)
-
-
-def _records(head: Sequence[str], rows: Sequence[Sequence[str]], window: int) -> Iterator[str]:
-    indent = max(len(name) for name in head[1:]) + _GAP + 2
-    for number, row in enumerate(rows):
-        if number:
-            yield ""
-        yield _bold(row[0])
-        for name, cell in zip(head[1:], row[1:], strict=True):
-            plain = click.unstyle(cell)
-            for place, part in enumerate(wrapped(plain, max(12, window - indent)) if plain else ()):
-                label = " " * indent if place else f"  {name}".ljust(indent)
-                yield label + (cell if part == plain else part)
+        yield from (indent + part for part in below)
 
 
 def _bold(text: str) -> str:
@@ -120,35 +110,11 @@ def padded(text: str, columns: int) -> str:
 
 def cut(text: str, columns: int) -> str:
     """The text, or its beginning with an ellipsis where it takes more columns."""
-    return text if width(text) <= columns else _beginning(text, columns - 1) + "…"
-
-
-def wrapped(text: str, columns: int) -> Iterator[str]:
-    """The text in lines of so many columns, broken at spaces; a longer word is broken where it has to be."""
-    line = ""
-    for word in text.split():
-        longer = f"{line} {word}" if line else word
-        if width(longer) <= columns:
-            line = longer
-            continue
-        if line:
-            yield line
-        rest = word
-        while width(rest) > columns:
-            head = _beginning(rest, columns) or rest[0]
-            yield head
-            rest = rest[len(head) :]
-        line = rest
-    yield line
-
-
-def _beginning(text: str, columns: int) -> str:
-    taken = 0
-    for place, letter in enumerate(text):
-        taken += _width(letter)
-        if taken > columns:
-            return text[:place]
-    return text
+    if width(text) <= columns:
+        return text
+    while width(text) >= columns:
+        text = text[:-1]
+    return text + "…"
 
 
 def _width(letter: str) -> int:

@@ -94,7 +94,7 @@ def print_overview(found: Overview, now: datetime, *, every: bool, selected: boo
     """
     if found.lines:
         counts = ", ".join(f"{number:,} {health}" for health, number in found.counts.items())
-        click.echo(f"{len(found.lines):,} connection{'' if len(found.lines) == 1 else 's'}: {counts}.")
+        click.echo(f"{show.number_of(len(found.lines), 'connection')}: {counts}.")
         every = every or len(found.lines) <= _MOST_SHOWN
         shown = [row(line) for line in found.lines if every or line.todo]
         if shown:
@@ -119,7 +119,7 @@ def _last_run(found: Overview, now: datetime) -> str:
     run = found.last_run
     said = "There was no run yet."
     if run:
-        counts = ", ".join(f"{number} {kind}" for kind, number in run.counts.items() if number and kind in show.COUNTS)
+        counts = show.counts(run.counts)
         when = f"{ago(run.finished, now)} ({run.finished:%Y-%m-%d %H:%M} UTC)"
         said = f"Last run: {when}: {counts or 'nothing to do'}."
     if found.run_is_late:

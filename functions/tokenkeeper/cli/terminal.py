@@ -74,14 +74,13 @@ def read_hidden(prompt: str, is_whole: Callable[[str], bool]) -> str:
 class Log:
     """Where the log goes: to standard error, on a terminal above a bar that shows how far something is.
 
-    Elsewhere its lines are for people, and what the command itself says in the end (severity INFO) is left out. The bar
+    Elsewhere its lines are for people as well, without what the command itself says in the end (severity INFO). The bar
     is there while the log is used as a context manager whose `progress` is called, once that has taken a moment.
     """
 
-    def __init__(self, *, as_json: bool = False) -> None:
-        """Begin to log; `as_json`: elsewhere than on a terminal all entries are JSON, for scripts."""
+    def __init__(self) -> None:
+        """Begin to log."""
         self._stream = sys.stderr
-        self._as_json = as_json
         self._began = clock.monotonic()
         self._bar: ProgressBar[int] | None = None
         self._done = 0
@@ -92,10 +91,9 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            if self._bar:
-                self._bar.render_finish()
-                self._bar = None
+        if self._bar:
+            self._bar.render_finish()
+            self._bar = None
 
     def progress(self, done: int, total: int) -> None:
         """So many are done."""
@@ -115,7 +113,7 @@ class Log:
 
     def write(self, text: str) -> int:
         """Write a line above the bar, which comes back with the next step."""
-        if not self._as_json and not self.isatty():
+        if not self.isatty():
             entry = json.loads(text)
             text = "" if entry["severity"] == "INFO" else log.readable(entry, clock.now()) + "\n"
         with self._lock:

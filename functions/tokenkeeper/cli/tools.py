@@ -4,17 +4,109 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
 from urllib.parse import urlencode
 
-from tokenkeeper import clock, payload
-from tokenkeeper.cli.toolconfigs import Material, Tool, Write
+from tokenkeeper import clock
+from tokenkeeper.checks import is_line
+from tokenkeeper.cli.show import first_of
+from tokenkeeper.errors import SettingsError
+from tokenkeeper.grant import Grant
+from tokenkeeper.secret import Secret
+
+_LONGEST_NAME = 100  # characters
+_MOST_LISTED = 50  # ad accounts
+_TIKTOK_MARKETING = "4bfac00d-ce15-44ff-95b9-9e3c3e8fbd35"  # Airbyte's id of source-tiktok-marketing
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a configuration is made of.
+
+    Attributes:
+        grant: The connection's newest grant, for the ad accounts that are wanted.
+        since: The first day to be loaded, for tools that have to be told.
+        names: Advertisers' names by id, as far as they are known; they come from outside.
+        chosen: Whether the ad accounts are a selection.
+        app_secret: The app's secret, for the tools that need it (see `Tool`); else empty.
+        project: Project that holds the secrets.
+        secret_id: The token secret's name.
+    """
+
+    grant: Grant
+    since: date
+    names: Mapping[str, str] = field(default_factory=dict)
+    chosen: bool = False
+    app_secret: Secret = field(default_factory=lambda: Secret(""))
+    project: str = ""
+    secret_id: str = ""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The advertisers; none where they are too many to be stored."""
+        return self.grant.advertiser_ids or ()
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """The names of the advertisers that have one, fit for a comment and for a terminal."""
+        clean = {
+            id_: "".join(letter if is_line(letter) else " " for letter in self.names[id_]).strip()
+            for id_ in self.ids
+            if id_ in self.names
+        }
+        return {id_: name[:_LONGEST_NAME] for id_, name in clean.items() if name}
+
+    def only(self, ids: Sequence[str]) -> Material:
+        """The same for these ad accounts alone.
+
+        Raises:
+            SettingsError: the connection does not reach one of them; the text lists those that it does.
+        """
+        grant = self.grant
+        if grant.family == "account":
+            raise SettingsError(f"{grant.connection} is a TikTok account's: there are no ad accounts to choose from.")
+        known = grant.advertiser_ids
+        unknown = [id_ for id_ in ids if known is not None and id_ not in known]
+        if unknown:
+            named = self.named
+            listed = [f"{id_} {named.get(id_, '')}".strip() for id_ in known or ()]
+            reached = first_of(listed, _MOST_LISTED, "; ")
+            raise SettingsError(f"{grant.connection} does not reach {', '.join(unknown)}. It reaches: {reached}.")
+        return replace(self, grant=grant.with_advertisers(list(dict.fromkeys(ids))), chosen=True)
+
+
+Write = Callable[[Material], str]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool that a configuration can be made for.
+
+    Attributes:
+        is_for: What the configuration is, in a line.
+        use: What to do with it, as a sentence; `{connection}` stands for the connection's name.
+        write: Makes it.
+        accounts: Whether it takes the tokens of TikTok accounts, too.
+        needs_app_secret: Whether the app's secret is part of it.
+        comments: Whether the advertisers' names are in it.
+        one_id: Whether it takes one ad account, or all of them without their ids, and no selection.
+        holds_token: Whether the access token is in it.
+    """
+
+    is_for: str
+    use: str
+    write: Write
+    accounts: bool = False
+    needs_app_secret: bool = False
+    comments: bool = False
+    one_id: bool = False
+    holds_token: bool = True
+
 
 TOOLS: dict[str, Tool] = {}
 """By name, as `--for` takes it."""
-_TIKTOK_MARKETING = "4bfac00d-ce15-44ff-95b9-9e3c3e8fbd35"  # Airbyte's id of source-tiktok-marketing
 
 
 def _tool(name: str, is_for: str, use: str, **more: bool) -> Callable[[Write], Write]:
@@ -94,17 +186,6 @@ resource "airbyte_source" "{label}" {{
 
 
 @_tool(
-    "airflow",
-    "a variable, as JSON for `airflow variables import`",
-    "Import it with airflow variables import FILE. With Google's secrets backend none of it is needed.",
-    accounts=True,
-)
-def _airflow(material: Material) -> str:
-    """For `airflow variables import`: what the secrets backend of `infra/readers/airflow.md` would find."""
-    return _json({material.grant.connection: _stored(material)})
-
-
-@_tool(
     "dlt",
     "a section of dlt's secrets.toml",
     "Add it to .dlt/secrets.toml.",
@@ -129,7 +210,6 @@ def _dlt(material: Material) -> str:
     comments=True,
 )
 def _env(material: Material) -> str:
-    """For `eval` or `source` in a POSIX shell."""
     grant = material.grant
     whose = {"TIKTOK_ADVERTISER_IDS": ",".join(material.ids)}
     if grant.family == "account":
@@ -151,21 +231,9 @@ def _env(material: Material) -> str:
     "accounts at a time: with more, name those that it is about.",
 )
 def _ingestr(material: Material) -> str:
-    """The address of a source, for `--source-uri` or `SOURCE_URI`."""
     token = material.grant.access_token.reveal()
     query = urlencode({"access_token": token, "advertiser_ids": ",".join(material.ids)}, safe=",")
     return f"tiktok://?{query}\n"
-
-
-@_tool(
-    "json",
-    "the stored token and the advertisers' names, as JSON",
-    "Take from it what is needed.",
-    accounts=True,
-)
-def _plain(material: Material) -> str:
-    """The stored payload, with the advertisers' names beside it."""
-    return _json({**_stored(material), "advertiser_names": dict(material.named)})
 
 
 @_tool(
@@ -175,7 +243,6 @@ def _plain(material: Material) -> str:
     comments=True,
 )
 def _meltano(material: Material) -> str:
-    """For the file `.env` of a Meltano project with singer-io's tap-tiktok-ads."""
     values = {
         "TAP_TIKTOK_ADS_ACCESS_TOKEN": material.grant.access_token.reveal(),
         "TAP_TIKTOK_ADS_ACCOUNTS": ",".join(material.ids),
@@ -191,7 +258,6 @@ def _meltano(material: Material) -> str:
     needs_app_secret=True,
 )
 def _owox(material: Material) -> str:
-    """The fields of OWOX's connector, in the form in which it stores them."""
     oauth = {
         "AccessToken": material.grant.access_token.reveal(),
         "AppId": material.grant.app_id,
@@ -206,7 +272,6 @@ def _owox(material: Material) -> str:
     "Give it to the tap with --config.",
 )
 def _tap(material: Material) -> str:
-    """The `--config` of singer-io's tap-tiktok-ads, with all the keys that it requires."""
     return _json(
         {
             "access_token": material.grant.access_token.reveal(),
@@ -214,10 +279,6 @@ def _tap(material: Material) -> str:
             "start_date": _midnight(material.since),
         }
     )
-
-
-def _stored(material: Material) -> dict[str, Any]:
-    return dict(json.loads(payload.of_token(material.grant)))
 
 
 def _json(document: object) -> str:

@@ -34,14 +34,14 @@ def command(context: Context, *, as_json: bool) -> int:
 
 
 def _findings(context: Context) -> Iterator[Finding]:
-    from tokenkeeper.cli.doctor import deployment, network, store, tiktok  # slow to import
+    from tokenkeeper.cli.doctor import deployment, outside, store  # slow to import
 
     log.silence_libraries()
     yield from settings_found(context)
-    yield from network.ways_out(context)
+    yield from outside.ways_out(context)
     yield from store.secret_manager(context)
-    yield tiktok.credentials(context)
-    yield from network.redirect_urls(context)
-    yield from tiktok.accounts(context)
-    yield network.this_clock(context)
+    yield outside.credentials(context)
+    yield from outside.redirect_urls(context)
+    yield from outside.accounts(context)
+    yield outside.this_clock(context)
     yield from deployment.functions(context)

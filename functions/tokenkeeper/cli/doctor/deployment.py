@@ -18,28 +18,22 @@ from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding
 from tokenkeeper.errors import KeeperError
 
-FUNCTIONS = {"connect": "CONNECT_FUNCTION", "refresh": "REFRESH_FUNCTION"}
-"""The saved variables with the full names of the deployed functions."""
 SOURCE = Path(__file__).parents[3]
 _API = "https://cloudfunctions.googleapis.com/v2/"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
-class NotDescribed(KeeperError):
-    """A function could not be looked up; the text says why."""
-
-
 def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
-    if context.refresh_url:
-        yield _refresh_is_private(context.refresh_url)
+    if context.variable("REFRESH_URL"):
+        yield _refresh_is_private(context.variable("REFRESH_URL"))
     expected = source_hash(SOURCE)
-    for function, variable in FUNCTIONS.items():
-        name = context.variable(variable)
+    for function in ("connect", "refresh"):
+        name = context.variable(f"{function.upper()}_FUNCTION")
         if name:
             try:
                 yield source_of(function, _describe(name), expected)
-            except NotDescribed as error:
+            except KeeperError as error:
                 yield Finding(f"the source of {function}", "unknown", str(error))
 
 
@@ -92,12 +86,12 @@ def _describe(name: str) -> Mapping[str, Any]:
             answer = session.get(_API + name, timeout=CALL_SECONDS)
         described = json.loads(answer.content)
     except (auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
-        raise NotDescribed(
+        raise KeeperError(
             f"Google did not describe the function ({type(error).__name__}): gcloud auth application-default login"
         ) from None
     except ValueError:
-        raise NotDescribed(f"Google did not describe the function (HTTP {answer.status_code})") from None
+        raise KeeperError(f"Google did not describe the function (HTTP {answer.status_code})") from None
     if answer.status_code != 200:
         sentence = described.get("error", {}).get("message", f"HTTP {answer.status_code}")
-        raise NotDescribed(f"Google did not describe the function: {sentence} It takes roles/cloudfunctions.viewer.")
+        raise KeeperError(f"Google did not describe the function: {sentence} It takes roles/cloudfunctions.viewer.")
     return dict(described)

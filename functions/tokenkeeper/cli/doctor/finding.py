@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 def settings_found(context: Context) -> Iterator[Finding]:
     """A finding for each setting that is set, required or invalid; secret ones are shown by their fingerprint."""
-    environment, unread = dict(context.saved.environment), {}
+    environment, unread = dict(context.environment), {}
     for name in KEPT_AS_SECRETS:
         if not environment.get(name) and environment.get(f"{name}_SECRET"):
             try:

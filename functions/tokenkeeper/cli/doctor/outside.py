@@ -1,21 +1,32 @@
-"""Checks the network: the way out of this machine, its clock, and the redirect URLs that are registered with TikTok."""
+"""Checks what is outside: the way out of this machine, its clock, the redirect URLs, and the app at TikTok."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
-from tokenkeeper import checks, settings
+from tokenkeeper import checks, clock, grant, settings
 from tokenkeeper.checks import API_URL, is_this_machine
 from tokenkeeper.cli import web
 from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding
+from tokenkeeper.errors import KeeperError, Kind, SettingsError, StoreError, TikTokRefused, TikTokUnreachable
+from tokenkeeper.grant import TokenResponse
+from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Needs
+from tokenkeeper.tiktok.families import TikTok
 
 _ABOUT = "TikTok connections"  # what connect shows at its address
+_NO_TOKEN = Secret("0" * 40)  # of the form that TikTok's tokens have, and certainly none
+_OTHERWISE = "see the app's state in TikTok's portal"
+_BY_CODE: Mapping[int, str] = {
+    40101: "TIKTOK_APP_SECRET does not belong to TIKTOK_APP_ID; copy both from the app's page in TikTok's portal again",
+    -1: "TikTok does not serve callers from this country; call from elsewhere",
+    41000: "TikTok does not serve callers from this country; call from elsewhere",
+}
 
 
 def ways_out(context: Context) -> Iterator[Finding]:
@@ -51,16 +62,59 @@ def this_clock(context: Context) -> Finding:
 def redirect_urls(context: Context) -> Iterator[Finding]:
     """Both, of which the one for TikTok accounts ends with a slash."""
     url = context.variable("PUBLIC_URL")
-    if not url or settings.survey(Needs.LINKS, context.saved.environment).get("PUBLIC_URL"):
+    if not url or settings.survey(Needs.LINKS, context.environment).get("PUBLIC_URL"):
         yield Finding("the redirect URL", "unknown", NOT_CHECKED)
         return
-    yield _answers(url, is_local=context.saved.name == "local")
+    yield _answers(url, is_local=context.place == "local")
     thing = "the redirect URL for accounts"
     unfit = checks.unfit_for_accounts(url)
     if unfit:
         yield Finding(thing, "note", f"{unfit}: FAMILY=account works only with the simulated TikTok here")
     else:
         yield Finding(thing, "ok", f"register exactly this as TikTok account holder redirect URL: {url}/")
+
+
+def credentials(context: Context) -> Finding:
+    """Asks TikTok to refresh a token that does not exist: it says whether it knows the app before it says no."""
+    thing = "the app at TikTok"
+    try:
+        chosen = context.settings(Needs.STORE | Needs.APP)
+        response = TokenResponse(_NO_TOKEN)
+        nobody = grant.first(
+            response, connection="nobody", app_id=chosen.app_id, family="advertiser", asked_at=clock.now()
+        )
+        TikTok(chosen).family("advertiser").refresh(grant.with_refresh_token(nobody, _NO_TOKEN, None))
+    except (SettingsError, StoreError):
+        return Finding(thing, "unknown", NOT_CHECKED)
+    except TikTokRefused as error:
+        if error.kind in {Kind.REAUTHORIZE, Kind.EXPIRED, Kind.RESTART}:
+            return Finding(thing, "ok", "TikTok knows the app id and the app secret")
+        if error.kind is Kind.OPERATOR:
+            return Finding(thing, "problem", f"{error}: {_BY_CODE.get(error.code, _OTHERWISE)}")
+        return Finding(thing, "unknown", f"{error}, which says nothing about the app: try again in a minute")
+    except TikTokUnreachable as error:
+        simulated = is_this_machine(urlsplit(_api_url(context)).hostname or "")
+        what = "start it with make run" if simulated else "check the network, and TIKTOK_API_URL if it is set"
+        return Finding(thing, "problem", f"{error}: {what}")
+    except KeeperError as error:
+        return Finding(thing, "unknown", f"{error}: try again in a minute")
+    return Finding(thing, "unknown", "TikTok issued a token for none, which makes no sense")
+
+
+def accounts(context: Context) -> Iterator[Finding]:
+    """The scopes that account holders are asked for, and what only TikTok's portal shows."""
+    try:
+        scopes = ", ".join(context.settings(Needs.STORE | Needs.CALLBACK).account_scopes)
+    except SettingsError:
+        yield Finding("account scopes", "unknown", NOT_CHECKED)
+        return
+    yield Finding("account scopes", "ok", f"{scopes}; one that the app does not hold makes TikTok refuse them all")
+    yield Finding(
+        "cannot be checked",
+        "note",
+        "the app's logo and its Accounts API form: without the logo, account holders get an error page; without the "
+        "approved form, the app holds none of these scopes. Both are on the app's page in TikTok's portal",
+    )
 
 
 def _answers(url: str, *, is_local: bool) -> Finding:
