@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
 
+from flow.reading import assert_stored
 from stage import KEEPER, PROJECT, REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 
@@ -95,18 +95,7 @@ class TestRefreshing:
         """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so."""
         stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
         stage.run()
-        (given,) = [grant for grant in stage.tiktok.grants if grant.access_token == stage.token()["access_token"]]
-        obtained = clock.parse(stage.token()["obtained_at"])
-        ids = ", ".join(f'"{one}"' for one in (EUROPE, AMERICA, OUTLET))
-        shared = (
-            '{"schema": 1, "connection": "acme", "app_id": "7000000000000000000", '
-            f'"access_token": "{given.access_token}", "expires_at": "{clock.text(obtained + timedelta(days=1))}", '
-            f'"advertiser_ids": [{ids}], "scope": [4, 10, 200, 210, 220, 30], "obtained_at": "{clock.text(obtained)}"'
-        )
-        end = stage.annotations()["refresh-expires-at"]
-        more = f', "refresh_token": "{given.refresh_token}", "refresh_expires_at": "{end}"'
-        assert stage.secrets.payloads(TOKEN + "acme")[-1] == f"{shared}}}".encode()
-        assert stage.secrets.payloads(REFRESH + "acme")[-1] == f"{shared}{more}}}".encode()
+        assert_stored(stage, stage.annotations()["refresh-expires-at"])
         added = [call.resource.rpartition("/")[2] for call in stage.secrets.calls if call.name == "AddSecretVersion"]
         assert added == [REFRESH + "acme", TOKEN + "acme"]
         (entry,) = entries(stage, "token.refreshed")

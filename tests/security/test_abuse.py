@@ -155,13 +155,19 @@ class TestOtherAdvertisers:
 
     def test_come_by_the_portals_link_only_if_listed(self, stage: Stage, rotated: Function) -> None:
         """The portal's own link, which anybody may build, plants nobody's account but the listed ones [49]."""
+        one, two, three = (f"700000000000000000{number}" for number in (1, 2, 3))
         browser = stage.browser(rotated)
-        for listed in (["7000000000000000003"], ["7000000000000000001", "7000000000000000003"]):
-            code = stage.code(advertisers=listed)
-            assert browser.get(f"/?auth_code={code}&state=your_custom_params").status_code == 403
-            assert stage.secrets.payloads("tiktok-ads-token-main") == []
-        assert browser.get(f"/?auth_code={stage.code(advertisers=['7000000000000000001'])}").status_code == 303
-        assert browser.get(f"/?auth_code={stage.code()}&state=your_custom_param").status_code == 400
+
+        def status(*ids: str, state: str = "&state=your_custom_params") -> int:
+            return browser.get(f"/?code={stage.code(advertisers=ids)}{state}").status_code
+
+        assert (status(three), status(one, three)) == (403, 403)
+        for nearly in ("your_custom_param", "your_custom_params2", "YOUR_CUSTOM_PARAMS"):
+            assert status(one, state=f"&state={nearly}") == 400
+        assert stage.secrets.payloads("tiktok-ads-token-main") == []
+        assert (status(one, state=""), status(two), status(two, one)) == (303, 403, 303)  # nor another in its place
+        assert stage.token("main")["advertiser_ids"] == [two, one]
+        assert "last-link" not in stage.annotations("main")
 
 
 def resident(function: Function) -> int:

@@ -29,7 +29,7 @@ FORM = "Content-Type: application/x-www-form-urlencoded"
 # As each is answered without anything having been set up.
 PLAIN = """
     / /done /?error=access_denied /?error=invalid_scope /?state=a /?auth_code=%00 /?auth_code=%ff /?state=a&state=a
-    /?auth_code=a&state=a /?auth_code=a /start?link=* /start?link=a /nothing /robots.txt
+    /?auth_code=a&state=a /?auth_code=a /start /start?link=* /start?link=a /nothing /robots.txt
 """
 
 

@@ -69,15 +69,16 @@ class TestQuery:
         assert stage.writes() == []
 
     def test_an_error_wins_over_a_code(self, stage: Stage) -> None:
-        """With both, nothing is exchanged, and the page says that access was declined [20]."""
+        """With both, nothing is exchanged, and the page says that access was declined; going back helps [20]."""
         browser = stage.browser()
         state = browser.begin(stage.link())
+        stage.secrets.forget_calls()
         for error in ("access_denied&error_description=No", ""):
             answer = browser.get(f"/?auth_code={stage.code()}&state={state}&error={error}")
             assert answer.status_code == 200
             assert "Access was declined" in answer.text
-        assert stage.tiktok.calls == []
-        assert stage.writes() == []
+        assert (stage.secrets.calls, stage.tiktok.calls) == ([], [])
+        assert browser.come_back(stage.code(), state).status_code == 303
 
     def test_without_a_code_nothing_is_called(self, stage: Stage) -> None:
         """A callback without a code is refused, however good its state is [21]."""
