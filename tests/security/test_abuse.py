@@ -82,14 +82,9 @@ class TestOneCallback:
 class TestStore:
     def test_is_not_written_without_a_valid_state(self, stage: Stage, wire: Wire) -> None:
         """Without one, Secret Manager is not even read, by any method [47]."""
-        queries = (
-            "",
-            "auth_code=a",
-            "auth_code=a&state=",
-            "auth_code=a&state=your_custom_params",
-            "state=a&auth_code=a",
-        )
-        targets = [f"/?{query}" for query in (*queries, "error=a", "error=a&state=a&auth_code=a")]
+        queries = ["", "auth_code=a", "auth_code=a&state=", "auth_code=a&state=your_custom_params"]
+        queries += ["state=a&auth_code=a", "error=a", "error=a&state=a&auth_code=a"]
+        targets = [f"/?{query}" for query in queries]
         for target in (*targets, "/start?link=a", "/done", "/nothing"):
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
                 wire.send(method, target)
@@ -98,17 +93,14 @@ class TestStore:
     def test_gets_names_of_the_pattern_only(self, stage: Stage) -> None:
         """Even a link that our own key signed names nothing but a connection [48]."""
         now = clock.milliseconds(clock.now())
-        signer = URLSafeSerializer(
-            LINK_KEY,
-            salt="tokenkeeper.link",
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+        how = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        signer = URLSafeSerializer(LINK_KEY, salt="tokenkeeper.link", signer_kwargs=how)
 
         def status(name: object) -> int:
             link = signer.dumps([name, "id", now, now + 300_000, 0])
             return stage.browser().get("/start", params={"link": link}).status_code
 
-        names = (
+        names = [
             "../x",
             "a/versions/1",
             "Acme",
@@ -123,7 +115,7 @@ class TestStore:
             "a.b",
             7,
             None,
-        )
+        ]
         assert {name: status(name) for name in names} == dict.fromkeys(names, 400)
         assert stage.secrets.calls == []
         assert status("acme") == 200
