@@ -313,6 +313,23 @@ def test_a_secret_that_somebody_made_by_hand_becomes_ours(stage: Stage) -> None:
     assert stage.labels() == {"team": "media", "client": "shoes", **ours, **grant}
 
 
+def test_region_and_key_of_new_secrets_are_those_that_were_chosen(stage: Stage) -> None:
+    """Unless something is said, they are left to Google: automatic replication, under Google's own key."""
+
+    def replication(secret_id: str) -> object:
+        address = f"{stage.secrets.url}/v1/projects/{PROJECT}/secrets/{secret_id}"
+        return requests.get(address, timeout=10).json()["replication"]
+
+    stage.connected("beta")
+    assert replication(TOKEN + "beta") == {"automatic": {}}
+    key = "projects/keys/locations/europe-west1/keyRings/ring/cryptoKeys/key"
+    connect = stage.start("connect", SECRET_LOCATIONS="europe-west1", SECRET_KMS_KEY=key)
+    assert stage.approve("acme", "expiring", function=connect).status_code == 303
+    replica = {"location": "europe-west1", "customerManagedEncryption": {"kmsKeyName": key}}
+    for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+        assert replication(secret_id) == {"userManaged": {"replicas": [replica]}}
+
+
 @pytest.mark.parametrize(("public", "asked"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])
 def test_another_name_of_this_machine_says_which_one_to_use(stage: Stage, public: str, asked: str) -> None:
     """Browsers keep the cookies of the two apart, so a flow that changes between them cannot end well."""
