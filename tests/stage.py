@@ -244,9 +244,10 @@ class Stage:
         *,
         any_account: bool = False,
         function: Function | None = None,
+        browser: Browser | None = None,
     ) -> requests.Response:
-        """Go the whole way with a new link and a new browser; returns the callback's answer."""
-        browser = self.browser(function)
+        """Go the whole way with a new link, and a new browser if there is none; returns the callback's answer."""
+        browser = browser or self.browser(function)
         state = browser.begin(self.link(connection, any_account=any_account))
         return browser.come_back(self.code(kind, advertisers), state)
 
@@ -262,9 +263,10 @@ class Stage:
         *,
         any_account: bool = False,
         function: Function | None = None,
+        browser: Browser | None = None,
     ) -> requests.Response:
         """The same as `approve`, for a TikTok account."""
-        browser = self.browser(function)
+        browser = browser or self.browser(function)
         state = browser.begin(self.link(connection, any_account=any_account, family="account"))
         return browser.come_back(self.account_code(account, scope), state)
 

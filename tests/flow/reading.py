@@ -1,14 +1,17 @@
-"""What a test reads: a page as a person does, the one refusal in the log, and whether anything was used up."""
+"""What a test reads: a page as a person does, the log's one refusal, what is stored, and whether anything was used."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import requests
 
-from stage import Function, Stage
+from stage import APP_ID, REFRESH, TOKEN, Function, Stage
+from tokenkeeper import clock
 
 
 def text_of(response: requests.Response) -> str:
@@ -33,3 +36,29 @@ def refused(function: Function) -> dict[str, Any]:
 def nothing_was_used_or_written(stage: Stage) -> bool:
     """Whether there was neither a call to TikTok nor one that writes to Secret Manager."""
     return not stage.tiktok.token_calls and not stage.writes()
+
+
+def assert_stored(stage: Stage, refresh_ends: str = "", **more: object) -> None:
+    """Check that the newest version of each secret of `acme` holds TikTok's newest grant, byte for byte.
+
+    Args:
+        stage: Where.
+        refresh_ends: The end of a refresh token; empty: there is none.
+        more: The keys that follow in an account's payload.
+    """
+    given, obtained = stage.tiktok.grants[-1], stage.time("acme", "obtained-at")
+    token = {
+        "schema": 1,
+        "connection": "acme",
+        "app_id": APP_ID,
+        "access_token": given.access_token,
+        "expires_at": clock.text(obtained + timedelta(days=1)) if refresh_ends else None,
+        "advertiser_ids": [*given.advertiser_ids],
+        "scope": [*given.scope],
+        "obtained_at": clock.text(obtained),
+        **more,
+    }
+    assert stage.secrets.payloads(TOKEN + "acme")[-1] == json.dumps(token).encode()
+    if refresh_ends:
+        whole = {**token, "refresh_token": given.refresh_token, "refresh_expires_at": refresh_ends}
+        assert stage.secrets.payloads(REFRESH + "acme")[-1] == json.dumps(whole).encode()

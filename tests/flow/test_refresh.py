@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
 
+from flow.reading import assert_stored
 from stage import KEEPER, PROJECT, REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 
@@ -34,28 +34,21 @@ def entries(stage: Stage, name: str) -> list[dict[str, Any]]:
 
 
 class TestRequests:
-    @pytest.mark.parametrize("method", ["GET", "HEAD"])
-    def test_only_post_makes_a_run(self, stage: Stage, method: str) -> None:
+    def test_only_post_makes_a_run(self, stage: Stage) -> None:
         """Anything else is 405 and runs nothing."""
-        answer = requests.request(method, stage.refresh.url, timeout=10)
-        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+        for method in ("GET", "HEAD"):
+            answer = requests.request(method, stage.refresh.url, timeout=10)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
         assert stage.secrets.calls == []
 
-    @pytest.mark.parametrize(
-        ("body", "said"),
-        [
-            (b"{", "not JSON"),
-            (b'{"connections": ["acme", "nobody"]}', "'nobody'"),
-            (b" " * 1_000_001, "too large"),
-        ],
-        ids=["half an object", "a connection that is not there", "over a megabyte"],
-    )
-    def test_a_body_that_says_nothing_is_400(self, stage: Stage, body: bytes, said: str) -> None:
+    def test_a_body_that_says_nothing_is_400(self, stage: Stage) -> None:
         """The answer says what is wrong, and nothing is run."""
         stage.plant("acme")
-        answer = post(stage, body)
-        assert answer.status_code == 400, answer.text
-        assert said in answer.json()["error"]
+        bodies = {b"{": "not JSON", b'{"connections": ["nobody"]}': "'nobody'", b" " * 1_000_001: "too large"}
+        for body, said in bodies.items():
+            answer = post(stage, body)
+            assert answer.status_code == 400, answer.text
+            assert said in answer.json()["error"]
         assert not stage.tiktok.calls
         assert not stage.writes()
         assert stage.refresh.events == []
@@ -95,18 +88,7 @@ class TestRefreshing:
         """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so."""
         stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
         stage.run()
-        (given,) = [grant for grant in stage.tiktok.grants if grant.access_token == stage.token()["access_token"]]
-        obtained = clock.parse(stage.token()["obtained_at"])
-        ids = ", ".join(f'"{one}"' for one in (EUROPE, AMERICA, OUTLET))
-        shared = (
-            '{"schema": 1, "connection": "acme", "app_id": "7000000000000000000", '
-            f'"access_token": "{given.access_token}", "expires_at": "{clock.text(obtained + timedelta(days=1))}", '
-            f'"advertiser_ids": [{ids}], "scope": [4, 10, 200, 210, 220, 30], "obtained_at": "{clock.text(obtained)}"'
-        )
-        end = stage.annotations()["refresh-expires-at"]
-        more = f', "refresh_token": "{given.refresh_token}", "refresh_expires_at": "{end}"'
-        assert stage.secrets.payloads(TOKEN + "acme")[-1] == f"{shared}}}".encode()
-        assert stage.secrets.payloads(REFRESH + "acme")[-1] == f"{shared}{more}}}".encode()
+        assert_stored(stage, stage.annotations()["refresh-expires-at"])
         added = [call.resource.rpartition("/")[2] for call in stage.secrets.calls if call.name == "AddSecretVersion"]
         assert added == [REFRESH + "acme", TOKEN + "acme"]
         (entry,) = entries(stage, "token.refreshed")
@@ -285,17 +267,17 @@ class TestTheRun:
         assert stage.writes() == ["CreateSecret"]
 
     def test_runs_at_once_share_the_pace(self, stage: Stage) -> None:
-        """Two runs in one process, a third right after them: together they take as long as one with all the calls."""
-        for number in range(20):
+        """Three runs in one process, a fourth right after them: together they take as long as one with all calls."""
+        for number in range(15):
             stage.plant(f"acme-{number}")
         function = stage.start("refresh", TIKTOK_MAX_QPS="20")
-        with ThreadPoolExecutor(2) as pool:
-            answers = list(pool.map(lambda _: stage.run(function=function), range(2)))
+        with ThreadPoolExecutor(3) as pool:
+            answers = list(pool.map(lambda _: stage.run(function=function), range(3)))
         answers.append(stage.run(function=function))
-        assert [status for status, _ in answers] == [200, 200, 200]
+        assert [status for status, _ in answers] == [200] * 4
         arrived = sorted(call.at for call in stage.tiktok.calls if call.name == "advertiser_get")
         assert len(arrived) == 60
-        assert arrived[-1] - arrived[0] > 59 / 20 * 0.9  # seconds; the first call may have been late itself
+        assert arrived[-1] - arrived[0] > 59 / 20 * 0.75  # seconds; half of it if they did not share, and some are late
 
 
 class TestCallsPerConnection:
@@ -310,11 +292,5 @@ class TestCallsPerConnection:
         reads = [call.name for call in calls if call.name.startswith(("Get", "Access", "List"))]
         writes = [call.name for call in calls if call.name.startswith(("Add", "Update", "Destroy"))]
         assert reads == ["AccessSecretVersion"] * 4
-        assert writes == [
-            "UpdateSecret",
-            "AddSecretVersion",
-            "AddSecretVersion",
-            "DestroySecretVersion",
-            "DestroySecretVersion",
-            "UpdateSecret",
-        ]
+        of_both = ["AddSecretVersion"] * 2 + ["DestroySecretVersion"] * 2
+        assert writes == ["UpdateSecret", *of_both, "UpdateSecret"]

@@ -116,12 +116,17 @@ def listens(port: str) -> bool:
         return bool(port) and caller.connect_ex(("127.0.0.1", int(port))) == 0
 
 
-def approve(link: str) -> requests.Response:
-    """What an approver does: open the link, continue, confirm at TikTok; returns what the browser ends at."""
+def go_on(link: str) -> tuple[Browser, str]:
+    """Open the link and continue; returns the browser, and TikTok's page that it is sent to."""
     base = link.partition("/start")[0]
     browser = Browser(base, Canaries())
     form = Form(browser.get(link.removeprefix(base)).text)
-    consent = browser.post("/start", data=form.fields).headers["Location"]
+    return browser, browser.post("/start", data=form.fields).headers["Location"]
+
+
+def approve(link: str) -> requests.Response:
+    """What an approver does: go on to TikTok and confirm there; returns what the browser ends at."""
+    browser, consent = go_on(link)
     fields = Form(browser.session.get(consent, timeout=SECONDS).text).fields
     chosen = {name: fields[name] for name in ("app_id", "redirect_uri", "state", "scope")}
     answer = browser.session.post(
@@ -198,11 +203,14 @@ class TestRun:
         assert token not in running.text
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("who", ["refresh", "secret manager"])
-    def test_one_dies(self, running: Running, who: str) -> None:
+    @pytest.mark.parametrize(
+        ("who", "word"), [("refresh", "--target=refresh"), ("secret manager", "local.secret_manager")]
+    )
+    def test_one_dies(self, running: Running, who: str, word: str) -> None:
         """When one process dies, the others are stopped, and it is said which and how."""
         running.link()
-        os.kill(pid_of(running.process.pid, who), signal.SIGKILL)
+        (pid,) = [pid for pid, words in children(running.process.pid).items() if word in words]
+        os.kill(pid, signal.SIGKILL)
         assert running.ended() == 1
         assert f"{who} was killed by signal 9, so everything else is stopped, too." in running.text
 
@@ -241,25 +249,16 @@ class TestRun:
             assert f"its Advertiser redirect URL: http://localhost:{ports['PORT']}" in running.text
             assert changes["TIKTOK_APP_SECRET"] not in running.text
             assert not listens(ports["TIKTOK_PORT"])
-            base = link.partition("/start")[0]
-            browser = Browser(base, Canaries())
-            sent = browser.post("/start", data=Form(browser.get(link.removeprefix(base)).text).fields)
             consent = "https://business-api.tiktok.com/portal/auth?app_id=7123456789012345678&"
-            assert sent.headers["Location"].startswith(consent)
+            assert go_on(link)[1].startswith(consent)
             assert running.end() == 0
 
 
-def children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
-
-
-def pid_of(parent: int, who: str) -> int:
-    words = {"tiktok": "local.tiktok", "secret manager": "local.secret_manager"}.get(who, f"--target={who}")
-    for pid in children(parent):
-        if words in subprocess.run(["ps", "-o", "args=", str(pid)], capture_output=True, text=True, check=False).stdout:
-            return pid
-    raise AssertionError(f"no {who}")
+def children(pid: int) -> dict[int, str]:
+    """The processes that it has started, with their words."""
+    asked = ["ps", "-o", "pid=,args=", "--ppid", str(pid)]
+    lines = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+    return {int(number): words for number, words in (line.split(maxsplit=1) for line in lines)}
 
 
 class TestUnfit:

@@ -21,7 +21,7 @@ def _rotated(whole_stage: Stage) -> Function:
         PUBLIC_URL="https://tokens.example",
         LINK_SIGNING_KEYS=f"{NEW_KEY} {LINK_KEY}",
         PORTAL_CONNECTION="main",
-        PORTAL_ADVERTISER_IDS="7000000000000000001",
+        PORTAL_ADVERTISER_IDS="7000000000000000001,7000000000000000002",
     )
     function = Function("connect", environment, whole_stage.canaries, whole_stage._clock_file, cold=False)
     whole_stage._running["connect on https"] = function.wait_ready()

@@ -82,14 +82,9 @@ class TestOneCallback:
 class TestStore:
     def test_is_not_written_without_a_valid_state(self, stage: Stage, wire: Wire) -> None:
         """Without one, Secret Manager is not even read, by any method [47]."""
-        queries = (
-            "",
-            "auth_code=a",
-            "auth_code=a&state=",
-            "auth_code=a&state=your_custom_params",
-            "state=a&auth_code=a",
-        )
-        targets = [f"/?{query}" for query in (*queries, "error=a", "error=a&state=a&auth_code=a")]
+        queries = ["", "auth_code=a", "auth_code=a&state=", "auth_code=a&state=your_custom_params"]
+        queries += ["state=a&auth_code=a", "error=a", "error=a&state=a&auth_code=a"]
+        targets = [f"/?{query}" for query in queries]
         for target in (*targets, "/start?link=a", "/done", "/nothing"):
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
                 wire.send(method, target)
@@ -98,17 +93,14 @@ class TestStore:
     def test_gets_names_of_the_pattern_only(self, stage: Stage) -> None:
         """Even a link that our own key signed names nothing but a connection [48]."""
         now = clock.milliseconds(clock.now())
-        signer = URLSafeSerializer(
-            LINK_KEY,
-            salt="tokenkeeper.link",
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+        how = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        signer = URLSafeSerializer(LINK_KEY, salt="tokenkeeper.link", signer_kwargs=how)
 
         def status(name: object) -> int:
             link = signer.dumps([name, "id", now, now + 300_000, 0])
             return stage.browser().get("/start", params={"link": link}).status_code
 
-        names = (
+        names = [
             "../x",
             "a/versions/1",
             "Acme",
@@ -123,7 +115,7 @@ class TestStore:
             "a.b",
             7,
             None,
-        )
+        ]
         assert {name: status(name) for name in names} == dict.fromkeys(names, 400)
         assert stage.secrets.calls == []
         assert status("acme") == 200
@@ -155,13 +147,19 @@ class TestOtherAdvertisers:
 
     def test_come_by_the_portals_link_only_if_listed(self, stage: Stage, rotated: Function) -> None:
         """The portal's own link, which anybody may build, plants nobody's account but the listed ones [49]."""
+        one, two, three = (f"700000000000000000{number}" for number in (1, 2, 3))
         browser = stage.browser(rotated)
-        for listed in (["7000000000000000003"], ["7000000000000000001", "7000000000000000003"]):
-            code = stage.code(advertisers=listed)
-            assert browser.get(f"/?auth_code={code}&state=your_custom_params").status_code == 403
-            assert stage.secrets.payloads("tiktok-ads-token-main") == []
-        assert browser.get(f"/?auth_code={stage.code(advertisers=['7000000000000000001'])}").status_code == 303
-        assert browser.get(f"/?auth_code={stage.code()}&state=your_custom_param").status_code == 400
+
+        def status(*ids: str, state: str = "&state=your_custom_params") -> int:
+            return browser.get(f"/?code={stage.code(advertisers=ids)}{state}").status_code
+
+        assert (status(three), status(one, three)) == (403, 403)
+        for nearly in ("your_custom_param", "your_custom_params2", "YOUR_CUSTOM_PARAMS"):
+            assert status(one, state=f"&state={nearly}") == 400
+        assert stage.secrets.payloads("tiktok-ads-token-main") == []
+        assert (status(one, state=""), status(two), status(two, one)) == (303, 403, 303)  # nor another in its place
+        assert stage.token("main")["advertiser_ids"] == [two, one]
+        assert "last-link" not in stage.annotations("main")
 
 
 def resident(function: Function) -> int:

@@ -15,21 +15,20 @@ import requests
 from emulators.serving import Fault
 from faults import google_error
 from security.raw import EVERYWHERE, Answer, Wire, reference
-from stage import APP_ID, APP_SECRET, LINK_KEY, Function, Stage
-from tokenkeeper import settings
+from stage import Function, Stage
 from tokenkeeper.connect import notices
 from tokenkeeper.connect.notices import Notice
 from tokenkeeper.connect.pages import Pages
 from tokenkeeper.connect.refusal import ROWS
+from unit import parts
 
-SETTINGS = {"TIKTOK_APP_ID": APP_ID, "TIKTOK_APP_SECRET": APP_SECRET, "LINK_SIGNING_KEYS": LINK_KEY}
 FORM = "Content-Type: application/x-www-form-urlencoded"
 
 
 # As each is answered without anything having been set up.
 PLAIN = """
     / /done /?error=access_denied /?error=invalid_scope /?state=a /?auth_code=%00 /?auth_code=%ff /?state=a&state=a
-    /?auth_code=a&state=a /?auth_code=a /start?link=* /start?link=a /nothing /robots.txt
+    /?auth_code=a&state=a /?auth_code=a /start /start?link=* /start?link=a /nothing /robots.txt
 """
 
 
@@ -179,10 +178,7 @@ class TestEveryAnswer:
         """It would turn every http server of a developer's machine into https for a year [32]."""
         hosts = {"tokens.example": True}
         hosts |= dict.fromkeys(("localhost", "tokens.localhost", "127.0.0.1", "127.1.2.3", "[::1]"), False)
-        made = {
-            host: Pages(settings.read(settings.CONNECT, {**SETTINGS, "PUBLIC_URL": f"https://{host}:18443"}))
-            for host in hosts
-        }
+        made = {host: Pages(parts.read(PUBLIC_URL=f"https://{host}:18443")) for host in hosts}
         assert {host: "Strict-Transport-Security" in pages.headers for host, pages in made.items()} == hosts
 
     def test_that_is_a_notice_says_three_things(self) -> None:
@@ -256,13 +252,8 @@ class TestEcho:
         """What comes in a query, a path, a cookie or a header does not come out again [38]."""
         markers = ("evilmarker", "%3Cscript%3Eevilmarker", "%22evilmarker", "{{evilmarker}}")
         queries = ("auth_code={0}&state={0}", "code={0}", "error={0}&error_description={0}", "{0}={0}", "state=a&{0}")
-        addresses = (
-            *(f"/?{query}" for query in queries),
-            "/{0}",
-            "/start?link={0}",
-            "/start?link=a&x={0}",
-            "/done?{0}",
-        )
+        others = ("/{0}", "/start?link={0}", "/start?link=a&x={0}", "/done?{0}")
+        addresses = (*(f"/?{query}" for query in queries), *others)
         more = ("Cookie: evilmarker=evilmarker", "User-Agent: evilmarker", "Accept: evilmarker")
         answers = {
             (target := address.replace("{0}", marker), method): wire.send(method, target, *more)
@@ -299,16 +290,8 @@ class TestEcho:
 
     def test_names_of_ad_accounts_are_text(self, stage: Stage) -> None:
         """Whoever names an ad account cannot change the page: names are escaped and kept apart [38]."""
-        names = [
-            "<script>alert(1)</script>",
-            "</li><h1>evil",
-            '" onload="x',
-            "\u202egnp.exe",
-            "{{7*7}}",
-            "a\0\r\n",
-            "a\ud800",
-        ]
-        names.append("😀" * 30)
+        names = ["<script>alert(1)</script>", "</li><h1>evil", '" onload="x', "\u202egnp.exe", "{{7*7}}", "a\0\r\n"]
+        names += ["a\ud800", "😀" * 30]
         ids = [f"700000000000000000{number}" for number in range(1, len(names) + 1)]
         listed = [{"advertiser_id": id_, "advertiser_name": name} for id_, name in zip(ids, names, strict=True)]
         answer = json.dumps({"code": 0, "data": {"list": listed}}).encode()

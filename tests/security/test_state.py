@@ -82,11 +82,11 @@ class TestWhatIsNoState:
         assert_refused(stage, answers.values())
 
     def test_is_none_at_all(self, stage: Stage) -> None:
-        """A callback without any state is the portal's own link, which is refused as long as nobody set it up [1]."""
+        """Without any, or with the fixed one, it is the portal's own link, refused as long as nobody set it up [1]."""
         browser = stage.browser()
         browser.begin(stage.link())
-        asked = [browser.come_back(stage.code(), ""), browser.get(f"/?auth_code={stage.code()}")]
-        assert_refused(stage, asked, 403)
+        queries = (f"auth_code={stage.code()}", f"code={stage.code()}&state=", "code=a&state=your_custom_params")
+        assert_refused(stage, [browser.get(f"/?{query}") for query in queries], 403)
 
     def test_is_one_that_another_key_signed(self, stage: Stage) -> None:
         """What a key signed that is not listed, or no longer, is worth nothing, states and links alike [5]."""
@@ -174,14 +174,20 @@ class TestReplay:
         assert stage.token() == before
 
     def test_of_a_second_flow_of_the_same_link(self, stage: Stage) -> None:
-        """Two people began with one link: the second to come back is told that it was used [7]."""
-        link = stage.link()
+        """Two people began with one link: the second to come back is told that it was used, as are earlier links [7].
+
+        So is whoever opens one of them, or continues with it.
+        """
+        earlier, link = stage.link(), stage.link()
         first, second = stage.browser(), stage.browser()
         state, other = first.begin(link), second.begin(link)
         assert first.come_back(stage.code(), state).status_code == 303
         stage.tiktok.forget_calls()
         stage.secrets.forget_calls()
         assert_refused(stage, second.come_back(stage.code(), other), 409)
+        assert_refused(stage, [first.get(used) for used in (link, earlier)], 409)
+        assert_refused(stage, first.post("/start", data={"link": link.partition("=")[2]}), 409)
+        assert first.get(stage.link()).status_code == 200
 
     def test_after_a_failure(self, stage: Stage) -> None:
         """A state is good for another try after TikTok refused, or when no ad account was ticked [8]."""

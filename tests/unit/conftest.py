@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +37,7 @@ def logged() -> Iterator[Logged]:
     stream = Logged()
     log.write_to(stream)
     yield stream
-    log.write_to(sys.stdout)
+    log.write_to(None)
 
 
 @pytest.fixture

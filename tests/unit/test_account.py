@@ -88,17 +88,12 @@ class TestTokens:
         assert error.value.kind is Kind.REAUTHORIZE
 
 
-@pytest.mark.parametrize(
-    ("told", "shown"),
-    [({}, "acme.shoes"), ({"username": ""}, "Acme Shoes"), ({"username": None, "display_name": None}, "")],
-    ids=["its user name", "else its display name", "else none"],
-)
-def test_the_name_of_the_account(
-    family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant, told: dict[str, object], shown: str
-) -> None:
-    """It is asked for by the open id."""
-    simulated.override_answer("account_profile", told)
-    assert family.names(mine, 5).username == shown
+def test_the_name_of_the_account(family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant) -> None:
+    """Its user name, else its display name, else none. It is asked for by the open id."""
+    answers: list[dict[str, object]] = [{}, {"username": ""}, {"username": None, "display_name": None}]
+    for told, shown in zip(answers, ("acme.shoes", "Acme Shoes", ""), strict=True):
+        simulated.override_answer("account_profile", told)
+        assert family.names(mine, 5).username == shown
     assert simulated.requests_of("account_profile")[0]["business_id"] == mine.open_id
 
 

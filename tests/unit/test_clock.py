@@ -23,16 +23,12 @@ def test_times_are_written_as_rfc_3339_in_utc() -> None:
 
 
 def test_times_are_read_with_any_offset() -> None:
-    """An offset is counted in; without one the time is taken as UTC."""
+    """An offset is counted in; without one the time is taken as UTC; anything else is no time."""
     written = ["2026-11-22T10:00:00Z", "2026-11-22T11:00:00.000+01:00", "2026-11-22T10:00:00"]
     assert [clock.parse(text) for text in written] == [TEN, TEN, TEN]
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01T00:00:00Z"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """Anything else is a ValueError."""
-    with pytest.raises(ValueError, match=r"."):
-        clock.parse(text)
+    for text in ("", "yesterday", "2026-13-01T00:00:00Z"):
+        with pytest.raises(ValueError, match=r"."):
+            clock.parse(text)
 
 
 def test_milliseconds_go_there_and_back() -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from tokenkeeper import grant as grants
-from tokenkeeper.grant import Family, Scope, TokenResponse
-from tokenkeeper.secret import Secret
+from tokenkeeper.grant import Family, Scope
 from tokenkeeper.tiktok.advertiser import PERMISSIONS
 from tokenkeeper.tiktok.coverage import BY_PERMISSION, gaps
+from unit.parts import long_lived
 
 
 def missing(scope: Scope, family: Family = "advertiser") -> list[str]:
     """The tables that a grant of this scope does not cover."""
-    response = TokenResponse(Secret("t"), scope=scope)
-    made = grants.first(response, connection="acme", app_id="7", family=family, asked_at=datetime.now(UTC))
-    return [sentence.removeprefix("Not covered: ").partition(" (")[0] for sentence in gaps(replace(made, scope=scope))]
+    made = replace(long_lived(), family=family, scope=scope)
+    return [sentence.removeprefix("Not covered: ").partition(" (")[0] for sentence in gaps(made)]
 
 
 def test_every_permission_opens_something() -> None:

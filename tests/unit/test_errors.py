@@ -27,11 +27,10 @@ def test_the_drawn_tree_is_the_real_one() -> None:
 
 def test_googles_words_come_at_the_end_of_a_sentence() -> None:
     """Status, reason and sentence, as far as Google said them."""
+    refused = GoogleReason("PERMISSION_DENIED", "SERVICE_DISABLED", "No.")
     said = {
         "": GoogleReason(),
-        "Google: No. (PERMISSION_DENIED, SERVICE_DISABLED)": GoogleReason(
-            "PERMISSION_DENIED", "SERVICE_DISABLED", "No."
-        ),
+        "Google: No. (PERMISSION_DENIED, SERVICE_DISABLED)": refused,
         "NOT_FOUND": GoogleReason("NOT_FOUND"),
         "No.": GoogleReason(sentence="No."),
     }

@@ -29,6 +29,7 @@ def test_a_sentence_says_all_that_its_fields_say() -> None:
         named = fields(event)
         entry = event.entry(None, **named)
         assert (entry.event, entry.severity, entry.fields) == (event.name, event.severities[0], named)
+        assert event.entry("CRITICAL", **named).severity == "CRITICAL"
         assert all(str(text) in entry.message for text in named.values()), event.name
         assert re.fullmatch(r"[A-Z<].*[.>]", entry.message), event.name
 
@@ -37,11 +38,6 @@ def test_half_a_sentence_is_never_logged() -> None:
     """A field that is missing is noticed."""
     with pytest.raises(KeyError):
         events.RUN_STOPPED.entry(status=500)
-
-
-def test_another_severity_may_be_asked_for() -> None:
-    """The first is the usual one."""
-    assert events.RUN_FINISHED.entry("WARNING", **fields(events.RUN_FINISHED)).severity == "WARNING"
 
 
 def test_what_ends_an_event_is_no_alert_itself() -> None:

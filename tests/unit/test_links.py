@@ -41,21 +41,18 @@ class TestLinks:
         assert set(text) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
         assert len(text) < 300
 
-    @pytest.mark.parametrize("labels", [{"Client": "a"}, {"client": "A b"}, {f"a{number}": "" for number in range(9)}])
-    def test_labels_that_no_secret_takes_are_no_link(self, labels: dict[str, str]) -> None:
+    def test_labels_that_no_secret_takes_are_no_link(self) -> None:
         """Even if our own key signed them."""
-        _, text = SIGNER.new_link("acme", labels=labels)
-        with pytest.raises(LinkInvalid):
-            SIGNER.read_link(text.reveal())
+        for labels in ({"Client": "a"}, {"client": "A b"}, {f"a{number}": "" for number in range(9)}):
+            _, text = SIGNER.new_link("acme", labels=labels)
+            with pytest.raises(LinkInvalid):
+                SIGNER.read_link(text.reveal())
 
-    @pytest.mark.parametrize("life", [timedelta(minutes=4, seconds=59), timedelta(days=30, seconds=1)])
-    def test_five_minutes_to_thirty_days(self, life: timedelta) -> None:
-        """A life out of bounds is refused."""
-        with pytest.raises(ValueError, match="5 minutes to 30 days"):
-            SIGNER.new_link("acme", life)
-
-    def test_it_is_good_until_its_last_moment(self, hand_clock: HandClock) -> None:
-        """At its expiry it is good, a moment later it has expired."""
+    def test_it_is_good_for_five_minutes_to_thirty_days(self, hand_clock: HandClock) -> None:
+        """At its expiry it is good, a moment later it has expired; a life out of bounds is refused."""
+        for life in (timedelta(minutes=4, seconds=59), timedelta(days=30, seconds=1)):
+            with pytest.raises(ValueError, match="5 minutes to 30 days"):
+                SIGNER.new_link("acme", life)
         _, text = SIGNER.new_link("acme", timedelta(minutes=5))
         hand_clock.pass_by(minutes=5)
         SIGNER.read_link(text.reveal())

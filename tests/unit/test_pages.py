@@ -6,9 +6,14 @@ that the guide has each page with its status in `readme/test_tables`.
 
 from __future__ import annotations
 
-import pytest
+from typing import cast
 
+import pytest
+from flask import Flask, request
+
+from tokenkeeper.connect.app import Connect
 from tokenkeeper.connect.cookies import Result
+from tokenkeeper.connect.links import Signer
 from tokenkeeper.connect.pages import Pages
 from tokenkeeper.connect.refusal import ROWS, Refused, refused_by_store, refused_by_tiktok
 from tokenkeeper.errors import (
@@ -21,9 +26,12 @@ from tokenkeeper.errors import (
     TikTokSilent,
 )
 from tokenkeeper.grant import Family
+from tokenkeeper.secret import Secret
+from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.codes import kind_of
 from tokenkeeper.tiktok.families import Advertiser
 from unit import parts
+from unit.conftest import Logged
 
 PAGES = Pages(parts.read())
 
@@ -91,6 +99,19 @@ def test_forms_may_lead_to_both_consent_pages() -> None:
         "https://www.tiktok.com",
         "https://*.tiktok.com",
     ]
+
+
+def test_a_defect_ends_in_a_page_and_an_alert(logged: Logged) -> None:
+    """Nothing reaches the framework's own error page; the alert has the page's reference."""
+    broken = cast("Vault", object())
+    link = Signer([Secret(parts.KEY)]).new_link("acme")[1].reveal()
+    with Flask("test").test_request_context("/start", query_string={"link": link}):
+        answer = Connect(parts.read(), broken).answer(request)
+    (entry,) = logged.entries
+    assert (answer.status_code, entry["event"]) == (500, "defect")
+    assert "Something went wrong here" in answer.get_data(as_text=True)
+    assert f"<code>{entry['reference']}</code>" in answer.get_data(as_text=True)
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 class TestResult:

@@ -73,6 +73,7 @@ NO_ADDRESS = "is not an address that begins with https://"
 NO_HTTP = "begins with http: and names another machine, which would read every secret"
 NO_SECRET = "has spaces, line breaks or other characters that no app secret has"
 RATE = "not a number from 0.01 to 1e+06"
+NAME = "a connection's name (1 to 63 of a-z, 0-9 and -, no - at either end)"
 REFUSED = {
     ("PUBLIC_URL", "http://example.com"): "begins with http:, which is only for localhost, 127.0.0.1 and [::1]",
     ("PUBLIC_URL", "http://127.0.0.2:8080"): "begins with http:, which is only for localhost, 127.0.0.1 and [::1]",
@@ -110,10 +111,7 @@ REFUSED = {
     ("SECRET_MANAGER_EMULATOR_HOST", "127.0.0.1"): "is '127.0.0.1', not host:port",
     ("TIKTOK_APP_ID", "my app"): "is 'my app', not an app id",
     ("PORTAL_STATE", "a b"): "is 'a b', not 1 to 200 of A-Z, a-z, 0-9 and . _ ~ -",
-    (
-        "PORTAL_CONNECTION",
-        "-main",
-    ): "is '-main', not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either end)",
+    ("PORTAL_CONNECTION", "-main"): f"is '-main', not {NAME}",
     ("PORTAL_ADVERTISER_IDS", "7001,,7002"): "is '7001,,7002', not a list of ids",
     ("SECRET_LOCATIONS", "Europe!"): "is 'Europe!', not a list of regions",
     ("SECRET_KMS_KEY", "my-key"): "is 'my-key', not a key's full name",
@@ -143,26 +141,21 @@ class TestRefused:
         assert read(TIKTOK_API_URL="http://localhost/api").api_url == "http://localhost/api"
 
 
+EMULATOR = "SECRET_MANAGER_EMULATOR_HOST"
+TOGETHER: dict[str, dict[str, str | None]] = {
+    "PORTAL_ADVERTISER_IDS is missing": {"PORTAL_CONNECTION": "main"},
+    "PORTAL_CONNECTION is missing": {"PORTAL_ADVERTISER_IDS": "7001"},
+    "SECRET_KMS_KEY is one key": {"SECRET_KMS_KEY": KMS_KEY, "SECRET_LOCATIONS": "europe-west1,europe-west4"},
+    "GOOGLE_CLOUD_PROJECT is missing": {EMULATOR: "127.0.0.1:8085", "GOOGLE_CLOUD_PROJECT": None},
+    f"{EMULATOR} is set in the cloud": {EMULATOR: "10.0.0.7:8085", "K_SERVICE": "connect"},
+}
+
+
 class TestTogether:
-    @pytest.mark.parametrize(
-        ("changes", "said"),
-        [
-            ({"PORTAL_CONNECTION": "main"}, "PORTAL_ADVERTISER_IDS is missing"),
-            ({"PORTAL_ADVERTISER_IDS": "7001"}, "PORTAL_CONNECTION is missing"),
-            ({"SECRET_KMS_KEY": KMS_KEY, "SECRET_LOCATIONS": "europe-west1,europe-west4"}, "SECRET_KMS_KEY is one key"),
-            (
-                {"SECRET_MANAGER_EMULATOR_HOST": "127.0.0.1:8085", "GOOGLE_CLOUD_PROJECT": None},
-                "GOOGLE_CLOUD_PROJECT is missing",
-            ),
-            (
-                {"SECRET_MANAGER_EMULATOR_HOST": "10.0.0.7:8085", "K_SERVICE": "connect"},
-                "SECRET_MANAGER_EMULATOR_HOST is set in the cloud",
-            ),
-        ],
-        ids=["a connection", "a list", "several regions", "no project", "another machine in the cloud"],
-    )
-    def test_settings_that_do_not_fit_each_other(self, changes: dict[str, str | None], said: str) -> None:
+    @pytest.mark.parametrize("said", TOGETHER)
+    def test_settings_that_do_not_fit_each_other(self, said: str) -> None:
         """The sentence begins with the one to change; a survey has it under that name."""
+        changes = TOGETHER[said]
         found = sentence(**changes)
         assert found.startswith(said)
         environment = {name: value for name, value in {**COMPLETE, **changes}.items() if value is not None}

@@ -30,23 +30,16 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("target", "other"), [("connect", "refresh"), ("refresh", "connect")])
 def test_a_process_loads_only_what_it_serves(target: str, other: str) -> None:
-    """`main` has both entry points; the other function, and the slow libraries, are not loaded by a start."""
-    code = "import json, sys, main; assert main.connect and main.refresh; print(json.dumps(sorted(sys.modules)))"
-    done = python(code, FUNCTION_TARGET=target)
+    """`main` has both entry points; the slow libraries are there after warming up, not after a start."""
+    loaded = "print(json.dumps(sorted(sys.modules)))"
+    code = f"import json, sys, main; from tokenkeeper import start; {loaded}; start.warm_up(); {loaded}"
+    done = python(f"{code}; assert main.connect and main.refresh", FUNCTION_TARGET=target)
     assert done.returncode == 0, done.stderr
-    modules = json.loads(done.stdout)
+    modules, warm = map(json.loads, done.stdout.splitlines())
     assert f"tokenkeeper.{target}.app" in modules
     assert f"tokenkeeper.{other}.app" not in modules
-    assert {"requests", "google.auth"}.isdisjoint(modules)
-
-
-def test_warming_up_loads_the_slow_libraries() -> None:
-    """What a start left out is there before the first request that needs it."""
-    done = python(
-        "import sys; from tokenkeeper.start import warm_up; warm_up(); "
-        "print('tokenkeeper.tiktok.transport' in sys.modules and 'google.auth' in sys.modules)"
-    )
-    assert done.stdout.strip() == "True", done.stderr
+    slow = {"requests", "google.auth"}
+    assert (slow & {*modules}, slow & {*warm}) == (set(), slow)
 
 
 def test_a_wrong_setting_is_one_sentence_instead_of_a_traceback() -> None:

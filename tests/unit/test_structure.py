@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "functions" / "tokenkeeper"
 LARGEST_FILE = 300  # lines
 LARGEST_CLASS = 200
-STANDS_ALONE = ROOT / "infra" / "readers" / "tiktok_token.py"  # is copied into pipelines
 
 # From bottom to top: a module imports from its own floor or from one below, never from one above.
 Floors = tuple[set[str], ...]
@@ -164,34 +163,32 @@ class TestImports:
         assert "refresh.verify" in GRAPH["refresh.keep"]
         assert {"refresh.plan", "refresh.keep"} <= GRAPH["refresh.run"]
 
-    @pytest.mark.skipif(not STANDS_ALONE.exists(), reason="the reader for pipelines is not there")
     def test_the_reader_for_pipelines_stands_alone(self) -> None:
-        """It brings along whatever it needs: the standard library, Google's client and what comes with that."""
-        mentioned = [name.split() for name in _mentioned(ast.parse(STANDS_ALONE.read_text(encoding="utf-8")))]
+        """It is copied into pipelines: the standard library, Google's client and what comes with that are enough."""
+        mentioned = [name.split() for name in _mentioned(INFRA["readers.tiktok_token"])]
         imported = {words[1].partition(".")[0] for words in mentioned if words[0] in {"import", "from"}}
         assert imported - sys.stdlib_module_names <= {"google", "requests"}
 
 
+TODAY = ("datetime.today", "date.today")
+ONLY = {
+    "reads the environment": ("settings", "os.environ", "os.getenv", "from os import environ", "from os import getenv"),
+    "writes logs": ("log", "print()", "import logging", "logging.getLogger"),
+    "knows the time": ("clock", "import time", "from time", "datetime.now", "datetime.utcnow", *TODAY),
+    "knows HTML": ("connect.pages", "from jinja2", "from markupsafe", "import html"),
+}
+
+
 class TestOnePlace:
-    def test_reads_the_environment(self) -> None:
-        """Every variable is found in `settings`."""
-        assert users("os.environ", "os.getenv", "from os import environ", "from os import getenv") == {"settings"}
+    @pytest.mark.parametrize("does", ONLY)
+    def test_does_what_nobody_else_does(self, does: str) -> None:
+        """Every variable is found in `settings`; a test that moves `clock` moves it for everybody."""
+        module, *names = ONLY[does]
+        assert users(*names) == {module}
 
-    def test_writes_logs(self) -> None:
-        """Nobody prints or logs beside `log`; what a command says to its terminal is no log."""
-        assert users("print()", "import logging", "logging.getLogger") == {"log"}
-        streams = {name for name in users("sys.stdout", "sys.stderr") if floor(name) < floor("cli")}
-        assert streams == {"log"}
-
-    def test_knows_the_time(self) -> None:
-        """A test that moves `clock` moves it for everybody."""
-        asking = ("import time", "from time", "datetime.now", "datetime.utcnow", "datetime.today", "date.today")
-        assert users(*asking) == {"clock"}
-
-    def test_knows_html(self) -> None:
-        """Templates and markup are in `connect.pages` only."""
-        markup = ("from jinja2", "from markupsafe", "import html", "from flask import render_template")
-        assert users(*markup) == {"connect.pages"}
+    def test_writes_to_a_stream(self) -> None:
+        """What a command says to its terminal is no log."""
+        assert {name for name in users("sys.stdout", "sys.stderr") if floor(name) < floor("cli")} == {"log"}
 
     def test_touches_googles_client(self) -> None:
         """Outside of `store` everybody speaks of secrets and versions; the command line logs in to Cloud Run."""
@@ -205,21 +202,15 @@ class TestOnePlace:
         assert {folder(module) for module in google} == {"store"}
 
 
-class TestSize:
-    def test_no_file_is_long(self) -> None:
-        """A file has one subject, of at most 300 lines."""
-        long = {file for file in SOURCES if len(file.read_text(encoding="utf-8").splitlines()) > LARGEST_FILE}
-        assert long == set()
-
-    def test_no_class_is_long(self) -> None:
-        """A class has one subject, of at most 200 lines."""
-        long = {
-            f"{file.name}: {node.name}"
-            for file in SOURCES
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-            if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno >= LARGEST_CLASS
-        }
-        assert long == set()
+def test_no_file_and_no_class_is_long() -> None:
+    """A file has one subject, of at most 300 lines; a class of at most 200."""
+    long = set()
+    for file in SOURCES:
+        text = file.read_text(encoding="utf-8")
+        classes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+        long |= {f"{file.name}: {one.name}" for one in classes if (one.end_lineno or 0) - one.lineno >= LARGEST_CLASS}
+        long |= {file.name} if len(text.splitlines()) > LARGEST_FILE else set()
+    assert long == set()
 
 
 def _who_imports(package: str, trees: Mapping[str, ast.Module]) -> set[str]:

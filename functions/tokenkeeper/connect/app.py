@@ -49,8 +49,7 @@ class Connect:
         self._pages = Pages(settings)
 
     def attach(self, app: Flask) -> None:
-        """Give the headers to the answers that the framework makes by itself, too, and let it pass on every path."""
-        app.url_map.merge_slashes = False
+        """Give our headers to the answers that the framework makes by itself, too, and our pages to its errors."""
         app.after_request(self._harden)
 
         def own_page(error: HTTPException) -> Response:
