@@ -86,6 +86,11 @@ def silent_then_failing(stage: QuickStage, call: str) -> None:
     code(50002, times=1)(stage, call)
 
 
+def failing_then_empty(stage: QuickStage, call: str) -> None:
+    code(50002, times=1)(stage, call)
+    answering(list=[])(stage, call)
+
+
 TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
     "a refresh is throttled": (BY, code(40100), THROTTLED),
     "a refresh fails for a moment": (BY, code(50002), LATE),
@@ -123,6 +128,7 @@ TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
     "the token has expired": (OF, code(40102), PERSON),
     "a verification cannot reach TikTok": (OF, unreachable, replace(MISSED, calls=0)),
     "a verification lists no advertiser": (OF, answering(list=[]), replace(MISSED, logged=(EMPTY,))),
+    "a verification fails once and then lists no advertiser": (OF, failing_then_empty, replace(THROTTLED, calls=2)),
     "a verification is answered by a gateway": (OF, fault(status=502, body=ERROR_PAGE), MISSED),
     "an account's token is invalid": (OF_ACCOUNT, code(40131), PERSON),
     "an account's token lacks a scope": (OF_ACCOUNT, code(40130), VERIFIED),

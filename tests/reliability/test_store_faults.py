@@ -37,6 +37,7 @@ from reliability.quick import (
     edited,
 )
 from stage import REFRESH, TOKEN
+from tokenkeeper import clock
 
 REBUILT, NOT_REMOVED, NOT_RECORDED = "NOTICE secret.rebuilt", "WARNING cleanup.failed", "WARNING run.not_recorded"
 CALLS_OF_A_REFRESH = [
@@ -269,6 +270,16 @@ class TestForbidden:
         assert quick.run()[0] == 200
         assert quick.outcome() == Outcome("new", "ok", 3, (REFRESHED,) * 3)
 
+    def test_everywhere_among_many(self, quick: QuickStage) -> None:
+        """After twenty secrets that no version may be added to, nobody else's is asked about."""
+        for number in range(60):
+            quick.due(f"c{number}")
+        quick.new_instances(TIKTOK_MAX_QPS="0.5")
+        quick.secrets.deny("secretmanager.versions.add")
+        assert quick.run()[0] == 500
+        assert 20 <= quick.secrets.count("TestIamPermissions") < 60
+        assert (quick.logged(), quick.tiktok.calls) == ([STOPPED], [])
+
     def test_of_two_where_nothing_else_is_read(self, quick: QuickStage) -> None:
         """That the others may not be read either, nobody knows: each of the two has its own alert."""
         quick.plant("fresh", "expiring")
@@ -313,6 +324,26 @@ def test_a_secret_that_takes_no_change_is_alerted_of_by_each_run(quick: QuickSta
         assert (found, summary["attention"], summary["refreshed"]) == (200, ["acme"], calls)
         assert sorted(quick.logged()) == [UNREADABLE, *[REFRESHED] * calls]
         assert quick.outcome() == Outcome("old", "ok", calls, ())
+    quick.quiet()
+    assert quick.run()[0] == 200
+    assert quick.outcome() == NEW
+
+
+@each("body", {"of all": None, "of this one": {"connections": ["acme"]}})
+def test_a_connection_that_the_list_lacks_and_nobody_can_read(quick: QuickStage, body: dict[str, Any] | None) -> None:
+    """A run of all names it and does the others, a run of this one is to be called again; nobody loses anything."""
+    quick.due()
+    quick.plant("beside")
+    for secret_id in (REFRESH + "acme", TOKEN + "beside"):
+        quick.secrets.edit(secret_id)  # so that the list has these, and not the token secret
+    quick.secrets.set_lag(lists=1, hide_first=True)
+    quick.secrets.add_fault(Fault("GetSecret", TOKEN + "acme", times=None))
+    status, summary = quick.run(body)
+    if body is None:
+        assert (summary["attention"], summary["verified"], summary["connections"]) == (["acme"], 1, 1)
+    else:
+        assert (status, summary["connections"]) == (503, 0)
+    assert (quick.logged(), quick.tiktok.count("refresh_token")) == ([], 0)
     quick.quiet()
     assert quick.run()[0] == 200
     assert quick.outcome() == NEW
@@ -411,11 +442,15 @@ class TestBroken:
 
 
 class TestLabels:
+    @each("health", {"all is well": "ok", "it needs a person": "reauthorize"})
     @each("case", {"an expiring grant": ("expiring", 1), "a long-lived grant": ("long-lived", 13)})
-    def test_that_somebody_removed_are_put_back(self, quick: QuickStage, case: tuple[str, int]) -> None:
+    def test_that_somebody_removed_are_put_back(self, quick: QuickStage, case: tuple[str, int], health: str) -> None:
         """By the next run, once; labels of the operator's own stay."""
         kind, hours = case
         quick.plant("acme", kind, age_hours=hours)
+        if health != "ok":
+            error = {"failing-since": clock.text(clock.now()), "last-error": "reauthorize 40105"}
+            quick.secrets.edit(TOKEN + "acme", labels={"health": health}, annotations=error)
         labels = quick.labels()
         quick.secrets.edit(TOKEN + "acme", labels={**dict.fromkeys(labels), "team": "paid"})
         for _ in range(2):

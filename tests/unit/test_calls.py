@@ -74,6 +74,7 @@ ERRORS: dict[str, tuple[Fault, type[StoreError], str]] = {
     "a server error": (Fault(status=500), StoreUnavailable, "Secret Manager is unavailable (500)"),
     "a gateway's HTML with a 404": (faults.html(status=404), StoreUnavailable, "unavailable (404)"),
     "plain text with a 200": (faults.not_json(), StoreUnavailable, "unavailable"),
+    "a secret without an etag": (Fault(status=200, body={"name": "x/s"}), StoreUnavailable, "unavailable"),
     "half a body": (faults.truncated(), StoreUnavailable, "unavailable"),
     "a connection that is closed": (Fault(do="drop"), StoreUnavailable, "unavailable"),
     "an error that is a text": (Fault(status=500, body={"error": "x"}), StoreUnavailable, "unavailable"),
