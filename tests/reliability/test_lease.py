@@ -15,7 +15,7 @@ import pytest
 from emulators.serving import Fault
 from emulators.tiktok import Options
 from reliability.direct import Moment
-from reliability.quick import AS_IT_IS, BRINGS, FALTERING, NEW, Outcome, QuickStage, clock_off_by, code, each
+from reliability.quick import AS_IT_IS, FALTERING, NEW, Outcome, QuickStage, clock_off_by, code, each
 from stage import REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.store.lease import TERM
@@ -63,12 +63,12 @@ class TestManyAtOnce:
             assert quick.outcome(name) == AS_IT_IS
 
     @pytest.mark.slow
-    def test_fifty_refreshers_over_two_hundred_connections(self, stage: Stage) -> None:
-        """Fifty runs at once in five processes, readings late: each of 200 refresh tokens is used once."""
+    def test_fifty_refreshers_over_a_hundred_connections(self, stage: Stage) -> None:
+        """Fifty runs at once in five processes, readings late: each of 100 refresh tokens is used once."""
         stage.tiktok.spent.clear()
         stage.tiktok.reused.clear()
         stage.tiktok.options = Options(punish_reuse=True)
-        names = many_due(stage, 200)
+        names = many_due(stage, 100)
         stage.secrets.set_lag(latest=2, lists=2)
         # A few calls a second each, so that two cores can answer fifty runs before these lose patience.
         processes = [stage.start("refresh", TIKTOK_MAX_QPS="2", RUN_BUDGET_SECONDS="40") for _ in range(5)]
@@ -84,7 +84,7 @@ class TestManyAtOnce:
         refreshed = [sum(entry["event"] == "token.refreshed" for entry in one.events) for one in processes]
         assert sum(number > 0 for number in refreshed) >= 2, "they worked side by side"
         assert stage.run()[0] == 200  # what they did not get to
-        assert len(stage.tiktok.spent) == 200
+        assert len(stage.tiktok.spent) == 100
         assert_each_redeemed_once(stage, names, answers_in_time=False)
         assert stage.alerts() == []
         stage.tiktok.options = Options()
@@ -259,20 +259,6 @@ class TestHolderThatDied:
         assert quick.run()[0] == 200
         assert TERM + APART - 1 <= quick.clocks.stopwatch() - before <= TERM + APART + 11
         assert quick.outcome() == outcome
-
-    @each("kind", BRINGS)
-    def test_does_not_keep_anybody_from_connecting_again(self, quick: QuickStage, kind: str) -> None:
-        """Once the dead holder's lease is free, a re-connection goes through at once."""
-        quick.due()
-        with quick.dying(1, "TestIamPermissions", after=True):
-            quick.run()
-        assert "lease" in quick.annotations()
-        quick.later(seconds=TERM + APART + 1)
-        quick.connected("acme", kind)
-        quick.later(minutes=5)
-        assert quick.run()[0] == 200
-        assert quick.labels() | {"kind": kind, "health": "ok"} == quick.labels()
-        assert quick.outcome() == Outcome("new", "ok", 1, ("NOTICE connection.stored",))
 
     def test_many_leave_many_leases_and_looking_keeps_to_the_quota(self, quick: QuickStage) -> None:
         """Leases left behind on a hundred connections are waited for without asking six hundred times a minute."""
