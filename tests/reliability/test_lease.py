@@ -115,11 +115,11 @@ def written(stage: QuickStage) -> None:
     stage.secrets.add_version(REFRESH + "acme", stage.secrets.payloads(REFRESH + "acme")[-1])
 
 
-# What happens, after how many calls to TikTok somebody comes, and what is logged when nobody is in the way.
-AT_WORK: dict[str, tuple[Act, int, str]] = {
-    "a failure to be marked": (failing, 1, FALTERING),
-    "other advertisers to be stored": (reaching_more, 0, "NOTICE connection.changed"),
-    "an end to be warned of": (ending, 0, "ERROR refresh_token.ending"),
+# What happens, after how many calls to TikTok somebody comes, how it counts, and what is logged with nobody in the way.
+AT_WORK: dict[str, tuple[Act, int, str, str]] = {
+    "a failure to be marked": (failing, 1, "failing", FALTERING),
+    "other advertisers to be stored": (reaching_more, 0, "verified", "NOTICE connection.changed"),
+    "an end to be warned of": (ending, 0, "verified", "ERROR refresh_token.ending"),
 }
 
 
@@ -193,14 +193,15 @@ class TestHolderThatLives:
         assert quick.whole_grant()["refresh_token"] == given.refresh_token
 
     @each("case", AT_WORK)
-    def test_is_left_alone_with(self, quick: QuickStage, case: tuple[Act, int, str]) -> None:
+    def test_is_left_alone_with(self, quick: QuickStage, case: tuple[Act, int, str, str]) -> None:
         """Nothing is said or written beside a holder who came meanwhile; the next run does what is left to do."""
-        happens, asked, logged = case
+        happens, asked, verdict, logged = case
         quick.plant("acme")
         happens(quick)
         before = quick.payloads(), quick.annotations()
         quick.at(Moment("advertiser_get", "", asked, after=True), lambda: held(quick))
-        assert quick.run()[0] == 200
+        status, summary = quick.run()
+        assert (status, summary[verdict]) == (200, 1)
         quick.secrets.edit(TOKEN + "acme", annotations={"lease": None})
         assert (quick.payloads(), quick.annotations(), quick.logged()) == (*before, [])
         assert quick.run()[0] == 200
