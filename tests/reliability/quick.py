@@ -365,6 +365,12 @@ class QuickStage(Stage):
         self.tiktok.forget_calls()
         return number
 
+    def held_by_another(self, connection: str = "acme", **span: float) -> str:
+        """Somebody else holds the connection, until so much later; returns the lease."""
+        lease = f"refresh-1 {clock.text(clock.now() + timedelta(**span))}"
+        self.secrets.edit(TOKEN + connection, annotations={"lease": lease})
+        return lease
+
     def assert_well(self, connection: str = "acme") -> None:
         """What TikTok holds for good is in all of the connection's secrets; it is healthy, and nobody holds it."""
         token, labels, annotations = self.token(connection), self.labels(connection), self.annotations(connection)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import chain
 from typing import Any
 
@@ -36,7 +35,6 @@ from reliability.quick import (
     unreachable,
 )
 from stage import REFRESH, TOKEN
-from tokenkeeper import clock
 from tokenkeeper.store.lease import TERM
 
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
@@ -226,8 +224,7 @@ def assert_not_kept(approval: Approval) -> None:
 
 
 def held_by_somebody(stage: QuickStage, _call: str) -> None:
-    lease = f"refresh-1 {clock.text(clock.now() + timedelta(seconds=TERM))}"
-    stage.secrets.edit(TOKEN + "acme", annotations={"lease": lease})
+    stage.held_by_another(seconds=TERM)
 
 
 def granting(*advertisers: str) -> Trouble:

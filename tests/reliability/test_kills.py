@@ -284,13 +284,6 @@ def test_killed_around_the_two_writes_of_a_refresh(
     table(stage, deed, chosen[:2], ["after"], record_property)
 
 
-def test_killed_between_the_two_writes_of_a_connection(stage: Stage) -> None:
-    """A connection that was cut off after its first write is completed by the next run without anybody's doing."""
-    [deed] = [deed for deed in DEEDS if deed.name == "connect: a new expiring grant"]
-    writes = [point for point in points_of(stage, deed) if point.name == "AddSecretVersion"]
-    assert kill_at(stage, deed, writes[1], "after") == "alive, the new one"
-
-
 def test_that_most_advertisers_are_gone_is_logged_before_it_is_stored(stage: Stage) -> None:
     """Once it is stored, no later run would see that anything changed."""
     given = stage.plant("acme")

@@ -318,6 +318,19 @@ def test_who_was_alerted_of_is_not_said_to_be_behind(quick: QuickStage) -> None:
     assert quick.logged() == []
 
 
+def test_a_secret_that_is_repaired_with_a_token_that_is_dead_by_then(quick: QuickStage) -> None:
+    """What was alerted of was something else: a person is told that only connecting again helps."""
+    quick.plant("acme")
+    broken(TOKEN)(quick)
+    quick.run()
+    assert quick.logged() == [*UNREADABLE]
+    restored(TOKEN)(quick)
+    revoked(quick)
+    for logged in ([*REQUIRED], []):
+        assert quick.run()[1]["attention"] == ["acme"]
+        assert quick.logged() == logged
+
+
 def test_an_app_that_is_refused_stops_each_run_and_the_next_that_goes_through_says_so(quick: QuickStage) -> None:
     """One alert a run for all connections together; afterwards the run's own entry says that it went through."""
     quick.plant("acme", "expiring")
@@ -397,17 +410,6 @@ class TestEnds:
             quick.later(hours=12)
             quick.run()
         assert quick.alerts() == ["reauthorization.required"]
-
-    def test_runs_that_did_not_happen_are_not_made_up_for(self, quick: QuickStage) -> None:
-        """After weeks without a run only the nearest warning is given."""
-        quick.connected("acme", "expiring")
-        quick.tiktok.options = replace(quick.tiktok.options, access_seconds=400 * 86_400)
-        quick.later(hours=13)
-        quick.run()
-        quick.later(days=362)
-        quick.run()
-        quick.run()
-        assert self.ends(quick) == [3]
 
     def test_a_token_with_a_lifetime_and_no_refresh_token(self, quick: QuickStage) -> None:
         """It is verified, warned of like a refresh token, and reported when it has ended."""

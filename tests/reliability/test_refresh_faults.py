@@ -86,6 +86,16 @@ def silent_then_failing(stage: QuickStage, call: str) -> None:
     code(50002, times=1)(stage, call)
 
 
+def failing_then_empty(stage: QuickStage, call: str) -> None:
+    code(50002, times=1)(stage, call)
+    answering(list=[])(stage, call)
+
+
+def reaching_nobody(stage: QuickStage, call: str) -> None:
+    answering(advertiser_ids=[])(stage, call)
+    answering(list=[])(stage, OF)
+
+
 TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
     "a refresh is throttled": (BY, code(40100), THROTTLED),
     "a refresh fails for a moment": (BY, code(50002), LATE),
@@ -106,6 +116,8 @@ TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
         (BY, fault(times=1, do="drop", when="after"), replace(PERSON, calls=2, reused=1)),
     "a refresh takes effect and two answers are lost":
         (BY, fault(do="drop", when="after"), replace(LATE, next_needs_a_person=True, reused=2)),
+    "a refresh brings a token that reaches no advertiser":
+        (BY, reaching_nobody, Result(1, "failing", (REFRESHED, EMPTY), 200, "failing", "new")),
     "an account's refresh token is invalid": (BY_ACCOUNT, code(40131), PERSON),
     "an account's refresh lacks a scope and the token lives": (BY_ACCOUNT, code(40130), LATE),
     "an account's refresh fails for a moment": (BY_ACCOUNT, code(51000), LATE),
@@ -123,6 +135,7 @@ TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
     "the token has expired": (OF, code(40102), PERSON),
     "a verification cannot reach TikTok": (OF, unreachable, replace(MISSED, calls=0)),
     "a verification lists no advertiser": (OF, answering(list=[]), replace(MISSED, logged=(EMPTY,))),
+    "a verification fails once and then lists no advertiser": (OF, failing_then_empty, replace(THROTTLED, calls=2)),
     "a verification is answered by a gateway": (OF, fault(status=502, body=ERROR_PAGE), MISSED),
     "an account's token is invalid": (OF_ACCOUNT, code(40131), PERSON),
     "an account's token lacks a scope": (OF_ACCOUNT, code(40130), VERIFIED),
@@ -162,9 +175,7 @@ def after(result: Result, refreshing: bool) -> Outcome:
         return Outcome("old", "reauthorize", 0, ())
     if result.next_needs_a_person:
         return Outcome("old", "reauthorize", 1, (REQUIRED,))
-    if result.stored == "new":
-        return AS_IT_IS
-    expected = NEW if refreshing else UNTOUCHED
+    expected = AS_IT_IS if result.stored == "new" else NEW if refreshing else UNTOUCHED
     return replace(expected, logged=(*expected.logged, *[RECOVERED] * (result.health == "failing")))
 
 

@@ -19,6 +19,7 @@ from reliability.quick import (
     NEW,
     REFRESHED,
     REQUIRED,
+    STOPPED,
     UNREADABLE,
     UNTOUCHED,
     Outcome,
@@ -29,6 +30,7 @@ from reliability.quick import (
 )
 from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
+from tokenkeeper.errors import SettingsError
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 from tokenkeeper.store.persist import STORE_SECONDS
 from tokenkeeper.tiktok.families import CALL_SECONDS
@@ -63,6 +65,32 @@ class TestBudget:
         quick.secrets.add_fault(Fault("ListSecrets", times=None))
         assert quick.run()[0] == 503
         assert quick.secrets.annotations(KEEPER)["resume-after"] == "kept"
+
+    def test_a_run_without_credentials_stops(self, quick: QuickStage) -> None:
+        """One alert says what is missing, and so does the answer."""
+
+        def refuse() -> None:
+            raise SettingsError("GOOGLE_CLOUD_PROJECT is missing.")
+
+        quick.plant("acme")
+        quick.at(Moment("ListSecrets", "", 0), refuse)
+        status, summary = quick.run()
+        assert (status, summary["error"], quick.logged()) == (500, "GOOGLE_CLOUD_PROJECT is missing.", [STOPPED])
+
+
+def test_a_store_that_is_away_is_left_alone_soon(quick: QuickStage) -> None:
+    """After twenty connections in a row nobody else is tried; those whose tokens end soon are named, and why."""
+    for number in range(60):
+        quick.plant(f"c{number}", "expiring", age_hours=20)
+    quick.new_instances(TIKTOK_MAX_QPS="0.5")
+    quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, times=None))
+    status, summary = quick.run()
+    assert (status, summary["remaining"]) == (503, 60)
+    tried = {call.resource for call in quick.secrets.calls if call.name == "UpdateSecret" and TOKEN in call.resource}
+    assert 20 <= len(tried) < 60
+    [behind] = [entry for entry in quick.entries() if entry["event"] == "run.behind"]
+    assert behind["count"] == 60
+    assert "could not refresh them: Secret Manager is unavailable." in behind["message"]
 
 
 @each("kind", KINDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import faults
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer as Store
 from emulators.serving import Fault
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import (
@@ -74,6 +74,7 @@ ERRORS: dict[str, tuple[Fault, type[StoreError], str]] = {
     "a server error": (Fault(status=500), StoreUnavailable, "Secret Manager is unavailable (500)"),
     "a gateway's HTML with a 404": (faults.html(status=404), StoreUnavailable, "unavailable (404)"),
     "plain text with a 200": (faults.not_json(), StoreUnavailable, "unavailable"),
+    "a secret without an etag": (Fault(status=200, body={"name": "x/s"}), StoreUnavailable, "unavailable"),
     "half a body": (faults.truncated(), StoreUnavailable, "unavailable"),
     "a connection that is closed": (Fault(do="drop"), StoreUnavailable, "unavailable"),
     "an error that is a text": (Fault(status=500, body={"error": "x"}), StoreUnavailable, "unavailable"),
@@ -82,14 +83,14 @@ ERRORS: dict[str, tuple[Fault, type[StoreError], str]] = {
 
 
 @pytest.fixture
-def manager(store: SecretManagerServer) -> SecretManager:
+def manager(store: Store) -> SecretManager:
     """One secret `s`, with a version."""
     store.create("s", project=PROJECT)
     store.add_version("s", b"first")
     return SecretManager(PROJECT, store.address)
 
 
-def failure(manager: SecretManager, store: SecretManagerServer, sent: Fault) -> StoreError:
+def failure(manager: SecretManager, store: Store, sent: Fault) -> StoreError:
     """The error that an answer is."""
     store.add_fault(sent)
     with pytest.raises(StoreError) as raised:
@@ -100,9 +101,7 @@ def failure(manager: SecretManager, store: SecretManagerServer, sent: Fault) -> 
 
 
 @pytest.mark.parametrize(("sent", "cause", "says"), REFUSALS.values(), ids=REFUSALS)
-def test_each_refusal_has_a_cause(
-    manager: SecretManager, store: SecretManagerServer, sent: Fault, cause: Cause, says: str
-) -> None:
+def test_each_refusal_has_a_cause(manager: SecretManager, store: Store, sent: Fault, cause: Cause, says: str) -> None:
     """With a sentence that holds Google's own words and the remedy."""
     error = failure(manager, store, sent)
     assert (type(error), error.reason.cause) == (StoreForbidden, cause)
@@ -111,7 +110,7 @@ def test_each_refusal_has_a_cause(
 
 @pytest.mark.parametrize(("sent", "kind", "says"), ERRORS.values(), ids=ERRORS)
 def test_each_other_answer_has_a_kind(
-    manager: SecretManager, store: SecretManagerServer, sent: Fault, kind: type[StoreError], says: str
+    manager: SecretManager, store: Store, sent: Fault, kind: type[StoreError], says: str
 ) -> None:
     """What is no answer of Google's means that Secret Manager is unavailable, which passes by itself."""
     error = failure(manager, store, sent)
@@ -119,14 +118,14 @@ def test_each_other_answer_has_a_kind(
     assert says in str(error)
 
 
-def test_a_conflict_of_a_change_is_one_of_etags(manager: SecretManager, store: SecretManagerServer) -> None:
+def test_a_conflict_of_a_change_is_one_of_etags(manager: SecretManager, store: Store) -> None:
     """409 ABORTED means that somebody else wrote first, where the call changes something."""
     store.add_fault(faults.google_error("ABORTED", "Try again.", call="UpdateSecret"))
     with pytest.raises(SecretChanged):
         manager.update(StoredSecret("s", {}, {}, ""), Deadline(0.01))
 
 
-def test_googles_sentence_is_one_line_of_bounded_length(manager: SecretManager, store: SecretManagerServer) -> None:
+def test_googles_sentence_is_one_line_of_bounded_length(manager: SecretManager, store: Store) -> None:
     """Whatever stands in an answer, an entry of the log holds it."""
     error = failure(manager, store, denied("No.\n\0" + "x" * 1000))
     assert len(error.reason.sentence) == 301
@@ -135,7 +134,7 @@ def test_googles_sentence_is_one_line_of_bounded_length(manager: SecretManager, 
 
 @pytest.mark.parametrize("body", [{}, {"name": "x"}], ids=["no name", "a name without a number"])
 def test_a_version_without_a_number_is_no_answer_of_googles(
-    manager: SecretManager, store: SecretManagerServer, body: dict[str, str]
+    manager: SecretManager, store: Store, body: dict[str, str]
 ) -> None:
     """So that storing is tried again, whatever stands between here and Google."""
     store.add_fault(Fault("A*", status=200, body=body, times=None))
@@ -146,9 +145,7 @@ def test_a_version_without_a_number_is_no_answer_of_googles(
 
 
 class TestTryingAgain:
-    def test_ends_with_the_deadline(
-        self, manager: SecretManager, store: SecretManagerServer, hand_clock: HandClock
-    ) -> None:
+    def test_ends_with_the_deadline(self, manager: SecretManager, store: Store, hand_clock: HandClock) -> None:
         """With growing pauses in between, none of them beyond the deadline."""
         store.add_fault(Fault("GetSecret", times=None, status=503))
         with pytest.raises(StoreUnavailable):
@@ -159,7 +156,7 @@ class TestTryingAgain:
         assert max(hand_clock.slept) <= 8
 
     def test_throttling_is_remembered_for_seconds(
-        self, manager: SecretManager, store: SecretManagerServer, hand_clock: HandClock
+        self, manager: SecretManager, store: Store, hand_clock: HandClock
     ) -> None:
         """After an answer of too many calls everybody knows for a moment."""
         assert not manager.throttled

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer as Store
 from emulators.serving import Fault
 from tokenkeeper import clock, transitions
 from tokenkeeper.clock import Deadline
@@ -28,7 +28,7 @@ TOKEN = "tiktok-ads-token-acme"
 
 
 @pytest.fixture(autouse=True)
-def _acme(store: SecretManagerServer) -> None:
+def _acme(store: Store) -> None:
     made = connected(long_lived())
     store.create(TOKEN, project=PROJECT, labels=made.labels, annotations=made.annotations)
 
@@ -40,7 +40,7 @@ def held(vault: Vault, role: str = "refresh", **more: float) -> Iterator[Lease]:
         yield mine
 
 
-def annotation(store: SecretManagerServer) -> str:
+def annotation(store: Store) -> str:
     """The lease as it is written."""
     return store.annotations(TOKEN).get("lease", "")
 
@@ -56,7 +56,7 @@ def noted(connection: Connection) -> Change:
 
 
 class TestTaking:
-    def test_it_says_who_and_until_when(self, vault: Vault, store: SecretManagerServer) -> None:
+    def test_it_says_who_and_until_when(self, vault: Vault, store: Store) -> None:
         """The annotation has the holder's role and id, and an end 45 s ahead; nothing is left of it afterwards."""
         with held(vault, "connect"):
             holder, _, end = annotation(store).partition(" ")
@@ -64,9 +64,7 @@ class TestTaking:
             assert clock.parse(end) == NOON + timedelta(seconds=45)
         assert annotation(store) == ""
 
-    def test_one_waits_for_another_as_long_as_it_may(
-        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
-    ) -> None:
+    def test_one_waits_for_another_as_long_as_it_may(self, vault: Vault, store: Store, hand_clock: HandClock) -> None:
         """A callback waits up to 15 s for a run."""
         store.edit(TOKEN, annotations={"lease": until(seconds=45).lease})
         with pytest.raises(LeaseHeld), held(vault):
@@ -85,7 +83,7 @@ class TestTaking:
         ids=["as it is", "somebody wrote since"],
     )
     def test_the_state_in_a_list_saves_reading_it(
-        self, vault: Vault, store: SecretManagerServer, calls: list[str], *, late: bool
+        self, vault: Vault, store: Store, calls: list[str], *, late: bool
     ) -> None:
         """Its etag proves that it is current; where it is not, reading it costs one call after all."""
         listed = vault.inventory(soon()).connections["acme"]
@@ -96,7 +94,7 @@ class TestTaking:
             assert [call.name for call in store.calls] == calls
             assert mine.connection.annotations.get("note") == ("theirs" if late else None)
 
-    def test_a_stale_lease_is_taken_over_at_once_or_not_at_all(self, vault: Vault, store: SecretManagerServer) -> None:
+    def test_a_stale_lease_is_taken_over_at_once_or_not_at_all(self, vault: Vault, store: Store) -> None:
         """While Secret Manager takes no writes, a live holder cannot renew either; so there is one try."""
         store.edit(TOKEN, annotations={"lease": until(seconds=-31).lease})
         store.add_fault(Fault("UpdateSecret", status=503))
@@ -134,7 +132,7 @@ class TestRule:
 
 class TestHolding:
     def test_it_is_renewed_only_when_it_would_end_too_soon(
-        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
+        self, vault: Vault, store: Store, hand_clock: HandClock
     ) -> None:
         """A holder that is quick writes nothing."""
         with held(vault) as mine:
@@ -146,9 +144,7 @@ class TestHolding:
             assert store.count("UpdateSecret") == 1
             assert annotation(store).endswith(clock.text(clock.now() + timedelta(seconds=TERM), precise=True))
 
-    def test_one_that_was_taken_over_is_lost(
-        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
-    ) -> None:
+    def test_one_that_was_taken_over_is_lost(self, vault: Vault, store: Store, hand_clock: HandClock) -> None:
         """Whoever slept too long neither renews nor writes, nor takes anything away from the new holder."""
         with held(vault) as mine:
             hand_clock.pass_by(seconds=TERM + 31)
@@ -162,9 +158,7 @@ class TestHolding:
                 mine.finish(noted, soon())
         assert annotation(store) == theirs
 
-    def test_a_change_and_giving_back_are_one_write(
-        self, vault: Vault, store: SecretManagerServer, logged: Logged
-    ) -> None:
+    def test_a_change_and_giving_back_are_one_write(self, vault: Vault, store: Store, logged: Logged) -> None:
         """Finishing costs one call, and the block's end none; the entry is logged before."""
         with held(vault) as mine:
             store.forget_calls()
@@ -175,7 +169,7 @@ class TestHolding:
         assert store.annotations(TOKEN)["last-error"] == "silent"
 
     def test_an_alert_is_logged_before_the_connection_is_marked(
-        self, vault: Vault, store: SecretManagerServer, logged: Logged
+        self, vault: Vault, store: Store, logged: Logged
     ) -> None:
         """A crash between the two can repeat it, but never lose it."""
         store.add_fault(Fault("UpdateSecret", skip=1, times=None, status=403))
@@ -184,9 +178,7 @@ class TestHolding:
         assert logged.events == ["reauthorization.required"]
         assert store.labels(TOKEN)["health"] == "ok"
 
-    def test_what_could_not_be_finished_is_written_with_giving_back(
-        self, vault: Vault, store: SecretManagerServer
-    ) -> None:
+    def test_what_could_not_be_finished_is_written_with_giving_back(self, vault: Vault, store: Store) -> None:
         """The last transition is not forgotten, and its entry not repeated."""
         store.add_fault(Fault("UpdateSecret", skip=1, times=1, status=403))
         with held(vault) as mine, pytest.raises(StoreError):
@@ -195,7 +187,7 @@ class TestHolding:
         assert annotation(store) == ""
 
     def test_giving_back_ends_when_everything_has_to_be_over(
-        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
+        self, vault: Vault, store: Store, hand_clock: HandClock
     ) -> None:
         """A callback has a budget, and nobody waits for it any longer."""
         with hold(vault, "acme", "connect", soon(), over=Deadline(1)):

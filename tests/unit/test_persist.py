@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer as Store
 from tokenkeeper import clock, payload
 from tokenkeeper.errors import Superseded
 from tokenkeeper.grant import Grant
@@ -32,25 +32,25 @@ def mine(vault: Vault) -> Iterator[Lease]:
 
 
 @pytest.fixture
-def writer(vault: Vault, mine: Lease, store: SecretManagerServer) -> GrantWriter:
+def writer(vault: Vault, mine: Lease, store: Store) -> GrantWriter:
     """Writes what a refresh of the grant of noon brought."""
     store.forget_calls()
     return GrantWriter(vault, mine, NOON, Numbers(1, 1))
 
 
-def take_over(store: SecretManagerServer) -> None:
+def take_over(store: Store) -> None:
     """Somebody else holds the lease by now."""
     end = clock.text(clock.now() + timedelta(seconds=TERM), precise=True)
     store.edit(TOKEN, annotations={"lease": f"connect-other {end}"})
 
 
-def stored(store: SecretManagerServer, secret_id: str) -> list[Grant | None]:
+def stored(store: Store, secret_id: str) -> list[Grant | None]:
     """The grants in a secret's versions."""
     return [readable(Newest(1, content), "acme") for content in store.payloads(secret_id)]
 
 
 class TestAuthorization:
-    def test_the_refresh_secret_is_written_first(self, vault: Vault, store: SecretManagerServer) -> None:
+    def test_the_refresh_secret_is_written_first(self, vault: Vault, store: Store) -> None:
         """A run that is cut off between the two is repaired by the next without using anything up."""
         with hold(vault, "acme", "connect", soon(), create={}) as lease:
             store_authorization(vault, lease, expiring(), soon())
@@ -60,7 +60,7 @@ class TestAuthorization:
         assert store.payloads(TOKEN) == [payload.of_token(expiring())]
 
     def test_it_is_stored_whoever_holds_the_connection_by_now(
-        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
+        self, vault: Vault, store: Store, hand_clock: HandClock
     ) -> None:
         """It cannot be had a second time."""
         with hold(vault, "acme", "connect", soon(), create={}) as lease:
@@ -72,7 +72,7 @@ class TestAuthorization:
 
 class TestSomebodyElse:
     def test_gives_way_where_a_newer_grant_is_stored(
-        self, writer: GrantWriter, store: SecretManagerServer, hand_clock: HandClock
+        self, writer: GrantWriter, store: Store, hand_clock: HandClock
     ) -> None:
         """A re-connection during a refresh is never overwritten."""
         hand_clock.pass_by(seconds=TERM)
@@ -83,7 +83,7 @@ class TestSomebodyElse:
         assert len(store.payloads(REFRESH)) == 1
 
     def test_writes_where_nobody_stored_anything_newer(
-        self, writer: GrantWriter, store: SecretManagerServer, hand_clock: HandClock
+        self, writer: GrantWriter, store: Store, hand_clock: HandClock
     ) -> None:
         """A lease that was lost is no reason to lose a grant."""
         hand_clock.pass_by(seconds=TERM)
@@ -91,7 +91,7 @@ class TestSomebodyElse:
         writer.add_refresh(NEW)
         assert stored(store, REFRESH)[-1] == NEW
 
-    def test_what_came_in_between_is_put_on_top_again(self, writer: GrantWriter, store: SecretManagerServer) -> None:
+    def test_what_came_in_between_is_put_on_top_again(self, writer: GrantWriter, store: Store) -> None:
         """The new version's number shows that somebody stored a newer grant between the last look and the write."""
         store.add_version(TOKEN, payload.of_token(THEIRS))
         with pytest.raises(Superseded):
@@ -100,7 +100,7 @@ class TestSomebodyElse:
         assert stored(store, TOKEN)[-1] == theirs
 
     @pytest.mark.parametrize("secret_id", [TOKEN, REFRESH], ids=["in the token secret", "in the refresh secret"])
-    def test_is_noticed_by_a_newer_grant(self, writer: GrantWriter, store: SecretManagerServer, secret_id: str) -> None:
+    def test_is_noticed_by_a_newer_grant(self, writer: GrantWriter, store: Store, secret_id: str) -> None:
         """In either secret; the same grant again, or what cannot be parsed, is none, and does not stop a write."""
         assert not writer.superseded()
         store.add_version(secret_id, payload.of_token(expiring()))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer as Store
 from emulators.serving import Fault
 from tokenkeeper.errors import (
     SecretChanged,
@@ -21,13 +21,13 @@ Call = Callable[[SecretManager], object]
 
 
 @pytest.fixture
-def manager(store: SecretManagerServer) -> SecretManager:
+def manager(store: Store) -> SecretManager:
     """The secrets of an empty project; waiting between tries takes no time."""
     return SecretManager(PROJECT, store.address)
 
 
 @pytest.fixture
-def one_secret(store: SecretManagerServer) -> None:
+def one_secret(store: Store) -> None:
     """A secret `s` with one version."""
     store.create("s", project=PROJECT, labels={"a": "b"})
     store.add_version("s", b"first")
@@ -49,7 +49,7 @@ CALLS: dict[str, Call] = {
 
 
 class TestSecrets:
-    def test_created_read_changed_and_deleted(self, manager: SecretManager, store: SecretManagerServer) -> None:
+    def test_created_read_changed_and_deleted(self, manager: SecretManager, store: Store) -> None:
         """A secret has labels and annotations, and an etag for the next change."""
         made = manager.create("s", {"a": "b"}, {"note": "one"}, soon())
         assert manager.get("s", soon()) == made
@@ -60,7 +60,7 @@ class TestSecrets:
         manager.delete("s", changed.etag, soon())
         assert not store.secrets()
 
-    def test_a_list_follows_its_pages(self, manager: SecretManager, store: SecretManagerServer) -> None:
+    def test_a_list_follows_its_pages(self, manager: SecretManager, store: Store) -> None:
         """All secrets whose name holds the part come, with labels, annotations and etags, however many pages."""
         for number in range(1001):
             store.create(f"ours-{number}", project=PROJECT, labels={"n": str(number)}, annotations={"n": str(number)})
@@ -72,7 +72,7 @@ class TestSecrets:
         assert store.count("ListSecrets") == 2
 
     @pytest.mark.usefixtures("one_secret")
-    def test_a_stale_etag_changes_nothing(self, manager: SecretManager, store: SecretManagerServer) -> None:
+    def test_a_stale_etag_changes_nothing(self, manager: SecretManager, store: Store) -> None:
         """Whoever did not see the present state neither changes nor deletes it."""
         seen = manager.get("s", soon())
         store.edit("s", annotations={"by": "another"})
@@ -85,23 +85,21 @@ class TestSecrets:
 
 @pytest.mark.usefixtures("one_secret")
 class TestVersions:
-    def test_a_payload_that_arrives_broken_is_read_again(
-        self, manager: SecretManager, store: SecretManagerServer
-    ) -> None:
+    def test_a_payload_that_arrives_broken_is_read_again(self, manager: SecretManager, store: Store) -> None:
         """A checksum that does not fit says so."""
         broken = {"name": "projects/1/secrets/s/versions/1", "payload": {"data": "eHl6", "dataCrc32c": "5"}}
         store.add_fault(Fault("AccessSecretVersion", status=200, body=broken))
         assert manager.access("s", 1, soon()).payload == b"first"
         assert store.count("AccessSecretVersion") == 2
 
-    def test_one_that_is_disabled(self, manager: SecretManager, store: SecretManagerServer) -> None:
+    def test_one_that_is_disabled(self, manager: SecretManager, store: Store) -> None:
         """It cannot be read, but it still has its number."""
         store.set_state("s", 1, "DISABLED")
         with pytest.raises(VersionUnreadable):
             manager.access("s", 1, soon())
         assert manager.number("s", "latest", soon()) == 1
 
-    def test_listed_by_number(self, manager: SecretManager, store: SecretManagerServer) -> None:
+    def test_listed_by_number(self, manager: SecretManager, store: Store) -> None:
         """Disabled ones are not destroyed: they cost money."""
         for _ in range(3):
             store.add_version("s", b"x")
@@ -117,9 +115,7 @@ class TestVersions:
 @pytest.mark.usefixtures("one_secret")
 class TestEveryCall:
     @pytest.mark.parametrize("name", CALLS)
-    def test_tries_again_what_may_pass_and_nothing_else(
-        self, manager: SecretManager, store: SecretManagerServer, name: str
-    ) -> None:
+    def test_tries_again_what_may_pass_and_nothing_else(self, manager: SecretManager, store: Store, name: str) -> None:
         """A refusal is final, names the secret and quotes Google; adding cannot be told from adding a second time."""
         store.add_fault(Fault(name, status=503))
         store.add_fault(Fault(name, do="drop"))
@@ -132,7 +128,7 @@ class TestEveryCall:
         store.clear_faults()
         CALLS[name](manager)
 
-    def test_a_change_can_be_tried_once_only(self, manager: SecretManager, store: SecretManagerServer) -> None:
+    def test_a_change_can_be_tried_once_only(self, manager: SecretManager, store: Store) -> None:
         """For a lease that is taken over at once or not at all."""
         store.add_fault(Fault("UpdateSecret", status=503))
         with pytest.raises(StoreUnavailable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer as Store
 from emulators.serving import Fault
 from tokenkeeper.errors import SecretExists
 from tokenkeeper.store.vault import Vault
@@ -30,13 +30,13 @@ SECRETS: dict[str, tuple[str, dict[str, str], dict[str, str], set[str]]] = {
 
 
 @pytest.fixture
-def acme(store: SecretManagerServer) -> None:
+def acme(store: Store) -> None:
     """The token secret of a connection, without a version."""
     store.create(TOKEN, project=PROJECT, labels=OURS)
 
 
 class TestInventory:
-    def test_one_list_tells_everything(self, vault: Vault, store: SecretManagerServer) -> None:
+    def test_one_list_tells_everything(self, vault: Vault, store: Store) -> None:
         """Connections, which of them have a refresh secret, and what the last run recorded, in one call."""
         vault.create("acme", "", soon())
         vault.create("beta", "", soon())
@@ -53,7 +53,7 @@ class TestInventory:
     def test_a_name_with_a_label_or_annotation_of_ours_is_a_connection(
         self,
         vault: Vault,
-        store: SecretManagerServer,
+        store: Store,
         secret_id: str,
         labels: dict[str, str],
         annotations: dict[str, str],
@@ -64,7 +64,7 @@ class TestInventory:
         found = vault.inventory(soon())
         assert (set(found.connections), found.refreshable) == (names, set())
 
-    def test_another_prefix_is_another_set_of_secrets(self, store: SecretManagerServer) -> None:
+    def test_another_prefix_is_another_set_of_secrets(self, store: Store) -> None:
         """Two keepers in one project do not see each other's connections, even where one prefix begins the other."""
         ours = Vault(parts.read(SECRET_MANAGER_EMULATOR_HOST=store.address, SECRET_PREFIX="a"))
         theirs = Vault(parts.read(SECRET_MANAGER_EMULATOR_HOST=store.address, SECRET_PREFIX="a-token"))
@@ -73,9 +73,7 @@ class TestInventory:
         assert not theirs.inventory(soon()).connections
 
     @pytest.mark.parametrize(("kind", "names"), [("expiring", {"acme"}), ("long-lived", set())])
-    def test_a_refresh_secret_without_labels(
-        self, vault: Vault, store: SecretManagerServer, kind: str, names: set[str]
-    ) -> None:
+    def test_a_refresh_secret_without_labels(self, vault: Vault, store: Store, kind: str, names: set[str]) -> None:
         """It was made beforehand, or lost them: it counts where the connection's grant ends, and gets ours."""
         store.create(TOKEN, project=PROJECT, labels=OURS | {"kind": kind})
         store.create(REFRESH, project=PROJECT, labels={"client": "x"})
@@ -85,7 +83,7 @@ class TestInventory:
         assert store.labels(REFRESH) == OURS | {"holds": "refresh", "client": "x"}
 
     @pytest.mark.usefixtures("acme")
-    def test_many_advertisers_only_where_they_are_asked_for(self, vault: Vault, store: SecretManagerServer) -> None:
+    def test_many_advertisers_only_where_they_are_asked_for(self, vault: Vault, store: Store) -> None:
         """Thousands of connections with thousands of ids each would not fit; what is not whole cannot be written."""
         many = ",".join(str(number) for number in range(1000, 1200))
         store.edit(TOKEN, annotations={"advertisers": many, "approved": "7002"})
@@ -98,9 +96,7 @@ class TestInventory:
 
 @pytest.mark.usefixtures("acme")
 class TestChange:
-    def test_a_late_reading_is_waited_out(
-        self, vault: Vault, store: SecretManagerServer, hand_clock: HandClock
-    ) -> None:
+    def test_a_late_reading_is_waited_out(self, vault: Vault, store: Store, hand_clock: HandClock) -> None:
         """Where a reading is behind, the change waits until it is not."""
         store.edit(TOKEN, annotations={"note": "1"})
         store.set_lag(gets=1)
@@ -111,7 +107,7 @@ class TestChange:
 
 
 class TestCreating:
-    def test_a_connection_to_be(self, vault: Vault, store: SecretManagerServer) -> None:
+    def test_a_connection_to_be(self, vault: Vault, store: Store) -> None:
         """It has our labels, the operator's own and a lease, and is created once."""
         vault.create("acme", "me", soon(), {"client": "x", "holds": "nothing"})
         assert store.labels(TOKEN) == {**OURS, "client": "x"}
@@ -120,9 +116,7 @@ class TestCreating:
             vault.create("acme", "me", soon())
 
     @pytest.mark.parametrize(("secret_id", "holds"), [(TOKEN, "token"), (REFRESH, "refresh")])
-    def test_a_secret_that_was_found_missing(
-        self, vault: Vault, store: SecretManagerServer, secret_id: str, holds: str
-    ) -> None:
+    def test_a_secret_that_was_found_missing(self, vault: Vault, store: Store, secret_id: str, holds: str) -> None:
         """It gets the labels of what it holds; that somebody was faster does not matter."""
         vault.create_missing(secret_id, soon())
         vault.create_missing(secret_id, soon())
@@ -130,7 +124,7 @@ class TestCreating:
 
 
 class TestRecord:
-    def test_one_write_a_run(self, vault: Vault, store: SecretManagerServer) -> None:
+    def test_one_write_a_run(self, vault: Vault, store: Store) -> None:
         """The keeper secret has no version, so it costs nothing; an empty fact is removed, lost labels put back."""
         vault.record_run({"last-run-finished": "2026-11-22T12:00:00Z", "resume-after": "acme"}, soon())
         store.edit(KEEPER, labels={"team": "x"})
@@ -145,9 +139,7 @@ class TestRecord:
         [("2026-11-22T12:00:00Z", "2026-11-22T13:00:00Z"), ("2026-11-22T14:00:00Z", "2026-11-22T14:00:00Z")],
         ids=["an earlier run's", "a later run's"],
     )
-    def test_of_two_runs_the_later_record_stays(
-        self, vault: Vault, store: SecretManagerServer, theirs: str, kept: str
-    ) -> None:
+    def test_of_two_runs_the_later_record_stays(self, vault: Vault, store: Store, theirs: str, kept: str) -> None:
         """Another run may write in the same moment."""
         vault.record_run({"last-run-finished": theirs}, soon())
         store.add_fault(Fault("UpdateSecret", status=409))

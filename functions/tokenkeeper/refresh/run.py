@@ -175,10 +175,7 @@ class Run:
             self._count(task.name, Outcome(Verdict.SKIPPED, overdue=task.due))  # whoever holds it is at work
             return
         self._behind.note(task, why)
-        if why is Why.HELD:
-            self._count(task.name, Outcome(Verdict.SKIPPED, overdue=task.due))
-        else:
-            self._count(task.name, Outcome(Verdict.REMAINING if task.connection.made else Verdict.NO_CONNECTION))
+        self._count(task.name, Outcome(Verdict.REMAINING if task.connection.made else Verdict.NO_CONNECTION))
 
     def _count(self, name: str, outcome: Outcome) -> None:
         self._summary.count(name, outcome)
