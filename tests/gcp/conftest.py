@@ -35,7 +35,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def terraform(alone: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     """Terraform, initialized over a copy of the configuration."""
     with stub_provider.running(configuration.cloud) as environment:
-        made = Terraform(configuration.copy(tmp_path_factory.mktemp("deployment")), {**environment, **alone})
+        folder = tmp_path_factory.mktemp("deployment")
+        made = Terraform(configuration.copy(folder), {**environment, **alone})
+        # What a Python that ran there leaves behind must not be deployed.
+        (folder / "functions" / "__pycache__").mkdir()
+        (folder / "functions" / "__pycache__" / "main.pyc").touch()
         done = made.run("init", "-input=false", "-no-color")
         assert done.returncode == 0, done.stderr
         yield made
