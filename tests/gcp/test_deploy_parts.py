@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from gcp.configuration import REQUIRED, ROOT, resources
-from gcp.deploy import identity, programs, refusals, screen, variables
+from gcp.deploy import adopt, deployment, identity, programs, refusals, screen, variables
 from gcp.deploy.adopt import existing
 from gcp.deploy.deployment import FIRST
-from gcp.deploy.terraform import Plan
+from gcp.deploy.terraform import Plan, TerraformFailed
 from gcp.deploy.variables import Target
 from gcp.machine import USUAL, Machine
 
@@ -166,6 +167,46 @@ class TestScreen:
         lines = screen.summary(plan(*changes)).splitlines()
         assert len(lines) < 30
         assert max(len(line) for line in lines) <= 120
+
+
+class Planned:
+    """Terraform with these plans, whose every apply but the last is refused like this."""
+
+    def __init__(self, refusal: str, *plans: Plan) -> None:
+        self.refusal = refusal
+        self.plans = list(plans)
+
+    def plan(self) -> Plan:
+        """The next one."""
+        return self.plans.pop(0)
+
+    def apply(self, _: object) -> None:
+        """Fail, if another plan is to come."""
+        if self.plans:
+            raise TerraformFailed("apply", [{"summary": self.refusal, "address": f"{FUNCTION}.connect"}], "")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "asks"),
+    [("missing permission on the build service account", False), ("Error 409: Resource already exists", True)],
+)
+def test_only_what_was_there_before_is_not_deleted_unasked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: str, asks: bool
+) -> None:
+    """What this deployment made may be made anew; what turns out to exist, and was to be made, is somebody's."""
+    monkeypatch.setattr(deployment, "PAUSE", 0)
+    monkeypatch.setattr(adopt, "FILE", tmp_path / "take_over.tf")
+    function = {"name": "tiktok-ads-connect"}
+    made, again = (plan((f"{FUNCTION}.connect", actions, function)) for actions in (["create"], ["delete", "create"]))
+    terraform: Any = Planned(refusal, made, made, again)
+    work = deployment.Deployment(Target("my-project", "europe-west1", "x"), terraform, Mock(), "me")
+    work.plan(unlock=False)
+    if asks:
+        with pytest.raises(programs.Stop, match="No terminal to confirm on"):
+            work.until_done()
+    else:
+        work.until_done()
+    assert not terraform.plans
 
 
 class TestTakingOver:

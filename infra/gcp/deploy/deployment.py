@@ -78,7 +78,8 @@ class Deployment:
             say("The lock was taken.")
             self.take_over = True
             plan = self.terraform.plan(*arguments)
-        self._agreed = plan.deletes
+        # What is made now may be deleted again: Google keeps what it could not build, and it is replaced.
+        self._agreed = {change["address"] for change in plan.changes if change["actions"] != ["update"]}
         self._progress = Progress(len(plan.changes))
         return plan
 
@@ -103,6 +104,7 @@ class Deployment:
                 new = found.keys() - self._taken.keys()
                 self._taken |= found
                 if new:
+                    self._agreed -= new
                     adopt.write(self._taken)
                 elif attempt < TRIES:
                     say(f"Google has not heard of everything yet; trying again in {PAUSE:.0f} s ({attempt}/{TRIES}).")
