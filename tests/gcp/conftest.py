@@ -57,6 +57,13 @@ def full_plan(terraform: Terraform) -> Plan:
     return terraform.planned(**json.loads(Path(__file__).with_name("full.json").read_text()))
 
 
+@pytest.fixture(scope="session")
+def other_plan(terraform: Terraform) -> Plan:
+    """What is made beside another installation, and where an organization wants less than usual."""
+    less = {"public_access": "no_invoker_check", "audit_logs": False, "run_budget_seconds": 60}
+    return terraform.planned(name="second", secret_prefix="second", **less)
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A copy of the repository as far as deploying needs it."""
