@@ -15,14 +15,9 @@ data "archive_file" "source" {
   output_path      = "${path.module}/.terraform/functions.zip"
   output_file_mode = "0644"
 
-  dynamic "source" {
-    for_each = local.source_files
-
-    content {
-      filename = source.value
-      content  = file("${local.source_dir}/${source.value}")
-    }
-  }
+  # A folder with exceptions: with a block for each file, a plan takes four times as long, and the state holds the code.
+  source_dir = local.source_dir
+  excludes   = setsubtract(fileset(local.source_dir, "**"), local.source_files)
 }
 
 # The images that Cloud Functions builds. In its own repository, gcf-artifacts, they would pile up for good.

@@ -35,7 +35,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def terraform(alone: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     """Terraform, initialized over a copy of the configuration."""
     with stub_provider.running(configuration.cloud) as environment:
-        made = Terraform(configuration.copy(tmp_path_factory.mktemp("deployment")), {**environment, **alone})
+        folder = tmp_path_factory.mktemp("deployment")
+        made = Terraform(configuration.copy(folder), {**environment, **alone})
+        # What a Python that ran there leaves behind must not be deployed.
+        (folder / "functions" / "__pycache__").mkdir()
+        (folder / "functions" / "__pycache__" / "main.pyc").touch()
         done = made.run("init", "-input=false", "-no-color")
         assert done.returncode == 0, done.stderr
         yield made
@@ -51,6 +55,13 @@ def plan(terraform: Terraform) -> Plan:
 def full_plan(terraform: Terraform) -> Plan:
     """What is made with every option in use."""
     return terraform.planned(**json.loads(Path(__file__).with_name("full.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def other_plan(terraform: Terraform) -> Plan:
+    """What is made beside another installation, and where an organization wants less than usual."""
+    less = {"public_access": "no_invoker_check", "audit_logs": False, "run_budget_seconds": 60}
+    return terraform.planned(name="second", secret_prefix="second", **less)
 
 
 @pytest.fixture

@@ -84,13 +84,6 @@ class TestTerraform:
         wanted += ['argument "name" is required', "Too many http_target blocks", "state cannot be set"]
         assert [words for words in wanted if words not in said] == [], said
 
-    def test_a_second_plan_is_empty(self, terraform: Terraform) -> None:
-        """Nothing in the configuration changes by itself: what was applied is not to be changed again."""
-        state = f"-state={terraform.directory / 'second.tfstate'}"
-        assert terraform.run("apply", "-auto-approve", "-input=false", state).returncode == 0
-        second = terraform.run("plan", "-detailed-exitcode", "-input=false", "-no-color", state)
-        assert second.returncode == 0, second.stdout
-
 
 class TestVariables:
     @pytest.mark.parametrize("wrong", tomllib.loads(Path(__file__).with_name("wrong.toml").read_text())["plan"])

@@ -7,19 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from gcp.configuration import REQUIRED, ROOT, resources
-from gcp.deploy import identity, programs, refusals, screen, variables
+from gcp.deploy import adopt, deployment, identity, programs, refusals, screen, variables
 from gcp.deploy.adopt import existing
 from gcp.deploy.deployment import FIRST
-from gcp.deploy.terraform import Plan
+from gcp.deploy.terraform import Plan, TerraformFailed
 from gcp.deploy.variables import Target
 from gcp.machine import USUAL, Machine
 
-TERRAFORM = ["terraform", "version -json", 0, '{"terraform_version": "1.5.7"}']
-GOOD = [TERRAFORM, *USUAL]
 FUNCTION = "google_cloudfunctions2_function"
 
 
@@ -52,7 +51,6 @@ class TestWhatIsMissing:
     @pytest.mark.parametrize(
         ("answer", "complaint"),
         [
-            (["terraform", "version -json", 0, '{"terraform_version": "1.4.9"}'], "1.5 or later is needed"),
             (["gcloud", "auth list", 0, ""], "gcloud auth login"),
             (["gcloud", "application-default", 1, ""], "gcloud auth application-default login"),
             (["gcloud", "^gcloud projects", 1, ""], "my-project-123 does not exist, or me@example.com may not see it"),
@@ -60,9 +58,9 @@ class TestWhatIsMissing:
         ],
     )
     def test_it_says_what_to_do(self, repository: Path, answer: list[Any], complaint: str) -> None:
-        """An old terraform, a missing login, a project out of reach: one sentence each, and nothing is run."""
+        """A missing login, a project out of reach: one sentence each, and nothing is run."""
         machine = Machine(repository, programs=("gcloud", "terraform"))
-        status, said = machine.run("deploy", "--yes", answers=[answer, *GOOD])
+        status, said = machine.run("deploy", "--yes", answers=[answer, *USUAL])
         assert (status, complaint in said) == (1, True), said
         assert not machine.called("terraform .*(init|apply)|services enable|versions add")
 
@@ -71,7 +69,7 @@ class TestWhatIsMissing:
         """Where only tofu is installed it is taken by itself, else when TERRAFORM says so."""
         machine = Machine(repository, programs=("gcloud", *programs))
         machine.environment = {"TERRAFORM": wanted}
-        machine.run("plan", answers=[["tofu", "version -json", 0, '{"terraform_version": "1.12.6"}'], *GOOD])
+        machine.run("plan", answers=USUAL)
         assert machine.called("^tofu .* plan ")
         assert not machine.called("^terraform")
 
@@ -81,7 +79,7 @@ class TestWhatIsMissing:
         machine.environment = {"TIKTOK_APP_SECRET": "two words", "STATE": "local"}
         before = machine.variables.read_text()
         machine.variables.write_text(before.splitlines()[0])
-        status, said = machine.run("deploy", answers=GOOD, typed="europe-west1\n7000000000000000000\n")
+        status, said = machine.run("deploy", answers=USUAL, typed="europe-west1\n7000000000000000000\n")
         assert (status, "cannot be the app's secret" in said, "two words" in said) == (1, True, False), said
         assert machine.variables.read_text() == before
         assert not machine.called(" apply |services enable")
@@ -127,7 +125,7 @@ class TestRefusals:
     def test_what_google_refuses_is_explained_with_what_helps(self) -> None:
         """Each refusal's example finds the help of its own, and no other's."""
         entries = programs.table("refusals")["refusal"]
-        assert len(entries) == 13
+        assert len(entries) == 14
         assert [entry["helps"] for entry in entries] == [refusals.help_for(entry["example"]) for entry in entries]
 
     def test_googles_words_come_first_and_the_same_help_once(self) -> None:
@@ -169,6 +167,46 @@ class TestScreen:
         lines = screen.summary(plan(*changes)).splitlines()
         assert len(lines) < 30
         assert max(len(line) for line in lines) <= 120
+
+
+class Planned:
+    """Terraform with these plans, whose every apply but the last is refused like this."""
+
+    def __init__(self, refusal: str, *plans: Plan) -> None:
+        self.refusal = refusal
+        self.plans = list(plans)
+
+    def plan(self) -> Plan:
+        """The next one."""
+        return self.plans.pop(0)
+
+    def apply(self, _: object) -> None:
+        """Fail, if another plan is to come."""
+        if self.plans:
+            raise TerraformFailed("apply", [{"summary": self.refusal, "address": f"{FUNCTION}.connect"}], "")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "asks"),
+    [("missing permission on the build service account", False), ("Error 409: Resource already exists", True)],
+)
+def test_only_what_was_there_before_is_not_deleted_unasked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusal: str, asks: bool
+) -> None:
+    """What this deployment made may be made anew; what turns out to exist, and was to be made, is somebody's."""
+    monkeypatch.setattr(deployment, "PAUSE", 0)
+    monkeypatch.setattr(adopt, "FILE", tmp_path / "take_over.tf")
+    function = {"name": "tiktok-ads-connect"}
+    made, again = (plan((f"{FUNCTION}.connect", actions, function)) for actions in (["create"], ["delete", "create"]))
+    terraform: Any = Planned(refusal, made, made, again)
+    work = deployment.Deployment(Target("my-project", "europe-west1", "x"), terraform, Mock(), "me")
+    work.plan(unlock=False)
+    if asks:
+        with pytest.raises(programs.Stop, match="No terminal to confirm on"):
+            work.until_done()
+    else:
+        work.until_done()
+    assert not terraform.plans
 
 
 class TestTakingOver:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gcp.deploy.programs import ROOT, SAVED, ProgramFailed, Stop, described, gcloud, write_private
+from gcp.deploy.programs import ROOT, SAVED, Stop, described, gcloud, write_private
 from gcp.deploy.variables import Target
 from tokenkeeper.cli.doctor.deployment import source_hash, source_of
 from tokenkeeper.cli.doctor.finding import Finding
@@ -31,19 +31,10 @@ def look_up(target: Target, name: str) -> Function | None:
 
 
 def both(target: Target) -> dict[str, Function]:
-    """Both functions.
-
-    Raises:
-        Stop: one is not there, or they may not be looked at.
-    """
+    """Both functions; raises `Stop` where one is not there, or where they may not be looked at."""
     functions = {}
     for name in ("connect", "refresh"):
-        try:
-            function = look_up(target, name)
-        except ProgramFailed as error:
-            raise Stop(
-                f"{error}\nReading a function's settings takes roles/cloudfunctions.viewer on the project."
-            ) from None
+        function = look_up(target, name)
         if function is None:
             raise Stop(
                 f"There is no function {target.name}-{name} in {target.region} of {target.project}. Check PROJECT, "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass, field
 
-from gcp.deploy import adopt, programs, variables
+from gcp.deploy import adopt, variables
 from gcp.deploy.identity import rights
 from gcp.deploy.programs import Stop, say
 from gcp.deploy.refusals import EXISTS, NOT_YET_KNOWN, text_of
@@ -48,9 +49,13 @@ class Deployment:
         return f"Project {target.project}, region {target.region}, as {self.who}. State: {self.state.place}."
 
     def confirm(self, question: str, right: str = "yes") -> None:
-        """Ask, unless nobody is to be asked; raises `Stop` where the answer is not the right one."""
-        if not self.yes:
-            programs.confirm(question, right)
+        """Ask, unless nobody is to be asked; raises `Stop` where the answer is another, or where there is nobody."""
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise Stop("No terminal to confirm on: pass --yes (YES=1).")
+        if input(question).strip() != right:
+            raise Stop("Nothing was changed.")
 
     def plan(self, *arguments: str, unlock: bool) -> Plan:
         """Plan, as what somebody is going to agree to.
@@ -73,7 +78,8 @@ class Deployment:
             say("The lock was taken.")
             self.take_over = True
             plan = self.terraform.plan(*arguments)
-        self._agreed = plan.deletes
+        # What is made now may be deleted again: Google keeps what it could not build, and it is replaced.
+        self._agreed = {change["address"] for change in plan.changes if change["actions"] != ["update"]}
         self._progress = Progress(len(plan.changes))
         return plan
 
@@ -98,6 +104,7 @@ class Deployment:
                 new = found.keys() - self._taken.keys()
                 self._taken |= found
                 if new:
+                    self._agreed -= new
                     adopt.write(self._taken)
                 elif attempt < TRIES:
                     say(f"Google has not heard of everything yet; trying again in {PAUSE:.0f} s ({attempt}/{TRIES}).")

@@ -81,7 +81,7 @@ def _file(given: str) -> Path:
             return Path(given).expanduser()
     except OSError:  # contents are too long for a name
         pass
-    file = private_folder() / "credentials"
+    file = Path(private_folder.name) / "credentials"
     write_private(file, given)
     return file
 

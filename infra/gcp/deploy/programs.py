@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,9 @@ NOTHING_THERE = re.compile(r"NOT_FOUND|not found|404|does not exist|has not been
 # whose rights gcloud uses are added as soon as they are known.
 environment = {key: value for key, value in os.environ.items() if key != "TIKTOK_APP_SECRET"}
 environment |= {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "TF_IN_AUTOMATION": "1"}
+
+# Nobody else may read what is in it, and it is gone at the end of the program.
+private_folder = tempfile.TemporaryDirectory()
 
 
 class Stop(Exception):
@@ -84,26 +84,6 @@ def say(text: str = "", *, end: str = "\n", error: bool = False) -> None:
         print(text, end=end, flush=True, file=stream)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def confirm(question: str, right: str) -> None:
-    """Ask, and stop unless the answer is the right one.
-
-    Raises:
-        Stop: it is another, or there is nobody to ask.
-    """
-    if not sys.stdin.isatty():
-        raise Stop("No terminal to confirm on: pass --yes (YES=1).")
-    if input(question).strip() != right:
-        raise Stop("Nothing was changed.")
-
-
-@cache
-def private_folder() -> Path:
-    """A folder that nobody else may read, gone at the end of the program."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def write_private(file: Path, text: str) -> None:

@@ -23,7 +23,6 @@ from typing import Any, TextIO
 from gcp.deploy.programs import HERE, SAVED, Stop, capture, environment, private_folder, say, write_private
 from gcp.deploy.refusals import explained
 
-OLDEST = (1, 5)
 LOG = SAVED / "deploy.log"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -88,7 +87,7 @@ class Plan:
 
 
 def program(problems: list[str]) -> str:
-    """The program to run: TERRAFORM, else terraform, else tofu; that there is none, or an old one, is a problem."""
+    """The program to run: TERRAFORM, else terraform, else tofu; that there is none is a problem."""
     wanted = os.environ.get("TERRAFORM")
     found = next((name for name in ([wanted] if wanted else ["terraform", "tofu"]) if shutil.which(name)), "")
     if not found:
@@ -96,10 +95,6 @@ def program(problems: list[str]) -> str:
             f"{wanted or 'terraform'} is not installed: https://developer.hashicorp.com/terraform/install "
             "(or OpenTofu: https://opentofu.org/docs/intro/install)"
         )
-        return ""
-    version = str(json.loads(capture(found, "version", "-json") or "{}").get("terraform_version", "unknown"))
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
-        problems.append(f"{found} is version {version}, and 1.5 or later is needed: install a newer one.")
     return found
 
 
@@ -108,7 +103,7 @@ class Terraform:
 
     def __init__(self, name: str) -> None:
         self._command = [name, f"-chdir={HERE}"]
-        self._plan = str(private_folder() / "plan")
+        self._plan = f"{private_folder.name}/plan"
         self._process: subprocess.Popen[str] | None = None
         self._running = False
         self._received = 0
