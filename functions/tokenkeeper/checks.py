@@ -57,7 +57,7 @@ app_id = _pattern(
 )
 connection = _pattern(
     CONNECTION.pattern,
-    "a connection's name (1 to 63 of a-z, 0-9 and -, no - at either end); write something like main",
+    "a connection's name (1 to 63 of a-z, 0-9 and -, no - at either end); write something like acme-eu",
 )
 state = _pattern(
     r"[A-Za-z0-9._~-]{1,200}", "1 to 200 of A-Z, a-z, 0-9 and . _ ~ -; write something like your_custom_params"

@@ -322,7 +322,7 @@ class TestMake:
     def test_nothing_is_a_command(self, tmp_path: Path) -> None:
         """What is in a variable never reaches the shell as a command."""
         done = self.make(None, "token", f"CONNECTION=a; touch {tmp_path}/oops; '$(touch {tmp_path}/oops)")
-        assert "is no connection's name" in done.stderr
+        assert "not a connection's name" in done.stderr
         assert not (tmp_path / "oops").exists()
 
     def test_help(self) -> None:
