@@ -1,14 +1,11 @@
 """Starts the function that the framework asks for: settings first, then the class that serves it.
 
-Libraries that are slow to import are loaded in the background once the server process has forked: the start does not
-wait for them, and the first request that needs them seldom does.
+Libraries that are slow to import, for HTTP and credentials, are imported by the first request that needs them.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
-import threading
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -16,8 +13,6 @@ from flask import Request, Response, current_app, has_app_context
 
 from tokenkeeper import events, log, settings
 from tokenkeeper.errors import SettingsError
-
-_SLOW = ("tokenkeeper.store.secretmanager", "tokenkeeper.tiktok.transport")
 
 
 class Function(Protocol):
@@ -50,14 +45,7 @@ def start(**classes: str) -> Function:
     if has_app_context() and hasattr(function, "attach"):
         function.attach(current_app)
     _disable_control_socket()
-    os.register_at_fork(after_in_child=lambda: threading.Thread(target=warm_up, name="warm-up", daemon=True).start())
     return cast("Function", function)
-
-
-def warm_up() -> None:
-    """Import what is slow to import."""
-    for module in _SLOW:
-        importlib.import_module(module)
 
 
 def _disable_control_socket() -> None:

@@ -2,7 +2,7 @@
 
 Google's client library would do this, too. It takes a third of a second and 30 MiB to import, for gRPC, asyncio and
 message classes that eleven calls with JSON do not need; credentials are google-auth's either way. Importing even that
-costs a good part of a start, so `vault` does it when it is needed, or `start` beforehand.
+costs a good part of a start, so `vault` does it when it is needed.
 """
 
 from __future__ import annotations

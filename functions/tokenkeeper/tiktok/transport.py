@@ -1,6 +1,6 @@
 """One HTTP request to TikTok, bounded in time and size, without redirects, TLS checked.
 
-Importing `requests` costs a good part of a start, so `api` does it when it is needed, or `start` beforehand.
+Importing `requests` costs a good part of a start, so `api` does it when it is needed.
 """
 
 from __future__ import annotations
