@@ -13,6 +13,7 @@ ADS = connected(long_lived())
 ORGANIC = replace(of_account(), connection="acme")
 CASES: dict[str, tuple[Connection, Grant, str | None]] = {
     "nothing was connected": (Connection("acme", {}, {}), long_lived(), None),
+    "nothing was connected, an account": (Connection("acme", {}, {}), ORGANIC, None),
     "another kind of grant": (ADS, expiring(), None),
     "one of those that were approved": (ADS, long_lived().with_advertisers(["7002", "7004"]), None),
     "none of them": (ADS, long_lived().with_advertisers(["7003"]), "other_advertisers"),

@@ -127,7 +127,7 @@ class TestRecord:
     def test_one_write_a_run(self, vault: Vault, store: Store) -> None:
         """The keeper secret has no version, so it costs nothing; an empty fact is removed, lost labels put back."""
         vault.record_run({"last-run-finished": "2026-11-22T12:00:00Z", "resume-after": "acme"}, soon())
-        store.edit(KEEPER, labels={"team": "x"})
+        store.edit(KEEPER, labels={"managed-by": None, "team": "x"})
         vault.record_run({"last-run-finished": "2026-11-22T18:00:00Z", "resume-after": ""}, soon())
         assert store.annotations(KEEPER) == {"last-run-finished": "2026-11-22T18:00:00Z"}
         assert store.labels(KEEPER) == {"managed-by": "tiktok-token-keeper", "holds": "keeper", "team": "x"}

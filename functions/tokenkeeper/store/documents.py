@@ -80,10 +80,7 @@ def version(document: Document) -> Version:
 
 def number(document: Document) -> int:
     """The number in a version's full name."""
-    text = _last_part(document["name"])
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError
-    return int(text)
+    return int(_last_part(document["name"]))
 
 
 def permissions(document: Document) -> frozenset[str]:
