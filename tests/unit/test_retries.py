@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from tokenkeeper import transitions
+from tokenkeeper.connection import Connection
 from tokenkeeper.refresh.outcome import FAILING, TryAgain, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.rate import RateLimiter
-from tokenkeeper.refresh.retries import STORE_AWAY, Retries
+from tokenkeeper.refresh.retries import STORE_AWAY, Behind, Retries
 from tokenkeeper.transitions import Change
-from unit.parts import HandClock, connected, expiring, long_lived
+from unit.conftest import Logged
+from unit.parts import YEAR, HandClock, connected, expiring, long_lived, refreshable, response
 
 
 @pytest.fixture
@@ -96,3 +99,32 @@ def test_the_store_is_away_after_so_many_in_a_row(retries: Retries, between: str
         retries.add(task("x"), marked(Why.TRANSIENT))
     retries.add(task("y"), TryAgain(Why.STORE))
     assert retries.store_is_away is (between == "nothing")
+
+
+WITHOUT_LIFETIME = refreshable(response("access-1", "refresh-1", refresh_expires_in=YEAR))
+NOT_REACHED = {
+    "its token ends before the next run": (connected(expiring()), 18, True, True),
+    "its token lasts until the next run": (connected(expiring()), 17, True, False),
+    "it is not due": (connected(expiring()), 18, False, False),
+    "a person was alerted of it": (transitions.ended(connected(expiring()), 40105, "R1").connection, 18, True, False),
+    "TikTok did not say when its token ends": (connected(WITHOUT_LIFETIME), 18, True, True),
+    "TikTok did not say when, and that is long": (connected(WITHOUT_LIFETIME), 17, True, False),
+}
+
+
+@pytest.mark.parametrize(("connection", "hours", "due", "alerted"), NOT_REACHED.values(), ids=NOT_REACHED)
+def test_a_token_that_ends_before_it_is_reached_is_said(
+    retries: Retries,
+    hand_clock: HandClock,
+    logged: Logged,
+    connection: Connection,
+    hours: int,
+    due: bool,
+    alerted: bool,
+) -> None:
+    """A token is nearly over 6.5 hours before its end, which is a day after it was issued where TikTok names none."""
+    behind = Behind(retries)
+    hand_clock.pass_by(hours=hours)
+    behind.note(Task(connection, refreshable=True, inspect=False, due=due), None)
+    behind.log(except_for=())
+    assert logged.events == ["run.behind"] * alerted
