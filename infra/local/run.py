@@ -15,7 +15,6 @@ PACKAGES = (
     "flask",
     "functions_framework",
     "google.auth",
-    "google.cloud.secretmanager_v1",
     "google_crc32c",
     "gunicorn",
     "itsdangerous",

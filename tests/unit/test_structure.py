@@ -7,9 +7,12 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from local import run
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "functions" / "tokenkeeper"
@@ -202,6 +205,19 @@ class TestOnePlace:
         assert {folder(module) for module in google} == {"store"}
 
 
+def test_make_run_installs_all_that_is_imported() -> None:
+    """It installs functions/requirements.txt alone: what only the tests have may not be asked for."""
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "functions/requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    files = {str(file) for name in pinned for file in _files(name)}
+    trees = [*PRODUCT.values(), *(tree for name, tree in INFRA.items() if folder(name) == "local")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    foreign = {name for name in names if folder(name) not in {*sys.stdlib_module_names, "tokenkeeper", "local"}}
+    paths = {name: name.replace(".", "/") for name in {*foreign, *run.PACKAGES}}
+    assert {name for name, path in paths.items() if not {f"{path}.py", f"{path}/__init__.py"} & files} == set()
+
+
 def test_no_file_and_no_class_is_long() -> None:
     """A file has one subject, of at most 300 lines; a class of at most 200."""
     long = set()
@@ -211,6 +227,13 @@ def test_no_file_and_no_class_is_long() -> None:
         long |= {f"{file.name}: {one.name}" for one in classes if (one.end_lineno or 0) - one.lineno >= LARGEST_CLASS}
         long |= {file.name} if len(text.splitlines()) > LARGEST_FILE else set()
     assert long == set()
+
+
+def _files(package: str) -> list[metadata.PackagePath]:
+    try:
+        return metadata.files(package) or []
+    except metadata.PackageNotFoundError:  # for another platform
+        return []
 
 
 def _who_imports(package: str, trees: Mapping[str, ast.Module]) -> set[str]:
