@@ -76,12 +76,12 @@ class Wire:
     Attributes:
         takes: By stand-in (`secrets`, `tiktok`), the shortest and the longest time that a call takes, in seconds.
         calls: Name and resource of each call.
-        unreachable: Whether no connection to TikTok comes about.
+        unreachable: To how many calls to TikTok no connection comes about.
     """
 
     takes: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
-    unreachable: bool = False
+    unreachable: float = 0
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _acts: dict[Moment, Callable[[], object]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -101,7 +101,7 @@ class Wire:
         self.calls.clear()
         self._counts.clear()
         self._acts.clear()
-        self.unreachable = False
+        self.unreachable = 0
 
     def carry(
         self, process: Process, server: LocalServer, moment: Moment, request: Request, limit: float
@@ -190,7 +190,8 @@ class DirectTransport:
         return self._send(Request("POST", API_PATH + path, "", Message(), json.dumps(body).encode()), seconds)
 
     def _send(self, request: Request, seconds: float) -> transport.Answer:
-        if self._wire.unreachable:
+        if self._wire.unreachable > 0:
+            self._wire.unreachable -= 1
             raise TikTokUnreachable("TikTok could not be reached (ConnectionError)")
         moment = Moment(ENDPOINTS[request.path][1], "", 0)
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import io
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -401,7 +402,7 @@ class QuickStage(Stage):
         self.secrets.allow_all()
         self.secrets.set_lag()
         self.wire.takes.clear()
-        self.wire.unreachable = False
+        self.wire.unreachable = 0
 
     def reset(self) -> None:
         super().reset()
@@ -455,7 +456,7 @@ def not_permitted(about_the_user: Trouble | None = None) -> Trouble:
 
 def unreachable(stage: QuickStage, call: str) -> None:
     """No connection comes about."""
-    stage.wire.unreachable = True
+    stage.wire.unreachable = math.inf
 
 
 def omitting(*names: str) -> Trouble:

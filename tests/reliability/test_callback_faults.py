@@ -35,6 +35,7 @@ from reliability.quick import (
     unreachable,
 )
 from stage import REFRESH, TOKEN
+from tokenkeeper import clock
 from tokenkeeper.store.lease import TERM
 
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
@@ -276,6 +277,14 @@ class TestTikTok:
         assert quick.tiktok.is_alive(quick.token()["access_token"])
         approval.confirm()
         approval.assert_connects()
+
+    def test_nothing_was_sent_so_the_code_is_sent_again(self, quick: QuickStage) -> None:
+        """While no connection to TikTok comes about, a second apart; the approver notices nothing."""
+        approval = Approval(quick, Way("long-lived"))
+        quick.wire.unreachable = 3
+        began = clock.monotonic()
+        approval.assert_connects()
+        assert 3 <= clock.monotonic() - began < 4
 
     def test_the_same_code_after_nothing_was_sent(self, quick: QuickStage) -> None:
         """The very same page may be reloaded, as it says."""
