@@ -132,7 +132,9 @@ def test_googles_sentence_is_one_line_of_bounded_length(manager: SecretManager, 
     assert error.reason.sentence.isprintable()
 
 
-@pytest.mark.parametrize("body", [{}, {"name": "x"}], ids=["no name", "a name without a number"])
+@pytest.mark.parametrize(
+    "body", [{}, {"name": "x"}, {"name": "versions/+1"}], ids=["no name", "a name without a number", "a sign"]
+)
 def test_a_version_without_a_number_is_no_answer_of_googles(
     manager: SecretManager, store: Store, body: dict[str, str]
 ) -> None:

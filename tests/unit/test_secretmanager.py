@@ -71,6 +71,24 @@ class TestSecrets:
         assert all(one.etag for one in found.values())
         assert store.count("ListSecrets") == 2
 
+    def test_a_list_may_leave_etags_out(self, manager: SecretManager, store: Store) -> None:
+        """Who needs one reads the secret."""
+        listed = {"secrets": [{"name": "projects/1/secrets/s"}]}
+        store.add_fault(Fault("ListSecrets", status=200, body=listed))
+        assert list(manager.list("s", soon())) == [StoredSecret("s", {}, {}, "")]
+
+    @pytest.mark.parametrize("listed", [[{"etag": "e"}], [7], 7], ids=["no name", "no object", "no list"])
+    def test_a_list_that_is_not_googles_is_asked_for_again(
+        self, manager: SecretManager, store: Store, listed: object
+    ) -> None:
+        """Whatever stands between here and Google."""
+        store.create("s", project=PROJECT)
+        store.add_version("s", b"first")
+        for call, key in (("ListSecrets", "secrets"), ("ListSecretVersions", "versions")):
+            store.add_fault(Fault(call, status=200, body={key: listed}))
+        assert [one.id for one in manager.list("s", soon())] == ["s"]
+        assert manager.versions("s", soon()) == {1: True}
+
     @pytest.mark.usefixtures("one_secret")
     def test_a_stale_etag_changes_nothing(self, manager: SecretManager, store: Store) -> None:
         """Whoever did not see the present state neither changes nor deletes it."""

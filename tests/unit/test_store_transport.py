@@ -83,6 +83,15 @@ class TestProject:
         assert login.calls == []
         assert SecretManager("", in_cloud=True).project == "metadata-project"
 
+    @pytest.mark.usefixtures("login")
+    def test_of_the_credentials_is_known_to_the_first_call(self, google: GoogleSecrets) -> None:
+        """A disabled API of this project is not one of a quota project."""
+        named = {"consumer": "projects/metadata-project"}
+        google.add_fault(faults.google_error("PERMISSION_DENIED", "No.", reason="SERVICE_DISABLED", metadata=named))
+        with pytest.raises(StoreForbidden) as raised:
+            SecretManager("", in_cloud=True).get("s", Deadline(5))
+        assert raised.value.reason.cause is Cause.API_DISABLED
+
     @pytest.mark.usefixtures("person")
     def test_a_person_without_any_is_told_what_to_set(self) -> None:
         """A login of gcloud's names no project."""

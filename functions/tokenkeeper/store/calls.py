@@ -58,9 +58,14 @@ _NO_ANSWER = (
 
 
 class Calls:
-    """Makes calls to one project's Secret Manager. One instance serves many threads."""
+    """Makes calls to one project's Secret Manager. One instance serves many threads.
 
-    def __init__(self) -> None:
+    Attributes:
+        project: The keeper's project, which a disabled API is compared with; empty as long as it is not known.
+    """
+
+    def __init__(self, project: str) -> None:
+        self.project = project
         self._throttled_until = 0.0
 
     @property
@@ -76,7 +81,6 @@ class Calls:
         read: Callable[[Document], T],
         deadline: Deadline,
         *,
-        project: str = "",
         retry: bool = True,
         precondition: type[StoreError] = StoreRejected,
     ) -> T:
@@ -88,7 +92,6 @@ class Calls:
             attempt: Makes the call within so many seconds.
             read: Makes of the JSON of a good answer what is returned; what it raises means that it was not Google's.
             deadline: When to stop trying.
-            project: The keeper's project, which a disabled API is compared with.
             retry: Whether to try again at all.
             precondition: What FAILED_PRECONDITION means for this call.
 
@@ -102,7 +105,7 @@ class Calls:
                 answer = attempt(max(0.5, min(ONE_CALL, deadline.remaining)))
                 if 200 <= answer.status < 300:
                     return read(_document(answer))
-                failure = _refusal(what, secret_id, answer, project, precondition)
+                failure = _refusal(what, secret_id, answer, self.project, precondition)
             except StoreError as ours:
                 failure = ours
             except _NO_ANSWER as error:

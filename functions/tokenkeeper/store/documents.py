@@ -6,13 +6,14 @@ What a function that reads an answer raises (`KeyError`, `TypeError`, `ValueErro
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import google_crc32c
 
 Document = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,23 @@ def payload(content: bytes) -> Document:
     return {"data": base64.b64encode(content).decode(), "dataCrc32c": str(google_crc32c.value(content))}
 
 
+def page(document: Document, key: str, read_one: Callable[[Document], T]) -> tuple[list[T], str]:
+    """The items that a page of a list has under a key, and the token of the next page; empty: there is none."""
+    return [read_one(one) for one in document.get(key, ())], document.get("nextPageToken", "")
+
+
+def listed(document: Document) -> StoredSecret:
+    """A secret of a list; without an etag it cannot be changed before it was read."""
+    labels, annotations = dict(document.get("labels", {})), dict(document.get("annotations", {}))
+    return StoredSecret(_last_part(document["name"]), labels, annotations, document.get("etag", ""))
+
+
 def secret(document: Document) -> StoredSecret:
     """A secret; one without an etag is none, since a change without would be unconditional."""
-    if not document["etag"]:
+    found = listed(document)
+    if not found.etag:
         raise ValueError
-    labels, annotations = dict(document.get("labels", {})), dict(document.get("annotations", {}))
-    return StoredSecret(_last_part(document["name"]), labels, annotations, document["etag"])
+    return found
 
 
 def version(document: Document) -> Version:
@@ -80,7 +92,15 @@ def version(document: Document) -> Version:
 
 def number(document: Document) -> int:
     """The number in a version's full name."""
-    return int(_last_part(document["name"]))
+    text = _last_part(document["name"])
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError
+    return int(text)
+
+
+def listed_version(document: Document) -> tuple[int, bool]:
+    """The number of a version of a list, and whether it is not destroyed."""
+    return number(document), document.get("state") != "DESTROYED"
 
 
 def permissions(document: Document) -> frozenset[str]:

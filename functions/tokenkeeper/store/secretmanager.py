@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from tokenkeeper.clock import Deadline
@@ -57,10 +58,9 @@ class SecretManager:
             in_cloud: Whether credentials are certain to exist, so that none means that the metadata server is away.
             transport: What sends requests; None: HTTP.
         """
-        self._project = project
         self._transport = transport or Transport(emulator_host, in_cloud=in_cloud)
         self._replication = documents.replication(locations, kms_key)
-        self._calls = Calls()
+        self._calls = Calls(project)
 
     @property
     def project(self) -> str:
@@ -70,12 +70,12 @@ class SecretManager:
             SettingsError: there are no credentials, or they name no project.
             StoreUnavailable: there are no credentials for the moment.
         """
-        self._project = self._project or self._transport.project
-        if not self._project:
+        self._calls.project = self._calls.project or self._transport.project
+        if not self._calls.project:
             raise SettingsError(
                 "GOOGLE_CLOUD_PROJECT is missing, and the credentials name no project; set it, like my-project."
             )
-        return self._project
+        return self._calls.project
 
     @property
     def throttled(self) -> bool:
@@ -85,8 +85,7 @@ class SecretManager:
     def list(self, name_part: str, deadline: Deadline) -> Iterator[StoredSecret]:
         """All secrets whose name holds `name_part`."""
         query = {"filter": f"name:{name_part}"}
-        for page in self._pages("list secrets", "", "/secrets", query, "secrets", deadline):
-            yield from map(documents.secret, page)
+        return self._items("list secrets", "", deadline, documents.listed, "/secrets", query)
 
     def get(self, secret_id: str, deadline: Deadline) -> StoredSecret:
         """One secret."""
@@ -176,31 +175,33 @@ class SecretManager:
     def versions(self, secret_id: str, deadline: Deadline) -> dict[int, bool]:
         """All versions by number, and whether each is not destroyed. The list may be late."""
         what, path = f"list the versions of secret {secret_id}", f"/secrets/{secret_id}/versions"
-        pages = self._pages(what, secret_id, path, {}, "versions", deadline)
-        return {documents.number(one): one["state"] != "DESTROYED" for page in pages for one in page}
+        return dict(self._items(what, secret_id, deadline, documents.listed_version, path, {}))
 
     def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
         """Destroy a version for good; one that is destroyed already, or gone, is fine."""
-        what, path = (
-            f"destroy version {number} of secret {secret_id}",
-            f"/secrets/{secret_id}/versions/{number}:destroy",
-        )
+        what = f"destroy version {number} of secret {secret_id}"
+        path = f"/secrets/{secret_id}/versions/{number}:destroy"
         with suppress(VersionUnreadable, SecretMissing):
             self._make(
                 what, secret_id, deadline, documents.nothing, "POST", path, {}, {}, precondition=VersionUnreadable
             )
 
-    def _pages(
-        self, what: str, secret_id: str, path: str, query: Mapping[str, str], key: str, deadline: Deadline
-    ) -> Iterator[Sequence[Document]]:
-        def read(document: Document) -> tuple[Sequence[Document], str]:
-            return document.get(key, ()), document.get("nextPageToken", "")
-
-        token = ""
+    def _items(
+        self,
+        what: str,
+        secret_id: str,
+        deadline: Deadline,
+        read_one: Callable[[Document], T],
+        path: str,
+        query: Mapping[str, str],
+    ) -> Iterator[T]:
+        """The items of a list, whose key is the path's last part; each page is a call of its own."""
+        key, token = path.rpartition("/")[2], ""
+        read = partial(documents.page, key=key, read_one=read_one)
         while True:
             asked = {**query, "pageSize": str(PAGE_SIZE), "pageToken": token}
-            page, token = self._make(what, secret_id, deadline, read, "GET", path, asked)
-            yield page
+            found, token = self._make(what, secret_id, deadline, read, "GET", path, asked)
+            yield from found
             if not token:
                 return
 
@@ -226,6 +227,4 @@ class SecretManager:
         def attempt(seconds: float) -> Answer:
             return self._transport.send(method, f"/projects/{self.project}{path}", query or {}, body, seconds)
 
-        return self._calls.make(
-            what, secret_id, attempt, read, deadline, project=self._project, retry=retry, precondition=precondition
-        )
+        return self._calls.make(what, secret_id, attempt, read, deadline, retry=retry, precondition=precondition)
