@@ -432,7 +432,12 @@ def test_the_promises_hold_in_any_order_of_events(quick: QuickStage) -> None:
 @pytest.mark.parametrize("quarter", [1, 2, 3, 4])
 def test_the_promises_hold_in_ten_thousand_steps(quick: QuickStage, quarter: int) -> None:
     """The same over at least ten thousand steps, in four quarters; MODEL_EXAMPLES makes each more."""
-    seen = check(quick, int(os.environ.get("MODEL_EXAMPLES", "56")), 50, chance=quarter)
-    assert seen["steps"] >= 2_500
     # No story without these. How often tokens die, or payloads are rebuilt, depends on which thread comes first.
-    assert min(seen[what] for what in ("connection.stored", "token.refreshed", "alive", "run twice")) > 5
+    needed = "connection.stored", "token.refreshed", "alive", "run twice"
+    seen: Counter[str] = Counter()
+    for part in range(4):  # chance may leave one of them out, and which modules are loaded changes what it draws
+        seen += check(quick, int(os.environ.get("MODEL_EXAMPLES", "56")), 50, chance=quarter + 4 * part)
+        if min(seen[what] for what in needed) > 5:
+            break
+    assert seen["steps"] >= 2_500
+    assert min(seen[what] for what in needed) > 5
