@@ -106,7 +106,8 @@ def silence_libraries() -> None:
     Call it after importing them, since Google's reads an environment variable then that opens its log.
     """
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger) and name.split(".")[0] in {"google", "urllib3", "requests"}:
+        of_library = name.split(".")[0] in {"google", "urllib3", "requests"}
+        if of_library and isinstance(logger, logging.Logger) and logger.level != logging.CRITICAL:
             logger.setLevel(logging.CRITICAL)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from email.message import Message
 from urllib.parse import urlencode
 
-import requests
+from urllib3.exceptions import ProtocolError
 
 from emulators.serving import Answer, Fault, LocalServer, Request
 from local.secret_manager.routes import target_of
@@ -161,12 +161,9 @@ class DirectStore:
         target = target_of(request)
         assert target is not None
         moment = Moment(target.call, target.secret, 0)
-        try:
-            fault, answer = self._wire.carry(self._process, self._server, moment, request, seconds)
-        except TimeoutError:
-            raise requests.exceptions.ReadTimeout from None
+        fault, answer = self._wire.carry(self._process, self._server, moment, request, seconds)
         if fault is not None and fault.do in {"drop", "truncate"}:
-            raise requests.exceptions.ConnectionError
+            raise ProtocolError
         return store.Answer(answer.status, answer.payload)
 
 

@@ -120,6 +120,12 @@ class TestCredentials:
         with pytest.raises(StoreUnavailable, match="metadata server is unavailable"):
             SecretManager("", in_cloud=True).get("s", Deadline(0.01))
 
+    def test_a_token_that_ended_early_is_replaced_at_once(self, login: GoogleLogin, google: GoogleSecrets) -> None:
+        """401 for one token is no failure: Google gives another, and the call is made with that."""
+        google.add_fault(Fault(status=401))
+        SecretManager(PROJECT, in_cloud=True).get("s", Deadline(0.01))
+        assert [call.name for call in login.calls].count("metadata_token") == 2
+
     @pytest.mark.usefixtures("login")
     def test_that_google_does_not_accept(self, google: GoogleSecrets) -> None:
         """401 after a fresh token: the login is the problem."""

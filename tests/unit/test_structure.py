@@ -25,7 +25,7 @@ FLOORS: Floors = (
     {"clock", "secret", "checks", "errors", "events"},
     {"log", "settings", "grant"},
     {"payload", "connection"},
-    {"reconnection", "transitions", "start"},
+    {"reconnection", "transitions", "start", "http"},
     {"store", "tiktok"},
     {"connect", "refresh"},
     {"cli"},

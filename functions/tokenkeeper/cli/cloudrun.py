@@ -9,13 +9,14 @@ from contextlib import suppress
 from typing import Any
 
 import google.auth
-import requests
+import urllib3
 from google.auth import exceptions as auth_errors
 from google.auth import external_account, impersonated_credentials
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
-from tokenkeeper.cli import web
+from tokenkeeper import http
 from tokenkeeper.errors import KeeperError
 from tokenkeeper.refresh.request import BadRequestError, RunRequest
 
@@ -58,7 +59,7 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
     answer = None
     for identity in _identities(audience, impersonate):
         answer = _call(url, body, identity)
-        if answer.status_code not in {401, 403}:
+        if answer.status not in {401, 403}:
             break  # else another identity may be let in
     if answer is None:
         raise KeeperError(
@@ -69,8 +70,8 @@ def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple
     return _read(url, answer)
 
 
-def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
-    status = answer.status_code
+def _read(url: str, answer: urllib3.BaseHTTPResponse) -> tuple[int, Mapping[str, Any]]:
+    status = answer.status
     if status in {401, 403}:
         raise KeeperError(
             "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
@@ -88,17 +89,25 @@ def _read(url: str, answer: requests.Response) -> tuple[int, Mapping[str, Any]]:
     return status, document
 
 
-def _call(url: str, body: Mapping[str, object], identity: str) -> requests.Response:
+def _call(url: str, body: Mapping[str, object], identity: str) -> urllib3.BaseHTTPResponse:
     headers = {"Authorization": f"Bearer {identity}"}
+    timeout = urllib3.Timeout(connect=10, read=_LONGEST_RUN)
     try:
-        with web.session(url) as session:
-            return session.post(url, json=body, headers=headers, timeout=(10, _LONGEST_RUN), allow_redirects=False)
-    except requests.exceptions.Timeout:
+        return http.connections(url).request(
+            "POST", url, json=body, headers=headers, timeout=timeout, redirect=False, retries=False
+        )
+    except ConnectTimeoutError as error:
+        raise _unreachable(error) from None
+    except urllib3.exceptions.TimeoutError:
         raise KeeperError("The refresh function gave no answer: see `make status` in some minutes.") from None
-    except OSError as error:  # all errors of requests are, and a CA file that is missing
-        raise KeeperError(
-            f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
-        ) from None
+    except (HTTPError, OSError) as error:  # or a CA file that is missing
+        raise _unreachable(error) from None
+
+
+def _unreachable(error: Exception) -> KeeperError:
+    return KeeperError(
+        f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
+    )
 
 
 def _identities(audience: str, impersonate: str) -> Iterator[str]:

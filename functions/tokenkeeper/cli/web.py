@@ -1,34 +1,23 @@
-"""Plain HTTP requests of the command line: whether something answers, and which time it has."""
+"""Whether an address answers, and which time it has there."""
 
 from __future__ import annotations
 
 import email.utils
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
-import requests
+import urllib3
+from urllib3.exceptions import HTTPError
 
-from tokenkeeper import clock, log
-from tokenkeeper.checks import is_this_machine
+from tokenkeeper import clock, http
 
 _CLOCK_IS_OFF = 60.0  # seconds
 
 
-def session(url: str) -> requests.Session:
-    """A session for that address: with a company's proxy and CA, and with neither to this machine."""
-    log.silence_libraries()
-    made = requests.Session()
-    made.trust_env = not is_this_machine(urlsplit(url).hostname or "")
-    made.auth = lambda request: request  # otherwise `.netrc` is read, which may add a header
-    return made
-
-
-def get(url: str, seconds: float, *, method: str = "GET") -> requests.Response | None:
+def get(url: str, seconds: float, *, method: str = "GET") -> urllib3.BaseHTTPResponse | None:
     """The answer at an address, redirects not followed; None where there is none."""
     try:
-        with session(url) as made:
-            return made.request(method, url, timeout=seconds, allow_redirects=False)
-    except OSError:  # all errors of requests are, and a CA file that is missing
+        return http.connections(url).request(method, url, timeout=seconds, redirect=False, retries=False)
+    except (HTTPError, OSError):  # or a CA file that is missing
         return None
 
 

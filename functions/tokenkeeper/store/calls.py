@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-import requests
 from google.auth import exceptions as auth_errors
+from urllib3.exceptions import HTTPError
 
 from tokenkeeper import clock
 from tokenkeeper.clock import Deadline
@@ -47,7 +47,7 @@ _HEADS = {
 }
 _NO_ANSWER = (
     auth_errors.GoogleAuthError,
-    requests.exceptions.RequestException,
+    HTTPError,
     OSError,
     # An answer that is none of Google's, here or in google-auth: a proxy's page, a cut-off body.
     AttributeError,

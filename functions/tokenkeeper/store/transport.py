@@ -7,21 +7,22 @@ costs a good part of a start, so `vault` does it when it is needed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+from urllib.parse import urlencode
 
 import google.auth
-import requests
+import urllib3
 from google.auth import exceptions as auth_errors
-from google.auth.transport.requests import AuthorizedSession
-from requests.adapters import HTTPAdapter
+from google.auth.transport.requests import Request
 
-from tokenkeeper import log
+from tokenkeeper import http
 from tokenkeeper.errors import SettingsError, StoreUnavailable
 
-_CONNECTIONS = 64  # kept open at once; the default of 10 would close and open them all the time
+_CONNECTIONS = 64  # kept open at once
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -74,30 +75,41 @@ class Transport:
             seconds: How long to wait for a connection, and for each part of the answer.
 
         Raises:
-            requests.RequestException: no answer came.
+            urllib3.exceptions.HTTPError, OSError: no answer came.
             google.auth.exceptions.GoogleAuthError: there is no access token.
             SettingsError, StoreUnavailable: as `project`.
         """
-        session, base = self._session
-        response = session.request(
-            method, f"{base}/v1{path}", params=query, json=body, timeout=seconds, allow_redirects=False
+        url = f"{self._base}/v1{path}" + (f"?{urlencode(query)}" if query else "")
+        content = None if body is None else json.dumps(body).encode()
+        answer = self._send(method, url, content, seconds)
+        if answer.status == 401 and not self._emulator_host:  # the token ended early; Google may give another
+            self._credentials[0].refresh(partial(self._tokens, timeout=seconds))
+            answer = self._send(method, url, content, seconds)
+        return answer
+
+    def _send(self, method: str, url: str, content: bytes | None, seconds: float) -> Answer:
+        headers = {"User-Agent": "token-keeper", "Content-Type": "application/json"}
+        if not self._emulator_host:
+            self._credentials[0].before_request(partial(self._tokens, timeout=seconds), method, url, headers)
+        response = self._connections.urlopen(
+            method, url, body=content, headers=headers, timeout=seconds, redirect=False, retries=False
         )
-        return Answer(response.status_code, response.content)
+        return Answer(response.status, response.data)
 
     @cached_property
-    def _session(self) -> tuple[requests.Session, str]:
+    def _base(self) -> str:
         if self._emulator_host:
-            session, base = requests.Session(), f"http://{self._emulator_host}"
-            session.trust_env = False  # no proxy between here and this machine
-        else:
-            credentials, _ = self._credentials
-            session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
-            base = f"https://secretmanager.{credentials.universe_domain}"
-        session.headers["User-Agent"] = "token-keeper"
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
-        log.silence_libraries()
-        return session, base
+            return f"http://{self._emulator_host}"
+        return f"https://secretmanager.{self._credentials[0].universe_domain}"
+
+    @cached_property
+    def _connections(self) -> urllib3.PoolManager:
+        return http.connections(self._base, _CONNECTIONS)
+
+    @cached_property
+    def _tokens(self) -> Request:
+        """What google-auth gets access tokens with."""
+        return Request()
 
     @cached_property
     def _credentials(self) -> tuple[Any, str]:

@@ -1,6 +1,6 @@
 """One HTTP request to TikTok, bounded in time and size, without redirects, TLS checked.
 
-Importing `requests` costs a good part of a start, so `api` does it when it is needed.
+Importing what speaks HTTP costs a good part of a start, so `api` does it when it is needed.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
-from tokenkeeper import log
-from tokenkeeper.checks import is_this_machine
+from tokenkeeper import http
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 
 _CONNECT_SECONDS = 5.0
 _CONNECTIONS = 64
 _CHUNK = 65_536
+_HEADERS = {"User-Agent": "token-keeper", "Accept": "application/json", "Accept-Encoding": "identity"}
 _HANDSHAKE_FAILURES = {  # OpenSSL's reasons that occur before anything is sent
     "CERTIFICATE_VERIFY_FAILED",
     "WRONG_VERSION_NUMBER",
@@ -62,14 +61,13 @@ class Transport:
             base_url: Base of the API, without a slash at the end. A proxy is never used for this machine.
         """
         self._base_url = base_url
-        self._session = self._new_session(_CONNECTIONS)
-        log.silence_libraries()
 
     def get(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, largest: int
     ) -> Answer:
         """GET; raises as `post` does."""
-        return self._send(self._session, "GET", path, seconds, largest, params=query, headers=headers)
+        url = f"{self._base_url}{path}?{urlencode(query)}"
+        return self._send("GET", url, None, headers, seconds, largest)
 
     def post(
         self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
@@ -88,49 +86,60 @@ class Transport:
             TikTokUnreachable: certain not to have arrived.
             TikTokSilent: sent, and no complete answer came back in time.
         """
-        if not fresh:
-            return self._send(self._session, "POST", path, seconds, largest, json=body)
-        with self._new_session(1) as session:
-            return self._send(session, "POST", path, seconds, largest, json=body)
+        content = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        return self._send("POST", self._base_url + path, content, headers, seconds, largest, fresh=fresh)
 
     def _send(
-        self, session: requests.Session, method: str, path: str, seconds: float, largest: int, **what: Any
+        self,
+        method: str,
+        url: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        seconds: float,
+        largest: int,
+        *,
+        fresh: bool = False,
     ) -> Answer:
         deadline = Deadline(seconds)
+        timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds)
         try:
-            response = session.request(
+            connections = http.connections(self._base_url) if fresh else self._connections
+        except OSError as error:
+            raise TikTokUnreachable(f"The CAs of this network could not be read ({type(error).__name__})") from None
+        try:
+            response = connections.urlopen(
                 method,
-                self._base_url + path,
-                timeout=(min(_CONNECT_SECONDS, seconds), seconds),
-                allow_redirects=False,
-                stream=True,
-                **what,
+                url,
+                body=content,
+                headers={**_HEADERS, **headers},
+                timeout=timeout,
+                redirect=False,
+                retries=False,
+                preload_content=False,
             )
-            with response:
+            with response:  # closes a connection whose answer was not read to its end
                 body = _read(response, deadline, largest)
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (HTTPError, OSError, ValueError) as error:
             if _certainly_not_sent(error):
                 raise TikTokUnreachable(f"TikTok could not be reached ({type(error).__name__})") from None
-            if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
+            if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
                 raise TikTokSilent("TikTok did not answer in time") from None
             raise TikTokSilent("The connection to TikTok broke") from None
-        return Answer(response.status_code, _document(body))
+        finally:
+            if fresh:
+                connections.clear()
+        return Answer(response.status, _document(body))
 
-    def _new_session(self, connections: int) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = not is_this_machine(urlsplit(self._base_url).hostname or "")  # proxy and CA of a company
-        session.headers.update(
-            {"User-Agent": "token-keeper", "Accept": "application/json", "Accept-Encoding": "identity"}
-        )
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=connections, max_retries=0))
-        return session
+    @cached_property
+    def _connections(self) -> urllib3.PoolManager:
+        return http.connections(self._base_url, _CONNECTIONS)
 
 
-def _read(response: requests.Response, deadline: Deadline, largest: int) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, deadline: Deadline, largest: int) -> bytes:
     """The body, as it arrives: a socket's own time-out bounds only the gap between two bytes."""
     body = bytearray()
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+    while chunk := response.read1(_CHUNK, decode_content=True):
         body += chunk
         if len(body) > largest:
             raise TikTokSilent(f"TikTok's answer is larger than {largest // 1_000_000} MB")
@@ -141,20 +150,12 @@ def _read(response: requests.Response, deadline: Deadline, largest: int) -> byte
 
 def _certainly_not_sent(error: BaseException) -> bool:
     """Whether no byte of the request has left: no connection came about, or no TLS on it."""
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
+    if isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError):
         return True
-    found: BaseException | None = error
-    for _ in range(8):  # requests' error holds urllib3's, which holds the socket's
-        if isinstance(found, NewConnectionError):
-            return True
-        if isinstance(found, ssl.SSLError):
-            return isinstance(found, ssl.SSLCertVerificationError) or found.reason in _HANDSHAKE_FAILURES
-        inner = getattr(found, "reason", None)
-        first = found.args[0] if found is not None and found.args else None
-        found = next((one for one in (inner, first) if isinstance(one, BaseException)), None)
-        if found is None:
-            return False
-    return False
+    found = next((one for one in (error, *error.args) if isinstance(one, ssl.SSLError)), None)  # urllib3's holds it
+    return isinstance(found, ssl.SSLCertVerificationError) or (
+        found is not None and found.reason in _HANDSHAKE_FAILURES
+    )
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:

@@ -68,14 +68,14 @@ def _refresh_is_private(url: str) -> Finding:
     answer = web.get(url, CALL_SECONDS)
     if answer is None:
         return Finding(thing, "problem", "does not answer: see whether it is deployed, and check REFRESH_URL")
-    if answer.status_code in {401, 403}:
+    if answer.status in {401, 403}:
         return Finding(thing, "ok", "answers nobody but those that IAM lets in")
-    if answer.status_code == 404:
+    if answer.status == 404:
         return Finding(thing, "problem", f"there is no function at {url}: make deploy, or make attach")
     return Finding(
         thing,
         "problem",
-        f"answers anybody (HTTP {answer.status_code}): take roles/run.invoker away from allUsers on its service",
+        f"answers anybody (HTTP {answer.status}): take roles/run.invoker away from allUsers on its service",
     )
 
 

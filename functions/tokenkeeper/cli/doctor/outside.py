@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import requests
-
-from tokenkeeper import checks, clock, grant, settings
+from tokenkeeper import checks, clock, grant, http, settings
 from tokenkeeper.checks import API_URL, is_this_machine
 from tokenkeeper.cli import web
 from tokenkeeper.cli.context import Context
@@ -34,16 +32,15 @@ def ways_out(context: Context) -> Iterator[Finding]:
     url = _api_url(context)
     if is_this_machine(urlsplit(url).hostname or ""):
         return
-    found = requests.Session().merge_environment_settings(url, {}, None, None, None)
-    proxy = requests.utils.select_proxy(url, found["proxies"])
-    yield Finding("the proxy", "ok", f"calls go through {_without_password(proxy)}" if proxy else "none is used")
-    ca_file = found["verify"]
-    if not isinstance(ca_file, str):
+    way = http.way_to(url)
+    through = f"calls go through {_without_password(way.proxy)}" if way.proxy else "none is used"
+    yield Finding("the proxy", "ok", through)
+    if not way.ca:
         yield Finding("the CA", "ok", "certificates are checked with the usual CAs")
-    elif Path(ca_file).exists():
-        yield Finding("the CA", "ok", f"certificates are checked with {ca_file}")
+    elif Path(way.ca).exists():
+        yield Finding("the CA", "ok", f"certificates are checked with {way.ca}")
     else:
-        text = f"{ca_file} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
+        text = f"{way.ca} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
         yield Finding("the CA", "problem", text)
 
 
@@ -123,12 +120,12 @@ def _answers(url: str, *, is_local: bool) -> Finding:
     if answer is None:
         what = "start it with make run" if is_local else "see whether it is deployed"
         return Finding(thing, "problem", f"connect does not answer at {url}: {what}")
-    if answer.is_redirect:
+    if answer.get_redirect_location():
         text = f"{url} leads to another address: register the one that it leads to, and set PUBLIC_URL to that"
         return Finding(thing, "problem", text)
-    if answer.status_code != 200 or _ABOUT not in answer.text[:10_000]:
+    if answer.status != 200 or _ABOUT.encode() not in answer.data[:10_000]:
         text = (
-            f"something else than connect answers at {url} (HTTP {answer.status_code}): correct PUBLIC_URL, or what "
+            f"something else than connect answers at {url} (HTTP {answer.status}): correct PUBLIC_URL, or what "
             "stands in front of the function"
         )
         return Finding(thing, "problem", text)
