@@ -114,23 +114,26 @@ class TestRuns:
 
 
 class TestQueue:
-    def test_two_that_wait_are_enough(self, hand_clock: HandClock) -> None:
-        """While two wait for their slots, every slot is taken, and no other connection need be begun."""
-        rate = RateLimiter(1)
+    @pytest.mark.parametrize(("calls_per_second", "enough"), [(1, 2), (20, 4)])
+    def test_a_fifth_of_a_second_is_enough(self, hand_clock: HandClock, calls_per_second: int, enough: int) -> None:
+        """While so many wait that slots are taken until another would arrive, none need be begun; two in any case."""
+        rate = RateLimiter(calls_per_second)
         rate.wait()
-        asleep, go_on = threading.Event(), threading.Event()
+        go_on = threading.Event()
 
         def sleep_on() -> None:
-            asleep.set()
             go_on.wait(10)
 
         hand_clock.on_sleep = sleep_on
-        threads = [threading.Thread(target=rate.wait) for _ in range(2)]
-        for thread in threads:
+        threads = [threading.Thread(target=rate.wait) for _ in range(enough)]
+        for thread in threads[1:]:
             thread.start()
-        asleep.wait(10)
+        assert rate.wait_for_short_queue(0)
+        threads[0].start()
+        until = time.monotonic() + 10
         while rate.wait_for_short_queue(0):
-            time.sleep(0.001)  # until the second waits, too
+            assert time.monotonic() < until
+            time.sleep(0.001)  # until the last waits, too
         go_on.set()
         for thread in threads:
             thread.join(10)

@@ -14,7 +14,7 @@ from tokenkeeper import clock
 from tokenkeeper.tiktok.api import RateLimit
 
 MOST_THROTTLED = 5  # answers in a row, with pauses of 1, 2, 4 and 8 seconds between, after which a run gives up
-_QUEUE = 2  # so many waiting keep every slot taken
+_QUEUE = 0.2  # seconds of slots that have somebody waiting: a connection's first calls to Secret Manager take a while
 _SLOWEST = 16.0
 _MARGIN = 0.018  # seconds of each second that the timetable leaves, so that late calls cost no later one
 _APART = 0.012  # seconds of them that the second rule keeps: one call may take so much longer to TikTok than another
@@ -35,12 +35,13 @@ class RateLimiter(RateLimit):
         self._interval = (1.0 + _MARGIN) / calls_per_second
         self._window = max(1.0, most / calls_per_second) + _APART
         self._sent: deque[list[float]] = deque(maxlen=most)  # when each call was sent, corrected once
+        self._enough = max(2, math.ceil(calls_per_second * _QUEUE))
         self._slowness = 1.0
         self._next = clock.monotonic()
         self._throttled_in_a_row = 0
         self._paused_until = self._next
         self._state = threading.Condition()
-        self._queue: deque[object] = deque()  # the first has the next slot
+        self._queue: deque[threading.Event] = deque()  # the first, whose event is set, has the next slot
 
     def begin_run(self) -> None:
         """Forget what an earlier run was throttled for; a pause that it brought still lasts."""
@@ -50,12 +51,12 @@ class RateLimiter(RateLimit):
 
     def wait(self) -> None:
         """Return when the next call may be sent; who came first goes first."""
-        ticket, came_at = object(), clock.monotonic()
+        turn, came_at = threading.Event(), clock.monotonic()
         with self._state:
-            self._queue.append(ticket)
+            self._queue.append(turn)
+            self._queue[0].set()
         try:
-            with self._state:
-                self._state.wait_for(lambda: self._queue[0] is ticket)
+            turn.wait()
             while (left := self._earliest() - clock.monotonic()) > 0:
                 clock.sleep(min(left, _LONGEST_SLEEP))
             with self._state:
@@ -64,7 +65,9 @@ class RateLimiter(RateLimit):
                 self._sent.append(sent)
         finally:
             with self._state:
-                self._queue.remove(ticket)
+                self._queue.remove(turn)
+                if self._queue:
+                    self._queue[0].set()
                 self._state.notify_all()
         sent[0] = clock.monotonic()  # waking the others may have taken a moment
 
@@ -75,7 +78,7 @@ class RateLimiter(RateLimit):
     def wait_for_short_queue(self, seconds: float) -> bool:
         """Wait at most so long until the queue is so short that a slot may be lost; returns whether it is."""
         with self._state:
-            return self._state.wait_for(lambda: len(self._queue) < _QUEUE, seconds)
+            return self._state.wait_for(lambda: len(self._queue) < self._enough, seconds)
 
     def throttled(self) -> None:
         """TikTok answered that there were too many calls: all pause, longer each time, and go on slower."""
