@@ -33,7 +33,7 @@ from tokenkeeper import clock
 from tokenkeeper.errors import SettingsError
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 from tokenkeeper.store.persist import STORE_SECONDS
-from tokenkeeper.tiktok.families import CALL_SECONDS
+from tokenkeeper.tiktok.api import CALL_SECONDS
 from tokenkeeper.transitions import FAILING_BECOMES_ALERT
 
 KINDS = {"long-lived grants": "long-lived", "expiring grants": "expiring"}

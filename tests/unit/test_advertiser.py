@@ -12,7 +12,7 @@ from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Grant
 from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.families import TikTok, TokenFamily
-from tokenkeeper.tiktok.reach import Advertiser, Reach
+from tokenkeeper.tiktok.reach import Reach
 from unit import parts
 from unit.parts import granted, response
 
@@ -65,10 +65,10 @@ class TestCheck:
     def test_lists_what_the_token_reaches(self, family: TokenFamily, simulated: TikTokServer) -> None:
         """By id and name, in TikTok's order; names can be had alone, too; a token that works may reach nobody."""
         given = simulated.grant(advertisers=[THIRD, FIRST])
-        listed = Reach((Advertiser(THIRD, "Acme Outlet"), Advertiser(FIRST, "Acme Shoes, Europe")))
+        listed = Reach({THIRD: "Acme Outlet", FIRST: "Acme Shoes, Europe"})
         assert family.check(of(given.access_token)) == listed
         assert family.names(of(given.access_token), 5) == listed
-        assert family.check(of(simulated.grant(advertisers=[]).access_token)).advertisers == ()
+        assert family.check(of(simulated.grant(advertisers=[]).access_token)).advertisers == {}
 
     def test_a_token_that_may_not_list_is_seen_to_be_alive(self, family: TokenFamily, simulated: TikTokServer) -> None:
         """Asking for the user needs no permission, and no app secret in its address, as the list does."""
@@ -109,6 +109,6 @@ def test_an_id_or_one_that_contains_it_is_the_permission() -> None:
 
 def test_names_of_what_is_reached() -> None:
     """In the order that is asked for, else by id, since TikTok's changes; accounts without a name have none."""
-    reach = Reach((Advertiser(SECOND, "B"), Advertiser(THIRD, ""), Advertiser(FIRST, "A")))
+    reach = Reach({SECOND: "B", THIRD: "", FIRST: "A"})
     assert list(reach.names((SECOND, FIRST, THIRD)).items()) == [(SECOND, "B"), (FIRST, "A")]
     assert list(reach.names(None)) == [FIRST, SECOND]

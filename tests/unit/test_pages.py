@@ -29,7 +29,6 @@ from tokenkeeper.grant import Family
 from tokenkeeper.secret import Secret
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.codes import kind_of
-from tokenkeeper.tiktok.families import Advertiser
 from unit import parts
 from unit.conftest import Logged
 
@@ -121,8 +120,8 @@ class TestResult:
     )
     def test_how_many_and_which(self, count: int, heading: str, more: bool) -> None:
         """Names, ids, and how many more there are than the page shows."""
-        accounts = (Advertiser("7001", "Shoes & <Socks>"), Advertiser("7002", ""))[:count]
-        text = shown(Result("acme", advertisers=accounts, count=count))
+        accounts = (("7001", "Shoes & <Socks>"), ("7002", ""))[:count]
+        text = shown(Result("acme", advertisers=accounts, number=count))
         assert f"<h2>{heading}</h2>" in text
         assert "Shoes &amp; &lt;Socks&gt;" in text
         assert ("<li>and 3 more</li>" in text) is more

@@ -28,7 +28,8 @@ from tokenkeeper.store import lease
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM, Lease
 from tokenkeeper.store.persist import readable
 from tokenkeeper.store.vault import Vault
-from tokenkeeper.tiktok.families import CALL_SECONDS, TikTok
+from tokenkeeper.tiktok.api import CALL_SECONDS
+from tokenkeeper.tiktok.families import TikTok
 
 _STEP = 20.0  # seconds
 _LONGEST_LEASE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 5

@@ -24,7 +24,8 @@ from tokenkeeper.reconnection import Conflict, conflict
 from tokenkeeper.store import lease
 from tokenkeeper.store.persist import STORE_SECONDS, store_authorization
 from tokenkeeper.store.vault import Vault
-from tokenkeeper.tiktok.families import Reach, TikTok
+from tokenkeeper.tiktok.families import TikTok
+from tokenkeeper.tiktok.reach import Reach
 
 T = TypeVar("T")
 
@@ -121,7 +122,7 @@ class Importer:
             except TikTokError:
                 return found, Reach()
         if reach.advertisers is not None:
-            found = found.with_advertisers([advertiser.id for advertiser in reach.advertisers])
+            found = found.with_advertisers(tuple(reach.advertisers))
         elif not found.advertiser_ids:
             raise ImportRefused(
                 "The token works, but may not list its ad accounts: give TikTok's whole JSON answer, which names them."

@@ -38,7 +38,8 @@ from tokenkeeper.store.lease import CALLBACK, Lease, hold
 from tokenkeeper.store.persist import store_authorization
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.coverage import with_tables
-from tokenkeeper.tiktok.families import Advertiser, Reach, TikTok
+from tokenkeeper.tiktok.families import TikTok
+from tokenkeeper.tiktok.reach import Reach
 from tokenkeeper.transitions import Change, Transition
 
 _LEASE_WAIT = 15.0  # seconds
@@ -230,8 +231,8 @@ class Callback:
         result = Result(
             connection=grant.connection,
             family=grant.family,
-            advertisers=tuple(Advertiser(id_, names.get(id_, "")) for id_ in ids),
-            count=len(ids),
+            advertisers=tuple((id_, names.get(id_, "")) for id_ in ids),
+            number=len(ids),
             username=grant.username,
             again=before.made,
             missing=tuple(map(with_tables, missing)),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
-from typing import Any
+from typing import NamedTuple
 
 from flask import Request, Response
 
@@ -14,7 +13,6 @@ from tokenkeeper import clock
 from tokenkeeper.connect.links import STATE_LIFE, Link, Signer, State, flow_prefix
 from tokenkeeper.grant import Family
 from tokenkeeper.secret import Secret
-from tokenkeeper.tiktok.reach import Advertiser
 
 _MOST_FLOWS = 8  # flows that one browser may have open; their cookies share 8 KB of header with the results
 _MOST_RESULTS = 2
@@ -25,15 +23,14 @@ _FLOW = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What the result page shows of one connection.
 
     Attributes:
         connection: Its name.
         family: What was authorized.
-        advertisers: As many of its ad accounts as there was room for.
-        count: How many there are.
+        advertisers: Id and name of as many of its ad accounts as there was room for; the name may be empty.
+        number: How many there are.
         username: The TikTok account's name, for the family `account`; empty where TikTok did not tell it.
         again: Whether the connection existed before.
         missing: Names of permissions that were not granted.
@@ -44,8 +41,8 @@ class Result:
 
     connection: str
     family: Family = "advertiser"
-    advertisers: tuple[Advertiser, ...] = ()
-    count: int = 0
+    advertisers: Sequence[tuple[str, str]] = ()
+    number: int = 0
     username: str = ""
     again: bool = False
     missing: Sequence[str] = ()
@@ -99,11 +96,11 @@ class Cookies:
             self._clear(response, result.flow)
         for name, _ in self._kept(request)[: 1 - _MOST_RESULTS]:
             self._clear(response, name)
-        kept = replace(result, at=clock.milliseconds(clock.now()))
-        text = self._signer.sign_result(astuple(kept))
+        kept = result._replace(at=clock.milliseconds(clock.now()))
+        text = self._signer.sign_result(kept)
         while kept.advertisers and len(text) > _LARGEST_RESULT:
-            kept = replace(kept, advertisers=kept.advertisers[: len(kept.advertisers) * 3 // 4])
-            text = self._signer.sign_result(astuple(kept))
+            kept = kept._replace(advertisers=kept.advertisers[: len(kept.advertisers) * 3 // 4])
+            text = self._signer.sign_result(kept)
         self._set(response, _RESULT + secrets.token_hex(4), text)
 
     def results(self, request: Request) -> list[Result]:
@@ -119,8 +116,8 @@ class Cookies:
         found = []
         for name, text in request.cookies.items():
             packed = self._signer.read_result(text) if name.startswith(self._prefix + _RESULT) else None
-            if isinstance(packed, list) and len(packed) == len(fields(Result)):
-                found.append((name.removeprefix(self._prefix), _unpacked(packed)))
+            if isinstance(packed, list) and len(packed) == len(Result._fields):
+                found.append((name.removeprefix(self._prefix), Result(*packed)))  # signed by us: its parts are right
         return sorted(found, key=lambda kept: (kept[1].at, kept[0]))
 
     # --- setting ---
@@ -131,9 +128,3 @@ class Cookies:
 
     def _clear(self, response: Response, name: str) -> None:
         self._set(response, name, "", 0)
-
-
-def _unpacked(packed: list[Any]) -> Result:
-    """Read what is signed by us, so its parts are as they were."""
-    connection, family, advertisers, *more = packed
-    return Result(connection, family, tuple(Advertiser(*pair) for pair in advertisers), *more)

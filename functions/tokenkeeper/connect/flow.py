@@ -77,8 +77,7 @@ def list_advertisers(tiktok: TikTok, grant: Grant, deadline: Deadline, storing_s
     while True:
         seconds = min(_LIST_SECONDS, max(1.0, deadline.remaining / 2))
         try:
-            reach = tiktok.family(grant.family).names(grant, seconds)
-            return [advertiser.id for advertiser in reach.advertisers or ()]
+            return list(tiktok.family(grant.family).names(grant, seconds).advertisers or ())
         except TikTokError as error:
             tries -= 1
             may_pass = not isinstance(error, TikTokRefused) or error.kind in {Kind.TRANSIENT, Kind.THROTTLED}

@@ -28,7 +28,7 @@ from tokenkeeper.refresh.verify import describe, prune
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers
 from tokenkeeper.store.versions import Newest
-from tokenkeeper.tiktok.families import CALL_SECONDS
+from tokenkeeper.tiktok.api import CALL_SECONDS
 from tokenkeeper.transitions import Transition
 
 
@@ -202,7 +202,7 @@ def _list_advertisers(context: RunContext, grant: RefreshableGrant) -> tuple[str
         found = context.tiktok.family(grant.family).check(grant).advertisers
     except TikTokError:
         return None
-    return None if found is None else tuple(advertiser.id for advertiser in found)
+    return None if found is None else tuple(found)
 
 
 def _with_list(grant: RefreshableGrant, found: tuple[str, ...] | None, writer: GrantWriter) -> RefreshableGrant:

@@ -20,7 +20,7 @@ from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.request import RunRequest
 from tokenkeeper.refresh.retries import Behind, Retries
 from tokenkeeper.refresh.shared import RunContext
-from tokenkeeper.tiktok.families import CALL_SECONDS
+from tokenkeeper.tiktok.api import CALL_SECONDS
 
 _MOST_AT_ONCE = 512
 _MARKED_AT_ONCE = 16

@@ -17,7 +17,7 @@ from tokenkeeper.refresh.shared import READING, RunContext
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable
 from tokenkeeper.store.versions import Newest
-from tokenkeeper.tiktok.families import Reach
+from tokenkeeper.tiktok.reach import Reach
 
 _DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
 
@@ -54,10 +54,9 @@ def verify(context: RunContext, task: Task) -> Outcome:
             return _mark_bad(context, task, newest, refused)
         newest = newer
     if reach.advertisers is not None:
-        ids = [advertiser.id for advertiser in reach.advertisers]
-        if not ids:
+        if not reach.advertisers:
             return _empty(context, task)
-        if grant.lost_most(ids) and not task.asked_again:
+        if grant.lost_most(reach.advertisers) and not task.asked_again:
             raise TryAgain(Why.TRANSIENT, task=replace(task, asked_again=True))
     _write_what_is_new(context, task, newest, grant, reach)
     return Outcome(Verdict.VERIFIED)
@@ -127,7 +126,7 @@ def _mark_bad(context: RunContext, task: Task, newest: Newest, refused: TikTokRe
 
 def _write_what_is_new(context: RunContext, task: Task, newest: Newest, grant: Grant, reach: Reach) -> None:
     known = task.connection
-    now = grant if reach.advertisers is None else grant.with_found([one.id for one in reach.advertisers])
+    now = grant if reach.advertisers is None else grant.with_found(tuple(reach.advertisers))
     names = None if reach.advertisers is None else reach.names(now.advertiser_ids)
     nothing_new = (
         now is grant

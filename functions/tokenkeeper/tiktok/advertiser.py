@@ -16,7 +16,7 @@ from tokenkeeper.grant import Grant, RefreshableGrant, TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Settings
 from tokenkeeper.tiktok.api import CALL_SECONDS, LARGEST_LIST, Api, line, nothing, token_response
-from tokenkeeper.tiktok.reach import Advertiser, Reach
+from tokenkeeper.tiktok.reach import Reach
 
 PERMISSIONS = {
     "Read Ad Account Information": (100, 10, 1),
@@ -77,8 +77,7 @@ class Advertisers:
 
     def describe(self, access_token: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
         """The ad accounts of a token that was made elsewhere; its permissions are not to be had."""
-        found = self._list(access_token, seconds).advertisers or ()
-        return TokenResponse(access_token, advertiser_ids=tuple(advertiser.id for advertiser in found))
+        return TokenResponse(access_token, advertiser_ids=tuple(self._list(access_token, seconds).advertisers or ()))
 
     def names(self, grant: Grant, seconds: float) -> Reach:
         """The ad accounts by name."""
@@ -102,7 +101,7 @@ class Advertisers:
         if ids is None:
             raise TikTokSilent("TikTok's list of advertisers holds something that is no id", data["request_id"])
         names = {str(item["advertiser_id"]): item.get("advertiser_name") for item in found}
-        return Reach(tuple(Advertiser(id_, line(names[id_])) for id_ in ids))
+        return Reach({id_: line(names[id_]) for id_ in ids})
 
     @property
     def _app(self) -> dict[str, str]:

@@ -9,14 +9,10 @@ from tokenkeeper.grant import Family
 from tokenkeeper.settings import Settings
 from tokenkeeper.tiktok.account import Accounts
 from tokenkeeper.tiktok.advertiser import Advertisers
-from tokenkeeper.tiktok.api import CALL_SECONDS, Api, RateLimit
-from tokenkeeper.tiktok.reach import Advertiser, Reach
+from tokenkeeper.tiktok.api import Api, RateLimit
 
 if TYPE_CHECKING:
     from tokenkeeper.tiktok.transport import Transport
-
-__all__ = ["CALL_SECONDS", "Advertiser", "Reach", "TikTok", "TokenFamily"]
-
 
 TokenFamily = Advertisers | Accounts
 """What the token keeper does with one family of tokens; both have the same methods.
