@@ -86,7 +86,8 @@ class Connection:
         name: The connection's name.
         labels: All labels of the token secret.
         annotations: All its annotations.
-        etag: What Secret Manager wants to see again with the next change.
+        etag: What Secret Manager wants to see again with the next change; of two states that differ in nothing else,
+            one is as good as the other.
     """
 
     name: str
@@ -247,10 +248,6 @@ class Connection:
         given = self.annotations.get("warned", "")
         already = int(given) if given in map(str, WARNING_DAYS) else WARNING_DAYS[0] + 1
         return min(reached) if reached and min(reached) < already else None
-
-    def same_state(self, other: Connection) -> bool:
-        """Whether nothing differs but the etag."""
-        return dict(self.labels) == dict(other.labels) and dict(self.annotations) == dict(other.annotations)
 
     def leased(self, lease: str) -> Connection:
         """Somebody holds it; empty: nobody."""

@@ -128,6 +128,7 @@ class TestVerifying:
         """Nothing new, nothing written, however often it is looked at, in whatever order TikTok lists the accounts."""
         planted = stage.plant("acme")
         stage.run()
+        stage.later(hours=6)
         stage.secrets.forget_calls()
         stage.tiktok.forget_calls()
         stage.tiktok.set_advertisers(planted["access_token"], [OUTLET, EUROPE, AMERICA])

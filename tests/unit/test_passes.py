@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tokenkeeper.refresh.passes import Workers
+from tokenkeeper.refresh.passes import one_pass as work_through
 
 TASKS = ["a", "b", "c", "d"]
 
@@ -24,8 +24,9 @@ def one_pass(
 ) -> tuple[dict[str, Future[str]], Sequence[str]]:
     """Work on the tasks; returns what came of them, and which were not begun."""
     finished: dict[str, Future[str]] = {}
-    with Workers[str, str](at_once, 0, may_begin=may_begin, over=over) as workers:
-        left = workers.one_pass(tasks, work, finished.__setitem__)
+    left = work_through(
+        tasks, work, finished.__setitem__, at_once=at_once, between_starts=0, may_begin=may_begin, over=over
+    )
     return finished, left
 
 

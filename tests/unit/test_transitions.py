@@ -117,7 +117,7 @@ class TestVerified:
         """A verified token causes no write."""
         before = transitions.named(connected(long_lived()), {"7001": "Shoes"}).with_(labels={"team": "x"})
         change = transitions.verified(before, long_lived(), {"7001": "Shoes"}, 0)
-        assert change.connection.same_state(before)
+        assert change.connection == before
         assert change.entries == ()
 
     def test_other_advertisers_leave_the_approved_ones(self) -> None:
@@ -183,7 +183,7 @@ class TestFailing:
         change = transitions.failing(before, PROBLEM, "verified")
         assert said(change) == expected
         assert change.connection.health == "failing"
-        assert change.connection.same_state(before) == (expected == [])
+        assert (change.connection == before) == (expected == [])
 
     def test_a_long_lived_token_becomes_an_alert_after_a_day(self, hand_clock: HandClock) -> None:
         """Its problem and since when it lasts are in the sentence, and the alert is remembered."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from emulators.secret_manager import SecretManagerServer as Store
-from emulators.serving import Fault
 from tokenkeeper.errors import SecretExists
 from tokenkeeper.store.vault import Vault
 from unit import parts
@@ -134,14 +133,13 @@ class TestRecord:
         assert store.states(KEEPER) == {}
         assert (store.count("CreateSecret"), store.count("UpdateSecret")) == (1, 1)
 
-    @pytest.mark.parametrize(
-        ("theirs", "kept"),
-        [("2026-11-22T12:00:00Z", "2026-11-22T13:00:00Z"), ("2026-11-22T14:00:00Z", "2026-11-22T14:00:00Z")],
-        ids=["an earlier run's", "a later run's"],
-    )
-    def test_of_two_runs_the_later_record_stays(self, vault: Vault, store: Store, theirs: str, kept: str) -> None:
+    def test_it_is_written_on_top_of_what_somebody_else_wrote_meanwhile(
+        self, vault: Vault, store: Store, hand_clock: HandClock
+    ) -> None:
         """Another run may write in the same moment."""
-        vault.record_run({"last-run-finished": theirs}, soon())
-        store.add_fault(Fault("UpdateSecret", status=409))
+        vault.record_run({"last-run-finished": "2026-11-22T12:00:00Z"}, soon())
+        store.edit(KEEPER, annotations={"note": "1"})
+        store.set_lag(gets=1)
+        hand_clock.on_sleep = store.set_lag
         vault.record_run({"last-run-finished": "2026-11-22T13:00:00Z"}, soon())
-        assert store.annotations(KEEPER)["last-run-finished"] == kept
+        assert store.annotations(KEEPER) == {"last-run-finished": "2026-11-22T13:00:00Z", "note": "1"}

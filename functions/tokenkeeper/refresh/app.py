@@ -21,10 +21,6 @@ from tokenkeeper.tiktok.families import TikTok
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def _no_progress(_done: int, _total: int) -> None:
-    pass
-
-
 class Refresh:
     """The whole function, for one set of settings. What TikTok issued and the store has not taken outlives a run."""
 
@@ -65,7 +61,7 @@ class Refresh:
                 return _json({"error": "A defect of the token keeper; see its log."}, 500)
         return _json(summary.document(), summary.status)
 
-    def run(self, request: RunRequest, progress: Progress = _no_progress) -> Summary:
+    def run(self, request: RunRequest, progress: Progress = lambda _done, _total: None) -> Summary:
         """Make one run.
 
         Args:

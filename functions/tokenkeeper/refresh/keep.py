@@ -71,14 +71,14 @@ def give_up(context: RunContext, task: Task, again: TryAgain) -> Outcome:
     Raises:
         RunStopped: nobody is known who does not have this trouble.
     """
-    outcome = again.outcome or Outcome(Verdict.REMAINING)
+    outcome = again.outcome
     if again.mark is None:
         return outcome
     change = again.mark(task.connection)
     if again.shared and not (again.shared == ADDING and task.connection.failing_of("broken")):
         detail = next((entry.fields.get("detail") for entry in change.entries), "") or "Permission denied."
         context.stop_if_shared(again.shared, f"{detail} None of the connections' secrets allows it.")
-    if change.connection.same_state(task.connection) and not change.entries:
+    if change.connection == task.connection and not change.entries:
         return outcome
     try:
         with context.hold(task.name) as lease:

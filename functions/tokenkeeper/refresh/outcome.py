@@ -57,32 +57,23 @@ class Why(Enum):
     STORE = "Secret Manager is unavailable"
 
 
+@dataclass(eq=False)
 class TryAgain(Exception):
     """A task is to be tried again later in the run; the run decides whether it is.
 
     Attributes:
         why: Why.
         mark: What the connection is marked with, if it is not tried again; None: it is not marked.
-        outcome: How it counts then; None: as remaining.
+        outcome: How it counts then.
         shared: A trouble that all connections may share, see `SharedTroubles`; empty: none.
         task: The task to try; None: the same.
     """
 
-    def __init__(
-        self,
-        why: Why,
-        mark: Transition | None = None,
-        outcome: Outcome | None = None,
-        *,
-        shared: str = "",
-        task: Task | None = None,
-    ) -> None:
-        super().__init__(why.value)
-        self.why = why
-        self.mark = mark
-        self.outcome = outcome
-        self.shared = shared
-        self.task = task
+    why: Why
+    mark: Transition | None = None
+    outcome: Outcome = Outcome(Verdict.REMAINING)
+    shared: str = ""
+    task: Task | None = None
 
 
 class RunStopped(KeeperError):

@@ -14,7 +14,7 @@ from tokenkeeper.events import Severity
 from tokenkeeper.refresh.inventory import Listed, list_connections
 from tokenkeeper.refresh.keep import give_up, keep
 from tokenkeeper.refresh.outcome import REAUTHORIZE, Outcome, RunStopped, Summary, TryAgain, Verdict, Why
-from tokenkeeper.refresh.passes import Workers
+from tokenkeeper.refresh.passes import one_pass
 from tokenkeeper.refresh.plan import Plan, Task, make_plan
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.request import RunRequest
@@ -104,22 +104,28 @@ class Run:
     # --- passes ---
 
     def _work(self) -> None:
-        at_once = min(_MOST_AT_ONCE, max(16, math.ceil(self._context.settings.max_qps * (CALL_SECONDS + 10))))
-        between = 0.25 / self._context.settings.max_qps
-        with Workers[Task, Outcome](at_once, between, may_begin=self._may_begin, over=lambda: self._over) as workers:
-            tasks: Sequence[Task] = [*self._plan.expiring, *self._plan.long_lived]
-            left = self._pass(workers, tasks)
-            begun = len(tasks) - len(left) - len(self._plan.expiring)
-            if not left:
-                self._resume_after = ""
-            elif begun > 0:
-                self._resume_after = self._plan.long_lived[begun - 1].name
-            while tasks := self._retries.next_tasks(over=self._over):
-                self._pass(workers, tasks)
+        tasks = [*self._plan.expiring, *self._plan.long_lived]
+        left = self._pass(tasks)
+        begun = len(tasks) - len(left) - len(self._plan.expiring)
+        if not left:
+            self._resume_after = ""
+        elif begun > 0:
+            self._resume_after = self._plan.long_lived[begun - 1].name
+        while tasks := self._retries.next_tasks(over=self._over):
+            self._pass(tasks)
         self._give_up()
 
-    def _pass(self, workers: Workers[Task, Outcome], tasks: Sequence[Task]) -> Sequence[Task]:
-        left = workers.one_pass(tasks, lambda task: keep(self._context, task), self._finished)
+    def _pass(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        qps = self._context.settings.max_qps
+        left = one_pass(
+            tasks,
+            lambda task: keep(self._context, task),
+            self._finished,
+            at_once=min(_MOST_AT_ONCE, max(16, math.ceil(qps * (CALL_SECONDS + 10)))),
+            between_starts=0.25 / qps,
+            may_begin=self._may_begin,
+            over=lambda: self._over,
+        )
         for task in left:
             self._leave(task)
         return left
@@ -130,13 +136,15 @@ class Run:
             self._leave(task, why)
         failed = self._retries.failed
 
-        def mark(task: Task) -> Outcome:
-            return give_up(self._context, task, failed[task.name][1])
-
-        with Workers[Task, Outcome](
-            _MARKED_AT_ONCE, 0, may_begin=lambda _: True, over=lambda: self._stopped is not None
-        ) as workers:
-            left = workers.one_pass([task for task, _ in failed.values()], mark, self._finished)
+        left = one_pass(
+            [task for task, _ in failed.values()],
+            lambda task: give_up(self._context, task, failed[task.name][1]),
+            self._finished,
+            at_once=_MARKED_AT_ONCE,
+            between_starts=0,
+            may_begin=lambda _: True,
+            over=lambda: self._stopped is not None,
+        )
         for task in left:
             self._leave(task)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import google_crc32c
@@ -24,13 +24,13 @@ class StoredSecret:
         id: The last part of its name.
         labels: Its labels.
         annotations: Its annotations.
-        etag: Proof of having seen this state, for the next change.
+        etag: Proof of having seen this state, for the next change; it makes no difference between two states.
     """
 
     id: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    etag: str
+    etag: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

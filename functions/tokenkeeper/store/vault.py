@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
 
 ADD_VERSIONS = "secretmanager.versions.add"
-_FINISHED = "last-run-finished"
 _MANY = 512  # characters of ids and names, above which a list of thousands of connections leaves the ids out
 
 
@@ -147,33 +146,15 @@ class Vault:
         Returns:
             The new state.
         """
-        while True:
-            before = known or self.connection(name, deadline)
-            after = transition(before)
-            if after.same_state(before):
-                return before
-            try:
-                return self._save(after, deadline, retry=retry)
-            except SecretChanged:
-                # Somebody else wrote; or this very call was done and its answer was lost; or what was read is late.
-                known = None
-                now = self.connection(name, deadline)
-                if now.same_state(after):
-                    return now
-                if deadline.over:
-                    raise StoreUnavailable(f"Others kept changing secret {self.token_id(name)}.") from None
-                if now.etag == before.etag:
-                    clock.sleep(0.5)  # late reading: the next one may be newer
-                else:
-                    known = now
-
-    def _save(self, connection: Connection, deadline: Deadline, *, retry: bool) -> Connection:
         from tokenkeeper.store.secretmanager import StoredSecret
 
-        wanted = StoredSecret(
-            self.token_id(connection.name), connection.labels, connection.annotations, connection.etag
-        )
-        return _connection(connection.name, self._secrets.update(wanted, deadline, retry=retry))
+        def changed(secret: StoredSecret) -> StoredSecret:
+            after = transition(_connection(name, secret))
+            return replace(secret, labels=after.labels, annotations=after.annotations)
+
+        secret_id = self.token_id(name)
+        read = StoredSecret(secret_id, known.labels, known.annotations, known.etag) if known else None
+        return _connection(name, self._update(secret_id, changed, deadline, read, retry=retry))
 
     def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
         """Which of these permissions the caller has on a secret."""
@@ -203,35 +184,55 @@ class Vault:
 
     def label_refresh_secret(self, name: str, deadline: Deadline) -> None:
         """Put our labels on a connection's refresh secret."""
-        found = self._secrets.get(self.refresh_id(name), deadline)
-        self._secrets.update(replace(found, labels={**found.labels, **base_labels("refresh", name)}), deadline)
+        ours = base_labels("refresh", name)
+        self._update(self.refresh_id(name), lambda found: replace(found, labels={**found.labels, **ours}), deadline)
 
     def record_run(self, facts: Mapping[str, str], deadline: Deadline) -> None:
         """Record a run in the keeper secret's annotations, in one write; a fact that is empty is removed.
 
-        Where another run writes in the same moment, its record is as good and stays.
-
         Raises:
             StoreError: it could not be written.
         """
-        try:
-            self._write_record(facts, deadline)
-        except (SecretExists, SecretChanged):
-            # Another run wrote; or this very call was done and its answer was lost; or what was read was late.
-            found = self._secrets.get(self.keeper_id, deadline).annotations
-            if _FINISHED not in facts or found.get(_FINISHED, "") < facts[_FINISHED]:
-                with suppress(SecretChanged):
-                    self._write_record(facts, deadline)
-
-    def _write_record(self, facts: Mapping[str, str], deadline: Deadline) -> None:
         labels = base_labels("keeper")
+
+        def recorded(secret: StoredSecret) -> StoredSecret:
+            annotations = _without_empty({**secret.annotations, **facts})
+            return replace(secret, labels={**secret.labels, **labels}, annotations=annotations)
+
         try:
-            secret = self._secrets.get(self.keeper_id, deadline)
+            self._update(self.keeper_id, recorded, deadline)
         except SecretMissing:
-            self._secrets.create(self.keeper_id, labels, _without_empty(facts), deadline)
-            return
-        annotations = _without_empty({**secret.annotations, **facts})
-        self._secrets.update(replace(secret, labels={**secret.labels, **labels}, annotations=annotations), deadline)
+            with suppress(SecretExists):  # another run was faster: its record is as good
+                self._secrets.create(self.keeper_id, labels, _without_empty(facts), deadline)
+
+    def _update(
+        self,
+        secret_id: str,
+        changed: Callable[[StoredSecret], StoredSecret],
+        deadline: Deadline,
+        known: StoredSecret | None = None,
+        *,
+        retry: bool = True,
+    ) -> StoredSecret:
+        """Compare and set: see `change`."""
+        while True:
+            before = known or self._secrets.get(secret_id, deadline)
+            after = changed(before)
+            if after == before:
+                return before
+            try:
+                return self._secrets.update(after, deadline, retry=retry)
+            except SecretChanged:
+                # Somebody else wrote; or this very call was done and its answer was lost; or what was read is late.
+                now = self._secrets.get(secret_id, deadline)
+                if now == after:
+                    return now
+                if deadline.over:
+                    raise StoreUnavailable(f"Others kept changing secret {secret_id}.") from None
+                known = now
+                if now.etag == before.etag:
+                    known = None
+                    clock.sleep(0.5)  # late reading: the next one may be newer
 
 
 def _inventory(
