@@ -37,10 +37,27 @@ Transition = Callable[[Connection], Change]
 # --- a grant was stored ---
 
 
-def connected(before: Connection, grant: Grant, at: datetime, link: str, labels: Mapping[str, str]) -> Change:
-    """A new authorization was stored, made with the link of that id (empty: none, as the portal's own link)."""
-    known = before.names
-    names = {id_: known[id_] for id_ in grant.advertiser_ids or () if id_ in known}
+def connected(
+    before: Connection,
+    grant: Grant,
+    at: datetime,
+    link: str,
+    labels: Mapping[str, str],
+    names: Mapping[str, str] | None = None,
+) -> Change:
+    """A new authorization was stored.
+
+    Args:
+        before: The connection.
+        grant: What was authorized.
+        at: When it was stored.
+        link: Id of the link that it was made with; empty: none, as the portal's own link.
+        labels: The operator's own labels.
+        names: The advertisers' names by id; None: not known, so those that were known stay.
+    """
+    if names is None:
+        known = before.names
+        names = {id_: known[id_] for id_ in grant.advertiser_ids or () if id_ in known}
     made = before.with_(
         labels=labels,
         annotations={
@@ -78,13 +95,7 @@ def verified(before: Connection, grant: Grant, names: Mapping[str, str] | None, 
 
 
 def completed(before: Connection, grant: Grant, *, reconnected: bool = False) -> Change:
-    """What was cut off is finished from the payload that had been stored.
-
-    Args:
-        before: The connection.
-        grant: The grant in the payload.
-        reconnected: Whether a re-connection was cut off: its link is used then, and all links before it.
-    """
+    """What was cut off is finished from the stored grant; of a re-connection, its link and all before it are used."""
     return Change(_completed(before, grant, reconnected=reconnected), _recovered_entries(before))
 
 
@@ -117,10 +128,7 @@ def changed_entries(before: Grant, after: Grant) -> tuple[Entry, ...]:
 def failing(before: Connection, problem: Problem, action: str) -> Change:
     """A transient failure outlasted the run; an alert once it has lasted, or the token is nearly over.
 
-    Args:
-        before: The connection.
-        problem: What is wrong.
-        action: What could not be done: `refreshed` or `verified`.
+    `action` is what could not be done: `refreshed` or `verified`.
     """
     now = clock.now()
     since = before.failing_since if before.health == "failing" else None

@@ -218,7 +218,7 @@ CALLS: dict[str, Callable[[Settings], object]] = {
     "account_token": lambda chosen: TikTok(chosen).family("account").exchange(CODE, SECONDS),
     "account_refresh_token": lambda chosen: TikTok(chosen).family("account").refresh(ACCOUNT),
     "account_revoke": lambda chosen: TikTok(chosen).family("account").revoke(ACCOUNT, SECONDS),
-    "account_token_info": lambda chosen: TikTok(chosen).family("account").describe(ACCESS, SECONDS),
+    "account_token_info": lambda chosen: TikTok(chosen).accounts.describe(ACCESS, SECONDS),
     "account_profile": lambda chosen: TikTok(chosen).family("account").names(ACCOUNT, SECONDS),
 }
 LISTS = {"access_token", "refresh_token", "advertiser_get"}  # these may name thousands of ad accounts

@@ -12,16 +12,17 @@ from tokenkeeper import grant
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import RefreshableGrant
 from tokenkeeper.secret import Secret
-from tokenkeeper.tiktok.families import TikTok, TokenFamily
+from tokenkeeper.tiktok.account import Accounts
+from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.reach import Reach
 from unit import parts
 from unit.parts import NOON, of_account, response
 
 
 @pytest.fixture
-def family(simulated: TikTokServer) -> TokenFamily:
+def family(simulated: TikTokServer) -> Accounts:
     """The family, in front of the simulated TikTok."""
-    return TikTok(parts.read(TIKTOK_API_URL=simulated.api_url)).family("account")
+    return TikTok(parts.read(TIKTOK_API_URL=simulated.api_url)).accounts
 
 
 @pytest.fixture
@@ -50,14 +51,14 @@ def test_the_consent_page_is_given_all_that_it_needs() -> None:
 
 
 class TestTokens:
-    def test_a_code_that_is_wrong(self, family: TokenFamily) -> None:
+    def test_a_code_that_is_wrong(self, family: Accounts) -> None:
         """The code that says so means a dead token elsewhere; here it says to begin again."""
         with pytest.raises(TikTokRefused) as error:
             family.exchange(Secret("no-such-code"))
         assert (error.value.kind, error.value.code) == (Kind.RESTART, 40131)
 
     def test_a_refresh_for_another_account_is_no_answer(
-        self, family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant
+        self, family: Accounts, simulated: TikTokServer, mine: RefreshableGrant
     ) -> None:
         """Nobody's token is put in the place of another's."""
         simulated.override_answer("account_refresh_token", {"open_id": "somebody-else"})
@@ -65,7 +66,7 @@ class TestTokens:
             family.refresh(mine)
 
     def test_a_check_asks_for_the_tokens_account(
-        self, family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant
+        self, family: Accounts, simulated: TikTokServer, mine: RefreshableGrant
     ) -> None:
         """Without the app secret; another account is no answer; a missing scope does not mean that it is dead."""
         assert family.check(mine) == Reach()
@@ -80,7 +81,7 @@ class TestTokens:
         with pytest.raises(TikTokSilent, match="names no account"):
             family.describe(mine.access_token)
 
-    def test_a_revoked_token_is_dead(self, family: TokenFamily, mine: RefreshableGrant) -> None:
+    def test_a_revoked_token_is_dead(self, family: Accounts, mine: RefreshableGrant) -> None:
         """Which is what revoking is for; here 40131 is about the token."""
         family.revoke(mine)
         with pytest.raises(TikTokRefused) as error:
@@ -88,7 +89,7 @@ class TestTokens:
         assert error.value.kind is Kind.REAUTHORIZE
 
 
-def test_the_name_of_the_account(family: TokenFamily, simulated: TikTokServer, mine: RefreshableGrant) -> None:
+def test_the_name_of_the_account(family: Accounts, simulated: TikTokServer, mine: RefreshableGrant) -> None:
     """Its user name, else its display name, else none. It is asked for by the open id."""
     answers: list[dict[str, object]] = [{}, {"username": ""}, {"username": None, "display_name": None}]
     for told, shown in zip(answers, ("acme.shoes", "Acme Shoes", ""), strict=True):

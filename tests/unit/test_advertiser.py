@@ -110,5 +110,6 @@ def test_an_id_or_one_that_contains_it_is_the_permission() -> None:
 def test_names_of_what_is_reached() -> None:
     """In the order that is asked for, else by id, since TikTok's changes; accounts without a name have none."""
     reach = Reach({SECOND: "B", THIRD: "", FIRST: "A"})
-    assert list(reach.names((SECOND, FIRST, THIRD)).items()) == [(SECOND, "B"), (FIRST, "A")]
-    assert list(reach.names(None)) == [FIRST, SECOND]
+    assert list((reach.names((SECOND, FIRST, THIRD)) or {}).items()) == [(SECOND, "B"), (FIRST, "A")]
+    assert list(reach.names(None) or ()) == [FIRST, SECOND]
+    assert Reach().names((FIRST,)) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from tokenkeeper.cli.importlines import ImportRefused, Token
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
+    KeeperError,
     Kind,
     SecretMissing,
     TikTokError,
@@ -39,22 +40,29 @@ _CONFLICTS: Mapping[Conflict, str] = {
     "other_account": "The token is for another TikTok account than {name}.",
     "other_advertisers": "The token reaches none of the ad accounts of {name}.",
 }
+_ENDED = "the token has ended, or belongs to another app than TIKTOK_APP_ID. make link connects anew."
+_ADVICE = {
+    Kind.REAUTHORIZE: _ENDED,
+    Kind.EXPIRED: _ENDED,
+    Kind.RESTART: _ENDED,
+    Kind.PERMISSION: "the token lacks a permission that is needed to look at it.",
+    Kind.OPERATOR: "check TIKTOK_APP_ID and TIKTOK_APP_SECRET, or run make doctor.",  # true of every token
+}
 
 
+@dataclass(frozen=True)
 class Importer:
-    """Imports tokens, of one app. One instance serves many threads."""
+    """Imports tokens. One instance serves many threads.
 
-    def __init__(self, vault: Vault, tiktok: TikTok, app_id: str) -> None:
-        """Set up.
+    Attributes:
+        vault: Where to.
+        tiktok: Where the tokens came from.
+        app_id: The app that `tiktok` speaks for.
+    """
 
-        Args:
-            vault: Where to.
-            tiktok: Where the tokens came from.
-            app_id: The app that `tiktok` speaks for.
-        """
-        self._vault = vault
-        self._tiktok = tiktok
-        self._app_id = app_id
+    vault: Vault
+    tiktok: TikTok
+    app_id: str
 
     def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
         """Store a token, if TikTok accepts it.
@@ -74,7 +82,7 @@ class Importer:
         name, deadline = token.connection, Deadline(STORE_SECONDS)
         import_id = f"import-{token.response.access_token.fingerprint}"
         try:
-            before = self._vault.connection(name, Deadline(_READ_SECONDS))
+            before = self.vault.connection(name, Deadline(_READ_SECONDS))
         except SecretMissing:
             before = None
         if before and before.made and (before.last_link == import_id or (spare_healthy and before.health == "ok")):
@@ -87,33 +95,32 @@ class Importer:
                 text = _CONFLICTS[problem].format(name=name, family=connection.family)
                 raise ImportRefused(f"{text} ANY_ACCOUNT=1 (--any-account) allows it.")
 
-        def connected(connection: Connection) -> transitions.Change:
-            change = transitions.connected(connection, stored, clock.now(), import_id, token.labels)
-            if reach.advertisers is None:
-                return change
-            return change._replace(connection=transitions.named(change.connection, reach.names(stored.advertiser_ids)))
-
         if before:
             check(before)
         with lease.hold(
-            self._vault, name, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
+            self.vault, name, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
         ) as held:
             stored = found.dated(found.obtained_at, held.connection.obtained_at)
-            store_authorization(self._vault, held, stored, deadline)
-            held.finish(connected, deadline)
+            store_authorization(self.vault, held, stored, deadline)
+            names = reach.names(stored.advertiser_ids)
+            held.finish(
+                lambda before: transitions.connected(before, stored, clock.now(), import_id, token.labels, names),
+                deadline,
+            )
         return stored
 
     def _confirmed(self, token: Token) -> tuple[Grant, Reach]:
         """The grant, as TikTok confirms it, and what it reaches."""
-        family, response = self._tiktok.family(token.family), token.response
+        family, response = self.tiktok.family(token.family), token.response
         try:
             if token.family == "account" and not response.open_id:
-                known = _patiently(lambda: family.describe(response.access_token))
+                known = _patiently(lambda: self.tiktok.accounts.describe(response.access_token))
                 response = replace(response, open_id=known.open_id, scope=response.scope or known.scope)
             found = self._grant(replace(token, response=response))
             reach = _patiently(lambda: family.check(found))
         except TikTokRefused as error:
-            raise _refused(error) from None
+            kind_of_error = KeeperError if error.kind is Kind.OPERATOR else ImportRefused
+            raise kind_of_error(f"{error}: {_ADVICE.get(error.kind, 'try again later.')}") from None
         except (TikTokUnreachable, TikTokSilent) as error:
             raise ImportRefused(f"{error}: check the network, and try again.") from None
         if token.family == "account":
@@ -141,25 +148,10 @@ class Importer:
         return grant.first(
             token.response,
             connection=token.connection,
-            app_id=self._app_id,
+            app_id=self.app_id,
             family=token.family,
             asked_at=token.obtained_at or unknown,
         )
-
-
-def _refused(error: TikTokRefused) -> TikTokError | ImportRefused:
-    match error.kind:
-        case Kind.REAUTHORIZE | Kind.EXPIRED | Kind.RESTART:
-            return ImportRefused(
-                f"{error}: the token has ended, or belongs to another app than TIKTOK_APP_ID. make link connects anew."
-            )
-        case Kind.PERMISSION:
-            return ImportRefused(f"{error}: the token lacks a permission that is needed to look at it.")
-        case Kind.OPERATOR:
-            error.args = (f"{error}: check TIKTOK_APP_ID and TIKTOK_APP_SECRET, or run make doctor.",)
-            return error
-        case _:
-            return ImportRefused(f"{error}: try again later.")
 
 
 def _patiently(call: Callable[[], T]) -> T:

@@ -40,7 +40,7 @@ from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.coverage import with_tables
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.reach import Reach
-from tokenkeeper.transitions import Change, Transition
+from tokenkeeper.transitions import Change
 
 _LEASE_WAIT = 15.0  # seconds
 _PREPARE_SECONDS = 30.0  # for step 3, waiting included
@@ -189,16 +189,20 @@ class Callback:
             raise flow.refused("store_failed", str(error)) from None
         at, reach = clock.now(), _reach(names, asked)
         grant = grant.with_username(reach.username)
+
+        def connected(connection: Connection) -> Change:
+            names = reach.names(grant.advertiser_ids)
+            return transitions.connected(connection, grant, at, flow.link.id, flow.link.labels, names)
+
         try:
             try:
-                lease.finish(_connected(flow, grant, reach, at), self._deadline)
+                lease.finish(connected, self._deadline)
             except LeaseLost:
                 # Whoever took the lease may have stored a grant that was asked for after this one. A re-connection
                 # counts all the same, and of two grants the one that was obtained later counts.
                 known = self.vault.connection(grant.connection, self._deadline)
                 grant = grant.dated(at, known.obtained_at)
                 store_authorization(self.vault, lease, grant, self._deadline)
-                connected = _connected(flow, grant, reach, at)
                 self.vault.change(grant.connection, lambda found: connected(found).connection, self._deadline)
         except StoreError as error:
             # The token is stored, which is what counts; the next run completes labels and annotations from it.
@@ -227,7 +231,7 @@ class Callback:
             )
         )
         ids, ends = grant.advertiser_ids or (), grant.ends_at
-        names = {**before.names, **reach.names(ids)}
+        names = {**before.names, **(reach.names(ids) or {})}
         result = Result(
             connection=grant.connection,
             family=grant.family,
@@ -242,18 +246,6 @@ class Callback:
         response = redirect(f"{self.settings.public_url}/done")
         self.cookies.finish(self.request, response, result)
         return response
-
-
-def _connected(flow: Flow, grant: Grant, reach: Reach, at: datetime) -> Transition:
-    """The closing write: link, names and state together."""
-
-    def connected(connection: Connection) -> Change:
-        after, entries = transitions.connected(connection, grant, at, flow.link.id, flow.link.labels)
-        if reach.advertisers is not None:
-            after = transitions.named(after, reach.names(grant.advertiser_ids))
-        return Change(after, entries)
-
-    return connected
 
 
 def _reach(names: Future[Reach], deadline: Deadline) -> Reach:

@@ -24,12 +24,11 @@ from tokenkeeper.grant import RefreshableGrant, TokenResponse
 from tokenkeeper.refresh.diagnosis import Stored
 from tokenkeeper.refresh.outcome import FAILING, OVERDUE, REAUTHORIZE, Outcome, RunStopped, TryAgain, Verdict, Why
 from tokenkeeper.refresh.shared import ADDING, MANY, Pending, RunContext
-from tokenkeeper.refresh.verify import describe, prune
+from tokenkeeper.refresh.verify import failing, prune
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers
 from tokenkeeper.store.versions import Newest
 from tokenkeeper.tiktok.api import CALL_SECONDS
-from tokenkeeper.transitions import Transition
 
 
 def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: Numbers) -> Outcome:
@@ -47,7 +46,7 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
             response, asked_at = _redeem(context, lease, old)
             break
         except TikTokUnreachable as error:
-            raise TryAgain(Why.TRANSIENT, _failing(error), OVERDUE) from None
+            raise TryAgain(Why.TRANSIENT, failing(error, "refreshed"), OVERDUE) from None
         except TikTokRefused as error:
             context.sort_out(old.connection, error)
             final = _is_final(context, error, old)
@@ -57,7 +56,7 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
                 return REAUTHORIZE
             if old.connection in context.unanswered:
                 return _leave_failing(lease, error)
-            raise TryAgain(Why.TRANSIENT, _failing(error), OVERDUE) from None
+            raise TryAgain(Why.TRANSIENT, failing(error, "refreshed"), OVERDUE) from None
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
             _check_superseded(writer)
@@ -236,10 +235,5 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
 
 
 def _leave_failing(lease: Lease, error: TikTokError) -> Outcome:
-    lease.finish(_failing(error))
+    lease.finish(failing(error, "refreshed"))
     return OVERDUE
-
-
-def _failing(error: TikTokError) -> Transition:
-    problem = describe(error)
-    return lambda before: transitions.failing(before, problem, "refreshed")

@@ -18,6 +18,7 @@ from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable
 from tokenkeeper.store.versions import Newest
 from tokenkeeper.tiktok.reach import Reach
+from tokenkeeper.transitions import Transition
 
 _DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
 
@@ -71,21 +72,17 @@ def prune(context: RunContext, name: str, secret_id: str, newest: int, destroyed
         return destroyed_to
 
 
-def describe(error: TikTokError) -> Problem:
-    """What is written down about a failure."""
+def failing(error: TikTokError, action: str) -> Transition:
+    """What a failure at TikTok makes of a connection; `action` is what could not be done."""
     if isinstance(error, TikTokRefused):
-        kind = "suspect" if error.kind is Kind.SUSPECT else "transient"
-        return Problem(kind, error.code, error.request_id)
-    return Problem("silent" if isinstance(error, TikTokSilent) else "unreachable", None, error.request_id)
+        problem = Problem("suspect" if error.kind is Kind.SUSPECT else "transient", error.code, error.request_id)
+    else:
+        problem = Problem("silent" if isinstance(error, TikTokSilent) else "unreachable", None, error.request_id)
+    return partial(transitions.failing, problem=problem, action=action)
 
 
 def _failed(error: TikTokError) -> TryAgain:
-    problem = describe(error)
-    return TryAgain(
-        Why.TRANSIENT,
-        lambda before: transitions.failing(before, problem, "verified"),
-        Outcome(Verdict.FAILING),
-    )
+    return TryAgain(Why.TRANSIENT, failing(error, "verified"), Outcome(Verdict.FAILING))
 
 
 def _empty(context: RunContext, task: Task) -> Outcome:
@@ -127,7 +124,7 @@ def _mark_bad(context: RunContext, task: Task, newest: Newest, refused: TikTokRe
 def _write_what_is_new(context: RunContext, task: Task, newest: Newest, grant: Grant, reach: Reach) -> None:
     known = task.connection
     now = grant if reach.advertisers is None else grant.with_found(tuple(reach.advertisers))
-    names = None if reach.advertisers is None else reach.names(now.advertiser_ids)
+    names = reach.names(now.advertiser_ids)
     nothing_new = (
         now is grant
         and (names is None or not transitions.knows_other_names(known, names))

@@ -75,10 +75,6 @@ class Advertisers:
             raise
         return Reach()
 
-    def describe(self, access_token: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
-        """The ad accounts of a token that was made elsewhere; its permissions are not to be had."""
-        return TokenResponse(access_token, advertiser_ids=tuple(self._list(access_token, seconds).advertisers or ()))
-
     def names(self, grant: Grant, seconds: float) -> Reach:
         """The ad accounts by name."""
         return self._list(grant.access_token, seconds)

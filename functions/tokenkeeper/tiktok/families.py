@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tokenkeeper.grant import Family
@@ -33,11 +32,9 @@ class TikTok:
             transport: What sends them; None: HTTP.
         """
         api = Api(settings.api_url, rate, transport)
-        self._families: Mapping[Family, TokenFamily] = {
-            "advertiser": Advertisers(api, settings),
-            "account": Accounts(api, settings),
-        }
+        self.advertisers = Advertisers(api, settings)
+        self.accounts = Accounts(api, settings)
 
     def family(self, name: Family) -> TokenFamily:
         """One family."""
-        return self._families[name]
+        return self.accounts if name == "account" else self.advertisers

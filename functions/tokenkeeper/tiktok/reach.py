@@ -19,11 +19,11 @@ class Reach:
     advertisers: Mapping[str, str] | None = None
     username: str = ""
 
-    def names(self, ids: Sequence[str] | None) -> Mapping[str, str]:
-        """The names by id of the ad accounts that have one.
+    def names(self, ids: Sequence[str] | None) -> Mapping[str, str] | None:
+        """The names by id of the ad accounts that have one; None where TikTok did not list them.
 
         Args:
             ids: Those that count, in their order; None: all, by id, since TikTok's order changes from call to call.
         """
-        known = self.advertisers or {}
-        return {id_: known[id_] for id_ in ids or sorted(known) if known.get(id_)}
+        known = self.advertisers
+        return known and {id_: known[id_] for id_ in ids or sorted(known) if known.get(id_)}
