@@ -6,6 +6,7 @@ What can happen to it is in `transitions`. Labels and annotations that are not o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -38,6 +39,7 @@ ANNOTATIONS = frozenset(
 )
 _HEALTHS = ("ok", "failing", "reauthorize")
 _ALERTED = "alerted"
+_CODE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Problem:
             return None
         alerted = _ALERTED in rest
         rest = [word for word in rest if word != _ALERTED]
-        code = int(rest.pop(0)) if rest and _is_code(rest[0]) else None
+        code = int(rest.pop(0)) if rest and _CODE.fullmatch(rest[0]) else None
         return cls(kind, code, rest[0] if rest else "", alerted)
 
 
@@ -278,7 +280,3 @@ def base_labels(holds: str, connection: str = "") -> dict[str, str]:
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
-
-
-def _is_code(word: str) -> bool:
-    return len(word) < 20 and word.isascii() and word.removeprefix("-").isdigit()

@@ -30,10 +30,8 @@ The text of each is fit for a log as it stands: it never holds what was sent or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from types import MappingProxyType
 
 
 class KeeperError(Exception):
@@ -93,14 +91,12 @@ class GoogleReason:
         status: Google's status, such as `PERMISSION_DENIED`; empty where there was no answer.
         reason: `reason` of the answer's ErrorInfo, such as `SERVICE_DISABLED`; empty where there is none.
         sentence: Google's own message, in one line.
-        metadata: `metadata` of the ErrorInfo.
         cause: What that amounts to.
     """
 
     status: str = ""
     reason: str = ""
     sentence: str = ""
-    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     cause: Cause = Cause.OTHER
 
     def __str__(self) -> str:

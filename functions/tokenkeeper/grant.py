@@ -91,10 +91,6 @@ class Grant:
         kept = [id_ for id_ in known or () if id_ in set(ids)]
         return self.with_advertisers(list(dict.fromkeys([*kept, *ids])))
 
-    def with_advertisers_of(self, other: Grant) -> Self:
-        """The same grant, for the ad accounts of another."""
-        return replace(self, advertiser_ids=other.advertiser_ids, advertiser_count=other.advertiser_count)
-
     def with_username(self, username: str) -> Self:
         """The same grant, with the account's name."""
         return replace(self, username=username or self.username)

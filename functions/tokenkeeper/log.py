@@ -32,13 +32,21 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
+Line = Mapping[str, object]
+
 _stream: TextIO | None = None
+_form: Callable[[Line], str] | None = None
 
 
-def write_to(stream: TextIO | None) -> None:
-    """Send everything to `stream` from now on. Without this call, or with None, it is standard output."""
-    global _stream
-    _stream = stream
+def write_to(stream: TextIO | None, form: Callable[[Line], str] | None = None) -> None:
+    """Send everything to `stream` from now on. Without this call, or with None, it is standard output.
+
+    Args:
+        stream: Where to.
+        form: What is written for an entry; None: JSON, or on a terminal what a person can read.
+    """
+    global _stream, _form
+    _stream, _form = stream, form
 
 
 def write(entry: Entry) -> None:
@@ -49,8 +57,11 @@ def write(entry: Entry) -> None:
             line[key] = _clean(value)
     line |= _CONTEXT.get()
     stream = _stream or sys.stdout
-    text = readable(line, clock.now()) if stream.isatty() else json.dumps(line, ensure_ascii=False)
-    stream.write(text + "\n")
+    if _form:
+        text = _form(line)
+    else:
+        text = (readable(line, clock.now()) if stream.isatty() else json.dumps(line, ensure_ascii=False)) + "\n"
+    stream.write(text)
     stream.flush()
 
 
@@ -66,7 +77,7 @@ def defect(error: BaseException, **fields: Value) -> None:
     write(events.DEFECT.entry(None, **known))
 
 
-def readable(entry: Mapping[str, object], at: datetime) -> str:
+def readable(entry: Line, at: datetime) -> str:
     """One entry as a person reads it on a terminal."""
     rest = [key for key in entry if key not in _IN_HEAD and not key.startswith("logging.")]
     tail = "  ".join(f"{key}={entry[key]}" for key in rest if not isinstance(entry[key], dict))

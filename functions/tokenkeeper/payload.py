@@ -9,7 +9,7 @@ from datetime import datetime
 from tokenkeeper import clock, grant
 from tokenkeeper.checks import is_line
 from tokenkeeper.errors import PayloadError
-from tokenkeeper.grant import Grant, RefreshableGrant, Scope
+from tokenkeeper.grant import Grant, RefreshableGrant
 from tokenkeeper.secret import Secret
 
 SCHEMA = 1
@@ -56,7 +56,7 @@ def parse(payload: bytes, connection: str) -> Grant:
         expires_at=_time(document, "expires_at"),
         advertiser_ids=ids,
         advertiser_count=_count(document) if ids is None else len(ids),
-        scope=_scope(document, is_account=is_account),
+        scope=(grant.scope_names if is_account else grant.permission_ids)(document.get("scope")) or (),
         obtained_at=_time(document, "obtained_at", required=True) or clock.now(),
         open_id=_text(document, "open_id") if is_account else "",
         username=_username(document),
@@ -91,11 +91,6 @@ def _document(stored: Grant, ids: list[str] | None, more: Mapping[str, object]) 
         **more,
     }
     return json.dumps(document, ensure_ascii=False).encode()
-
-
-def _scope(document: Mapping[str, object], *, is_account: bool) -> Scope:
-    value = document.get("scope")
-    return (grant.scope_names(value) if is_account else grant.permission_ids(value)) or ()
 
 
 def _text(document: Mapping[str, object], key: str) -> str:

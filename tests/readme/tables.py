@@ -14,12 +14,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from readme.page import OPERATING, ROOT
-from tokenkeeper.connect.notices import CODE_LIFE, Notice
+from tokenkeeper.connect.notices import WORDS, Notice
 from tokenkeeper.connect.refusal import ROWS
 from tokenkeeper.events import EVENTS, Event
 
 HELP = "$ python -m tokenkeeper --help\n"
-_LIFE = f"{CODE_LIFE['advertiser']} (from a TikTok account, {CODE_LIFE['account']})"
+_LIFE = f"{WORDS['advertiser']['life']} (from a TikTok account, {WORDS['account']['life']})"
 _BY_CODE = "The page says it, with TikTok's code and request id; most often: open the link again."
 
 
@@ -56,8 +56,8 @@ def pages() -> str:
     """The pages that say that there is no connection, with the reasons that the log has for them."""
     reasons: defaultdict[tuple[str, int, str], list[str]] = defaultdict(list)
     for reason, row in ROWS.items():
-        for notice in filter(None, (row.notice, row.account)):
-            reasons[notice.title, row.status, _todo(notice)].append(f"`{reason}`")
+        for title in dict.fromkeys(row.notice.for_family(family).title for family in WORDS):
+            reasons[title, row.status, _todo(row.notice)].append(f"`{reason}`")
     return written(
         ("page", "status", "`reason`", "what people are told to do"),
         ((title, str(status), ", ".join(names), todo) for (title, status, todo), names in reasons.items()),

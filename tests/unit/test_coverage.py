@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tokenkeeper.grant import Family, Scope
-from tokenkeeper.tiktok.advertiser import PERMISSIONS
-from tokenkeeper.tiktok.coverage import BY_PERMISSION, gaps
+from tokenkeeper.tiktok.coverage import gaps
 from unit.parts import long_lived
 
 
@@ -14,11 +13,6 @@ def missing(scope: Scope, family: Family = "advertiser") -> list[str]:
     """The tables that a grant of this scope does not cover."""
     made = replace(long_lived(), family=family, scope=scope)
     return [sentence.removeprefix("Not covered: ").partition(" (")[0] for sentence in gaps(made)]
-
-
-def test_every_permission_opens_something() -> None:
-    """The table has each permission that is asked for, in the same order."""
-    assert list(BY_PERMISSION) == list(PERMISSIONS)
 
 
 def test_advertisers() -> None:

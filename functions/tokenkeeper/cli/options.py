@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,19 +11,20 @@ from tokenkeeper import checks
 from tokenkeeper.checks import Invalid
 
 
-def _name(value: str) -> str:
-    try:
-        checks.connection(value)
-    except Invalid as invalid:
-        raise click.BadParameter(f"it {invalid}.") from None
-    return value
+def checked(check: Callable[[str], object]) -> Callable[[str], Any]:
+    """What a check accepts as an option's value: what the check returns, or the text itself."""
+
+    def convert(value: str) -> object:
+        try:
+            found = check(value)
+        except Invalid as invalid:
+            raise click.BadParameter(f"it {invalid}.") from None
+        return value if found is None else found
+
+    return convert
 
 
-def _labels(value: str) -> Mapping[str, str]:
-    try:
-        return checks.labels(value)
-    except Invalid as invalid:
-        raise click.BadParameter(f"it {invalid}.") from None
+_name, _labels = checked(checks.connection), checked(checks.labels)
 
 
 def _lines(path: str) -> list[str]:

@@ -89,12 +89,8 @@ def in_columns(
         line = "".join(padded(cell, size + _GAP) for cell, size in zip(cells, widths, strict=True))
         below = textwrap.wrap(text, max(12, min(last, window - len(indent))), break_on_hyphens=False)
         line = (line + below.pop(0) if fits and below else line).rstrip()
-        yield line if number else _bold(line)
+        yield line if number or not colour_wanted() else click.style(line, bold=True)
         yield from (indent + part for part in below)
-
-
-def _bold(text: str) -> str:
-    return click.style(text, bold=True) if colour_wanted() else text
 
 
 def width(text: str) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TextIO, cast
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -85,7 +84,7 @@ class Log:
         self._bar: ProgressBar[int] | None = None
         self._done = 0
         self._lock = threading.Lock()
-        log.write_to(cast("TextIO", self))
+        log.write_to(self._stream, self._form)
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +96,7 @@ class Log:
 
     def progress(self, done: int, total: int) -> None:
         """So many are done."""
-        if not self.isatty() or clock.monotonic() - self._began < _BEFORE_BAR:
+        if not self._stream.isatty() or clock.monotonic() - self._began < _BEFORE_BAR:
             return
         with self._lock:
             if self._bar is None:
@@ -105,20 +104,8 @@ class Log:
             self._bar.update(done - self._done)
             self._done = done
 
-    # What the log asks of a stream.
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal, for which the log has readable lines."""
-        return self._stream.isatty()
-
-    def write(self, text: str) -> int:
-        """Write a line above the bar, which comes back with the next step."""
-        if not self.isatty():
-            entry = json.loads(text)
-            text = "" if entry["severity"] == "INFO" else log.readable(entry, clock.now()) + "\n"
-        with self._lock:
-            return self._stream.write(("\r\x1b[K" if self._bar else "") + text)
-
-    def flush(self) -> None:
-        """Flush the stream below."""
-        self._stream.flush()
+    def _form(self, entry: log.Line) -> str:
+        """An entry's line, above the bar, which comes back with the next step."""
+        if not self._stream.isatty() and entry["severity"] == "INFO":
+            return ""
+        return ("\r\x1b[K" if self._bar else "") + log.readable(entry, clock.now()) + "\n"

@@ -1,17 +1,26 @@
 """The texts of the pages that say what happened, whether anything was stored, and what to do next. No HTML.
 
-`{life}` stands for how long a confirmation at TikTok stays good, which depends on the family.
+Words in braces depend on the family that a link is for: see `WORDS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from urllib.parse import urlsplit
 
 from tokenkeeper.grant import Family
 
-CODE_LIFE: Mapping[Family, str] = {"advertiser": "an hour", "account": "ten minutes"}
+WORDS: Mapping[Family, Mapping[str, str]] = {
+    "advertiser": {"life": "an hour", "this": "ad accounts", "other": "a TikTok account", "option": ""},
+    "account": {
+        "life": "ten minutes",
+        "this": "a TikTok account",
+        "other": "ad accounts",
+        "option": " FAMILY=account",
+    },
+}
+"""How long a confirmation at TikTok stays good, what a link is for and what it is not, and what `make link` needs."""
 AGAIN = "Open the connect link that you were sent once more and confirm at TikTok again."
 TELL = "Tell the person who sent you the link, and give them the reference below."
 _NOTHING_STORED = "No. Nothing was stored, and nothing that was connected before has changed."
@@ -37,9 +46,8 @@ class Notice:
     command: str = ""
 
     def for_family(self, family: Family) -> Notice:
-        """The same text with the family's own times in it."""
-        life = CODE_LIFE[family]
-        return replace(self, happened=self.happened.format(life=life), next=self.next.format(life=life))
+        """The same text with the family's own words in it."""
+        return Notice(*(text.format(**WORDS[family]) for text in astuple(self)))
 
 
 DECLINED = Notice(
@@ -111,22 +119,14 @@ OTHER_ACCOUNT = Notice(
     _UNTOUCHED,
     "make link CONNECTION=name FAMILY=account ANY_ACCOUNT=1",
 )
-WAS_ACCOUNT = Notice(
-    "This connection is for a TikTok account",
-    "The connection exists already, for a TikTok account, and this link is for ad accounts. It was left alone, so that "
-    "reports do not lose what they read.",
+OTHER_FAMILY = Notice(
+    "This connection is for {other}",
+    "The connection exists already, for {other}, and this link is for {this}. It was left alone, so that reports do "
+    "not lose what they read.",
     "Ask the person who sent you the link for one with another name, or, if the change is meant, for one that allows "
     "any account.",
     _UNTOUCHED,
-    "make link CONNECTION=name ANY_ACCOUNT=1",
-)
-WAS_ADVERTISERS = Notice(
-    "This connection is for ad accounts",
-    "The connection exists already, for ad accounts, and this link is for a TikTok account. It was left alone, so that "
-    "reports do not lose what they read.",
-    WAS_ACCOUNT.next,
-    _UNTOUCHED,
-    "make link CONNECTION=name FAMILY=account ANY_ACCOUNT=1",
+    "make link CONNECTION=name{option} ANY_ACCOUNT=1",
 )
 NO_ADVERTISER = Notice(
     "No ad account was ticked",
@@ -171,21 +171,6 @@ NOT_FOUND = Notice(
     "There is nothing at this address",
     "The address was mistyped, or is not complete.",
     "Open the connect link that you were sent; it has to be complete.",
-)
-WRONG_METHOD = Notice(
-    "This address is used in another way",
-    "The address exists, but not for this kind of request.",
-    "Open the connect link that you were sent in a browser.",
-)
-TOO_LONG = Notice(
-    "This address is too long",
-    "No address that belongs here is as long as this one.",
-    "Open the connect link that you were sent once more.",
-)
-TOO_LARGE = Notice(
-    "That is too much",
-    "More was sent to this address than any form here has.",
-    "Open the connect link that you were sent once more.",
 )
 BROKEN = Notice(
     "Something went wrong here",

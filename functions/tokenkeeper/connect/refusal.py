@@ -26,26 +26,24 @@ class Row:
         status: HTTP status.
         notice: The page.
         severity: The log entry's.
-        account: The page for account holders, where it differs.
         event: The log entry's.
     """
 
     status: int
     notice: Notice
     severity: Severity = "WARNING"
-    account: Notice | None = None
     event: Event = events.CONNECTION_REFUSED
 
 
 ROWS: Mapping[str, Row] = {
     # What a request has to be.
     "unknown_path": Row(404, notices.NOT_FOUND),
-    "wrong_method": Row(405, notices.WRONG_METHOD),
-    "query_too_long": Row(414, notices.TOO_LONG),
+    "wrong_method": Row(405, notices.MALFORMED),
+    "query_too_long": Row(414, notices.MALFORMED),
     "query_malformed": Row(400, notices.MALFORMED),
     "parameter_doubled": Row(400, notices.MALFORMED),
     "body_not_expected": Row(400, notices.MALFORMED),
-    "form_too_large": Row(413, notices.TOO_LARGE),
+    "form_too_large": Row(413, notices.MALFORMED),
     "not_a_form": Row(400, notices.MALFORMED),
     "form_of_another_site": Row(400, notices.LINK_INVALID),
     "other_host": Row(400, notices.MALFORMED),
@@ -74,7 +72,7 @@ ROWS: Mapping[str, Row] = {
     "advertisers_not_listed": Row(403, notices.NOT_LISTED, "ERROR"),
     "other_advertisers": Row(403, notices.OTHER_ADVERTISERS, "ERROR"),
     "other_account": Row(403, notices.OTHER_ACCOUNT, "ERROR"),
-    "other_family": Row(403, notices.WAS_ACCOUNT, "ERROR", notices.WAS_ADVERTISERS),
+    "other_family": Row(403, notices.OTHER_FAMILY, "ERROR"),
     "store_failed": Row(503, notices.NOT_KEPT, "CRITICAL", event=events.TOKEN_UNSAVED),
 }
 
@@ -116,7 +114,7 @@ class Refused(Exception):
         row = ROWS[reason]
         self.status = row.status
         self.headers = headers or {}
-        self.notice = (notice or (row.account if family == "account" else None) or row.notice).for_family(family)
+        self.notice = (notice or row.notice).for_family(family)
         self.entry: Entry = row.event.entry(
             severity or row.severity,
             detail=detail or f"{self.notice.title}.",

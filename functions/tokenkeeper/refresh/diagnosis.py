@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenkeeper.grant import Grant, RefreshableGrant
 from tokenkeeper.store.persist import Numbers, readable
@@ -102,5 +102,7 @@ def diagnose(stored: Stored) -> Diagnosis:
     if token is None or not token.same_token(refresh):
         return TokenBehind(refresh, unreadable=token is None and stored.token.number > 0)
     # The larger payload may have had no room for the ad accounts; and the username came later.
-    whole = refresh.with_username(token.username)
-    return Sound(whole.with_advertisers_of(token) if refresh.advertiser_ids is None else whole)
+    whole = token if refresh.advertiser_ids is None else refresh
+    count = whole.advertiser_count
+    sound = replace(refresh, advertiser_ids=whole.advertiser_ids, advertiser_count=count)
+    return Sound(sound.with_username(token.username))

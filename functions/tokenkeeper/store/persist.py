@@ -49,27 +49,28 @@ def store_authorization(vault: Vault, lease: Lease, grant: Grant, deadline: Dead
         vault.versions.add(secret_id, content, deadline, create=vault.create_missing, precondition=renew)
 
 
+@dataclass
 class GrantWriter:
-    """Stores what a refresh or a verification brought, unless a grant newer than the one it is based on is stored."""
+    """Stores what a refresh or a verification brought, unless a grant newer than the one it is based on is stored.
 
-    def __init__(self, vault: Vault, lease: Lease, based_on: datetime, numbers: Numbers) -> None:
-        """Set up.
+    Attributes:
+        vault: Where to.
+        lease: The connection's.
+        based_on: `obtained_at` of the grant that was read.
+        numbers: The versions that it was read from; then those that were added.
+    """
 
-        Args:
-            vault: Where to.
-            lease: The connection's.
-            based_on: `obtained_at` of the grant that was read.
-            numbers: The versions that it was read from.
-        """
-        self._vault = vault
-        self._lease = lease
-        self._name = lease.connection.name
-        self._based_on = based_on
-        self.numbers = numbers
+    vault: Vault
+    lease: Lease
+    based_on: datetime
+    numbers: Numbers
+
+    def __post_init__(self) -> None:
+        self._name = self.lease.connection.name
 
     def add_refresh(self, grant: RefreshableGrant) -> None:
         """Add a version to the refresh secret; raises as `add_token` does."""
-        number = self._add(self._vault.refresh_id(self._name), payload.of_refresh(grant), self.numbers.refresh)
+        number = self._add(self.vault.refresh_id(self._name), payload.of_refresh(grant), self.numbers.refresh)
         self.numbers = replace(self.numbers, refresh=number)
 
     def add_token(self, grant: Grant) -> None:
@@ -79,17 +80,17 @@ class GrantWriter:
             Superseded: a newer grant is stored.
             StoreError: nothing could be stored.
         """
-        number = self._add(self._vault.token_id(self._name), payload.of_token(grant), self.numbers.token)
+        number = self._add(self.vault.token_id(self._name), payload.of_token(grant), self.numbers.token)
         self.numbers = replace(self.numbers, token=number)
 
     def superseded(self) -> bool:
         """Whether somebody stored a newer grant meanwhile; what cannot be parsed is none."""
         deadline = Deadline(READ_SECONDS)
         for secret_id, number in (
-            (self._vault.token_id(self._name), self.numbers.token),
-            (self._vault.refresh_id(self._name), self.numbers.refresh),
+            (self.vault.token_id(self._name), self.numbers.token),
+            (self.vault.refresh_id(self._name), self.numbers.refresh),
         ):
-            newest = self._vault.versions.newest(secret_id, deadline, Newest(number, None))
+            newest = self.vault.versions.newest(secret_id, deadline, Newest(number, None))
             if newest.number > number and self._is_newer(newest):
                 return True
         return False
@@ -100,8 +101,8 @@ class GrantWriter:
         Between the last look and the write nothing is read, to keep that moment short. So if the new version's number
         shows that somebody wrote in between after all, what they stored is added again.
         """
-        versions = self._vault.versions
-        create = self._vault.create_missing if secret_id == self._vault.refresh_id(self._name) else None
+        versions = self.vault.versions
+        create = self.vault.create_missing if secret_id == self.vault.refresh_id(self._name) else None
         number = versions.add(
             secret_id, content, Deadline(STORE_SECONDS), known=known, create=create, precondition=self._precondition()
         )
@@ -120,7 +121,7 @@ class GrantWriter:
 
         def precondition() -> None:
             try:
-                self._lease.ensure(next(steps, _NEXT_TRY))
+                self.lease.ensure(next(steps, _NEXT_TRY))
             except LeaseLost:
                 if self.superseded():
                     raise Superseded(f"Somebody else stored a newer grant of {self._name}.") from None
@@ -131,7 +132,7 @@ class GrantWriter:
 
     def _is_newer(self, newest: Newest) -> bool:
         found = readable(newest, self._name)
-        return found is not None and found.obtained_at > self._based_on
+        return found is not None and found.obtained_at > self.based_on
 
 
 def readable(newest: Newest, name: str) -> Grant | None:

@@ -50,7 +50,7 @@ def reason_of(content: bytes, project: str) -> GoogleReason:
     reason = str(info.get("reason", ""))
     found = info.get("metadata")
     metadata = {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
-    return GoogleReason(status, reason, sentence, metadata, _cause(status, reason, sentence, metadata, project))
+    return GoogleReason(status, reason, sentence, _cause(status, reason, sentence, metadata, project))
 
 
 def reason_of_login(error: auth_errors.GoogleAuthError) -> GoogleReason | None:
@@ -59,7 +59,7 @@ def reason_of_login(error: auth_errors.GoogleAuthError) -> GoogleReason | None:
     if isinstance(error, auth_errors.TransportError) or error.retryable or _is_outage(error):
         return None
     over = _LOGIN_OVER.search(text) or isinstance(error, auth_errors.ReauthFailError)
-    return GoogleReason("UNAUTHENTICATED", "", text, {}, Cause.LOGIN if over else Cause.OTHER)
+    return GoogleReason("UNAUTHENTICATED", "", text, Cause.LOGIN if over else Cause.OTHER)
 
 
 def _is_outage(error: auth_errors.GoogleAuthError) -> bool:

@@ -34,33 +34,32 @@ class Newest:
         return f"Newest({self.number}, …)"
 
 
+@dataclass(frozen=True)
 class Versions:
-    """The versions of the secrets of one project. One instance serves many threads."""
+    """The versions of the secrets of one project. One instance serves many threads.
 
-    def __init__(self, secrets: SecretManager, keep: int) -> None:
-        """Set up.
+    Attributes:
+        secrets: Secret Manager.
+        keep: How many of the newest versions of a secret are never destroyed.
+    """
 
-        Args:
-            secrets: Secret Manager.
-            keep: How many of the newest versions of a secret are never destroyed.
-        """
-        self._secrets = secrets
-        self._keep = keep
+    secrets: SecretManager
+    keep: int
 
     def latest(self, secret_id: str, deadline: Deadline) -> Newest:
         """What `latest` points at, in one call; it may be a version or two late."""
         try:
-            version = self._secrets.access(secret_id, "latest", deadline)
+            version = self.secrets.access(secret_id, "latest", deadline)
         except SecretMissing:
             return Newest(0, None)
         except VersionUnreadable:
-            return Newest(self._secrets.number(secret_id, "latest", deadline), None)
+            return Newest(self.secrets.number(secret_id, "latest", deadline), None)
         return Newest(version.number, version.payload)
 
     def at(self, secret_id: str, number: int, deadline: Deadline) -> Newest:
         """The version of that number."""
         try:
-            return Newest(number, self._secrets.access(secret_id, number, deadline).payload)
+            return Newest(number, self.secrets.access(secret_id, number, deadline).payload)
         except (SecretMissing, VersionUnreadable):
             return Newest(number, None)
 
@@ -72,7 +71,7 @@ class Versions:
         found = known or self.latest(secret_id, deadline)
         while True:
             try:
-                version = self._secrets.access(secret_id, found.number + 1, deadline)
+                version = self.secrets.access(secret_id, found.number + 1, deadline)
                 found = Newest(version.number, version.payload)
             except VersionUnreadable:
                 found = Newest(found.number + 1, None)
@@ -112,7 +111,7 @@ class Versions:
         while True:
             try:
                 precondition()
-                return self._secrets.add(secret_id, payload, deadline)
+                return self.secrets.add(secret_id, payload, deadline)
             except SecretMissing as error:
                 if create is None:
                     raise
@@ -149,17 +148,17 @@ class Versions:
         Returns:
             The number up to which all are destroyed now.
         """
-        last = newest_number - self._keep
+        last = newest_number - self.keep
         surplus = list(range(destroyed_to + 1, last + 1))
         if len(surplus) > _FEW:
-            listed = self._secrets.versions(secret_id, deadline)
+            listed = self.secrets.versions(secret_id, deadline)
             late = max(listed, default=0)  # the list may not have what is newer yet
             surplus = [number for number in surplus if number > late or listed.get(number)]
         for number in surplus:
             if deadline.over:
                 return number - 1
             try:
-                self._secrets.destroy(secret_id, number, deadline)
+                self.secrets.destroy(secret_id, number, deadline)
             except StoreUnavailable:
                 return number - 1
         return max(destroyed_to, last)

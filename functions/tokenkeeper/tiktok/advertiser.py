@@ -16,17 +16,8 @@ from tokenkeeper.grant import Grant, RefreshableGrant, TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Settings
 from tokenkeeper.tiktok.api import CALL_SECONDS, LARGEST_LIST, Api, line, nothing, token_response
+from tokenkeeper.tiktok.coverage import missing_permissions
 from tokenkeeper.tiktok.reach import Reach
-
-PERMISSIONS = {
-    "Read Ad Account Information": (100, 10, 1),
-    "Read Campaigns": (200, 20, 2),
-    "Read Ad Groups": (210, 21, 2),
-    "Read Ads": (220, 22, 2),
-    "Read Custom Audiences": (30, 3),
-    "Reporting": (4, 40, 41, 42, 43, 44, 7043626160646815746, 7231011733974859777),
-}
-"""The permissions to ask for, each with the ids that stand for it: its own, or one that contains it."""
 
 
 class Advertisers:
@@ -80,8 +71,8 @@ class Advertisers:
         return self._list(grant.access_token, seconds)
 
     def missing_permissions(self, grant: Grant) -> Sequence[str]:
-        """The permissions that a grant lacks, by name; ids in it that no list documents do not matter."""
-        return tuple(name for name, ids in PERMISSIONS.items() if not set(ids) & set(grant.scope))
+        """The permissions that a grant lacks, by name."""
+        return missing_permissions(grant)
 
     def _list(self, access_token: Secret, seconds: float) -> Reach:
         """The ad accounts that a token reaches now. Needs the permission Read Ad Account Information.

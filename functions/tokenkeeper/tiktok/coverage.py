@@ -1,62 +1,76 @@
-"""Which tables a grant does not cover: one table, permission -> tables and the endpoints behind them. No I/O.
+"""Which tables a grant does not cover: permission -> tables and the endpoints behind them. No I/O.
 
 Source: "TikTok API for Business", permission scopes; for TikTok accounts, the Accounts API's errors (40130).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tokenkeeper.grant import Grant
-from tokenkeeper.tiktok.advertiser import PERMISSIONS
 
 
-class Tables(NamedTuple):
-    """What a permission opens: the tables, as tools call them, and the endpoints that they are read from."""
+class Permission(NamedTuple):
+    """What opens tables.
+
+    Attributes:
+        tables: The tables, as tools call them.
+        endpoints: What they are read from.
+        ids: The ids that stand for it: its own, or one that contains it.
+    """
 
     tables: str
     endpoints: str
+    ids: tuple[int, ...] = ()
 
 
-BY_PERMISSION = {
-    "Read Ad Account Information": Tables("advertisers", "/oauth2/advertiser/get/, /advertiser/info/"),
-    "Read Campaigns": Tables("campaigns", "/campaign/get/"),
-    "Read Ad Groups": Tables("ad groups", "/adgroup/get/"),
-    "Read Ads": Tables("ads", "/ad/get/"),
-    "Read Custom Audiences": Tables("audiences", "/dmp/custom_audience/list/"),
-    "Reporting": Tables("all reports and insights", "/report/integrated/get/"),
+PERMISSIONS = {
+    "Read Ad Account Information": Permission(
+        "advertisers", "/oauth2/advertiser/get/, /advertiser/info/", (100, 10, 1)
+    ),
+    "Read Campaigns": Permission("campaigns", "/campaign/get/", (200, 20, 2)),
+    "Read Ad Groups": Permission("ad groups", "/adgroup/get/", (210, 21, 2)),
+    "Read Ads": Permission("ads", "/ad/get/", (220, 22, 2)),
+    "Read Custom Audiences": Permission("audiences", "/dmp/custom_audience/list/", (30, 3)),
+    "Reporting": Permission(
+        "all reports and insights",
+        "/report/integrated/get/",
+        (4, 40, 41, 42, 43, 44, 7043626160646815746, 7231011733974859777),
+    ),
 }
+"""The permissions to ask for."""
 BY_SCOPE = {
-    ("user.info.profile", "user.info.stats"): Tables("profile", "/business/get/"),
-    ("video.list",): Tables("videos", "/business/video/list/"),
+    ("user.info.profile", "user.info.stats"): Permission("profile", "/business/get/"),
+    ("video.list",): Permission("videos", "/business/video/list/"),
 }
 """For TikTok accounts: the scopes that are needed together."""
 
 
+def missing_permissions(grant: Grant) -> Sequence[str]:
+    """The permissions that an advertiser's grant lacks, by name; ids in it that no list documents do not matter."""
+    return tuple(name for name, one in PERMISSIONS.items() if not set(one.ids) & set(grant.scope))
+
+
 def with_tables(permission: str) -> str:
     """A permission's or scope's name, with the tables that need it, for the result page."""
-    opened = BY_PERMISSION.get(permission) or next(
-        (found for scopes, found in BY_SCOPE.items() if permission in scopes), None
-    )
-    return f"{permission} ({opened.tables})" if opened else permission
+    by_name = PERMISSIONS | {scope: opened for scopes, opened in BY_SCOPE.items() for scope in scopes}
+    return f"{permission} ({by_name[permission].tables})" if permission in by_name else permission
 
 
 def gaps(grant: Grant) -> Iterator[str]:
     """What a grant does not cover, a sentence for each table; nothing where its permissions are not known."""
     if not grant.scope:  # a bare token that was imported: TikTok does not tell its permissions
         return
-    granted = set(grant.scope)
     if grant.family == "account":
         for scopes, opened in BY_SCOPE.items():
-            missing = [scope for scope in scopes if scope not in granted]
+            missing = [scope for scope in scopes if scope not in grant.scope]
             if missing:
                 yield _sentence(opened, f"the scope {' and '.join(missing)}")
-        return
-    for permission, opened in BY_PERMISSION.items():
-        if not granted & set(PERMISSIONS[permission]):
-            yield _sentence(opened, f"the permission {permission}")
+    else:
+        for name in missing_permissions(grant):
+            yield _sentence(PERMISSIONS[name], f"the permission {name}")
 
 
-def _sentence(opened: Tables, missing: str) -> str:
+def _sentence(opened: Permission, missing: str) -> str:
     return f"Not covered: {opened.tables} ({opened.endpoints}), since {missing} was not granted."
