@@ -44,19 +44,12 @@ _CODE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a connection: the annotation `last-error`.
+    """What is wrong with a connection: the annotation `last-error`."""
 
-    Attributes:
-        kind: `reauthorize`, `transient`, `silent`, `unreachable`, `suspect`, `empty`, `broken` or `other_app`.
-        code: TikTok's code, where there is one.
-        request_id: TikTok's id of the call, or empty.
-        alerted: Whether an alert was logged for the state that the connection is in.
-    """
-
-    kind: str
-    code: int | None = None
-    request_id: str = ""
-    alerted: bool = False
+    kind: str  # `reauthorize`, `transient`, `silent`, `unreachable`, `suspect`, `empty`, `broken` or `other_app`
+    code: int | None = None  # TikTok's code, where there is one
+    request_id: str = ""  # TikTok's id of the call, or empty
+    alerted: bool = False  # whether an alert was logged for the state that the connection is in
 
     def __str__(self) -> str:
         """The annotation's text, which `parse` reads."""
@@ -82,19 +75,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The state of one connection.
-
-    Attributes:
-        name: The connection's name.
-        labels: All labels of the token secret.
-        annotations: All its annotations.
-        etag: What Secret Manager wants to see again with the next change; of two states that differ in nothing else,
-            one is as good as the other.
-    """
+    """The state of one connection."""
 
     name: str
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
+    labels: Mapping[str, str]  # all labels of the token secret
+    annotations: Mapping[str, str]  # all its annotations
+    # what Secret Manager wants to see again with the next change; of two states that differ in nothing else, one is as
+    # good as the other
     etag: str = field(default="", compare=False)
 
     @property

@@ -85,19 +85,12 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GoogleReason:
-    """What Google said about a call that it did not carry out.
+    """What Google said about a call that it did not carry out."""
 
-    Attributes:
-        status: Google's status, such as `PERMISSION_DENIED`; empty where there was no answer.
-        reason: `reason` of the answer's ErrorInfo, such as `SERVICE_DISABLED`; empty where there is none.
-        sentence: Google's own message, in one line.
-        cause: What that amounts to.
-    """
-
-    status: str = ""
-    reason: str = ""
-    sentence: str = ""
-    cause: Cause = Cause.OTHER
+    status: str = ""  # Google's status, such as `PERMISSION_DENIED`; empty where there was no answer
+    reason: str = ""  # `reason` of the answer's ErrorInfo, such as `SERVICE_DISABLED`; empty where there is none
+    sentence: str = ""  # Google's own message, in one line
+    cause: Cause = Cause.OTHER  # what that amounts to
 
     def __str__(self) -> str:
         """Google's words, for the end of a sentence of ours; empty where Google said nothing."""

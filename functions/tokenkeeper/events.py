@@ -15,42 +15,26 @@ Value = str | int | float | bool | None | list[str] | dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One log entry, ready to be written.
+    """One log entry, ready to be written."""
 
-    Attributes:
-        event: Its name, for filters and metrics: `connection.stored`.
-        severity: Cloud Logging's.
-        message: One sentence for a person.
-        fields: What else there is to say; None is left out. Never anything secret.
-    """
-
-    event: str
-    severity: Severity
-    message: str
+    event: str  # its name, for filters and metrics: `connection.stored`
+    severity: Severity  # Cloud Logging's
+    message: str  # one sentence for a person
+    # what else there is to say; None is left out. Never anything secret.
     fields: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A kind of log entry.
+    """A kind of log entry."""
 
-    Attributes:
-        name: For filters and metrics.
-        severities: What it is logged with; the first is the usual one.
-        sentence: The message, with the fields' names in braces.
-        what: What happened, for a table.
-        remedy: What to do, for a table.
-        ended_by: Names of the events that say that it is over; empty for what needs no end.
-        endings: What else there is to say about the end.
-    """
-
-    name: str
-    severities: tuple[Severity, ...]
-    sentence: str
-    what: str
-    remedy: str = "nothing"
-    ended_by: tuple[str, ...] = ()
-    endings: str = ""
+    name: str  # for filters and metrics
+    severities: tuple[Severity, ...]  # what it is logged with; the first is the usual one
+    sentence: str  # the message, with the fields' names in braces
+    what: str  # what happened, for a table
+    remedy: str = "nothing"  # what to do, for a table
+    ended_by: tuple[str, ...] = ()  # names of the events that say that it is over; empty for what needs no end
+    endings: str = ""  # what else there is to say about the end
 
     def entry(self, severity: Severity | None = None, **fields: Value) -> Entry:
         """An entry of this kind.

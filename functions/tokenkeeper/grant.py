@@ -24,56 +24,33 @@ _FROM_THE_FUTURE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """What one answer of TikTok's token endpoints held, already checked for its types.
+    """What one answer of TikTok's token endpoints held, already checked for its types."""
 
-    Attributes:
-        access_token: Always there.
-        refresh_token: None where TikTok gave none.
-        expires_in: Life of the access token in seconds, or None.
-        refresh_expires_in: Life of the refresh token in seconds, or None.
-        advertiser_ids: None where the answer did not say.
-        scope: Ids of permissions (advertiser) or names of scopes (account); None where the answer did not say.
-        open_id: The TikTok account, for the family `account`; else empty.
-    """
-
-    access_token: Secret
-    refresh_token: Secret | None = None
-    expires_in: float | None = None
-    refresh_expires_in: float | None = None
-    advertiser_ids: tuple[str, ...] | None = None
+    access_token: Secret  # always there
+    refresh_token: Secret | None = None  # None where TikTok gave none
+    expires_in: float | None = None  # life of the access token in seconds, or None
+    refresh_expires_in: float | None = None  # life of the refresh token in seconds, or None
+    advertiser_ids: tuple[str, ...] | None = None  # None where the answer did not say
+    # ids of permissions (advertiser) or names of scopes (account); None where the answer did not say
     scope: Scope | None = None
-    open_id: str = ""
+    open_id: str = ""  # the TikTok account, for the family `account`; else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A grant as it is stored.
+    """A grant as it is stored."""
 
-    Attributes:
-        connection: Name of the connection.
-        app_id: The app that it was given to.
-        family: What was authorized.
-        access_token: What readers send to TikTok.
-        expires_at: End of the access token; None: it lives until it is revoked, or TikTok did not say.
-        advertiser_ids: The ad accounts; None where the payload could not hold them all.
-        advertiser_count: How many ad accounts.
-        scope: Ids of permissions (advertiser), or names of scopes (account).
-        obtained_at: When TikTok issued it, to the second. Of two grants of a connection the later one counts.
-        open_id: The TikTok account, for the family `account`; else empty.
-        username: That account's name; empty where TikTok did not tell it (yet).
-    """
-
-    connection: str
-    app_id: str
-    family: Family
-    access_token: Secret
-    expires_at: datetime | None
-    advertiser_ids: tuple[str, ...] | None
-    advertiser_count: int
-    scope: Scope
-    obtained_at: datetime
-    open_id: str = ""
-    username: str = ""
+    connection: str  # name of the connection
+    app_id: str  # the app that it was given to
+    family: Family  # what was authorized
+    access_token: Secret  # what readers send to TikTok
+    expires_at: datetime | None  # end of the access token; None: it lives until it is revoked, or TikTok did not say
+    advertiser_ids: tuple[str, ...] | None  # the ad accounts; None where the payload could not hold them all
+    advertiser_count: int  # how many ad accounts
+    scope: Scope  # ids of permissions (advertiser), or names of scopes (account)
+    obtained_at: datetime  # when TikTok issued it, to the second. Of two grants of a connection the later one counts.
+    open_id: str = ""  # the TikTok account, for the family `account`; else empty
+    username: str = ""  # that account's name; empty where TikTok did not tell it (yet)
 
     def dated(self, moment: datetime, after: datetime | None) -> Self:
         """The same grant, obtained at `moment`, or later where it has to be later than `after`. Its ends stay."""
@@ -118,15 +95,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshableGrant(Grant):
-    """A grant with a refresh token.
+    """A grant with a refresh token."""
 
-    Attributes:
-        refresh_token: What `refresh` sends to TikTok, once.
-        refresh_expires_at: End of the refresh token, where it is known.
-    """
-
-    refresh_token: Secret
-    refresh_expires_at: datetime | None = None
+    refresh_token: Secret  # what `refresh` sends to TikTok, once
+    refresh_expires_at: datetime | None = None  # end of the refresh token, where it is known
 
     def refreshed(self, response: TokenResponse, asked_at: datetime) -> RefreshableGrant:
         """The grant after a refresh that TikTok answered with `response`; what the answer leaves out stays.

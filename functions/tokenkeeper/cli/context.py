@@ -32,19 +32,12 @@ _HOW_TO_SAVE = {
 
 @dataclass(frozen=True)
 class Context:
-    """One command's view of what it acts on.
+    """One command's view of what it acts on."""
 
-    Attributes:
-        place: `local` (what `make run` started), `cloud` (what `make deploy` made), or empty: nothing was saved.
-        environment: All settings together.
-        replaced: Names of saved settings that the environment has another value for.
-        both: Whether settings are saved for local and for cloud.
-    """
-
-    place: str
-    environment: Mapping[str, str]
-    replaced: tuple[str, ...] = ()
-    both: bool = False
+    place: str  # `local` (what `make run` started), `cloud` (what `make deploy` made), or empty: nothing was saved
+    environment: Mapping[str, str]  # all settings together
+    replaced: tuple[str, ...] = ()  # names of saved settings that the environment has another value for
+    both: bool = False  # whether settings are saved for local and for cloud
 
     @property
     def is_cloud(self) -> bool:

@@ -39,19 +39,12 @@ _ENDED = {Kind.REAUTHORIZE, Kind.EXPIRED}
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What there is of a connection.
+    """What there is of a connection."""
 
-    Attributes:
-        connection: Its token secret's state; None where only a refresh secret is left.
-        secret_ids: Its secrets.
-        grants: What is stored and can be read, newest first.
-        unreadable: Whether something is stored that cannot be read.
-    """
-
-    connection: Connection | None
+    connection: Connection | None  # its token secret's state; None where only a refresh secret is left
     secret_ids: list[str]
-    grants: list[Grant]
-    unreadable: bool
+    grants: list[Grant]  # what is stored and can be read, newest first
+    unreadable: bool  # whether something is stored that cannot be read
 
 
 @click.command("disconnect")

@@ -52,17 +52,11 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Importer:
-    """Imports tokens. One instance serves many threads.
+    """Imports tokens. One instance serves many threads."""
 
-    Attributes:
-        vault: Where to.
-        tiktok: Where the tokens came from.
-        app_id: The app that `tiktok` speaks for.
-    """
-
-    vault: Vault
-    tiktok: TikTok
-    app_id: str
+    vault: Vault  # where to
+    tiktok: TikTok  # where the tokens came from
+    app_id: str  # the app that `tiktok` speaks for
 
     def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
         """Store a token, if TikTok accepts it.

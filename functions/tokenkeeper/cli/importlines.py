@@ -27,32 +27,22 @@ class ImportRefused(KeeperError):
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for a token unless its line says otherwise.
+    """What holds for a token unless its line says otherwise."""
 
-    Attributes:
-        family: What was authorized.
-        any_account: Whether it may replace a connection's advertisers, or its account, by entirely different ones.
-        labels: The operator's own labels, which the connection's secret gets.
-    """
-
-    family: Family = "advertiser"
+    family: Family = "advertiser"  # what was authorized
+    # whether it may replace a connection's advertisers, or its account, by entirely different ones
     any_account: bool = False
+    # the operator's own labels, which the connection's secret gets
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Token(Defaults):
-    """A token to import.
+    """A token to import."""
 
-    Attributes:
-        connection: Name of the connection.
-        response: What TikTok answered, as far as it is known.
-        obtained_at: When TikTok issued it; None: not known.
-    """
-
-    connection: str
-    response: TokenResponse
-    obtained_at: datetime | None
+    connection: str  # name of the connection
+    response: TokenResponse  # what TikTok answered, as far as it is known
+    obtained_at: datetime | None  # when TikTok issued it; None: not known
 
 
 def read_token(text: str, connection: str, defaults: Defaults) -> Token:

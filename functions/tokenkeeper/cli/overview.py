@@ -24,22 +24,14 @@ _LONGEST_ID = 33  # an id and its comma: with less room left in the annotation, 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One connection, judged. Its advertisers are taken apart only when they are asked for: there may be many.
+    """One connection, judged. Its advertisers are taken apart only when they are asked for: there may be many."""
 
-    Attributes:
-        connection: Its state; of one that is orphaned, nothing but its name.
-        health: `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh
-            secret is left.
-        ends_at: When only a new authorization helps.
-        todo: What to do; empty: nothing.
-        needs_person: Whether that needs a person now.
-    """
-
-    connection: Connection
+    connection: Connection  # its state; of one that is orphaned, nothing but its name
+    # `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh secret is left
     health: str
-    ends_at: datetime | None = None
-    todo: str = ""
-    needs_person: bool = False
+    ends_at: datetime | None = None  # when only a new authorization helps
+    todo: str = ""  # what to do; empty: nothing
+    needs_person: bool = False  # whether that needs a person now
 
     @property
     def name(self) -> str:
@@ -85,17 +77,11 @@ class LastRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How everything is.
+    """How everything is."""
 
-    Attributes:
-        lines: The connections by name.
-        last_run: None: there was none yet, or it recorded nothing.
-        run_is_late: Whether there should have been a run since.
-    """
-
-    lines: tuple[Line, ...]
-    last_run: LastRun | None
-    run_is_late: bool
+    lines: tuple[Line, ...]  # the connections by name
+    last_run: LastRun | None  # None: there was none yet, or it recorded nothing
+    run_is_late: bool  # whether there should have been a run since
 
     @property
     def well(self) -> bool:

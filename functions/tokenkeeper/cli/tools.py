@@ -23,25 +23,17 @@ _TIKTOK_MARKETING = "4bfac00d-ce15-44ff-95b9-9e3c3e8fbd35"  # Airbyte's id of so
 
 @dataclass(frozen=True)
 class Material:
-    """What a configuration is made of.
+    """What a configuration is made of."""
 
-    Attributes:
-        grant: The connection's newest grant, for the ad accounts that are wanted.
-        since: The first day to be loaded, for tools that have to be told.
-        names: Advertisers' names by id, as far as they are known; they come from outside.
-        chosen: Whether the ad accounts are a selection.
-        app_secret: The app's secret, for the tools that need it (see `Tool`); else empty.
-        project: Project that holds the secrets.
-        secret_id: The token secret's name.
-    """
-
-    grant: Grant
-    since: date
+    grant: Grant  # the connection's newest grant, for the ad accounts that are wanted
+    since: date  # the first day to be loaded, for tools that have to be told
+    # advertisers' names by id, as far as they are known; they come from outside
     names: Mapping[str, str] = field(default_factory=dict)
-    chosen: bool = False
+    chosen: bool = False  # whether the ad accounts are a selection
+    # the app's secret, for the tools that need it (see `Tool`); else empty
     app_secret: Secret = field(default_factory=lambda: Secret(""))
-    project: str = ""
-    secret_id: str = ""
+    project: str = ""  # project that holds the secrets
+    secret_id: str = ""  # the token secret's name
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -82,27 +74,16 @@ Write = Callable[[Material], str]
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that a configuration can be made for.
+    """A tool that a configuration can be made for."""
 
-    Attributes:
-        is_for: What the configuration is, in a line.
-        use: What to do with it, as a sentence; `{connection}` stands for the connection's name.
-        write: Makes it.
-        accounts: Whether it takes the tokens of TikTok accounts, too.
-        needs_app_secret: Whether the app's secret is part of it.
-        comments: Whether the advertisers' names are in it.
-        one_id: Whether it takes one ad account, or all of them without their ids, and no selection.
-        holds_token: Whether the access token is in it.
-    """
-
-    is_for: str
-    use: str
-    write: Write
-    accounts: bool = False
-    needs_app_secret: bool = False
-    comments: bool = False
-    one_id: bool = False
-    holds_token: bool = True
+    is_for: str  # what the configuration is, in a line
+    use: str  # what to do with it, as a sentence; `{connection}` stands for the connection's name
+    write: Write  # makes it
+    accounts: bool = False  # whether it takes the tokens of TikTok accounts, too
+    needs_app_secret: bool = False  # whether the app's secret is part of it
+    comments: bool = False  # whether the advertisers' names are in it
+    one_id: bool = False  # whether it takes one ad account, or all of them without their ids, and no selection
+    holds_token: bool = True  # whether the access token is in it
 
 
 TOOLS: dict[str, Tool] = {}

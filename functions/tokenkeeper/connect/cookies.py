@@ -24,31 +24,19 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
 
 class Result(NamedTuple):
-    """What the result page shows of one connection.
-
-    Attributes:
-        connection: Its name.
-        family: What was authorized.
-        advertisers: Id and name of as many of its ad accounts as there was room for; the name may be empty.
-        number: How many there are.
-        username: The TikTok account's name, for the family `account`; empty where TikTok did not tell it.
-        again: Whether the connection existed before.
-        missing: Names of permissions that were not granted.
-        ends: The day when the access ends and cannot be renewed, or empty.
-        flow: The flow that made it; empty for the portal's own link.
-        at: When, in milliseconds since 1970.
-    """
+    """What the result page shows of one connection."""
 
     connection: str
-    family: Family = "advertiser"
+    family: Family = "advertiser"  # what was authorized
+    # id and name of as many of its ad accounts as there was room for; the name may be empty
     advertisers: Sequence[tuple[str, str]] = ()
-    number: int = 0
-    username: str = ""
-    again: bool = False
-    missing: Sequence[str] = ()
-    ends: str = ""
-    flow: str = ""
-    at: int = 0
+    number: int = 0  # how many there are
+    username: str = ""  # the TikTok account's name, for the family `account`; empty where TikTok did not tell it
+    again: bool = False  # whether the connection existed before
+    missing: Sequence[str] = ()  # names of permissions that were not granted
+    ends: str = ""  # the day when the access ends and cannot be renewed, or empty
+    flow: str = ""  # the flow that made it; empty for the portal's own link
+    at: int = 0  # when, in milliseconds since 1970
 
 
 class Cookies:

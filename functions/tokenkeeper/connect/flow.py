@@ -20,17 +20,11 @@ _LIST_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a callback may do.
+    """What a callback may do."""
 
-    Attributes:
-        link: The connect link that it came from.
-        cookie: Names the flow's cookie; empty for the portal's own link.
-        only: The only advertisers that it may bring; None: any.
-    """
-
-    link: Link
-    cookie: str = ""
-    only: frozenset[str] | None = None
+    link: Link  # the connect link that it came from
+    cookie: str = ""  # names the flow's cookie; empty for the portal's own link
+    only: frozenset[str] | None = None  # the only advertisers that it may bring; None: any
 
     def check_grant(self, grant: Grant, connection: Connection) -> None:
         """Check what TikTok granted, and that nobody's reports change over to somebody else's account by mistake.

@@ -37,24 +37,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a connect link says.
+    """What a connect link says."""
 
-    Attributes:
-        connection: The connection that it makes.
-        id: Its own id; empty for the portal's own link, which works again and again.
-        issued_at: When it was made, to the millisecond.
-        expires_at: Until when it is good.
-        any_account: Whether it may replace a connection's advertisers, or its account, by entirely different ones.
-        family: What it authorizes.
-        labels: The operator's own labels, which the connection's secret gets.
-    """
-
-    connection: str
-    id: str
-    issued_at: datetime
-    expires_at: datetime
+    connection: str  # the connection that it makes
+    id: str  # its own id; empty for the portal's own link, which works again and again
+    issued_at: datetime  # when it was made, to the millisecond
+    expires_at: datetime  # until when it is good
+    # whether it may replace a connection's advertisers, or its account, by entirely different ones
     any_account: bool = False
-    family: Family = "advertiser"
+    family: Family = "advertiser"  # what it authorizes
+    # the operator's own labels, which the connection's secret gets
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def is_used(self, connection: Connection) -> bool:
@@ -65,19 +57,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a state says.
+    """What a state says."""
 
-    Attributes:
-        link: The link that the flow began with.
-        flow: Names the flow's cookie.
-        binding: Hash of that cookie's value.
-        issued_at: When the flow began.
-    """
-
-    link: Link
-    flow: str
-    binding: str
-    issued_at: datetime
+    link: Link  # the link that the flow began with
+    flow: str  # names the flow's cookie
+    binding: str  # hash of that cookie's value
+    issued_at: datetime  # when the flow began
 
 
 class Signer:

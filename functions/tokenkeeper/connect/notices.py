@@ -29,21 +29,13 @@ _UNTOUCHED = "No. The access that was stored before is untouched."
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The text of one page.
+    """The text of one page."""
 
-    Attributes:
-        title: The heading.
-        happened: What happened.
-        next: What to do next.
-        stored: Whether anything was stored.
-        command: What makes the connect link that is missing, for readers who run this service themselves.
-    """
-
-    title: str
-    happened: str
-    next: str
-    stored: str = _NOTHING_STORED
-    command: str = ""
+    title: str  # the heading
+    happened: str  # what happened
+    next: str  # what to do next
+    stored: str = _NOTHING_STORED  # whether anything was stored
+    command: str = ""  # what makes the connect link that is missing, for readers who run this service themselves
 
     def for_family(self, family: Family) -> Notice:
         """The same text with the family's own words in it."""

@@ -20,19 +20,12 @@ from tokenkeeper.tiktok.codes import ACCOUNT_CODE_OR_TOKEN, CODE_CANCELLED, CODE
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What becomes of a request that is refused for one reason.
-
-    Attributes:
-        status: HTTP status.
-        notice: The page.
-        severity: The log entry's.
-        event: The log entry's.
-    """
+    """What becomes of a request that is refused for one reason."""
 
     status: int
-    notice: Notice
-    severity: Severity = "WARNING"
-    event: Event = events.CONNECTION_REFUSED
+    notice: Notice  # the page
+    severity: Severity = "WARNING"  # the log entry's
+    event: Event = events.CONNECTION_REFUSED  # the log entry's
 
 
 ROWS: Mapping[str, Row] = {

@@ -35,21 +35,13 @@ _CALLBACK_METHODS = "GET"  # HEAD must never use anything up
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The parameters of a query or a form that somebody reads.
+    """The parameters of a query or a form that somebody reads."""
 
-    Attributes:
-        codes: `auth_code`, then `code`, as far as they are not empty.
-        state: `state`, or empty.
-        error: `error`; None where there is none.
-        link: `link`, without what follows a pasted link.
-        is_callback: Whether any of the parameters of a callback is there.
-    """
-
-    codes: tuple[Secret, ...] = ()
-    state: str = ""
-    error: str | None = None
-    link: Secret = field(default_factory=lambda: Secret(""))
-    is_callback: bool = False
+    codes: tuple[Secret, ...] = ()  # `auth_code`, then `code`, as far as they are not empty
+    state: str = ""  # `state`, or empty
+    error: str | None = None  # `error`; None where there is none
+    link: Secret = field(default_factory=lambda: Secret(""))  # `link`, without what follows a pasted link
+    is_callback: bool = False  # whether any of the parameters of a callback is there
 
     @classmethod
     def parse(cls, query: bytes) -> Arguments:

@@ -11,19 +11,12 @@ from tokenkeeper.store.versions import Newest
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was read from a connection's two secrets.
+    """What was read from a connection's two secrets."""
 
-    Attributes:
-        token: The token secret's newest version.
-        refresh: The refresh secret's.
-        from_token: The grant in the former, or None where it cannot be read.
-        from_refresh: The grant in the latter.
-    """
-
-    token: Newest
-    refresh: Newest
-    from_token: Grant | None
-    from_refresh: Grant | None
+    token: Newest  # the token secret's newest version
+    refresh: Newest  # the refresh secret's
+    from_token: Grant | None  # the grant in the former, or None where it cannot be read
+    from_refresh: Grant | None  # the grant in the latter
 
     @property
     def empty(self) -> bool:
@@ -45,28 +38,18 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class NotRefreshable:
-    """The token secret's grant counts.
+    """The token secret's grant counts."""
 
-    Attributes:
-        grant: That grant, which has no refresh token.
-        superseded: Whether there is a refresh secret, which an older grant, or none, is in.
-    """
-
-    grant: Grant
-    superseded: bool
+    grant: Grant  # that grant, which has no refresh token
+    superseded: bool  # whether there is a refresh secret, which an older grant, or none, is in
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBehind:
-    """The refresh secret has a grant that the token secret has not.
-
-    Attributes:
-        grant: That grant.
-        unreadable: Whether the token secret has a version that cannot be read.
-    """
+    """The refresh secret has a grant that the token secret has not."""
 
     grant: RefreshableGrant
-    unreadable: bool
+    unreadable: bool  # whether the token secret has a version that cannot be read
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,13 @@ _LIST_SECONDS = 20.0
 
 @dataclass(slots=True)
 class Listed:
-    """What a run works on.
+    """What a run works on."""
 
-    Attributes:
-        inventory: The connections.
-        total: How many there are, those included that a limited run leaves out.
-        deleted: Names of those whose token secret is gone, and the refresh secret is not.
-        unknown: Names of those whose token secret could not be read although their refresh secret is listed.
-    """
-
-    inventory: Inventory
-    total: int = 0
+    inventory: Inventory  # the connections
+    total: int = 0  # how many there are, those included that a limited run leaves out
+    # names of those whose token secret is gone, and the refresh secret is not
     deleted: set[str] = field(default_factory=set)
+    # names of those whose token secret could not be read although their refresh secret is listed
     unknown: set[str] = field(default_factory=set)
 
 

@@ -30,17 +30,11 @@ _COUNTED = [verdict for verdict in Verdict if verdict is not Verdict.NO_CONNECTI
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a task.
+    """What came of a task."""
 
-    Attributes:
-        verdict: How it counts.
-        overdue: Whether a refresh is due and was not done.
-        attention: Whether a person is needed.
-    """
-
-    verdict: Verdict
-    overdue: bool = False
-    attention: bool = False
+    verdict: Verdict  # how it counts
+    overdue: bool = False  # whether a refresh is due and was not done
+    attention: bool = False  # whether a person is needed
 
 
 FAILING = Outcome(Verdict.FAILING, attention=True)
@@ -59,21 +53,14 @@ class Why(Enum):
 
 @dataclass(eq=False)
 class TryAgain(Exception):
-    """A task is to be tried again later in the run; the run decides whether it is.
-
-    Attributes:
-        why: Why.
-        mark: What the connection is marked with, if it is not tried again; None: it is not marked.
-        outcome: How it counts then.
-        shared: A trouble that all connections may share, see `SharedTroubles`; empty: none.
-        task: The task to try; None: the same.
-    """
+    """A task is to be tried again later in the run; the run decides whether it is."""
 
     why: Why
+    # what the connection is marked with, if it is not tried again; None: it is not marked
     mark: Transition | None = None
-    outcome: Outcome = Outcome(Verdict.REMAINING)
-    shared: str = ""
-    task: Task | None = None
+    outcome: Outcome = Outcome(Verdict.REMAINING)  # how it counts then
+    shared: str = ""  # a trouble that all connections may share, see `SharedTroubles`; empty: none
+    task: Task | None = None  # the task to try; None: the same
 
 
 class RunStopped(KeeperError):
@@ -90,23 +77,14 @@ class RunStopped(KeeperError):
 
 @dataclass(slots=True)
 class Summary:
-    """What came of a run.
+    """What came of a run."""
 
-    Attributes:
-        status: The HTTP status that tells Cloud Scheduler whether to call again.
-        counts: How many connections ended up how.
-        attention: The connections that need a person.
-        overdue: Whether a refresh that is due was not done.
-        seconds: How long the run took.
-        error: Why it stopped, where it did.
-    """
-
-    status: int = 200
-    counts: Counter[Verdict] = field(default_factory=Counter)
-    attention: set[str] = field(default_factory=set)
-    overdue: bool = False
-    seconds: float = 0.0
-    error: str = ""
+    status: int = 200  # the HTTP status that tells Cloud Scheduler whether to call again
+    counts: Counter[Verdict] = field(default_factory=Counter)  # how many connections ended up how
+    attention: set[str] = field(default_factory=set)  # the connections that need a person
+    overdue: bool = False  # whether a refresh that is due was not done
+    seconds: float = 0.0  # how long the run took
+    error: str = ""  # why it stopped, where it did
 
     def count(self, name: str, outcome: Outcome) -> None:
         """Add what came of a connection."""

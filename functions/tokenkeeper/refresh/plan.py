@@ -14,23 +14,14 @@ from tokenkeeper.store.vault import Inventory
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One connection in a run.
+    """One connection in a run."""
 
-    Attributes:
-        connection: Its state as the list has it.
-        refreshable: Whether it has a refresh secret.
-        inspect: Whether to read and compare both secrets although nothing is due.
-        due: Whether its refresh is due.
-        unlabelled: Whether its refresh secret lacks our labels.
-        asked_again: Whether TikTok's answer was surprising and is asked for a second time.
-    """
-
-    connection: Connection
-    refreshable: bool
-    inspect: bool
-    due: bool
-    unlabelled: bool = False
-    asked_again: bool = False
+    connection: Connection  # its state as the list has it
+    refreshable: bool  # whether it has a refresh secret
+    inspect: bool  # whether to read and compare both secrets although nothing is due
+    due: bool  # whether its refresh is due
+    unlabelled: bool = False  # whether its refresh secret lacks our labels
+    asked_again: bool = False  # whether TikTok's answer was surprising and is asked for a second time
 
     @property
     def name(self) -> str:
@@ -40,21 +31,15 @@ class Task:
 
 @dataclass(slots=True)
 class Plan:
-    """What a run does.
+    """What a run does."""
 
-    Attributes:
-        expiring: Grants that end, nearest end first.
-        long_lived: The others, by name, after the one where the last run stopped.
-        skipped: Names of those that nothing is due for.
-        reauthorize: Names of those that wait for a new authorization: they are not called about.
-        next_end: Seconds until the next token or refresh token ends for good; None: none does.
-    """
-
-    expiring: list[Task] = field(default_factory=list)
+    expiring: list[Task] = field(default_factory=list)  # grants that end, nearest end first
+    # the others, by name, after the one where the last run stopped
     long_lived: list[Task] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)  # names of those that nothing is due for
+    # names of those that wait for a new authorization: they are not called about
     reauthorize: list[str] = field(default_factory=list)
-    next_end: int | None = None
+    next_end: int | None = None  # seconds until the next token or refresh token ends for good; None: none does
 
 
 def make_plan(

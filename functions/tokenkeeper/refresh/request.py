@@ -16,15 +16,10 @@ class BadRequestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is asked to do.
+    """What a run is asked to do."""
 
-    Attributes:
-        connections: The only ones to work on, or None: all.
-        force: Whether to refresh what is not due.
-    """
-
-    connections: tuple[str, ...] | None = None
-    force: bool = False
+    connections: tuple[str, ...] | None = None  # the only ones to work on, or None: all
+    force: bool = False  # whether to refresh what is not due
 
     @property
     def limited(self) -> bool:

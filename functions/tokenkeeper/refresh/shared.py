@@ -54,45 +54,28 @@ class SharedTroubles:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A grant that TikTok issued and the store has not taken yet.
-
-    Attributes:
-        grant: The grant.
-        based_on: `obtained_at` of the grant that it follows.
-    """
+    """A grant that TikTok issued and the store has not taken yet."""
 
     grant: RefreshableGrant
-    based_on: datetime
+    based_on: datetime  # `obtained_at` of the grant that it follows
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What the work on single connections in one run shares.
-
-    Attributes:
-        settings: The settings.
-        vault: Secret Manager.
-        tiktok: TikTok.
-        pending: By connection, what the store has not taken; it outlives the run.
-        due_by: What becomes due before this time is refreshed now.
-        force: Whether to refresh what is not due.
-        troubles: Troubles that may be everybody's.
-        other_app: Names of connections that belong to another app.
-        unsaved: Names of connections that an alert of this run named as unsaved.
-        unanswered: Names of connections whose refresh was sent once and brought no answer.
-        permission: Held while it is found out whether versions may be added.
-    """
+    """What the work on single connections in one run shares."""
 
     settings: Settings
     vault: Vault
     tiktok: TikTok
-    pending: dict[str, Pending]
-    due_by: datetime
-    force: bool = False
-    troubles: SharedTroubles = field(default_factory=SharedTroubles)
-    other_app: set[str] = field(default_factory=set)
-    unsaved: set[str] = field(default_factory=set)
+    pending: dict[str, Pending]  # by connection, what the store has not taken; it outlives the run
+    due_by: datetime  # what becomes due before this time is refreshed now
+    force: bool = False  # whether to refresh what is not due
+    troubles: SharedTroubles = field(default_factory=SharedTroubles)  # troubles that may be everybody's
+    other_app: set[str] = field(default_factory=set)  # names of connections that belong to another app
+    unsaved: set[str] = field(default_factory=set)  # names of connections that an alert of this run named as unsaved
+    # names of connections whose refresh was sent once and brought no answer
     unanswered: set[str] = field(default_factory=set)
+    # held while it is found out whether versions may be added
     permission: threading.Lock = field(default_factory=threading.Lock)
 
     def hold(self, name: str, known: Connection | None = None) -> AbstractContextManager[Lease]:

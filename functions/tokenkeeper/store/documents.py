@@ -18,18 +18,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A secret without its versions.
+    """A secret without its versions."""
 
-    Attributes:
-        id: The last part of its name.
-        labels: Its labels.
-        annotations: Its annotations.
-        etag: Proof of having seen this state, for the next change; it makes no difference between two states.
-    """
-
-    id: str
+    id: str  # the last part of its name
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    # proof of having seen this state, for the next change; it makes no difference between two states
     etag: str = field(compare=False)
 
 

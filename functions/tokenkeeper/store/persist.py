@@ -51,19 +51,12 @@ def store_authorization(vault: Vault, lease: Lease, grant: Grant, deadline: Dead
 
 @dataclass
 class GrantWriter:
-    """Stores what a refresh or a verification brought, unless a grant newer than the one it is based on is stored.
+    """Stores what a refresh or a verification brought, unless a grant newer than the one it is based on is stored."""
 
-    Attributes:
-        vault: Where to.
-        lease: The connection's.
-        based_on: `obtained_at` of the grant that was read.
-        numbers: The versions that it was read from; then those that were added.
-    """
-
-    vault: Vault
-    lease: Lease
-    based_on: datetime
-    numbers: Numbers
+    vault: Vault  # where to
+    lease: Lease  # the connection's
+    based_on: datetime  # `obtained_at` of the grant that was read
+    numbers: Numbers  # the versions that it was read from; then those that were added
 
     def __post_init__(self) -> None:
         self._name = self.lease.connection.name

@@ -25,19 +25,14 @@ _MANY = 512  # characters of ids and names, above which a list of thousands of c
 
 @dataclass(slots=True)
 class Inventory:
-    """What the list of all secrets brought.
+    """What the list of all secrets brought."""
 
-    Attributes:
-        connections: By name, as the list has them, which may be late. One with many advertisers is without them, to
-            stay small, unless they were asked for, and without an etag, since it must not be written like that.
-        refreshable: Names of the connections that have a refresh secret.
-        unlabelled: Those of them whose refresh secret lacks our labels: somebody made it beforehand, or removed them.
-        last_run: What the last run recorded: see `Vault.record_run`.
-    """
-
+    # by name, as the list has them, which may be late. One with many advertisers is without them, to stay small, unless
+    # they were asked for, and without an etag, since it must not be written like that.
     connections: dict[str, Connection]
-    refreshable: set[str]
-    last_run: Mapping[str, str] = field(default_factory=dict)
+    refreshable: set[str]  # names of the connections that have a refresh secret
+    last_run: Mapping[str, str] = field(default_factory=dict)  # what the last run recorded: see `Vault.record_run`
+    # those of them whose refresh secret lacks our labels: somebody made it beforehand, or removed them
     unlabelled: set[str] = field(default_factory=set)
 
 

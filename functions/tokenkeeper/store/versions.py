@@ -20,15 +20,10 @@ _FEW = 3  # so many versions are destroyed one by one without listing first whic
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest version there is.
+    """The newest version there is."""
 
-    Attributes:
-        number: Its number; 0: there is no version.
-        payload: What it holds; None where it is disabled or destroyed, or there is none.
-    """
-
-    number: int
-    payload: bytes | None
+    number: int  # its number; 0: there is no version
+    payload: bytes | None  # what it holds; None where it is disabled or destroyed, or there is none
 
     def __repr__(self) -> str:
         return f"Newest({self.number}, …)"
@@ -36,15 +31,10 @@ class Newest:
 
 @dataclass(frozen=True)
 class Versions:
-    """The versions of the secrets of one project. One instance serves many threads.
-
-    Attributes:
-        secrets: Secret Manager.
-        keep: How many of the newest versions of a secret are never destroyed.
-    """
+    """The versions of the secrets of one project. One instance serves many threads."""
 
     secrets: SecretManager
-    keep: int
+    keep: int  # how many of the newest versions of a secret are never destroyed
 
     def latest(self, secret_id: str, deadline: Deadline) -> Newest:
         """What `latest` points at, in one call; it may be a version or two late."""

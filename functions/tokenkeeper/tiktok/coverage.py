@@ -12,17 +12,11 @@ from tokenkeeper.grant import Grant
 
 
 class Permission(NamedTuple):
-    """What opens tables.
+    """What opens tables."""
 
-    Attributes:
-        tables: The tables, as tools call them.
-        endpoints: What they are read from.
-        ids: The ids that stand for it: its own, or one that contains it.
-    """
-
-    tables: str
-    endpoints: str
-    ids: tuple[int, ...] = ()
+    tables: str  # the tables, as tools call them
+    endpoints: str  # what they are read from
+    ids: tuple[int, ...] = ()  # the ids that stand for it: its own, or one that contains it
 
 
 PERMISSIONS = {

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a working token reaches.
+    """What a working token reaches."""
 
-    Attributes:
-        advertisers: The ad accounts' names by id, fit to be shown in a line, empty where TikTok tells none; None where
-            TikTok did not list them, or the family has none.
-        username: The TikTok account's name; empty where TikTok did not tell it, or the family has none.
-    """
-
+    # the ad accounts' names by id, fit to be shown in a line, empty where TikTok tells none; None where TikTok did not
+    # list them, or the family has none
     advertisers: Mapping[str, str] | None = None
-    username: str = ""
+    username: str = ""  # the TikTok account's name; empty where TikTok did not tell it, or the family has none
 
     def names(self, ids: Sequence[str] | None) -> Mapping[str, str] | None:
         """The names by id of the ad accounts that have one; None where TikTok did not list them.
