@@ -10,10 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from tokenkeeper import clock
 from tokenkeeper.checks import is_line
-from tokenkeeper.grant import Family
+from tokenkeeper.grant import Family, Grant
+
+Conflict = Literal["other_family", "other_account", "other_advertisers"]
 
 MANAGED_BY = ("managed-by", "tiktok-token-keeper")
 LARGEST_ADVERTISERS = 12 * 1024  # characters; keys and values of all annotations share Secret Manager's 16 KiB
@@ -237,6 +240,19 @@ class Connection:
         given = self.annotations.get("warned", "")
         already = int(given) if given in map(str, WARNING_DAYS) else WARNING_DAYS[0] + 1
         return min(reached) if reached and min(reached) < already else None
+
+    def conflict(self, grant: Grant) -> Conflict | None:
+        """Why a grant may not take the place of this connection's, unless any account is allowed; None: it may.
+
+        So nobody's reports change over to somebody else's account by mistake.
+        """
+        if self.made and self.family != grant.family:
+            return "other_family"
+        if self.open_id and self.open_id != grant.open_id:
+            return "other_account"
+        if self.approved and set(self.approved).isdisjoint(grant.advertiser_ids or ()):
+            return "other_advertisers"
+        return None
 
     def leased(self, lease: str) -> Connection:
         """Somebody holds it; empty: nobody."""

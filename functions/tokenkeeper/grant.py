@@ -184,16 +184,11 @@ def due(obtained_at: datetime, expires_at: datetime | None, by: datetime) -> boo
 
 def lifetime(value: object) -> float | None:
     """A lifetime in seconds as TikTok sends it: a number or digits, more than 0; anything else is None."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         seconds = float(value)
-    except OverflowError:
+    except (ValueError, OverflowError):
         return None
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
@@ -203,13 +198,8 @@ def permission_ids(value: object) -> tuple[int, ...] | None:
     items = _items(value)
     if items is None:
         return None
-    found = []
-    for item in items:
-        if isinstance(item, int) and not isinstance(item, bool):
-            found.append(item)
-        elif isinstance(item, str) and item.strip().isascii() and item.strip().isdigit() and len(item) <= 32:
-            found.append(int(item))
-    return tuple(found)
+    texts = [str(item).strip() for item in items if isinstance(item, int | str) and not isinstance(item, bool)]
+    return tuple(int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 32)
 
 
 def scope_names(value: object) -> tuple[str, ...] | None:

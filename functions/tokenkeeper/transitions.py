@@ -81,11 +81,9 @@ def refreshed(
     stored = _pruned(_stored(before, grant), destroyed_to)
     if not reaches_nobody:
         return Change(stored, (entry, *_recovered_entries(before)))
-    if not before.failing_of("empty"):
-        change = empty(stored)
-        return Change(change.connection, (entry, *change.entries))
-    kept = {key: before.annotations[key] for key in ("failing-since", "last-error") if key in before.annotations}
-    return Change(stored.with_(labels={"health": "failing"}, annotations=kept), (entry,))
+    bad, alerts = empty(before)
+    kept = {key: bad.annotations[key] for key in ("failing-since", "last-error") if key in bad.annotations}
+    return Change(stored.with_(labels={"health": "failing"}, annotations=kept), (entry, *alerts))
 
 
 def verified(before: Connection, grant: Grant, names: Mapping[str, str] | None, destroyed_to: int) -> Change:

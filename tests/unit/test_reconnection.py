@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from tokenkeeper.connection import Connection
 from tokenkeeper.grant import Grant
-from tokenkeeper.reconnection import conflict
 from unit.parts import connected, expiring, long_lived, of_account
 
 ADS = connected(long_lived())
@@ -26,6 +25,6 @@ CASES: dict[str, tuple[Connection, Grant, str | None]] = {
 
 def test_a_grant_may_take_the_place_of_one_for_the_same() -> None:
     """What was approved counts, not the list of the last run."""
-    assert {case: conflict(connection, grant) for case, (connection, grant, _) in CASES.items()} == {
+    assert {case: connection.conflict(grant) for case, (connection, grant, _) in CASES.items()} == {
         case: found for case, (_, _, found) in CASES.items()
     }

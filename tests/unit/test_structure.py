@@ -25,7 +25,7 @@ FLOORS: Floors = (
     {"clock", "secret", "checks", "errors", "events"},
     {"log", "settings", "grant"},
     {"payload", "connection"},
-    {"reconnection", "transitions", "start", "http"},
+    {"transitions", "start", "http"},
     {"store", "tiktok"},
     {"connect", "refresh"},
     {"cli"},
@@ -157,7 +157,7 @@ class TestImports:
 
     def test_what_is_pure_does_no_io(self) -> None:
         """Grants, payloads, states and plans can be tested without a server, since nothing they import has one."""
-        pure = reached("grant", "payload", "connection", "reconnection", "transitions", "tiktok.codes", "connect.links")
+        pure = reached("grant", "payload", "connection", "transitions", "tiktok.codes", "connect.links")
         assert {name for name in pure if folder(name) in {"log", "settings", "store", "tiktok"}} == set()
 
     def test_the_path_of_a_token_that_cannot_be_refreshed_meets_no_refresh_token(self) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tokenkeeper import clock, grant, transitions
 from tokenkeeper.cli.importlines import ImportRefused, Token
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection
+from tokenkeeper.connection import Conflict, Connection
 from tokenkeeper.errors import (
     KeeperError,
     Kind,
@@ -21,7 +21,6 @@ from tokenkeeper.errors import (
     TikTokUnreachable,
 )
 from tokenkeeper.grant import Grant
-from tokenkeeper.reconnection import Conflict, conflict
 from tokenkeeper.store import lease
 from tokenkeeper.store.persist import STORE_SECONDS, store_authorization
 from tokenkeeper.store.vault import Vault
@@ -61,9 +60,7 @@ class Importer:
     def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
         """Store a token, if TikTok accepts it.
 
-        Args:
-            token: The token.
-            spare_healthy: Leave a connection alone that is well, so that an old file never replaces a newer grant.
+        With `spare_healthy`, a connection that is well is left alone, so that an old file never replaces a newer grant.
 
         Returns:
             The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
@@ -84,7 +81,7 @@ class Importer:
         found, reach = self._confirmed(token)
 
         def check(connection: Connection) -> None:
-            problem = None if token.any_account else conflict(connection, found)
+            problem = None if token.any_account else connection.conflict(found)
             if problem:
                 text = _CONFLICTS[problem].format(name=name, family=connection.family)
                 raise ImportRefused(f"{text} ANY_ACCOUNT=1 (--any-account) allows it.")

@@ -112,12 +112,9 @@ class Overview:
 
 
 def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overview:
-    """Judge what the listing of all secrets says.
+    """Judge what the listing of all secrets, advertisers included, says at a time.
 
-    Args:
-        inventory: The listing, advertisers included.
-        now: The time.
-        scheduled: Whether runs come by themselves, so that a missing one is a sign of trouble.
+    `scheduled` tells whether runs come by themselves, so that a missing one is a sign of trouble.
     """
     lines = [
         _line(connection, now, refreshable=name in inventory.refreshable)

@@ -86,11 +86,7 @@ def select(found: Overview, names: Sequence[str], health: str, labels: Mapping[s
 def print_overview(found: Overview, now: datetime, *, every: bool, selected: bool) -> None:
     """Print counts first, then a table, then the last run.
 
-    Args:
-        found: What to print.
-        now: The time.
-        every: Whether the table has all connections, however many; else, of many, those that need something.
-        selected: Whether it is a selection.
+    `every`: all connections, however many; else, of many, those that need something. `selected`: it is a selection.
     """
     if found.lines:
         counts = ", ".join(f"{number:,} {health}" for health, number in found.counts.items())

@@ -41,14 +41,10 @@ def paint(text: str, colour: str) -> str:
 
 
 def read_hidden(prompt: str, is_whole: Callable[[str], bool]) -> str:
-    """What a person types or pastes on a terminal, which does not show it.
+    """What a person types or pastes on a terminal, which does not show it, until `is_whole` says after an Enter.
 
     It is read as it comes: a terminal's own line editing would cut long lines, and the usual prompt for passwords
     throws away what is pasted after the first line.
-
-    Args:
-        prompt: What to ask for.
-        is_whole: Whether what was given so far, up to an Enter, is all of it.
     """
     import termios  # where there is a terminal of this kind
 

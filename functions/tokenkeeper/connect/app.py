@@ -34,13 +34,7 @@ class Connect:
     needs = CONNECT
 
     def __init__(self, settings: Settings, vault: Vault | None = None, tiktok: TikTok | None = None) -> None:
-        """Set up; nothing is called yet.
-
-        Args:
-            settings: All that `needs` names.
-            vault: Where connections are stored; None: where the settings say.
-            tiktok: TikTok; None: where the settings say.
-        """
+        """Set up; nothing is called yet. What is None is made as the settings say."""
         self._settings = settings
         self._vault = vault or Vault(settings)
         self._tiktok = tiktok or TikTok(settings)

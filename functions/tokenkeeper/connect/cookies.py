@@ -43,12 +43,7 @@ class Cookies:
     """Reads and sets them."""
 
     def __init__(self, signer: Signer, *, secure: bool) -> None:
-        """Set up.
-
-        Args:
-            signer: Signs the results.
-            secure: Whether people reach this function over https; http cannot carry the prefix and `Secure`.
-        """
+        """Set up; http cannot carry the prefix and `Secure`."""
         self._signer = signer
         self._secure = secure
         self._prefix = "__Host-tk-" if secure else "tk-"

@@ -12,7 +12,6 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import Kind, TikTokError, TikTokRefused
 from tokenkeeper.events import Value
 from tokenkeeper.grant import Grant
-from tokenkeeper.reconnection import conflict
 from tokenkeeper.tiktok.families import TikTok
 
 _LIST_SECONDS = 10.0
@@ -29,10 +28,6 @@ class Flow:
     def check_grant(self, grant: Grant, connection: Connection) -> None:
         """Check what TikTok granted, and that nobody's reports change over to somebody else's account by mistake.
 
-        Args:
-            grant: What TikTok granted.
-            connection: The connection as it was before.
-
         Raises:
             Refused: the grant may not be stored.
         """
@@ -44,7 +39,7 @@ class Flow:
         if self.only is not None and not ids <= self.only:
             text = "The portal's own link brought advertisers that are not in PORTAL_ADVERTISER_IDS."
             raise self.refused("advertisers_not_listed", text)
-        found = None if self.link.any_account else conflict(connection, grant)
+        found = None if self.link.any_account else connection.conflict(grant)
         if found:
             raise self.refused(found)
 
@@ -56,13 +51,8 @@ class Flow:
 def list_advertisers(tiktok: TikTok, grant: Grant, deadline: Deadline, storing_seconds: float) -> list[str]:
     """The advertisers of a grant whose token response did not name them; asked for twice where that may help.
 
-    The code is used by now: giving up over one hiccup would cost the approver another approval.
-
-    Args:
-        tiktok: Who is asked.
-        grant: The grant.
-        deadline: When the callback has to be over.
-        storing_seconds: How much of that is for storing.
+    The code is used by now: giving up over one hiccup would cost the approver another approval. Of the callback's time,
+    `storing_seconds` are for storing.
 
     Raises:
         Refused: TikTok did not say.

@@ -86,14 +86,7 @@ class Signer:
         family: Family = "advertiser",
         labels: Mapping[str, str] | None = None,
     ) -> tuple[Link, Secret]:
-        """Make a link.
-
-        Args:
-            connection: A checked name.
-            life: How long it is good.
-            any_account: See `Link`.
-            family: What it authorizes.
-            labels: Checked labels of the operator's own.
+        """Make a link; names and labels are checked ones.
 
         Returns:
             The link, and its signed text.

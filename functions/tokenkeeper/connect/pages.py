@@ -59,8 +59,8 @@ class Pages:
             link: What the link says.
             text: The link itself, which the form sends.
             again: Whether the connection exists already.
-            direct: TikTok's page for a flow that this browser has begun: for somebody whose browser did not follow
-                the form, because a company's gateway leads TikTok's page elsewhere. Empty: none was begun.
+            direct: TikTok's page for a flow that this browser has begun and whose form led nowhere, because a company's
+                gateway leads that page elsewhere; empty: none was begun.
         """
         until = f"{link.expires_at.day} {link.expires_at:%B %Y, %H:%M} UTC"
         return self._page("start", link=link, text=text, until=until, action=self._start, again=again, direct=direct)

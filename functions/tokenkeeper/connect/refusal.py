@@ -71,13 +71,7 @@ ROWS: Mapping[str, Row] = {
 
 
 class Refused(Exception):
-    """The request ends with a page and a log entry.
-
-    Attributes:
-        status: HTTP status.
-        notice: The page.
-        headers: More headers of the answer.
-    """
+    """The request ends with a page and a log entry."""
 
     def __init__(
         self,
@@ -94,12 +88,12 @@ class Refused(Exception):
         """Set up.
 
         Args:
-            reason: One of `ROWS`.
+            reason: One of `ROWS`, whose page and severity hold unless others are given.
             detail: A sentence for the log; empty: the page's heading.
             connection: The connection, once it is known for certain.
             family: What the page is about.
-            notice: The page, where it is not the reason's.
-            severity: The log entry's, where it is not the reason's.
+            notice: Another page.
+            severity: Another severity of the log entry.
             headers: More headers of the answer.
             fields: More for the log entry.
         """

@@ -33,14 +33,7 @@ class Refresh:
         tiktok: TikTok | None = None,
         rate: RateLimiter | None = None,
     ) -> None:
-        """Set up.
-
-        Args:
-            settings: The settings.
-            vault: Secret Manager; None: the one that the settings name.
-            tiktok: TikTok; None: the one that the settings name.
-            rate: What paces the calls of `tiktok`; None: as many a second as the settings allow.
-        """
+        """Set up. What is None is made as the settings say; `rate` is what paces the calls of `tiktok`."""
         self._settings = settings
         self._rate = rate or RateLimiter(settings.max_qps)
         self._vault = vault or Vault(settings)
@@ -62,11 +55,7 @@ class Refresh:
         return _json(summary.document(), summary.status)
 
     def run(self, request: RunRequest, progress: Progress = lambda _done, _total: None) -> Summary:
-        """Make one run.
-
-        Args:
-            request: What to do.
-            progress: Called with the number of connections that are done and of all.
+        """Make one run; `progress` is told how many connections are done, and of how many.
 
         Raises:
             BadRequestError: the request names what is no connection.

@@ -63,8 +63,7 @@ class Retries:
     def next_tasks(self, *, over: bool) -> list[Task]:
         """The tasks of the next pass, perhaps after a pause; the others are in `failed` or `left`.
 
-        Args:
-            over: Whether no task may be begun any more.
+        `over` tells whether no task may be begun any more.
         """
         waiting, self._waiting = self._waiting, []
         tasks = []

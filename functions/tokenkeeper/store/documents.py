@@ -39,12 +39,7 @@ class Version:
 
 
 def replication(locations: Sequence[str], kms_key: str) -> Document:
-    """Where new secrets are kept, and with which key.
-
-    Args:
-        locations: Regions; none: Google chooses.
-        kms_key: Full name of a key; empty: Google's own.
-    """
+    """Where new secrets are kept (no regions: Google chooses), and with which key (empty: Google's own)."""
     key = {"customerManagedEncryption": {"kmsKeyName": kms_key}} if kms_key else {}
     if not locations:
         return {"automatic": key}

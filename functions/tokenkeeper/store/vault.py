@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,12 +40,7 @@ class Vault:
     """The secrets of one prefix in one project. One instance serves many threads."""
 
     def __init__(self, settings: Settings, secrets: SecretManager | None = None) -> None:
-        """Set up; nothing is called yet.
-
-        Args:
-            settings: Project, prefix, where new secrets go.
-            secrets: Secret Manager; None: the one that the settings name, made when it is needed.
-        """
+        """Set up; nothing is called yet. Secret Manager that is None is made as the settings say, when it is needed."""
         self._settings = settings
         self._prefix = settings.secret_prefix
         self._given = secrets
@@ -98,8 +93,23 @@ class Vault:
 
         A secret is a connection's if its name says so and it carries our label or one of our annotations.
         """
-        listed = self._secrets.list(f"{self._prefix}-", deadline)
-        return _inventory(listed, self.token_id(""), self.refresh_id(""), self.keeper_id, advertisers=advertisers)
+        token, refresh = self.token_id(""), self.refresh_id("")
+        found = Inventory({}, set())
+        without_labels: set[str] = set()
+        for secret in self._secrets.list(f"{self._prefix}-", deadline):
+            if secret.id == self.keeper_id:
+                found.last_run = secret.annotations
+            elif secret.id.startswith(token) and CONNECTION.fullmatch(name := secret.id.removeprefix(token)):
+                connection = _connection(name, secret)
+                if connection.ours:
+                    found.connections[name] = connection if advertisers else _small(connection)
+            elif secret.id.startswith(refresh):
+                labelled = secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
+                (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
+        expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
+        found.unlabelled = without_labels & expiring
+        found.refreshable |= found.unlabelled
+        return found
 
     def connection(self, name: str, deadline: Deadline) -> Connection:
         """One connection as its secret has it.
@@ -115,9 +125,8 @@ class Vault:
         Raises:
             SecretExists: it exists already.
         """
-        annotations = {"lease": lease} if lease else {}
         wanted = {**(labels or {}), **base_labels("token", name)}
-        return _connection(name, self._secrets.create(self.token_id(name), wanted, annotations, deadline))
+        return _connection(name, self._secrets.create(self.token_id(name), wanted, {"lease": lease}, deadline))
 
     def change(
         self,
@@ -228,27 +237,6 @@ class Vault:
                 if now.etag == before.etag:
                     known = None
                     clock.sleep(0.5)  # late reading: the next one may be newer
-
-
-def _inventory(
-    listed: Iterable[StoredSecret], token: str, refresh: str, keeper_id: str, *, advertisers: bool
-) -> Inventory:
-    found = Inventory({}, set())
-    without_labels: set[str] = set()
-    for secret in listed:
-        if secret.id == keeper_id:
-            found.last_run = secret.annotations
-        elif secret.id.startswith(token) and CONNECTION.fullmatch(secret.id.removeprefix(token)):
-            connection = _connection(secret.id.removeprefix(token), secret)
-            if connection.ours:
-                found.connections[connection.name] = connection if advertisers else _small(connection)
-        elif secret.id.startswith(refresh):
-            labelled = secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
-            (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
-    expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
-    found.unlabelled = without_labels & expiring
-    found.refreshable |= found.unlabelled
-    return found
 
 
 def _connection(name: str, secret: StoredSecret) -> Connection:

@@ -129,11 +129,7 @@ class Versions:
     def prune(self, secret_id: str, newest_number: int, destroyed_to: int, deadline: Deadline) -> int:
         """Destroy the versions that are too many, oldest first; never the newest nor those before it that are kept.
 
-        Args:
-            secret_id: The secret.
-            newest_number: The number of its newest version.
-            destroyed_to: Versions up to this number are known to be destroyed.
-            deadline: What it is too short for, a later call does.
+        Versions up to `destroyed_to` are known to be destroyed. What the deadline is too short for, a later call does.
 
         Returns:
             The number up to which all are destroyed now.

@@ -26,11 +26,9 @@ _OTHER_APP = "app_id is inconsistent"
 
 
 def kind_of(code: int, message: str) -> Kind:
-    """What a code asks for; one that no list documents passes by itself, as far as anybody knows.
+    """What a code, not one of `SUCCESSES`, asks for; two of them need TikTok's message to be understood.
 
-    Args:
-        code: TikTok's return code, not one of `SUCCESSES`.
-        message: TikTok's message, which two codes need to be understood.
+    One that no list documents passes by itself, as far as anybody knows.
     """
     if code in {40000, 40113} and _OTHER_APP in message:
         return Kind.REAUTHORIZE

@@ -24,13 +24,7 @@ class TikTok:
     """One developer app's view of TikTok. One instance serves many threads."""
 
     def __init__(self, settings: Settings, rate: RateLimit | None = None, transport: Transport | None = None) -> None:
-        """Set up; nothing is called yet.
-
-        Args:
-            settings: The app, TikTok's addresses, the redirect URL and the scopes.
-            rate: What paces the calls; None: nothing does.
-            transport: What sends them; None: HTTP.
-        """
+        """Set up; nothing is called yet. A rate that is None paces nothing; a transport that is None is HTTP."""
         api = Api(settings.api_url, rate, transport)
         self.advertisers = Advertisers(api, settings)
         self.accounts = Accounts(api, settings)
