@@ -54,14 +54,6 @@ def parse(stamp: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def later(moment: datetime, seconds: float) -> datetime | None:
-    """`moment` and so many seconds, or None where that lies beyond the calendar."""
-    try:
-        return moment + timedelta(seconds=seconds)
-    except OverflowError:
-        return None
-
-
 class Deadline:
     """A point in time by which something has to be over."""
 

@@ -76,6 +76,19 @@ class Problem:
         return cls(kind, code, rest[0] if rest else "", alerted)
 
 
+class _Time:
+    """A time among a connection's annotations; None where there is none, or it was edited by hand."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __get__(self, connection: Connection, _: type[Connection]) -> datetime | None:
+        try:
+            return clock.parse(connection.annotations.get(self._key, ""))
+        except (ValueError, OverflowError):
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """The state of one connection."""
@@ -86,6 +99,12 @@ class Connection:
     # what Secret Manager wants to see again with the next change; of two states that differ in nothing else, one is as
     # good as the other
     etag: str = field(default="", compare=False)
+
+    connected_at = _Time("connected-at")  # when it was last connected, to the millisecond
+    obtained_at = _Time("obtained-at")  # when the stored token was issued
+    expires_at = _Time("expires-at")  # end of the stored access token
+    refresh_expires_at = _Time("refresh-expires-at")  # end of the stored refresh token
+    failing_since = _Time("failing-since")  # since when it has been `failing` or `reauthorize`
 
     @property
     def ours(self) -> bool:
@@ -136,31 +155,6 @@ class Connection:
             **base_labels("token", self.name),
             **{key: value for key, value in known.items() if value},
         }
-
-    @property
-    def connected_at(self) -> datetime | None:
-        """When it was last connected, to the millisecond."""
-        return self._time("connected-at")
-
-    @property
-    def obtained_at(self) -> datetime | None:
-        """When the stored token was issued."""
-        return self._time("obtained-at")
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """End of the stored access token."""
-        return self._time("expires-at")
-
-    @property
-    def refresh_expires_at(self) -> datetime | None:
-        """End of the stored refresh token."""
-        return self._time("refresh-expires-at")
-
-    @property
-    def failing_since(self) -> datetime | None:
-        """Since when it has been `failing` or `reauthorize`."""
-        return self._time("failing-since")
 
     @property
     def problem(self) -> Problem | None:
@@ -268,12 +262,6 @@ class Connection:
             labels={**self.labels, **(labels or {})},
             annotations={key: value for key, value in merged.items() if value is not None},
         )
-
-    def _time(self, key: str) -> datetime | None:
-        try:
-            return clock.parse(self.annotations.get(key, ""))
-        except (ValueError, OverflowError):  # edited by hand: as good as missing
-            return None
 
 
 def base_labels(holds: str, connection: str = "") -> dict[str, str]:

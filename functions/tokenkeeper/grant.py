@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Literal, Self
 
-from tokenkeeper import clock
 from tokenkeeper.secret import Secret
 
 Family = Literal["advertiser", "account"]
@@ -232,8 +231,10 @@ def _items(value: object) -> list[object] | None:
 
 
 def _end(start: datetime, seconds: float | None) -> datetime | None:
-    end = None if seconds is None else clock.later(start, seconds)
-    return end.replace(microsecond=0) if end else None
+    try:
+        return None if seconds is None else (start + timedelta(seconds=seconds)).replace(microsecond=0)
+    except OverflowError:  # beyond the calendar
+        return None
 
 
 def _later_than(previous: datetime | None, moment: datetime) -> datetime:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Flag, auto
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from tokenkeeper import checks
 from tokenkeeper.checks import API_URL, Invalid
@@ -132,11 +131,6 @@ class Settings:
     """Seconds after which a run starts no further connection."""
     in_cloud: bool = False
     """Whether this runs as a Cloud Run service."""
-
-    @property
-    def public_path(self) -> str:
-        """The path of `public_url`, without a slash at the end; empty for most."""
-        return urlsplit(self.public_url).path
 
     @property
     def secure(self) -> bool:

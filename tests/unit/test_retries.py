@@ -114,6 +114,7 @@ NOT_REACHED = {
 
 @pytest.mark.parametrize(("connection", "hours", "due", "alerted"), NOT_REACHED.values(), ids=NOT_REACHED)
 def test_a_token_that_ends_before_it_is_reached_is_said(
+    rate: RateLimiter,
     retries: Retries,
     hand_clock: HandClock,
     logged: Logged,
@@ -123,7 +124,7 @@ def test_a_token_that_ends_before_it_is_reached_is_said(
     alerted: bool,
 ) -> None:
     """A token is nearly over 6.5 hours before its end, which is a day after it was issued where TikTok names none."""
-    behind = Behind(retries)
+    behind = Behind(rate, retries)
     hand_clock.pass_by(hours=hours)
     behind.note(Task(connection, refreshable=True, inspect=False, due=due), None)
     behind.log(except_for=())

@@ -135,7 +135,7 @@ class TestRefused:
         registered = [
             read(PUBLIC_URL=value) for value in ("https://example.com:8443/a", LONG[:-1], "http://[::1]:8080")
         ]
-        assert [(one.public_path, one.secure) for one in registered] == [("/a", True), (LONG[19:-1], True), ("", False)]
+        assert [one.secure for one in registered] == [True, True, False]
         chosen = read(TIKTOK_MAX_QPS="0.01", CALLBACK_BUDGET_SECONDS="5", LINK_SIGNING_KEYS="k" * 32)
         assert (chosen.max_qps, chosen.callback_budget, len(chosen.link_keys)) == (0.01, 5, 1)
         assert read(TIKTOK_API_URL="http://localhost/api").api_url == "http://localhost/api"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from tokenkeeper import events
 from tokenkeeper.connect import notices
@@ -112,31 +111,24 @@ class Refused(Exception):
         )
 
 
-class _Words(NamedTuple):
-    """What an approver reads about a refusal of TikTok's, and the log entry's severity."""
-
-    reason: str
-    todo: str
-    severity: Severity
-
-
-_TOO_OLD = _Words("This confirmation was used already, or is more than {life} old.", AGAIN, "WARNING")
-_OTHER = _Words("TikTok refused to complete the connection.", AGAIN, "ERROR")
-_SILENT = _Words("TikTok's answer could not be understood, or did not come in time.", AGAIN, "ERROR")
-_BY_CODE = {
+_Words = tuple[str, str, Severity]  # what an approver reads about a refusal of TikTok's, what to do, how bad it is
+_TOO_OLD: _Words = ("This confirmation was used already, or is more than {life} old.", AGAIN, "WARNING")
+_OTHER: _Words = ("TikTok refused to complete the connection.", AGAIN, "ERROR")
+_SILENT: _Words = ("TikTok's answer could not be understood, or did not come in time.", AGAIN, "ERROR")
+_BY_CODE: Mapping[int, _Words] = {
     CODE_USED: _TOO_OLD,
     ACCOUNT_CODE_OR_TOKEN: _TOO_OLD,
-    CODE_CANCELLED: _Words("This confirmation was cancelled or is of another kind.", AGAIN, "WARNING"),
-    SECRET_OR_CODE: _Words(
+    CODE_CANCELLED: ("This confirmation was cancelled or is of another kind.", AGAIN, "WARNING"),
+    SECRET_OR_CODE: (
         "TikTok does not accept this app's credentials together with this confirmation.",
         f"{AGAIN} If that does not help, the app id or the app secret of this service is wrong.",
         "ERROR",
     ),
 }
-_BY_KIND = {
-    Kind.THROTTLED: _Words("TikTok is getting too many requests at the moment.", f"Wait a minute. {AGAIN}", "WARNING"),
-    Kind.TRANSIENT: _Words("TikTok has a passing problem.", f"Wait a minute. {AGAIN}", "WARNING"),
-    Kind.OPERATOR: _Words("TikTok does not let this app make connections.", TELL, "ERROR"),
+_BY_KIND: Mapping[Kind, _Words] = {
+    Kind.THROTTLED: ("TikTok is getting too many requests at the moment.", f"Wait a minute. {AGAIN}", "WARNING"),
+    Kind.TRANSIENT: ("TikTok has a passing problem.", f"Wait a minute. {AGAIN}", "WARNING"),
+    Kind.OPERATOR: ("TikTok does not let this app make connections.", TELL, "ERROR"),
 }
 
 
@@ -146,16 +138,17 @@ def refused_by_tiktok(error: TikTokError, connection: str, family: Family) -> Re
     if isinstance(error, TikTokRefused):
         words = _BY_CODE.get(error.code) or _BY_KIND.get(error.kind) or _OTHER
         reason, code = "tiktok_refused", error.code
-    parts = [words.reason, f"(TikTok's code {code})" if code is not None else ""]
+    happened, todo, severity = words
+    parts = [happened, f"(TikTok's code {code})" if code is not None else ""]
     parts.append(f"TikTok's reference is {error.request_id}." if error.request_id else "")
-    notice = notices.tiktok_refused(" ".join(filter(None, parts)), words.todo)
+    notice = notices.tiktok_refused(" ".join(filter(None, parts)), todo)
     return Refused(
         reason,
         f"{error}.",
         connection,
         family=family,
         notice=notice,
-        severity=words.severity,
+        severity=severity,
         fields={"code": code, "request_id": error.request_id or None},
     )
 

@@ -95,7 +95,7 @@ class Arguments:
 def path_of(request: Request, settings: Settings) -> str:
     """The path below `PUBLIC_URL`, which a load balancer may have taken away or left."""
     path = str(request.environ["PATH_INFO"])  # `request.path` takes several slashes in front for one
-    base = settings.public_path
+    base = urlsplit(settings.public_url).path
     if base and (path == base or path.startswith(base + "/")):
         path = path.removeprefix(base)
     return path or "/"

@@ -55,11 +55,6 @@ class Retries:
         """Whether Secret Manager has been unavailable for so many that nobody else is tried."""
         return self._store_away >= STORE_AWAY
 
-    @property
-    def throttled(self) -> bool:
-        """Whether TikTok has throttled for so long that later is better than again."""
-        return self._rate.exhausted
-
     def next_tasks(self, *, over: bool) -> list[Task]:
         """The tasks of the next pass, perhaps after a pause; the others are in `failed` or `left`.
 
@@ -93,7 +88,8 @@ class Retries:
 class Behind:
     """Tokens that end before the next run and were not reached, through no fault of their connections."""
 
-    def __init__(self, retries: Retries) -> None:
+    def __init__(self, rate: RateLimiter, retries: Retries) -> None:
+        self._rate = rate
         self._retries = retries
         self._reasons: dict[str, str] = {}
 
@@ -103,7 +99,7 @@ class Behind:
         ends = known.expires_at or (known.obtained_at and known.obtained_at + 2 * AGE_WITHOUT_LIFETIME)
         if not task.due or ends is None or ends - clock.now() >= TOKEN_NEARLY_OVER or known.alerted:
             return
-        if self._retries.throttled:
+        if self._rate.exhausted:
             why = Why.THROTTLED
         elif self._retries.store_is_away:
             why = Why.STORE

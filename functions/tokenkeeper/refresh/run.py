@@ -43,7 +43,7 @@ class Run:
         self._budget = Deadline(context.settings.run_budget)
         self._summary = Summary()
         self._retries = Retries(rate)
-        self._behind = Behind(self._retries)
+        self._behind = Behind(rate, self._retries)
         self._stopped: RunStopped | None = None
         self._total = 0
         self._resume_after: str | None = None  # not known yet

@@ -137,7 +137,7 @@ class Vault:
         *,
         retry: bool = True,
     ) -> Connection:
-        """Apply a transition to the connection as it is now; one that changes nothing writes nothing.
+        """Apply a transition to the connection as it is now, and return it; what changes nothing writes nothing.
 
         Args:
             name: The connection.
@@ -146,9 +146,6 @@ class Vault:
             deadline: When to stop trying.
             known: The state that was read last, to save reading it.
             retry: Whether to write again where that failed in a way that may pass.
-
-        Returns:
-            The new state.
         """
         from tokenkeeper.store.secretmanager import StoredSecret
 
@@ -192,11 +189,7 @@ class Vault:
         self._update(self.refresh_id(name), lambda found: replace(found, labels={**found.labels, **ours}), deadline)
 
     def record_run(self, facts: Mapping[str, str], deadline: Deadline) -> None:
-        """Record a run in the keeper secret's annotations, in one write; a fact that is empty is removed.
-
-        Raises:
-            StoreError: it could not be written.
-        """
+        """Record a run in the keeper secret's annotations, in one write; a fact that is empty is removed."""
         labels = base_labels("keeper")
 
         def recorded(secret: StoredSecret) -> StoredSecret:
