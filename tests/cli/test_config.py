@@ -61,7 +61,7 @@ class TestConfig:
         assert "TIKTOK_ADVERTISER_IDS=7000000000000000002\n" in chosen
         said = sentence(cli(*words, "7000000000000000001,7009,7010", "--for", "env"))
         assert said.startswith("acme does not reach 7009, 7010. It reaches: 7000000000000000001 Acme Shoes; ")
-        assert "ONLY (--only) is 'x', not a list of ids" in sentence(cli(*words, "x", "--for", "env"))
+        assert "'--only': it is 'x', not a list of ids" in sentence(cli(*words, "x", "--for", "env"))
         one = json.loads(cli(*words, "7000000000000000002", "--for", "airbyte").out)
         assert one["credentials"]["advertiser_id"] == "7000000000000000002"
         two = cli(*words, "7000000000000000001,7000000000000000002", "--for", "airbyte")

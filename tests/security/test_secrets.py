@@ -31,8 +31,8 @@ from tokenkeeper.errors import KeeperError, TikTokError, TikTokSilent, TikTokUnr
 from tokenkeeper.grant import TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Settings
-from tokenkeeper.store.secretmanager import SecretManager, Version
-from tokenkeeper.store.versions import Newest
+from tokenkeeper.store.secretmanager import SecretManager
+from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.api import LARGEST_ANSWER, LARGEST_LIST, Api
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Answer as TikTokAnswer
@@ -187,7 +187,7 @@ def _holders() -> list[object]:
         chosen,
         Arguments(codes=(secret,), link=secret),
         Version(1, payload.of_refresh(stored)),
-        Newest(1, payload.of_refresh(stored)),
+        Version(1, payload.of_refresh(stored)),
         TikTokAnswer(200, {"data": {"access_token": SECRET}}),
         TikTok(chosen),
         Signer([secret]),

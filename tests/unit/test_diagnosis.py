@@ -7,12 +7,12 @@ from datetime import timedelta
 from tokenkeeper import payload
 from tokenkeeper.grant import Grant, RefreshableGrant
 from tokenkeeper.refresh.diagnosis import Diagnosis, NotRefreshable, Sound, TokenBehind, Unreadable, diagnose, read
-from tokenkeeper.store.versions import Newest
+from tokenkeeper.store.versions import Version
 from unit.parts import NOON, expiring, long_lived, of_account, refreshable, response
 
-NOTHING = Newest(0, None)
-BROKEN = Newest(3, b"edited by hand")
-DISABLED = Newest(3, None)
+NOTHING = Version(0, None)
+BROKEN = Version(3, b"edited by hand")
+DISABLED = Version(3, None)
 OLD, NEW = expiring(), expiring(at=NOON + timedelta(hours=13))
 LATER = long_lived(at=NOON + timedelta(days=1))
 OTHER = refreshable(response("access-x", "refresh-x"))
@@ -20,17 +20,17 @@ MANY = tuple(str(7_000_000_000_000_000_000 + number) for number in range(2830))
 NO_TOKEN, NO_REFRESH = "The token secret cannot be read.", "The refresh secret cannot be read."
 
 
-def token(grant: Grant) -> Newest:
+def token(grant: Grant) -> Version:
     """The token secret's newest version."""
-    return Newest(3, payload.of_token(grant))
+    return Version(3, payload.of_token(grant))
 
 
-def refresh(grant: RefreshableGrant) -> Newest:
+def refresh(grant: RefreshableGrant) -> Version:
     """The refresh secret's newest version."""
-    return Newest(2, payload.of_refresh(grant))
+    return Version(2, payload.of_refresh(grant))
 
 
-CASES: dict[str, tuple[Newest, Newest, Diagnosis]] = {
+CASES: dict[str, tuple[Version, Version, Diagnosis]] = {
     "both hold the same grant": (token(NEW), refresh(NEW), Sound(NEW)),
     "a long-lived grant alone": (token(long_lived()), NOTHING, NotRefreshable(long_lived(), superseded=False)),
     "a later grant without a refresh token": (token(LATER), refresh(NEW), NotRefreshable(LATER, superseded=True)),

@@ -14,7 +14,7 @@ from tokenkeeper.grant import Grant
 from tokenkeeper.store.lease import TERM, Lease, hold
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable, store_authorization
 from tokenkeeper.store.vault import Vault
-from tokenkeeper.store.versions import Newest
+from tokenkeeper.store.versions import Version
 from unit.parts import NOON, HandClock, expiring, long_lived, soon
 
 TOKEN = "tiktok-ads-token-acme"
@@ -46,7 +46,7 @@ def take_over(store: Store) -> None:
 
 def stored(store: Store, secret_id: str) -> list[Grant | None]:
     """The grants in a secret's versions."""
-    return [readable(Newest(1, content), "acme") for content in store.payloads(secret_id)]
+    return [readable(Version(1, content), "acme") for content in store.payloads(secret_id)]
 
 
 class TestAuthorization:
@@ -96,7 +96,7 @@ class TestSomebodyElse:
         store.add_version(TOKEN, payload.of_token(THEIRS))
         with pytest.raises(Superseded):
             writer.add_token(NEW)
-        theirs = readable(Newest(1, payload.of_token(THEIRS)), "acme")
+        theirs = readable(Version(1, payload.of_token(THEIRS)), "acme")
         assert stored(store, TOKEN)[-1] == theirs
 
     @pytest.mark.parametrize("secret_id", [TOKEN, REFRESH], ids=["in the token secret", "in the refresh secret"])

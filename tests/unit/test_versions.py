@@ -9,7 +9,7 @@ from emulators.serving import Fault
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import LeaseLost, SecretMissing, StoreForbidden, StoreUnavailable
 from tokenkeeper.store.secretmanager import SecretManager
-from tokenkeeper.store.versions import Newest, Versions
+from tokenkeeper.store.versions import Version, Versions
 from unit.parts import PROJECT, HandClock, soon
 
 S = "s"
@@ -35,7 +35,7 @@ class TestNewest:
         stored(store, b"1", b"2")
         store.set_state(S, 2, "DISABLED")
         store.set_lag(latest=lag)
-        assert versions.newest(S, soon()) == Newest(2, None)
+        assert versions.newest(S, soon()) == Version(2, None)
 
 
 class TestAdd:

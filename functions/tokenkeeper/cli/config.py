@@ -8,7 +8,6 @@ from datetime import datetime
 import click
 
 from tokenkeeper import checks, clock
-from tokenkeeper.checks import Invalid
 from tokenkeeper.cli import options, show, stored
 from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.tools import TOOLS, Material, Tool
@@ -20,7 +19,9 @@ from tokenkeeper.tiktok.coverage import gaps
 @click.command("config")
 @options.connection
 @click.option("--for", "tool", metavar="TOOL", default="", help="What it is for; without it, the tools are listed.")
-@click.option("--only", metavar="IDS", default="", help="Only these ad accounts, like 7001,7002.")
+@click.option(
+    "--only", type=options.checked(checks.advertiser_ids), metavar="IDS", help="Only these ad accounts, like 7001,7002."
+)
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -28,7 +29,7 @@ from tokenkeeper.tiktok.coverage import gaps
     help="First day to load, like 2026-01-01, for tools that have to be told. Without it: this year's first.",
 )
 @click.pass_obj
-def command(context: Context, connection: str, tool: str, only: str, since: datetime | None) -> int:
+def command(context: Context, connection: str, tool: str, only: str | None, since: datetime | None) -> int:
     """Print a ready configuration of a tool that reads CONNECTION.
 
     It goes to standard output and may hold the access token; what to do with it, to standard error.
@@ -65,21 +66,13 @@ def command(context: Context, connection: str, tool: str, only: str, since: date
         secret_id=vault.token_id(connection),
     )
     if only:
-        material = material.only(_ids(only))
+        material = material.only([part.strip() for part in only.split(",")])
     if chosen.one_id and material.chosen and len(material.ids) > 1:
         raise SettingsError(f"{tool} takes one ad account or all of them: print one configuration for each.")
     click.echo(chosen.write(material), nl=False)
     for line in notes(chosen, material):
         show.say(line)
     return stored.exit_status(state, connection)
-
-
-def _ids(text: str) -> list[str]:
-    try:
-        checks.advertiser_ids(text)
-    except Invalid as invalid:
-        raise SettingsError(f"ONLY (--only) {invalid}.") from None
-    return [part.strip() for part in text.split(",")]
 
 
 def notes(tool: Tool, material: Material) -> Iterator[str]:

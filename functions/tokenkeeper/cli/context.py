@@ -95,7 +95,7 @@ class Context:
             raise SettingsError(f"{name}_SECRET is no secret's name; write it like projects/my-project/secrets/name.")
         store = SecretManager(found[1], self.variable("SECRET_MANAGER_EMULATOR_HOST"))
         try:
-            return store.access(found[2], "latest", Deadline(READ_SECONDS)).payload.decode()
+            return (store.access(found[2], "latest", Deadline(READ_SECONDS)).payload or b"").decode()
         except UnicodeDecodeError:
             raise SettingsError(f"{name} cannot be read: the secret {found[2]} holds no text.") from None
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 from tokenkeeper.grant import Grant, RefreshableGrant
 from tokenkeeper.store.persist import Numbers, readable
-from tokenkeeper.store.versions import Newest
+from tokenkeeper.store.versions import Version
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What was read from a connection's two secrets."""
 
-    token: Newest  # the token secret's newest version
-    refresh: Newest  # the refresh secret's
+    token: Version  # the token secret's newest version
+    refresh: Version  # the refresh secret's
     from_token: Grant | None  # the grant in the former, or None where it cannot be read
     from_refresh: Grant | None  # the grant in the latter
 
@@ -62,7 +62,7 @@ class Sound:
 Diagnosis = Unreadable | NotRefreshable | TokenBehind | Sound
 
 
-def read(token: Newest, refresh: Newest, name: str) -> Stored:
+def read(token: Version, refresh: Version, name: str) -> Stored:
     """Parse what was read."""
     return Stored(token, refresh, readable(token, name), readable(refresh, name))
 

@@ -27,7 +27,7 @@ from tokenkeeper.refresh.shared import ADDING, MANY, Pending, RunContext
 from tokenkeeper.refresh.verify import failing, prune
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers
-from tokenkeeper.store.versions import Newest
+from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.api import CALL_SECONDS
 
 
@@ -76,7 +76,7 @@ def flush(context: RunContext, lease: Lease, stored: Stored) -> Stored:
     if not any(grant and grant.obtained_at > pending.based_on for grant in found):
         writer = GrantWriter(context.vault, lease, pending.based_on, stored.numbers)
         _add_refresh(context, writer, pending.grant)
-        refresh_secret = Newest(writer.numbers.refresh, None)
+        refresh_secret = Version(writer.numbers.refresh, None)
         stored = replace(stored, refresh=refresh_secret, from_refresh=pending.grant)
     context.pending.pop(name, None)
     log.write(events.TOKEN_SAVED.entry(connection=name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from tokenkeeper import clock, events, log
 from tokenkeeper.grant import AGE_WITHOUT_LIFETIME
@@ -85,13 +86,13 @@ class Retries:
                 return self._tries[task.name] < _TRIES[again.why]
 
 
+@dataclass
 class Behind:
     """Tokens that end before the next run and were not reached, through no fault of their connections."""
 
-    def __init__(self, rate: RateLimiter, retries: Retries) -> None:
-        self._rate = rate
-        self._retries = retries
-        self._reasons: dict[str, str] = {}
+    rate: RateLimiter
+    retries: Retries
+    _reasons: dict[str, str] = field(default_factory=dict)
 
     def note(self, task: Task, why: Why | None) -> None:
         """A run does not get to a connection; it counts if its token is nearly over and nobody was alerted of it."""
@@ -99,9 +100,9 @@ class Behind:
         ends = known.expires_at or (known.obtained_at and known.obtained_at + 2 * AGE_WITHOUT_LIFETIME)
         if not task.due or ends is None or ends - clock.now() >= TOKEN_NEARLY_OVER or known.alerted:
             return
-        if self._rate.exhausted:
+        if self.rate.exhausted:
             why = Why.THROTTLED
-        elif self._retries.store_is_away:
+        elif self.retries.store_is_away:
             why = Why.STORE
         self._reasons[task.name] = why.value if why in {Why.THROTTLED, Why.STORE} else "the run's budget was over"
 

@@ -23,19 +23,14 @@ MANY = 20  # connections with the same trouble, after which nobody else is asked
 _OF_ALL = {Cause.API_DISABLED, Cause.QUOTA_PROJECT, Cause.BILLING, Cause.LOGIN, Cause.PERIMETER}
 
 
+@dataclass
 class SharedTroubles:
-    """Counts the connections of a run that met a trouble, until one is found that did not.
+    """Counts the connections of a run that met a trouble, until one is found that did not."""
 
-    Attributes:
-        connections: How many there are, those included that the run has nothing to do for.
-        fine: Troubles that a connection is known not to have: whoever meets one has it alone.
-    """
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.fine: set[str] = set()
-        self._met: dict[str, set[str]] = {}
-        self._lock = threading.Lock()
+    connections: int = 0  # how many there are, those included that the run has nothing to do for
+    fine: set[str] = field(default_factory=set)  # troubles that a connection is known not to have: others have it alone
+    _met: dict[str, set[str]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def met(self, trouble: str, name: str) -> int:
         """A connection met it; returns `count`."""

@@ -16,7 +16,7 @@ from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.shared import READING, RunContext
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable
-from tokenkeeper.store.versions import Newest
+from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.reach import Reach
 from tokenkeeper.transitions import Transition
 
@@ -103,7 +103,7 @@ def _of_other_app(context: RunContext, task: Task) -> Outcome:
     return FAILING
 
 
-def _mark_bad(context: RunContext, task: Task, newest: Newest, refused: TikTokRefused | None) -> Outcome:
+def _mark_bad(context: RunContext, task: Task, newest: Version, refused: TikTokRefused | None) -> Outcome:
     """Mark a connection whose token is dead, or cannot be read where TikTok refused nothing."""
     vault, name = context.vault, task.name
     if refused is None and task.connection.failing_of("broken"):
@@ -121,7 +121,7 @@ def _mark_bad(context: RunContext, task: Task, newest: Newest, refused: TikTokRe
     return REAUTHORIZE
 
 
-def _write_what_is_new(context: RunContext, task: Task, newest: Newest, grant: Grant, reach: Reach) -> None:
+def _write_what_is_new(context: RunContext, task: Task, newest: Version, grant: Grant, reach: Reach) -> None:
     known = task.connection
     now = grant if reach.advertisers is None else grant.with_found(tuple(reach.advertisers))
     names = reach.names(now.advertiser_ids)
@@ -143,7 +143,7 @@ def _write_what_is_new(context: RunContext, task: Task, newest: Newest, grant: G
 
 
 def _write(
-    context: RunContext, lease: Lease, newest: Newest, old: Grant, now: Grant, names: Mapping[str, str] | None
+    context: RunContext, lease: Lease, newest: Version, old: Grant, now: Grant, names: Mapping[str, str] | None
 ) -> None:
     name, secret_id = old.connection, context.vault.token_id(old.connection)
     if _is_newer(context, name, newest):
@@ -159,6 +159,6 @@ def _write(
     lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))
 
 
-def _is_newer(context: RunContext, name: str, newest: Newest) -> bool:
+def _is_newer(context: RunContext, name: str, newest: Version) -> bool:
     found = context.vault.versions.newest(context.vault.token_id(name), Deadline(READ_SECONDS), newest)
     return found.number != newest.number

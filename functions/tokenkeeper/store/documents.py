@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import google_crc32c
 
+from tokenkeeper.store.versions import Version
+
 Document = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -25,17 +27,6 @@ class StoredSecret:
     annotations: Mapping[str, str]
     # proof of having seen this state, for the next change; it makes no difference between two states
     etag: str = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version that was read, with its number."""
-
-    number: int
-    payload: bytes
-
-    def __repr__(self) -> str:
-        return f"Version({self.number}, …)"
 
 
 def replication(locations: Sequence[str], kms_key: str) -> Document:

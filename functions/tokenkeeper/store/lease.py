@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tokenkeeper import clock, log
@@ -27,19 +28,15 @@ _BETWEEN_TRIES = 0.5  # seconds
 _RELEASE_SECONDS = 5.0
 
 
+@dataclass
 class Lease:
-    """The right to work on a connection, from `hold`.
+    """The right to work on a connection, from `hold`."""
 
-    Attributes:
-        connection: The connection's state when it was last written.
-    """
-
-    def __init__(self, vault: Vault, connection: Connection, holder: str, until: float) -> None:
-        self._vault = vault
-        self.connection = connection
-        self._holder = holder
-        self._until = until
-        self._pending: Transition | None = None
+    vault: Vault
+    connection: Connection  # its state when it was last written
+    holder: str
+    until: float  # on the clock that never jumps
+    _pending: Transition | None = None  # what could not be written
 
     def ensure(self, seconds: float, deadline: Deadline | None = None) -> None:
         """Make sure that the lease lasts for the next step; renew it if need be.
@@ -52,12 +49,12 @@ class Lease:
             LeaseLost: somebody else took it over, or the connection was deleted.
             StoreError: it could not be renewed.
         """
-        if self._until - clock.monotonic() > seconds:
+        if self.until - clock.monotonic() > seconds:
             return
         asked = clock.monotonic()
-        text = _text(self._holder)
+        text = _text(self.holder)
         self._write(lambda connection: connection.leased(text), deadline)
-        self._until = asked + TERM
+        self.until = asked + TERM
 
     def apply(self, transition: Transition, deadline: Deadline | None = None) -> None:
         """Log what a transition says, then change the connection; raises as `ensure` does."""
@@ -89,12 +86,12 @@ class Lease:
 
     def _write(self, transition: Callable[[Connection], Connection], deadline: Deadline | None) -> None:
         def checked(connection: Connection) -> Connection:
-            if _holder(connection.lease) != self._holder:
+            if _holder(connection.lease) != self.holder:
                 raise LeaseLost(f"Somebody else holds {connection.name} now.")
             return transition(connection)
 
         try:
-            self.connection = self._vault.change(
+            self.connection = self.vault.change(
                 self.connection.name, checked, deadline or Deadline(READ_SECONDS), self.connection
             )
         except SecretMissing:

@@ -12,7 +12,7 @@ from tokenkeeper.errors import LeaseLost, PayloadError, StoreError, Superseded
 from tokenkeeper.grant import Grant, RefreshableGrant
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.vault import Vault
-from tokenkeeper.store.versions import Newest
+from tokenkeeper.store.versions import Version
 
 STORE_SECONDS = 120.0  # how long storing what TikTok issued is tried
 _FIRST_TRY = 15.0  # seconds that the first try to add a version may take
@@ -83,7 +83,7 @@ class GrantWriter:
             (self.vault.token_id(self._name), self.numbers.token),
             (self.vault.refresh_id(self._name), self.numbers.refresh),
         ):
-            newest = self.vault.versions.newest(secret_id, deadline, Newest(number, None))
+            newest = self.vault.versions.newest(secret_id, deadline, Version(number, None))
             if newest.number > number and self._is_newer(newest):
                 return True
         return False
@@ -102,7 +102,7 @@ class GrantWriter:
         for between in range(number - 1, known, -1):
             theirs = versions.at(secret_id, between, Deadline(READ_SECONDS))
             if theirs.payload and theirs.payload != content and self._is_newer(theirs):
-                top = versions.newest(secret_id, Deadline(READ_SECONDS), Newest(number, None))
+                top = versions.newest(secret_id, Deadline(READ_SECONDS), Version(number, None))
                 if top.number == number:
                     versions.add(secret_id, theirs.payload, Deadline(STORE_SECONDS), known=number)
                 raise Superseded(f"Somebody else stored a newer grant of {self._name}.")
@@ -123,12 +123,12 @@ class GrantWriter:
 
         return precondition
 
-    def _is_newer(self, newest: Newest) -> bool:
+    def _is_newer(self, newest: Version) -> bool:
         found = readable(newest, self._name)
         return found is not None and found.obtained_at > self.based_on
 
 
-def readable(newest: Newest, name: str) -> Grant | None:
+def readable(newest: Version, name: str) -> Grant | None:
     """The grant in a version; None where it cannot be read, or there is none."""
     try:
         return None if newest.payload is None else payload.parse(newest.payload, name)

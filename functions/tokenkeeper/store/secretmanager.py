@@ -22,8 +22,9 @@ from tokenkeeper.errors import (
 )
 from tokenkeeper.store import documents
 from tokenkeeper.store.calls import Calls
-from tokenkeeper.store.documents import Document, StoredSecret, Version
+from tokenkeeper.store.documents import Document, StoredSecret
 from tokenkeeper.store.transport import Answer, Transport
+from tokenkeeper.store.versions import Version
 
 __all__ = ["PAGE_SIZE", "SecretManager", "StoredSecret", "Version"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tokenkeeper import clock
@@ -19,14 +19,11 @@ _FEW = 3  # so many versions are destroyed one by one without listing first whic
 
 
 @dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest version there is."""
+class Version:
+    """A version of a secret."""
 
     number: int  # its number; 0: there is no version
-    payload: bytes | None  # what it holds; None where it is disabled or destroyed, or there is none
-
-    def __repr__(self) -> str:
-        return f"Newest({self.number}, …)"
+    payload: bytes | None = field(repr=False)  # what it holds; None where it is disabled or destroyed, or there is none
 
 
 @dataclass(frozen=True)
@@ -36,24 +33,23 @@ class Versions:
     secrets: SecretManager
     keep: int  # how many of the newest versions of a secret are never destroyed
 
-    def latest(self, secret_id: str, deadline: Deadline) -> Newest:
+    def latest(self, secret_id: str, deadline: Deadline) -> Version:
         """What `latest` points at, in one call; it may be a version or two late."""
         try:
-            version = self.secrets.access(secret_id, "latest", deadline)
+            return self.secrets.access(secret_id, "latest", deadline)
         except SecretMissing:
-            return Newest(0, None)
+            return Version(0, None)
         except VersionUnreadable:
-            return Newest(self.secrets.number(secret_id, "latest", deadline), None)
-        return Newest(version.number, version.payload)
+            return Version(self.secrets.number(secret_id, "latest", deadline), None)
 
-    def at(self, secret_id: str, number: int, deadline: Deadline) -> Newest:
+    def at(self, secret_id: str, number: int, deadline: Deadline) -> Version:
         """The version of that number."""
         try:
-            return Newest(number, self.secrets.access(secret_id, number, deadline).payload)
+            return self.secrets.access(secret_id, number, deadline)
         except (SecretMissing, VersionUnreadable):
-            return Newest(number, None)
+            return Version(number, None)
 
-    def newest(self, secret_id: str, deadline: Deadline, known: Newest | None = None) -> Newest:
+    def newest(self, secret_id: str, deadline: Deadline, known: Version | None = None) -> Version:
         """The newest version for certain: from `known` or `latest` on, each next number is read until there is none.
 
         Reading a version by its number is the only thing that Secret Manager promises to be up to date.
@@ -61,10 +57,9 @@ class Versions:
         found = known or self.latest(secret_id, deadline)
         while True:
             try:
-                version = self.secrets.access(secret_id, found.number + 1, deadline)
-                found = Newest(version.number, version.payload)
+                found = self.secrets.access(secret_id, found.number + 1, deadline)
             except VersionUnreadable:
-                found = Newest(found.number + 1, None)
+                found = Version(found.number + 1, None)
             except SecretMissing:
                 return found
 
@@ -151,7 +146,7 @@ class Versions:
 
     def _stored_after_all(self, secret_id: str, payload: bytes, known: int, deadline: Deadline) -> int:
         try:
-            found = self.newest(secret_id, deadline.within(5), Newest(known, None))
+            found = self.newest(secret_id, deadline.within(5), Version(known, None))
         except StoreError:
             return 0
         return found.number if found.payload == payload else 0

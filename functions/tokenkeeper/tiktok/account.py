@@ -7,6 +7,7 @@ a year, which a refresh does not prolong.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,29 +21,29 @@ from tokenkeeper.tiktok.codes import ACCOUNT_CODE_OR_TOKEN
 from tokenkeeper.tiktok.reach import Reach
 
 
+@dataclass(frozen=True)
 class Accounts:
     """What the token keeper does with this family; every call may raise a `TikTokError`."""
 
-    def __init__(self, api: Api, settings: Settings) -> None:
-        self._api = api
-        self._settings = settings
+    api: Api
+    settings: Settings
 
     @property
     def redirect_url(self) -> str:
         """The redirect URL of this family, as it is registered: TikTok documents that it ends with a slash."""
-        return f"{self._settings.public_url}/"
+        return f"{self.settings.public_url}/"
 
     def consent_url(self, state: str) -> str:
         """Where the account holder is sent to; without `disable_auto_auth` no other account could be chosen."""
         query = {
-            "client_key": self._settings.app_id,
+            "client_key": self.settings.app_id,
             "response_type": "code",
-            "scope": ",".join(self._settings.account_scopes),
+            "scope": ",".join(self.settings.account_scopes),
             "redirect_uri": self.redirect_url,
             "state": state,
             "disable_auto_auth": "1",
         }
-        return f"{self._settings.account_authorize_url}?{urlencode(query, quote_via=quote, safe='')}"
+        return f"{self.settings.account_authorize_url}?{urlencode(query, quote_via=quote, safe='')}"
 
     def exchange(self, code: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
         """Redeem an authorization code, once."""
@@ -52,7 +53,7 @@ class Accounts:
             "redirect_uri": self.redirect_url,
         }
         try:
-            return read_response(self._api.post("/tt_user/oauth2/token/", body, seconds, fresh=True))
+            return read_response(self.api.post("/tt_user/oauth2/token/", body, seconds, fresh=True))
         except TikTokRefused as error:
             if error.code == ACCOUNT_CODE_OR_TOKEN:  # here it is about the code
                 raise TikTokRefused(Kind.RESTART, error.code, error.request_id) from None
@@ -61,7 +62,7 @@ class Accounts:
     def refresh(self, grant: RefreshableGrant, before_sending: Callable[[], None] = nothing) -> TokenResponse:
         """Redeem a refresh token; an answer for another account is no answer."""
         body = self._app | {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.reveal()}
-        data = self._api.post("/tt_user/oauth2/refresh_token/", body, before_sending=before_sending)
+        data = self.api.post("/tt_user/oauth2/refresh_token/", body, before_sending=before_sending)
         response = read_response(data)
         if response.open_id and response.open_id != grant.open_id:
             raise TikTokSilent("TikTok answered with another account's token", data["request_id"])
@@ -69,7 +70,7 @@ class Accounts:
 
     def revoke(self, grant: Grant, seconds: float = CALL_SECONDS) -> None:
         """Make a token worthless."""
-        self._api.post("/tt_user/oauth2/revoke/", self._app | {"access_token": grant.access_token.reveal()}, seconds)
+        self.api.post("/tt_user/oauth2/revoke/", self._app | {"access_token": grant.access_token.reveal()}, seconds)
 
     def check(self, grant: Grant, seconds: float = CALL_SECONDS) -> Reach:
         """Ask for the token's account; a missing permission does not mean that the token is dead."""
@@ -85,8 +86,8 @@ class Accounts:
 
     def describe(self, access_token: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
         """The account and the scopes of a token."""
-        body = {"app_id": self._settings.app_id, "access_token": access_token.reveal()}
-        data = self._api.post("/tt_user/token_info/get/", body, seconds)
+        body = {"app_id": self.settings.app_id, "access_token": access_token.reveal()}
+        data = self.api.post("/tt_user/token_info/get/", body, seconds)
         open_id = identifier(data.get("creator_id"))
         if not open_id:
             raise TikTokSilent("TikTok's answer names no account", data["request_id"])
@@ -95,16 +96,16 @@ class Accounts:
     def names(self, grant: Grant, seconds: float) -> Reach:
         """The account's user name."""
         query = {"business_id": grant.open_id, "fields": '["username","display_name"]'}
-        data = self._api.get("/business/get/", query, grant.access_token, seconds)
+        data = self.api.get("/business/get/", query, grant.access_token, seconds)
         return Reach(username=line(data.get("username")) or line(data.get("display_name")))
 
     def missing_permissions(self, grant: Grant) -> Sequence[str]:
         """The scopes that were asked for and not granted."""
-        return tuple(scope for scope in self._settings.account_scopes if scope not in set(grant.scope))
+        return tuple(scope for scope in self.settings.account_scopes if scope not in set(grant.scope))
 
     @property
     def _app(self) -> dict[str, str]:
-        return {"client_id": self._settings.app_id, "client_secret": self._settings.app_secret.reveal()}
+        return {"client_id": self.settings.app_id, "client_secret": self.settings.app_secret.reveal()}
 
 
 def read_response(data: Mapping[str, Any]) -> TokenResponse:

@@ -7,6 +7,7 @@ nor a lifetime; versions before 1.1 did, and a later one may.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,32 +21,32 @@ from tokenkeeper.tiktok.coverage import missing_permissions
 from tokenkeeper.tiktok.reach import Reach
 
 
+@dataclass(frozen=True)
 class Advertisers:
     """What the token keeper does with this family; every call may raise a `TikTokError`."""
 
-    def __init__(self, api: Api, settings: Settings) -> None:
-        self._api = api
-        self._settings = settings
+    api: Api
+    settings: Settings
 
     def consent_url(self, state: str) -> str:
         """Where the approver is sent to."""
-        query = {"app_id": self._settings.app_id, "state": state, "redirect_uri": self._settings.public_url}
-        return f"{self._settings.authorize_url}?{urlencode(query)}"
+        query = {"app_id": self.settings.app_id, "state": state, "redirect_uri": self.settings.public_url}
+        return f"{self.settings.authorize_url}?{urlencode(query)}"
 
     def exchange(self, code: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
         """Redeem an authorization code, once."""
         body = self._app | {"auth_code": code.reveal()}
-        return read_response(self._api.post("/oauth2/access_token/", body, seconds, largest=LARGEST_LIST, fresh=True))
+        return read_response(self.api.post("/oauth2/access_token/", body, seconds, largest=LARGEST_LIST, fresh=True))
 
     def refresh(self, grant: RefreshableGrant, before_sending: Callable[[], None] = nothing) -> TokenResponse:
         """Redeem a refresh token. Access and refresh token of the answer are both new."""
         body = self._app | {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.reveal()}
         path = "/oauth2/refresh_token/"
-        return read_response(self._api.post(path, body, largest=LARGEST_LIST, before_sending=before_sending))
+        return read_response(self.api.post(path, body, largest=LARGEST_LIST, before_sending=before_sending))
 
     def revoke(self, grant: Grant, seconds: float = CALL_SECONDS) -> None:
         """Make a token worthless, and the authorization that it belongs to."""
-        self._api.post("/oauth2/revoke_token/", self._app | {"access_token": grant.access_token.reveal()}, seconds)
+        self.api.post("/oauth2/revoke_token/", self._app | {"access_token": grant.access_token.reveal()}, seconds)
 
     def check(self, grant: Grant, seconds: float = CALL_SECONDS) -> Reach:
         """List the ad accounts; a token that may not list them is asked for its user instead.
@@ -59,7 +60,7 @@ class Advertisers:
                 raise
             refused = error
         try:
-            self._api.get("/user/info/", {}, grant.access_token, seconds)  # needs no permission
+            self.api.get("/user/info/", {}, grant.access_token, seconds)  # needs no permission
         except TikTokRefused as error:
             if error.kind in {Kind.REAUTHORIZE, Kind.EXPIRED, Kind.PERMISSION}:
                 raise TikTokRefused(Kind.REAUTHORIZE, refused.code, refused.request_id) from None
@@ -80,7 +81,7 @@ class Advertisers:
         The app secret has to be in the address, which is in no log and no exception.
         """
         path = "/oauth2/advertiser/get/"
-        data = self._api.get(path, self._app, access_token, seconds, largest=LARGEST_LIST)
+        data = self.api.get(path, self._app, access_token, seconds, largest=LARGEST_LIST)
         found = data.get("list")
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise TikTokSilent("TikTok's answer holds no list of advertisers", data["request_id"])
@@ -92,7 +93,7 @@ class Advertisers:
 
     @property
     def _app(self) -> dict[str, str]:
-        return {"app_id": self._settings.app_id, "secret": self._settings.app_secret.reveal()}
+        return {"app_id": self.settings.app_id, "secret": self.settings.app_secret.reveal()}
 
 
 def read_response(data: Mapping[str, Any]) -> TokenResponse:
