@@ -102,9 +102,10 @@ class TestSomebodyElse:
     @pytest.mark.parametrize("secret_id", [TOKEN, REFRESH], ids=["in the token secret", "in the refresh secret"])
     def test_is_noticed_by_a_newer_grant(self, writer: GrantWriter, store: Store, secret_id: str) -> None:
         """In either secret; the same grant again, or what cannot be parsed, is none, and does not stop a write."""
-        assert not writer.superseded()
+        writer.check_superseded()
         store.add_version(secret_id, payload.of_token(expiring()))
         store.add_version(secret_id, b"edited by hand")
-        assert not writer.superseded()
+        writer.check_superseded()
         store.add_version(secret_id, payload.of_token(THEIRS))
-        assert writer.superseded()
+        with pytest.raises(Superseded):
+            writer.check_superseded()

@@ -19,6 +19,11 @@ ENDS_SOON = timedelta(days=30)
 ENDS_VERY_SOON = timedelta(days=7)
 RUN_IS_LATE = timedelta(hours=24)
 HEALTHS = ("ok", "failing", "reauthorize", "unfinished", "orphaned")
+_NEED_PERSON = {  # by the kind of problem, what to do instead of connecting again
+    "broken": "its secret cannot be read: restore a version of it",
+    "other_app": "belongs to another app than TIKTOK_APP_ID: set that one",
+    "empty": "TikTok lists no ad account for its token: ask the advertiser to give access again",
+}
 _LONGEST_ID = 33  # an id and its comma: with less room left in the annotation, not all ids may be in it
 
 
@@ -177,12 +182,8 @@ def _todo(connection: Connection, now: datetime, *, refreshable: bool) -> tuple[
     code = f"code {problem.code}" if problem and problem.code is not None else ""
     if connection.health == "reauthorize":
         return f"access has ended at TikTok{f' ({code})' if code else ''}: {link}", True
-    if connection.failing_of("broken"):
-        return f"its secret cannot be read: restore a version of it, or {link}", True
-    if connection.failing_of("other_app"):
-        return f"belongs to another app than TIKTOK_APP_ID: set that one, or {link}", True
-    if connection.failing_of("empty"):
-        return f"TikTok lists no ad account for its token: ask the advertiser to give access again, or {link}", True
+    if failing and problem and problem.kind in _NEED_PERSON:
+        return f"{_NEED_PERSON[problem.kind]}, or {link}", True
     end, token_end = connection.ends_at(refreshable=refreshable), connection.expires_at
     if end and end <= now:
         return f"ended {ago(end, now)}: {link}", True

@@ -50,7 +50,7 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
         except TikTokRefused as error:
             context.sort_out(old.connection, error)
             final = _is_final(context, error, old)
-            _check_superseded(writer)
+            writer.check_superseded()
             if final:
                 lease.finish(partial(transitions.ended, code=error.code, request_id=error.request_id))
                 return REAUTHORIZE
@@ -59,7 +59,7 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
             raise TryAgain(Why.TRANSIENT, failing(error, "refreshed"), OVERDUE) from None
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
-            _check_superseded(writer)
+            writer.check_superseded()
             if old.connection in context.unanswered:
                 return _leave_failing(lease, error)
             context.unanswered.add(old.connection)
@@ -106,11 +106,6 @@ def _is_final(context: RunContext, error: TikTokRefused, old: RefreshableGrant) 
     except TikTokError:
         return False  # nobody knows
     return False
-
-
-def _check_superseded(writer: GrantWriter) -> None:
-    if writer.superseded():
-        raise Superseded("Somebody else stored a newer grant.")
 
 
 def _check_permission(context: RunContext, lease: Lease) -> None:

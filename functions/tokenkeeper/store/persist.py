@@ -76,8 +76,8 @@ class GrantWriter:
         number = self._add(self.vault.token_id(self._name), payload.of_token(grant), self.numbers.token)
         self.numbers = replace(self.numbers, token=number)
 
-    def superseded(self) -> bool:
-        """Whether somebody stored a newer grant meanwhile; what cannot be parsed is none."""
+    def check_superseded(self) -> None:
+        """Raise `Superseded` where somebody stored a newer grant meanwhile; what cannot be parsed is none."""
         deadline = Deadline(READ_SECONDS)
         for secret_id, number in (
             (self.vault.token_id(self._name), self.numbers.token),
@@ -85,8 +85,7 @@ class GrantWriter:
         ):
             newest = self.vault.versions.newest(secret_id, deadline, Version(number, None))
             if newest.number > number and self._is_newer(newest):
-                return True
-        return False
+                raise Superseded(f"Somebody else stored a newer grant of {self._name}.")
 
     def _add(self, secret_id: str, content: bytes, known: int) -> int:
         """Add a version; one of a newer grant that came in between is put on top again.
@@ -116,8 +115,7 @@ class GrantWriter:
             try:
                 self.lease.ensure(next(steps, _NEXT_TRY))
             except LeaseLost:
-                if self.superseded():
-                    raise Superseded(f"Somebody else stored a newer grant of {self._name}.") from None
+                self.check_superseded()
             except StoreError:
                 return  # what cannot be renewed can perhaps be written all the same
 
