@@ -37,12 +37,9 @@ def list_connections(vault: Vault, request: RunRequest) -> Listed:
         if name not in inventory.connections:
             _look_up(vault, request, listed, name)
     listed.total = len(inventory.connections)
-    if request.connections is None:
-        return listed
-    wanted = {name: inventory.connections[name] for name in request.connections if name in inventory.connections}
-    listed.inventory = Inventory(
-        wanted, inventory.refreshable & wanted.keys(), inventory.last_run, inventory.unlabelled & wanted.keys()
-    )
+    if request.connections is not None:
+        known = inventory.connections
+        inventory.connections = {name: known[name] for name in request.connections if name in known}
     return listed
 
 

@@ -72,10 +72,10 @@ class Accounts:
         """Make a token worthless."""
         self.api.post("/tt_user/oauth2/revoke/", self._app | {"access_token": grant.access_token.reveal()}, seconds)
 
-    def check(self, grant: Grant, seconds: float = CALL_SECONDS) -> Reach:
+    def check(self, grant: Grant) -> Reach:
         """Ask for the token's account; a missing permission does not mean that the token is dead."""
         try:
-            described = self.describe(grant.access_token, seconds)
+            described = self.describe(grant.access_token)
         except TikTokRefused as error:
             if error.kind is Kind.PERMISSION:
                 return Reach()

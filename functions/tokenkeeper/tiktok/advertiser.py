@@ -48,19 +48,19 @@ class Advertisers:
         """Make a token worthless, and the authorization that it belongs to."""
         self.api.post("/oauth2/revoke_token/", self._app | {"access_token": grant.access_token.reveal()}, seconds)
 
-    def check(self, grant: Grant, seconds: float = CALL_SECONDS) -> Reach:
+    def check(self, grant: Grant) -> Reach:
         """List the ad accounts; a token that may not list them is asked for its user instead.
 
         A refusal of that second call is raised as one for good only if it says that the token is dead.
         """
         try:
-            return self._list(grant.access_token, seconds)
+            return self._list(grant.access_token)
         except TikTokRefused as error:
             if error.kind is not Kind.PERMISSION:
                 raise
             refused = error
         try:
-            self.api.get("/user/info/", {}, grant.access_token, seconds)  # needs no permission
+            self.api.get("/user/info/", {}, grant.access_token)  # needs no permission
         except TikTokRefused as error:
             if error.kind in {Kind.REAUTHORIZE, Kind.EXPIRED, Kind.PERMISSION}:
                 raise TikTokRefused(Kind.REAUTHORIZE, refused.code, refused.request_id) from None
@@ -75,7 +75,7 @@ class Advertisers:
         """The permissions that a grant lacks, by name."""
         return missing_permissions(grant)
 
-    def _list(self, access_token: Secret, seconds: float) -> Reach:
+    def _list(self, access_token: Secret, seconds: float = CALL_SECONDS) -> Reach:
         """The ad accounts that a token reaches now. Needs the permission Read Ad Account Information.
 
         The app secret has to be in the address, which is in no log and no exception.
