@@ -25,15 +25,10 @@ from tokenkeeper.checks import is_this_machine
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a host is reached.
+    """How a host is reached."""
 
-    Attributes:
-        proxy: The proxy's URL, which may hold a password; empty: there is none.
-        ca: The file or folder of the CAs that certificates are checked with; empty: the usual ones.
-    """
-
-    proxy: str
-    ca: str
+    proxy: str  # the proxy's URL, which may hold a password; empty: there is none
+    ca: str  # the file or folder of the CAs that certificates are checked with; empty: the usual ones
 
 
 def way_to(url: str) -> Way:

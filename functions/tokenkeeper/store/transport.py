@@ -28,15 +28,10 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """What came back."""
 
-    Attributes:
-        status: The HTTP status.
-        body: The body, which may be anything: a proxy can stand in between.
-    """
-
-    status: int
-    body: bytes = field(repr=False)
+    status: int  # the HTTP status
+    body: bytes = field(repr=False)  # which may be anything: a proxy can stand in between
 
 
 class Transport:

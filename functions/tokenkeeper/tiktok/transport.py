@@ -40,15 +40,10 @@ _HANDSHAKE_FAILURES = {  # OpenSSL's reasons that occur before anything is sent
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """What came back."""
 
-    Attributes:
-        status: The HTTP status.
-        document: The JSON object of the body, or None where the body is no such thing.
-    """
-
-    status: int
-    document: Mapping[str, Any] | None = field(repr=False)
+    status: int  # the HTTP status
+    document: Mapping[str, Any] | None = field(repr=False)  # the JSON object of the body; None: it is no such thing
 
 
 class Transport:

@@ -17,17 +17,11 @@ _REQUIRED = ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS", "PUBLIC_
 
 
 class Finding(NamedTuple):
-    """One finding.
+    """One finding."""
 
-    Attributes:
-        thing: What was checked.
-        verdict: How it is; `note`: nothing that could be checked.
-        text: What there is to say, or to do.
-    """
-
-    thing: str
-    verdict: Literal["ok", "problem", "unknown", "note"]
-    text: str
+    thing: str  # what was checked
+    verdict: Literal["ok", "problem", "unknown", "note"]  # how it is; `note`: nothing that could be checked
+    text: str  # what there is to say, or to do
 
 
 def settings_found(context: Context) -> Iterator[Finding]:
