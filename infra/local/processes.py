@@ -125,8 +125,9 @@ class Processes:
         return thread
 
     def _read(self, name: str, stream: TextIO) -> None:
-        for line in stream:
-            self.events.put(Line(name, line.rstrip("\n")))
+        with stream:
+            for line in stream:
+                self.events.put(Line(name, line.rstrip("\n")))
 
     def _wait(self, name: str, process: subprocess.Popen[str], reader: threading.Thread) -> None:
         status = process.wait()
