@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local import ROOT, addresses
 from local.addresses import LOOPBACK, Problem
@@ -134,8 +135,8 @@ class Setup:
             self._function(REFRESH_NAME, ports.refresh_port, LOOPBACK),
         ]
         if not self.real_app:
-            names = [f"--name={name}" for name in sorted(self.found.names)]
-            where = [f"--host={self.found.host}", f"--port={ports.tiktok_port}", *names]
+            own_name = urlsplit(self.found.authorize_url).hostname
+            where = [f"--host={self.found.host}", f"--port={ports.tiktok_port}", f"--name={own_name}"]
             tiktok = [*python, "local.tiktok", *where, f"--state={state}", "--log"]
             programs.append(Program(TIKTOK_NAME, tiktok, emulator, ports.tiktok_port))
         return programs
