@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from browser.chromium import CHROMIUM, Open, Visit, behind_tls, launch, visit
+from browser.chromium import CHROMIUM, Open, Visit, launch, visit
 from browser.engines import need
 from stage import Function, Stage, free_port
 
@@ -15,7 +15,7 @@ from stage import Function, Stage, free_port
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
-    need(str(CHROMIUM), "chromium")
+    need(str(CHROMIUM))
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
@@ -48,11 +48,3 @@ def tab(stage: Stage, _on_localhost: Function, context: BrowserContext) -> Open:
         return visit(stage, f"http://localhost:{_on_localhost.port}", other or context)
 
     return open_tab
-
-
-@pytest.fixture
-def secure(stage: Stage, chromium: Browser) -> Iterator[Visit]:
-    """A tab at `connect` on https, with a certificate of this test's own."""
-    with behind_tls(stage) as address, chromium.new_context(ignore_https_errors=True) as context:
-        context.set_default_timeout(60_000)
-        yield visit(stage, address, context)

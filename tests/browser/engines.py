@@ -1,34 +1,32 @@
-"""Browsers of other engines, driven by what they bring themselves: Firefox by Marionette, WebKit by WebDriver.
+"""Windows of three engines, driven by the same commands of WebDriver's.
 
-Both speak the same commands. Marionette takes them as JSON over a socket, so that neither a driver nor a package is
-needed for it. WebKit's driver takes them over HTTP; its browser needs a display and a session bus, which it gets.
+Chromium has Playwright. Firefox takes them by Marionette, which is JSON on a socket; the published client brings 17
+packages for what is a dozen lines here. WebKit's own driver takes them over HTTP.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import requests
+from playwright.sync_api import Browser
 
+from local.processes import Ended, Processes, Program, Ready
 from stage import free_port
 
-_SECONDS = 60.0  # that a browser may take for one thing on a busy machine
-_WANTED = {"acceptInsecureCerts": True, "timeouts": {"pageLoad": int(_SECONDS * 1000)}}
+_SECONDS = 60  # that a page may take on a busy machine
+_WANTED = {"acceptInsecureCerts": True, "timeouts": {"implicit": _SECONDS * 1000}}
 # With this policy WebKit's driver waits for ever after Back, when the page has another process. People do get there.
-_WEBKIT = ["--automation", "--features=-CrossOriginOpenerPolicy"]
-_LABELLED = "//*[self::button or self::a][normalize-space()='{label}']"
+_WEBKIT = {"args": ["--automation", "--features=-CrossOriginOpenerPolicy"]}
 _ROUTES = {
     "Navigate": ("POST", "/url"),
     "GetCurrentURL": ("GET", "/url"),
@@ -36,183 +34,158 @@ _ROUTES = {
     "Refresh": ("POST", "/refresh"),
     "FindElement": ("POST", "/element"),
     "ElementClick": ("POST", "/element/{id}/click"),
-    "GetElementText": ("GET", "/element/{id}/text"),
     "GetCookies": ("GET", "/cookie"),
     "DeleteAllCookies": ("DELETE", "/cookie"),
 }
 
-Send = Callable[[str, dict[str, Any]], Any]
-
-
-class CommandFailed(Exception):
-    """The browser could not do what it was told; the text is its reason."""
-
 
 class Window:
-    """One browser without cookies or history, and what a person does in it."""
+    """What a person does in one browser.
 
-    def __init__(self, send: Send) -> None:
+    Args:
+        send: Gives a command to the browser, and returns its answer.
+    """
+
+    def __init__(self, send: Callable[..., Any]) -> None:
         self._send = send
 
-    def _do(self, command: str, **values: Any) -> Any:
-        return self._send(command, values)
-
     def open(self, address: str) -> None:
-        self._do("Navigate", url=address)
-
-    def submitted(self, url: str) -> None:
-        """Wait until the form of the page at this address was answered, whatever the browser made of the answer."""
-        _until(lambda: self.address != url or bool(self.cookies), lambda: f"The form of {url} was not answered")
+        self._send("Navigate", url=address)
 
     def back(self) -> None:
-        self._do("Back")
+        self._send("Back")
 
     def reload(self) -> None:
-        self._do("Refresh")
+        self._send("Refresh")
 
     @property
     def address(self) -> str:
-        return str(self._do("GetCurrentURL"))
+        return str(self._send("GetCurrentURL"))
 
     @property
     def cookies(self) -> list[dict[str, Any]]:
-        """The cookies of the page's host."""
-        return list(self._do("GetCookies"))
+        """The cookies of the page's host, as soon as there are any."""
+        end = time.monotonic() + _SECONDS
+        while not (found := self._send("GetCookies")):
+            assert time.monotonic() < end, f"There is no cookie at {self.address}"
+            time.sleep(0.02)
+        return list(found)
 
     def without_cookies(self, address: str) -> Self:
         """Go to an address, and delete the cookies of its host."""
         self.open(address)
-        self._do("DeleteAllCookies")
+        self._send("DeleteAllCookies")
         return self
 
     def press(self, label: str) -> None:
-        """Press a button, or follow a link."""
-        self._do("ElementClick", id=self._find(_LABELLED.format(label=label)))
+        """Press a button, or follow a link, as soon as there is one."""
+        element = self._wait_for(f"//*[self::button or self::a][normalize-space()='{label}']")
+        self._send("ElementClick", id=element)
 
     def shows(self, heading: str) -> None:
         """Wait for the page with this heading."""
-        seen = ""
+        self._wait_for(f"//h1[normalize-space()='{heading}']")
 
-        def shown() -> bool:
-            nonlocal seen
-            seen = self._do("GetElementText", id=self._find("//h1"))
-            return bool(seen == heading)
+    def _wait_for(self, path: str) -> Any:
+        (element,) = self._send("FindElement", using="xpath", value=path).values()
+        return element
 
-        _until(shown, lambda: f"{seen!r} at {self.address}, not {heading!r}")
 
-    def _find(self, path: str) -> str:
-        """The first element on a path."""
-        return str(next(iter(self._do("FindElement", using="xpath", value=path).values())))
+def chromium(browser: Browser) -> Window:
+    """A new window of Chromium."""
+    context = browser.new_context(ignore_https_errors=True)
+    context.set_default_timeout(_SECONDS * 1000)
+    page = context.new_page()
+    commands: Mapping[str, Callable[..., Any]] = {
+        "Navigate": page.goto,
+        "GetCurrentURL": lambda: page.url,
+        "Back": page.go_back,
+        "Refresh": page.reload,
+        "FindElement": lambda using, value: {using: page.wait_for_selector(value)},
+        "ElementClick": lambda **given: given["id"].click(),
+        "GetCookies": lambda: context.cookies(page.url),
+        "DeleteAllCookies": context.clear_cookies,
+    }
+    return Window(lambda command, **values: commands[command](**values))
 
 
 @contextmanager
 def firefox(folder: Path) -> Iterator[Window]:
-    """One window of Debian's Firefox, with a new profile in a folder."""
-    need("firefox-esr", "firefox-esr")
-    (folder / "user.js").write_text('user_pref("marionette.port", 0);\n')
+    """Debian's Firefox, with a new profile in a folder."""
+    need("firefox-esr")
+    port = free_port()
+    (folder / "user.js").write_text(f'user_pref("marionette.port", {port});\n')
     words = ["firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", str(folder)]
-    with ExitStack() as stack:
-        stack.enter_context(_running(words, {"HOME": str(folder)}, folder / "log"))
-        port = folder / "MarionetteActivePort"
-        _until(lambda: bool(port.read_text()), lambda: "Firefox does not start")
-        connection = stack.enter_context(socket.create_connection(("127.0.0.1", int(port.read_text())), _SECONDS))
-        stream = stack.enter_context(connection.makefile("rb"))
-        numbers = itertools.count()
+    with (
+        _running(words, folder, port),
+        socket.create_connection(("127.0.0.1", port), _SECONDS) as connection,
+        connection.makefile("rwb") as stream,
+    ):
 
         def receive() -> Any:
             length = b""
-            while (letter := stream.read(1)) not in {b":", b""}:
-                length += letter
+            while (digit := stream.read(1)) != b":":
+                length += digit
             return json.loads(stream.read(int(length)))
 
-        def send(command: str, values: dict[str, Any]) -> Any:
-            message = json.dumps([0, next(numbers), f"WebDriver:{command}", values]).encode()
-            connection.sendall(b"%d:%b" % (len(message), message))
+        def send(command: str, **values: Any) -> Any:
+            message = json.dumps([0, 0, f"WebDriver:{command}", values]).encode()
+            stream.write(b"%d:%b" % (len(message), message))
+            stream.flush()
             _, _, error, result = receive()
-            if error:
-                raise CommandFailed(f"{command}: {error['message']}")
-            return result["value"] if isinstance(result, dict) and "value" in result else result
+            assert not error, f"{command}: {error['message']}"
+            return result if isinstance(result, list) else result.get("value")
 
         receive()
-        send("NewSession", _WANTED)
+        send("NewSession", **_WANTED)
         yield Window(send)
 
 
 @contextmanager
 def webkit(folder: Path) -> Iterator[Window]:
-    """One window of Debian's WebKitGTK, on a display and a session bus of its own."""
-    for program, package in {
-        "WebKitWebDriver": "webkit2gtk-driver",
-        "Xvfb": "xvfb",
-        "dbus-run-session": "dbus",
-    }.items():
-        need(program, package)
+    """Debian's WebKitGTK, on a display and a session bus of its own."""
+    need("WebKitWebDriver", "xvfb-run", "xauth", "dbus-run-session")
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    driver = ["dbus-run-session", "--", "WebKitWebDriver", f"--port={port}"]
-    with ExitStack() as stack:
-        screen = folder / "screen"
-        words = ["Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "1280x900x24"]
-        stack.enter_context(_running(words, {}, screen))
-        _until(lambda: screen.read_text().endswith("\n"), lambda: "Xvfb does not start")
-        display = {"DISPLAY": f":{screen.read_text().strip()}", "HOME": str(folder)}
-        stack.enter_context(_running(driver, display, folder / "log"))
-        caller = stack.enter_context(requests.Session())
+    words = ["xvfb-run", "--auto-servernum", "dbus-run-session", "--", "WebKitWebDriver", f"--port={port}"]
+    with _running(words, folder, port), requests.Session() as caller:
         caller.trust_env = False
 
-        def call(method: str, path: str, body: object = None) -> Any:
-            answer = caller.request(method, url + path, json=body if method == "POST" else None, timeout=_SECONDS / 2)
-            value = answer.json()["value"]
-            if not answer.ok:
-                raise CommandFailed(f"{path}: {value['error']} {value['message']}")
-            return value
+        def call(method: str, path: str, body: object) -> Any:
+            url = f"http://127.0.0.1:{port}/session{path}"
+            answer = caller.request(method, url, json=body if method == "POST" else None, timeout=2 * _SECONDS)
+            if path.endswith("/element") and "before the unload event" in answer.text:
+                return call(method, path, body)  # a search ends with its page: it goes on in the next
+            assert answer.ok, f"{path}: {answer.text}"
+            return answer.json()["value"]
 
-        _until(lambda: bool(call("GET", "/status")), lambda: "WebKit's driver does not start")
-        wanted = {**_WANTED, "webkitgtk:browserOptions": {"args": _WEBKIT}}
-        session = call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        wanted = {**_WANTED, "webkitgtk:browserOptions": _WEBKIT}
+        session = call("POST", "", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
 
-        def send(command: str, values: dict[str, Any]) -> Any:
+        def send(command: str, **values: Any) -> Any:
             method, path = _ROUTES[command]
-            return call(method, f"/session/{session}{path.format(**values)}", values)
+            return call(method, f"/{session}{path.format(**values)}", values)
 
         yield Window(send)
 
 
-ENGINES = {"firefox": firefox, "webkit": webkit}
-
-
-def need(program: str, package: str) -> None:
+def need(*programs: str) -> None:
     """Skip the test where a program is missing; in CI nothing is skipped."""
-    if not shutil.which(program):
-        sentence = f"{program} is missing: install Debian's package {package} to run this test."
-        if os.environ.get("CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+    for program in programs:
+        if not shutil.which(program):
+            end = pytest.fail if os.environ.get("CI") else pytest.skip
+            end(f"{program} is missing: tests/README.md names the packages of Debian's that this test needs.")
 
 
 @contextmanager
-def _running(words: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    """A program and all that it starts, ended afterwards; what it prints is in a file, but for errors."""
-    with log.open("wb") as output, log.with_suffix(".errors").open("wb") as errors:
-        environment = {"PATH": os.environ["PATH"], **environment}
-        process = subprocess.Popen(words, env=environment, stdout=output, stderr=errors, start_new_session=True)
+def _running(words: Sequence[str], home: Path, port: int) -> Iterator[None]:
+    """A program that listens on a port, and all that it starts."""
+    processes = Processes(home)
+    processes.start(Program(words[0], words, {"PATH": os.environ["PATH"], "HOME": str(home)}, port))
     try:
+        said = []
+        while not isinstance(event := processes.events.get(timeout=2 * _SECONDS), Ready):
+            said.append(event)
+            assert not isinstance(event, Ended), said
         yield
     finally:
-        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(5)
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
-
-
-def _until(true: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    """Wait until something is so; between two pages, and before a browser has started, an error says nothing."""
-    end = time.monotonic() + _SECONDS
-    while True:
-        with suppress(OSError, CommandFailed):
-            if true():
-                return
-        assert time.monotonic() < end, otherwise()
-        time.sleep(0.02)
+        processes.stop([])

@@ -17,8 +17,7 @@ class Gateway(LocalServer):
         self._consent = consent
 
     def perform(self, request: Request) -> Answer:
-        warning = f"{self.url.replace('127.0.0.1', 'localhost')}/warning"
-        target = warning if request.path == "/portal/auth" else self._consent
+        target = f"{_on_localhost(self.url)}/warning" if request.path == "/portal/auth" else self._consent
         return Answer(302, headers={"Location": f"{target}?{request.query}"})
 
 
@@ -27,6 +26,11 @@ def behind_a_gateway(stage: Stage) -> Iterator[str]:
     """A `connect` on http://localhost, whose way to TikTok leads over a page elsewhere; its address."""
     port = str(free_port())
     address = f"http://localhost:{port}"
-    with Gateway(stage.tiktok.authorize_url) as gateway:
+    with Gateway(_on_localhost(stage.tiktok.authorize_url)) as gateway:
         stage.start("connect", PORT=port, PUBLIC_URL=address, TIKTOK_AUTHORIZE_URL=f"{gateway.url}/portal/auth")
         yield address
+
+
+def _on_localhost(url: str) -> str:
+    """The same server under another host's name."""
+    return url.replace("127.0.0.1", "localhost")

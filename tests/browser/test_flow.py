@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from urllib.parse import parse_qs, urlencode, urlsplit
-
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Cookie, Response, Route, expect
+from playwright.sync_api import Browser, Response, Route, expect
 
-from browser.chromium import Open, Visit, picture, visit
-from browser.gateway import behind_a_gateway
+from browser.chromium import Open, Visit
 from emulators.serving import Fault
 from stage import Stage
 
@@ -22,11 +18,6 @@ def assert_quiet(visit: Visit) -> None:
     """Nothing was asked for elsewhere, and the console is empty."""
     assert visit.elsewhere == []
     assert visit.complaints == []
-
-
-def limits_of(cookie: Cookie) -> tuple[object, ...]:
-    """For whom a cookie is meant."""
-    return tuple(cookie.get(name) for name in ("httpOnly", "secure", "sameSite", "path", "domain"))
 
 
 class TestConnecting:
@@ -53,17 +44,6 @@ class TestConnecting:
         visit.page.go_back()
         visit.tick(OUTLET).confirm()
         assert visit.heading == "TikTok Ads is connected to acme"
-
-    def test_can_be_declined(self, stage: Stage, tab: Open) -> None:
-        """TikTok keeps its own page; if it does send people back, they read that nothing was stored."""
-        visit = tab().open(stage.link()).go_on()
-        visit.page.get_by_role("button", name="Decline").click()
-        visit.page.get_by_role("button", name="Return with an error").click()
-        visit.page.wait_for_url(visit.address + "/**")
-        assert visit.heading == "Access was declined"
-        assert "Nothing was stored" in visit.text
-        assert stage.writes() == []
-        assert_quiet(visit)
 
     def test_a_tiktok_account(self, stage: Stage, tab: Open) -> None:
         """The same way in the account holder's words, to the account that was chosen."""
@@ -94,58 +74,7 @@ class TestConnecting:
         visit.page.wait_for_url(stage.tiktok.authorize_url + "?**")
 
 
-class TestBehindAGateway:
-    def test_the_button_does_nothing_and_the_link_after_a_reload_leads_on(
-        self, stage: Stage, context: BrowserContext
-    ) -> None:
-        """Where a network leads TikTok's page to one of its own, the start page says what to do, and a link goes on."""
-        with behind_a_gateway(stage) as address:
-            at = visit(stage, address, context).open(stage.link())
-            assert "If the button does nothing, reload this page" in at.text
-            with at.page.expect_event("console", lambda message: "form-action" in message.text):
-                at.page.get_by_role("button", name="Continue to TikTok").click()
-            assert at.heading == "Connect TikTok Ads to acme"
-            at.page.reload()
-            picture(at.page, "start-behind-a-gateway")
-            at.page.get_by_role("link", name="Go to TikTok by this link").click()
-            at.at_tiktok().confirm()
-        assert at.heading == "TikTok Ads is connected to acme"
-
-
-class TestAnotherBrowser:
-    def test_cannot_finish_what_was_begun_in_this_one(self, stage: Stage, tab: Open, chromium: Browser) -> None:
-        """Where the flow was not begun nothing is called, and where it was, the same answer still connects."""
-        here, elsewhere = tab().open(stage.link()).go_on(), tab(chromium.new_context())
-        (state,) = parse_qs(urlsplit(here.page.url).query)["state"]
-        code = stage.code()
-        answer = f"/?{urlencode({'auth_code': code, 'code': code, 'state': state})}"
-        assert elsewhere.open(answer).heading == "This does not belong to a connection begun in this browser"
-        assert stage.tiktok.token_calls == []
-        assert here.open(answer).heading == "TikTok Ads is connected to acme"
-        elsewhere.page.context.close()
-
-
 class TestGoingBackAndForth:
-    def test_the_code_is_not_in_the_history(self, stage: Stage, tab: Open) -> None:
-        """A reload shows the result again, and Back leads to TikTok, not to the address with the code [36].
-
-        Confirming once more, or opening the link again, tells whoever wonders that the link was used [7].
-        """
-        link = stage.link()
-        visit = tab().open(link).go_on().confirm()
-        calls = len(stage.tiktok.token_calls)
-        visit.page.reload()
-        assert visit.heading == "TikTok Ads is connected to acme"
-        assert len(stage.tiktok.token_calls) == calls
-        visit.page.go_back()
-        assert visit.page.url.startswith(stage.tiktok.authorize_url)
-        visit.confirm()
-        assert visit.heading == "This connect link was used"
-        assert "What the link has connected stays as it is" in visit.text
-        assert len(stage.secrets.payloads("tiktok-ads-token-acme")) == 1
-        assert visit.open("/done").heading == "TikTok Ads is connected to acme"
-        assert visit.open(link).heading == "This connect link was used"
-
     def test_reload_of_a_callback_that_could_not_store_completes_it(self, stage: Stage, tab: Open) -> None:
         """The page says to reload in a minute, and that is all there is to do; a re-connection is told as one."""
         stage.connected("acme")
@@ -221,32 +150,6 @@ class TestWhatBrowsersDecide:
         (frame,) = visit.page.frames[1:]
         frame.wait_for_load_state()
         assert "TikTok" not in frame.content()
-
-    def test_cookies_on_localhost(self, stage: Stage, tab: Open) -> None:
-        """Over plain http on localhost the flow's cookie is kept, sent back from TikTok and cleared [37].
-
-        Scripts see neither it nor the result's.
-        """
-        visit = tab().open(stage.link()).go_on()
-        (cookie,) = visit.page.context.cookies()
-        assert re.fullmatch(r"tk-[0-9a-f]{8}", cookie["name"])
-        assert limits_of(cookie) == (True, False, "Lax", "/", "localhost")
-        visit.confirm()
-        (cookie,) = visit.page.context.cookies()
-        assert re.fullmatch(r"tk-result-[0-9a-f]{8}", cookie["name"])
-        assert visit.page.evaluate("document.cookie") == ""
-
-    def test_cookies_on_https(self, stage: Stage, secure: Visit) -> None:
-        """Over https the browser accepts them under `__Host-`, Secure, for this host alone [37]."""
-        secure.open(stage.link()).go_on()
-        (cookie,) = secure.page.context.cookies()
-        assert re.fullmatch(r"__Host-tk-[0-9a-f]{8}", cookie["name"])
-        assert limits_of(cookie) == (True, True, "Lax", "/", "localhost")
-        secure.confirm()
-        assert secure.heading == "TikTok Ads is connected to acme"
-        (cookie,) = secure.page.context.cookies()
-        assert re.fullmatch(r"__Host-tk-result-[0-9a-f]{8}", cookie["name"])
-        assert_quiet(secure)
 
     def test_no_page_is_kept(self, stage: Stage, tab: Open) -> None:
         """Going back to a page asks the function again, so that nothing old is shown [27]."""
