@@ -12,12 +12,13 @@ from playwright.sync_api import Browser
 from browser import engines
 from browser.chromium import behind_tls, on_localhost
 from browser.engines import Window
-from browser.gateway import behind_a_gateway
+from emulators.serving import Fault
 from stage import Stage
 
 pytestmark = pytest.mark.browser
 
-START, CONSENT, CONNECTED = "Continue to TikTok", "Share your ad accounts?", "TikTok Ads is connected to acme"
+START, DIRECT = "Continue to TikTok", "Go to TikTok by this link"
+CONSENT, CONNECTED = "Share your ad accounts?", "TikTok Ads is connected to acme"
 
 
 @pytest.fixture(scope="session")
@@ -107,15 +108,25 @@ class TestConnecting:
         window.open(answer)
         window.shows(CONNECTED)
 
-    @pytest.mark.parametrize("address", [behind_a_gateway], ids=["gateway"], indirect=True)
+    @pytest.mark.parametrize("address", [on_localhost], ids=["gateway"], indirect=True)
     def test_behind_a_gateway(self, stage: Stage, window: Window, address: str) -> None:
-        """Where the button may not follow a redirect (Firefox does), the start page then has a link that leads on."""
+        """Where a gateway leads TikTok's page elsewhere, a button may not follow (Firefox's does), and a link may.
+
+        The start page then has a link, and this leads on.
+        """
+        elsewhere = stage.tiktok.account_authorize_url.replace("127.0.0.1", "localhost")
+        stage.tiktok.add_fault(
+            Fault("consent_page", "/portal/auth", times=2, status=302, headers={"Location": elsewhere})
+        )
         link = address + stage.link()
         window.open(link)
         window.press(START)
         assert window.cookies  # so the form was answered
         window.open(link)
-        window.press("Go to TikTok by this link")
+        window.press(DIRECT)
+        window.shows("This address cannot be used")
+        window.open(link)
+        window.press(DIRECT)
         window.shows(CONSENT)
         window.press("Confirm")
         window.shows(CONNECTED)
