@@ -10,6 +10,9 @@ KeeperError
 ├── LeaseHeld                 somebody else holds the connection's lease
 ├── LeaseLost                 somebody else took the lease over, or the connection was deleted
 ├── Superseded                somebody else stored a newer grant of the connection
+├── BadRequestError           `refresh` is asked for what no run can do
+├── RunStopped                all connections of a run would fail alike: carries `reason`
+├── ImportRefused             a token was not imported
 ├── StoreError                Secret Manager: carries `secret_id` and Google's `reason`
 │   ├── SecretMissing         no such secret or version
 │   ├── VersionUnreadable     the version is disabled or destroyed
@@ -26,6 +29,8 @@ KeeperError
 ```
 
 The text of each is fit for a log as it stands: it never holds what was sent or received, except Google's own sentence.
+Three exceptions are not in the tree, since each becomes something else where it is caught: `connect.refusal.Refused` a
+page, `refresh.outcome.TryAgain` a retry, `checks.Invalid` a sentence with the name of what is invalid.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from enum import Enum
 
 
 class KeeperError(Exception):
-    """Root of everything that the token keeper raises on purpose."""
+    """Root of the tree."""
 
 
 class SettingsError(KeeperError):

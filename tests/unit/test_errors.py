@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
+from pathlib import Path
 
 from tokenkeeper import errors
-from tokenkeeper.errors import GoogleReason, Kind, TikTokRefused, TikTokSilent
+from tokenkeeper.errors import GoogleReason, KeeperError, Kind, TikTokRefused, TikTokSilent
+
+PACKAGE = Path(str(errors.__file__)).parent
 
 
 def drawn() -> dict[str, str]:
@@ -20,9 +24,17 @@ def drawn() -> dict[str, str]:
 
 
 def test_the_drawn_tree_is_the_real_one() -> None:
-    """Every error is drawn, below the one that it derives from."""
-    found = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert drawn() == {error.__name__: error.__bases__[0].__name__ for error in found}
+    """Every error of the product is drawn, whichever module it is in, below the one that it derives from."""
+    for file in PACKAGE.rglob("*.py"):
+        if file.stem != "__main__":
+            import_module(".".join(("tokenkeeper", *file.relative_to(PACKAGE).with_suffix("").parts)))
+    found, new = {KeeperError: "Exception"}, [KeeperError]
+    while new:
+        derived = [(error, above) for above in new for error in above.__subclasses__()]
+        found |= {error: above.__name__ for error, above in derived}
+        new = [error for error, _ in derived]
+    ours = {error.__name__: above for error, above in found.items() if error.__module__.startswith("tokenkeeper.")}
+    assert drawn() == ours
 
 
 def test_googles_words_come_at_the_end_of_a_sentence() -> None:

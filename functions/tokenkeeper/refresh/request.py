@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 
 from tokenkeeper.checks import CONNECTION
+from tokenkeeper.errors import KeeperError
 
 LARGEST_BODY = 1_000_000  # bytes
 
 
-class BadRequestError(ValueError):
+class BadRequestError(KeeperError):
     """A body, or a name in it, that no run can follow; the text says what is wrong."""
 
 
