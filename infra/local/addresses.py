@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
+from local.serving import CannotStart
 from local.tiktok import ACCOUNT_CONSENT_PATH, CONSENT_PATH
 
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
@@ -22,10 +23,6 @@ _OVER_SSH = (
     "You are logged in over SSH. For the addresses above, run this on the machine with the browser (with the host name "
     "that you logged in with, where this address does not work):"
 )
-
-
-class Problem(Exception):
-    """Why `make run` cannot start; the text is one sentence that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def find(environment: Mapping[str, str], port: int, tiktok_port: int) -> Address
         tiktok_port: Of the simulated TikTok.
 
     Raises:
-        Problem: Cloud Shell's command fails.
+        CannotStart: Cloud Shell's command fails.
     """
     given = {name: value.strip() for name, value in environment.items() if value.strip()}
     origin = _origins(given)
@@ -93,7 +90,7 @@ def _in_cloud_shell(command: str, port: int, environment: Mapping[str, str]) -> 
     except (OSError, ValueError, subprocess.SubprocessError):
         parts = urlsplit("")
     if not parts.netloc:
-        raise Problem(
+        raise CannotStart(
             f"cloudshell get-web-preview-url -p {port} gave no address: set PUBLIC_URL and TIKTOK_AUTHORIZE_URL to the "
             "public addresses of both ports."
         )

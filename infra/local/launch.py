@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local import ROOT
-from local.addresses import Problem
 from local.processes import Processes
 from local.serving import CannotStart, refuse_in_the_cloud
 from local.setup import CONNECT_NAME, REFRESH_NAME, Ports, Setup
@@ -34,7 +33,7 @@ def launch() -> int:
         refuse_in_the_cloud()
         setup = Setup(os.environ, read(os.environ), Path(folder).absolute())
         setup.check()
-    except (Problem, CannotStart, SettingsError) as problem:
+    except (CannotStart, SettingsError) as problem:
         print(problem, file=sys.stderr)
         return 1
     processes = Processes(ROOT)
@@ -51,10 +50,10 @@ def read(environment: Mapping[str, str]) -> Ports:
     """The ports.
 
     Raises:
-        Problem: One is none.
+        CannotStart: One is none.
     """
     chosen = {name: environment.get(name, "").strip() or str(usual) for name, usual in PORTS.items()}
     for name, value in chosen.items():
         if not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
-            raise Problem(f"{name} is {value[:20]!r}, not a port from 1 to 65535, like 8080.")
+            raise CannotStart(f"{name} is {value[:20]!r}, not a port from 1 to 65535, like 8080.")
     return Ports(**{name.lower(): int(value) for name, value in chosen.items()})

@@ -24,7 +24,7 @@ CLOUD_VARIABLES = ("K_SERVICE", "FUNCTION_TARGET")
 
 
 class CannotStart(Exception):
-    """An emulator cannot start; the text is one sentence that says what to do."""
+    """`make run`, or an emulator, cannot start; the text is one sentence that says what to do."""
 
 
 class LocalServer:

@@ -12,8 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from local import ROOT, addresses
-from local.addresses import LOOPBACK, Problem
+from local.addresses import LOOPBACK
 from local.processes import Program, taken
+from local.serving import CannotStart
 from local.tiktok import APP_ID, APP_SECRET
 from local.tiktok.api import API_PATH
 from tokenkeeper import settings
@@ -49,7 +50,7 @@ class Setup:
         found: The addresses that a browser uses.
 
     Raises:
-        Problem: Settings contradict each other, or an address cannot be found.
+        CannotStart: Settings contradict each other, or an address cannot be found.
     """
 
     def __init__(self, environment: Mapping[str, str], ports: Ports, folder: Path) -> None:
@@ -57,7 +58,7 @@ class Setup:
         app = [name for name in ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET") if name in given]
         if len(app) == 1:
             missing = "TIKTOK_APP_SECRET" if app == ["TIKTOK_APP_ID"] else "TIKTOK_APP_ID"
-            raise Problem(
+            raise CannotStart(
                 f"{app[0]} is set and {missing} is not: set both to use a real app, or neither to use the simulated "
                 "TikTok."
             )
@@ -89,7 +90,7 @@ class Setup:
         """Checks whether it can be started, and makes the signing key where there is none.
 
         Raises:
-            Problem: It cannot.
+            CannotStart: It cannot.
             SettingsError: A setting of the functions is invalid.
         """
         needed = {
@@ -101,10 +102,12 @@ class Setup:
         for option, who in needed.items():
             port = getattr(self.ports, option)
             if port in seen:
-                raise Problem(f"Port {port} is meant for both {seen[port]} and {who}: choose {option.upper()}=another.")
+                raise CannotStart(
+                    f"Port {port} is meant for both {seen[port]} and {who}: choose {option.upper()}=another."
+                )
             seen[port] = who
             if taken(port):
-                raise Problem(
+                raise CannotStart(
                     f"Port {port}, where {who} is to serve, is taken: stop what uses it (another make run, perhaps), "
                     f"or choose another with make run {option.upper()}={port + (1000 if port < 60000 else -1000)}."
                 )
@@ -112,7 +115,7 @@ class Setup:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._set["LINK_SIGNING_KEYS"] = self._set["LINK_SIGNING_KEYS"] or _kept_key(self.folder / "signing-key")
         except OSError as error:
-            raise Problem(
+            raise CannotStart(
                 f"{error.filename} cannot be written ({error.strerror}): make {self.folder} a folder of your own."
             ) from None
         settings.read(CONNECT | REFRESH, self.environment)

@@ -9,6 +9,7 @@ import pytest
 from local import addresses
 from local.banner import banner
 from local.launch import PORTS, launch
+from local.serving import CannotStart
 from local.setup import Ports, Setup
 
 NUMBERS = (28080, 28081, 28085, 28090)
@@ -58,7 +59,7 @@ class TestAddresses:
     def test_cloud_shell_fails(self, tmp_path: Path, script: str) -> None:
         """Where its command gives no address, the sentence says what to set, and setting it is enough."""
         path = cloud_shell(tmp_path, script)
-        with pytest.raises(addresses.Problem, match="set PUBLIC_URL and TIKTOK_AUTHORIZE_URL"):
+        with pytest.raises(CannotStart, match="set PUBLIC_URL and TIKTOK_AUTHORIZE_URL"):
             found(PATH=path)
         urls = {"PUBLIC_URL": "https://a.example", "TIKTOK_AUTHORIZE_URL": "https://b.example/portal/auth"}
         assert found(PATH=path, **urls).public_url == "https://a.example"
