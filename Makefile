@@ -107,7 +107,7 @@ format: sound $(VENV)/ready  ## bring the code into its format
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-pins: sound $(UV)  ## write every requirements.txt anew, with the newest versions; what is deployed has hashes
+pins: sound $(UV)  ## write every requirements.txt again, with the newest versions; what is deployed has hashes
 	@for folder in functions tests; do \
 	  (cd $$folder && ../$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-header --python-version 3.11 --output-file requirements.txt requirements.in) || exit 1; \
 	done

@@ -199,7 +199,7 @@ class Connection:
 
     @property
     def approved(self) -> tuple[str, ...]:
-        """The advertisers that were approved, which the guard of re-connections compares with."""
+        """The advertisers that were approved, which a re-connection is compared with."""
         return _split(self.annotations.get("approved", "")) or self.advertisers
 
     @property

@@ -74,7 +74,7 @@ CONNECTION_INCOMPLETE = Event(
     ("WARNING",),
     "The token of {connection} is stored, its labels and annotations are not: {detail}",
     "the token is stored, its labels are not",
-    remedy="nothing: the next run completes them",
+    remedy="nothing: the next run writes them",
 )
 
 # --- one connection ---

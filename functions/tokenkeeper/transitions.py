@@ -88,13 +88,16 @@ def refreshed(
 
 def verified(before: Connection, grant: Grant, names: Mapping[str, str] | None, destroyed_to: int) -> Change:
     """TikTok confirmed the stored token; `names` are the advertisers', None where they are not known."""
-    complete = _pruned(_completed(before, grant, reconnected=False), destroyed_to)
-    return Change(complete if names is None else named(complete, names), _recovered_entries(before))
+    kept = _pruned(_reconciled(before, grant, reconnected=False), destroyed_to)
+    return Change(kept if names is None else named(kept, names), _recovered_entries(before))
 
 
-def completed(before: Connection, grant: Grant, *, reconnected: bool = False) -> Change:
-    """What was cut off is finished from the stored grant; of a re-connection, its link and all before it are used."""
-    return Change(_completed(before, grant, reconnected=reconnected), _recovered_entries(before))
+def reconciled(before: Connection, grant: Grant, *, reconnected: bool = False) -> Change:
+    """Labels and annotations are reconciled with the stored grant.
+
+    With `reconnected`, a re-connection was cut off: its link is used then, and all links before it.
+    """
+    return Change(_reconciled(before, grant, reconnected=reconnected), _recovered_entries(before))
 
 
 def changed_entries(before: Grant, after: Grant) -> tuple[Entry, ...]:
@@ -266,7 +269,7 @@ def _advertisers(before: Connection, grant: Grant) -> dict[str, str | None]:
     return {"advertisers": now, "approved": fitting(before.advertisers, _LARGEST_APPROVED)}
 
 
-def _completed(before: Connection, grant: Grant, *, reconnected: bool) -> Connection:
+def _reconciled(before: Connection, grant: Grant, *, reconnected: bool) -> Connection:
     if before.made and not reconnected:
         return _stored(before, grant)
     made = {"connected-at": clock.text(grant.obtained_at, precise=True), "approved": None, "advertisers": None}

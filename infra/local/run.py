@@ -41,7 +41,7 @@ def unfit() -> str:
 
 
 def main() -> int:
-    """Run everything until it is told to stop; returns the exit status."""
+    """Run everything until it is stopped; returns the exit status."""
     problem = unfit()
     if problem:
         print(problem, file=sys.stderr)

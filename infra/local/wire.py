@@ -138,7 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Why a request is refused unread: pages of other sites must not reach a server that asks for no password."""
         answers_to = self.server.responder.answers_to
         if not answers_to(urlsplit("//" + self.headers.get("Host", "localhost")).hostname or ""):
-            return _refused(421, "This server answers to the host names of this machine, and those it was told, only.")
+            return _refused(
+                421, "This server answers only to host names of this machine and to those given with --name."
+            )
         origin = self.headers.get("Origin", "null")
         foreign = self.headers.get("Sec-Fetch-Site") == "cross-site" or (
             origin != "null" and not answers_to(urlsplit(origin).hostname or "")

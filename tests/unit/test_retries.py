@@ -126,6 +126,6 @@ def test_a_token_that_ends_before_it_is_reached_is_said(
     """A token is nearly over 6.5 hours before its end, which is a day after it was issued where TikTok names none."""
     behind = Behind(rate, retries)
     hand_clock.pass_by(hours=hours)
-    behind.note(Task(connection, refreshable=True, inspect=False, due=due), None)
+    behind.record(Task(connection, refreshable=True, inspect=False, due=due), None)
     behind.log(except_for=())
     assert logged.events == ["run.behind"] * alerted

@@ -24,11 +24,11 @@ def context() -> RunContext:
 
 def test_a_suspect_code_stops_a_run_at_the_second_connection(context: RunContext) -> None:
     """The same connection twice, or another code, is not enough; the sentence says what to check."""
-    context.sort_out("acme", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
-    context.sort_out("acme", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
-    context.sort_out("beta", TikTokRefused(Kind.SUSPECT, 40125, "R1"))
+    context.raise_if_shared("acme", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
+    context.raise_if_shared("acme", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
+    context.raise_if_shared("beta", TikTokRefused(Kind.SUSPECT, 40125, "R1"))
     with pytest.raises(RunStopped, match=r"code 40118.*TIKTOK_APP_SECRET"):
-        context.sort_out("beta", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
+        context.raise_if_shared("beta", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
 
 
 class TestStore:

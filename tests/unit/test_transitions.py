@@ -133,7 +133,7 @@ class TestCompleted:
     def test_a_reconnection_that_was_cut_off_counts(self) -> None:
         """Its link is used then, and all links before it, and what it approved is what counts."""
         before = connected(expiring(), approved="7009")
-        done = transitions.completed(before, long_lived(at=LATER), reconnected=True).connection
+        done = transitions.reconciled(before, long_lived(at=LATER), reconnected=True).connection
         assert done.connected_at == LATER
         assert done.approved == ("7001", "7002")
 

@@ -39,12 +39,12 @@ _CONFLICTS: Mapping[Conflict, str] = {
     "other_account": "The token is for another TikTok account than {name}.",
     "other_advertisers": "The token reaches none of the ad accounts of {name}.",
 }
-_ENDED = "the token has ended, or belongs to another app than TIKTOK_APP_ID. make link connects anew."
+_ENDED = "the token has ended, or belongs to another app than TIKTOK_APP_ID. Connect again: make link."
 _ADVICE = {
     Kind.REAUTHORIZE: _ENDED,
     Kind.EXPIRED: _ENDED,
     Kind.RESTART: _ENDED,
-    Kind.PERMISSION: "the token lacks a permission that is needed to look at it.",
+    Kind.PERMISSION: "the token lacks a permission, so it cannot be checked.",
     Kind.OPERATOR: "check TIKTOK_APP_ID and TIKTOK_APP_SECRET, or run make doctor.",  # true of every token
 }
 

@@ -205,7 +205,7 @@ class Callback:
                 store_authorization(self.vault, lease, grant, self._deadline)
                 self.vault.change(grant.connection, lambda found: connected(found).connection, self._deadline)
         except StoreError as error:
-            # The token is stored, which is what counts; the next run completes labels and annotations from it.
+            # The token is stored, which is what counts; the next run reconciles labels and annotations with it.
             log.write(events.CONNECTION_INCOMPLETE.entry(connection=grant.connection, detail=str(error)))
         return grant, reach
 

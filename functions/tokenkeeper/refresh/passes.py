@@ -1,4 +1,4 @@
-"""Working through tasks: many at once, at the pace that TikTok and Secret Manager allow. Knows nothing of grants."""
+"""Working through tasks: many at once, as fast as TikTok and Secret Manager allow. Knows nothing of grants."""
 
 from __future__ import annotations
 

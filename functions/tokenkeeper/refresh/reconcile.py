@@ -79,7 +79,7 @@ def _reconcile(context: RunContext, task: Task, lease: Lease, *, reconnected: bo
     before = lease.connection
     if not before.made or before.obtained_at != grant.obtained_at or before.kind != grant.kind:
         # Whoever stored the grant could not write what belongs to it.
-        lease.apply(lambda connection: transitions.completed(connection, grant, reconnected=reconnected))
+        lease.apply(lambda connection: transitions.reconciled(connection, grant, reconnected=reconnected))
     return diagnosis, numbers
 
 

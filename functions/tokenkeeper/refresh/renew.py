@@ -48,7 +48,7 @@ def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: N
         except TikTokUnreachable as error:
             raise TryAgain(Why.TRANSIENT, failing(error, "refreshed"), OVERDUE) from None
         except TikTokRefused as error:
-            context.sort_out(old.connection, error)
+            context.raise_if_shared(old.connection, error)
             final = _is_final(context, error, old)
             writer.check_superseded()
             if final:
@@ -186,7 +186,7 @@ def ask_again(context: RunContext, lease: Lease, grant: RefreshableGrant, number
     if not found:
         return FAILING
     now = _with_list(grant, found, GrantWriter(context.vault, lease, grant.obtained_at, numbers))
-    lease.finish(lambda before: transitions.completed(before, now))
+    lease.finish(lambda before: transitions.reconciled(before, now))
     return Outcome(Verdict.VERIFIED)
 
 
@@ -219,8 +219,8 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
         context.pending.pop(name, None)  # this grant counts no more
         raise
     except StoreError as error:
-        if name not in context.unsaved:
-            context.unsaved.add(name)
+        if name not in context.not_stored:
+            context.not_stored.add(name)
             detail = (
                 f"{error} The next run of this instance tries again; if the instance ends before, connect again: make "
                 f"link CONNECTION={name}"

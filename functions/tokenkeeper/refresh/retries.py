@@ -94,7 +94,7 @@ class Behind:
     retries: Retries
     _reasons: dict[str, str] = field(default_factory=dict)
 
-    def note(self, task: Task, why: Why | None) -> None:
+    def record(self, task: Task, why: Why | None) -> None:
         """A run does not get to a connection; it counts if its token is nearly over and nobody was alerted of it."""
         known = task.connection
         ends = known.expires_at or (known.obtained_at and known.obtained_at + 2 * AGE_WITHOUT_LIFETIME)

@@ -66,7 +66,7 @@ class Run:
             for name in sorted(listed.deleted):
                 log.write(events.SECRET_DELETED.entry(connection=name))
             if not self._stopped:  # that alert is about all of them
-                self._behind.log(except_for=self._context.unsaved)
+                self._behind.log(except_for=self._context.not_stored)
         except StoreForbidden as error:
             self._stop(RunStopped("may_not_list", str(error)))
         except SettingsError as error:
@@ -182,7 +182,7 @@ class Run:
         if why is Why.HELD and not self._over:
             self._count(task.name, Outcome(Verdict.SKIPPED, overdue=task.due))  # whoever holds it is at work
             return
-        self._behind.note(task, why)
+        self._behind.record(task, why)
         self._count(task.name, Outcome(Verdict.REMAINING if task.connection.made else Verdict.NO_CONNECTION))
 
     def _count(self, name: str, outcome: Outcome) -> None:

@@ -67,7 +67,8 @@ class RunContext:
     force: bool = False  # whether to refresh what is not due
     troubles: SharedTroubles = field(default_factory=SharedTroubles)  # troubles that may be everybody's
     other_app: set[str] = field(default_factory=set)  # names of connections that belong to another app
-    unsaved: set[str] = field(default_factory=set)  # names of connections that an alert of this run named as unsaved
+    # names of connections that an alert of this run named since the store did not take their grant
+    not_stored: set[str] = field(default_factory=set)
     # names of connections whose refresh was sent once and brought no answer
     unanswered: set[str] = field(default_factory=set)
     # held while it is found out whether versions may be added
@@ -77,7 +78,7 @@ class RunContext:
         """Hold a connection's lease; see `lease.hold`."""
         return hold(self.vault, name, "refresh", Deadline(READ_SECONDS), known=known)
 
-    def sort_out(self, name: str, error: TikTokRefused) -> None:
+    def raise_if_shared(self, name: str, error: TikTokRefused) -> None:
         """Raise what is not, or not certainly, this connection's own failure; return where it is.
 
         Raises:

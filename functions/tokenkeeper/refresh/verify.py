@@ -43,7 +43,7 @@ def verify(context: RunContext, task: Task) -> Outcome:
                 reach = context.tiktok.family(grant.family).check(grant)
                 break
             except TikTokRefused as error:
-                context.sort_out(task.name, error)
+                context.raise_if_shared(task.name, error)
                 if error.kind not in _DEAD:
                     raise _failed(error) from None
                 refused = error

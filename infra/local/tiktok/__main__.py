@@ -9,7 +9,7 @@ from local.tiktok.api import API_PATH
 
 
 def main() -> int:
-    """Runs the server until it is told to stop; returns the exit status."""
+    """Runs the server until it is stopped; returns the exit status."""
     parser = options("local.tiktok", "Runs a simulated TikTok.", 8090)
     parser.add_argument(
         "--name", action="append", default=[], help="host name of a public address that leads here; may be repeated"
