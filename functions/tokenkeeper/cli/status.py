@@ -71,7 +71,14 @@ def command(
 
 
 def select(found: Overview, names: Sequence[str], health: str, labels: Mapping[str, str]) -> Overview:
-    """The overview of the connections of these names, this health and all of these labels; what is empty means any."""
+    """The overview of some connections only.
+
+    Args:
+        found: The overview of all.
+        names: Their names; none: any.
+        health: Their health; empty: any.
+        labels: Labels that each of them has.
+    """
     wanted = set(names)
     chosen = (
         line

@@ -154,6 +154,13 @@ def refused_by_tiktok(error: TikTokError, connection: str, family: Family) -> Re
 
 
 def refused_by_store(error: Exception, otherwise: str, connection: str, family: Family = "advertiser") -> Refused:
-    """The refusal for Secret Manager's; `otherwise` is the reason for what may pass by itself."""
+    """The refusal for Secret Manager's.
+
+    Args:
+        error: Why the store did not do what it was asked.
+        otherwise: The reason, one of `ROWS`, for what may pass by itself.
+        connection: The connection's name.
+        family: What the page is about.
+    """
     lasting = isinstance(error, StoreForbidden | StoreRejected | SettingsError)
     return Refused("store_refused" if lasting else otherwise, str(error), connection, family=family)

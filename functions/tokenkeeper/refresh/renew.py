@@ -34,6 +34,12 @@ from tokenkeeper.tiktok.api import CALL_SECONDS
 def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: Numbers) -> Outcome:
     """Redeem a grant's refresh token and store what TikTok issues.
 
+    Args:
+        context: What the run shares.
+        lease: The connection's lease.
+        old: The stored grant.
+        numbers: The newest versions of both secrets.
+
     Raises:
         Superseded: somebody else stored a newer grant meanwhile.
         TryAgain: it failed in a way that may pass.

@@ -96,7 +96,11 @@ class RunContext:
             )
 
     def forbidden(self, name: str, error: StoreForbidden | StoreRejected) -> None:
-        """Raise where Secret Manager's refusal is certain to be everybody's; return where it may be this secret's."""
+        """Raise where Secret Manager's refusal is certain to be everybody's; return where it may be this secret's.
+
+        Raises:
+            RunStopped: all connections would fail alike.
+        """
         if error.reason.cause in _OF_ALL:
             raise RunStopped("store_refuses", str(error))
         if isinstance(error, StoreForbidden):
@@ -105,8 +109,12 @@ class RunContext:
     def stop_if_shared(self, trouble: str, text: str) -> None:
         """Raise where nobody is known who does not have this trouble.
 
+        Args:
+            trouble: `READING` or `ADDING`.
+            text: What the operator reads.
+
         Raises:
-            RunStopped: as it says.
+            RunStopped: no connection is known that does not have it.
         """
         enough = 1 if trouble == ADDING else max(2, min(MANY, self.troubles.connections))
         if self.troubles.count(trouble) >= enough:

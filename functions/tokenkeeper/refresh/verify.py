@@ -64,7 +64,18 @@ def verify(context: RunContext, task: Task) -> Outcome:
 
 
 def prune(context: RunContext, name: str, secret_id: str, newest: int, destroyed_to: int) -> int:
-    """Destroy versions that are too many; returns the number up to which all are destroyed."""
+    """Destroy versions that are too many.
+
+    Args:
+        context: What the run shares.
+        name: The connection's name.
+        secret_id: The secret.
+        newest: The number of its newest version.
+        destroyed_to: The number up to which all are known to be destroyed.
+
+    Returns:
+        The number up to which all are destroyed by now; `destroyed_to` where they could not be.
+    """
     try:
         return context.vault.versions.prune(secret_id, newest, destroyed_to, Deadline(READ_SECONDS))
     except StoreError as error:

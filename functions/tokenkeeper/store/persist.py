@@ -31,6 +31,12 @@ class Numbers:
 def store_authorization(vault: Vault, lease: Lease, grant: Grant, deadline: Deadline) -> None:
     """Store a new authorization, whoever holds the connection by now: it cannot be had a second time.
 
+    Args:
+        vault: Where it is stored.
+        lease: The connection's lease, which is renewed as long as that is possible.
+        grant: What is stored.
+        deadline: When to stop trying.
+
     Raises:
         StoreError: it could not be stored until the deadline.
     """
