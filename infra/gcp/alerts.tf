@@ -1,7 +1,7 @@
 resource "google_monitoring_notification_channel" "email" {
   count = var.alert_email != null ? 1 : 0
 
-  display_name = "TikTok token keeper"
+  display_name = "TikTok token keeper (${var.name})"
   type         = "email"
   labels       = { email_address = var.alert_email }
 

@@ -309,6 +309,9 @@ class TestAlerts:
         """Each has a severity, a text that names a command or a place to look, and goes to every channel."""
         policies = full_plan.all("google_monitoring_alert_policy")
         assert len(policies) >= 8
+        # By its title it is taken over, and another installation's is not.
+        (channel,) = full_plan.all("google_monitoring_notification_channel").values()
+        assert channel["display_name"] == "TikTok token keeper (tiktok-ads)"
         for name, policy in policies.items():
             text = policy["documentation"][0]["content"]
             assert 150 < len(text.encode()) < 8192, name
@@ -396,6 +399,7 @@ class TestOptions:
             "google_logging_metric": "name",
             "google_logging_project_exclusion": "name",
             "google_monitoring_alert_policy": "display_name",
+            "google_monitoring_dashboard": "dashboard_json",
             "google_project_iam_custom_role": "role_id",
             "google_secret_manager_secret": "secret_id",
             "google_service_account": "account_id",
