@@ -49,8 +49,14 @@ def running(storage: CloudStorage) -> Iterator[str]:
     @app.post(API)
     def make() -> dict[str, Any]:
         settings = {**request.get_json(), "kind": "storage#bucket", "projectNumber": NUMBER}
+        if settings["name"] in storage.buckets:
+            abort(409, "The requested bucket name is not available. The bucket namespace is shared by all users.")
         storage.buckets[settings["name"]] = settings
         return settings
+
+    @app.get(API)
+    def own() -> dict[str, Any]:
+        return {"items": [bucket for bucket in storage.buckets.values() if bucket["projectNumber"] == NUMBER]}
 
     @app.route(f"{API}/<bucket>", methods=["GET", "PATCH"])
     def settings(bucket: str) -> dict[str, Any]:

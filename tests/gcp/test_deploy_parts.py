@@ -12,9 +12,9 @@ from unittest.mock import Mock
 import pytest
 
 from gcp.configuration import REQUIRED, ROOT, resources
-from gcp.deploy import adopt, deployment, identity, programs, refusals, screen, variables
-from gcp.deploy.adopt import existing
-from gcp.deploy.deployment import FIRST
+from gcp.deploy import commands, deployment, identity, programs, refusals, screen, variables
+from gcp.deploy.deployment import existing
+from gcp.deploy.refusals import Refusal
 from gcp.deploy.terraform import Plan, TerraformFailed
 from gcp.deploy.variables import Target
 from gcp.machine import USUAL, Machine
@@ -53,8 +53,10 @@ class TestWhatIsMissing:
         [
             (["gcloud", "auth list", 0, ""], "gcloud auth login"),
             (["gcloud", "application-default", 1, ""], "gcloud auth application-default login"),
-            (["gcloud", "^gcloud projects", 1, ""], "my-project-123 does not exist, or me@example.com may not see it"),
-            (["gcloud", "billing", 0, "False"], "has no billing account"),
+            (
+                ["gcloud", "buckets list", 1, "x does not have permission to access y"],
+                "The identity that deploys lacks",
+            ),
         ],
     )
     def test_it_says_what_to_do(self, repository: Path, answer: list[Any], complaint: str) -> None:
@@ -110,30 +112,35 @@ def test_what_the_provider_uses_gcloud_uses_too(
 ) -> None:
     """Contents go into a file that nobody else may read, a file is used as it is, impersonation comes on top."""
     monkeypatch.setattr(programs, "environment", {})
-    assert identity.use({key: "contents"}) == f"the identity of {key}"
+    assert identity.use({key: '{"contents": 1}'}, "p") == f"the identity of {key}"
     made = Path(programs.environment[setting])
-    assert (made.read_text(), made.stat().st_mode & 0o077) == ("contents", 0)
-    given = tmp_path / "key.json"
+    assert (made.read_text(), made.stat().st_mode & 0o077) == ('{"contents": 1}', 0)
+    given, token = tmp_path / "key.json", key == "GOOGLE_OAUTH_ACCESS_TOKEN"
     given.touch()
-    impersonated = identity.use({key: str(given), "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p"})
+    impersonated = identity.use({key: str(given), "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p"}, "p")
     assert impersonated == "deployer@p, impersonated"
-    account = {"CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p"}
-    assert programs.environment == {setting: str(given), **account}
+    expected = {"CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "deployer@p", "CLOUDSDK_CORE_PROJECT": "p"}
+    assert programs.environment == {setting: str(made) if token else str(given), **expected}
 
 
 class TestRefusals:
     def test_what_google_refuses_is_explained_with_what_helps(self) -> None:
         """Each refusal's example finds the help of its own, and no other's."""
-        entries = programs.table("refusals")["refusal"]
-        assert len(entries) == 14
-        assert [entry["helps"] for entry in entries] == [refusals.help_for(entry["example"]) for entry in entries]
+        found = [
+            entry["helps"].partition(":")[0] == refusals.help_for(entry["example"]).partition(":")[0]
+            for entry in refusals.ENTRIES
+        ]
+        assert found == [True] * 16
+        assert "me@laptop has held it since 2026-11-27 10:00:00 UTC (OperationTypeApply)" in refusals.help_for(
+            refusals.ENTRIES[0]["example"]
+        )
 
     def test_googles_words_come_first_and_the_same_help_once(self) -> None:
         """Where nothing is known to help, they stand alone."""
         policy = "constraints/gcp.resourceLocations"
-        errors = [{"summary": f"{policy} {number}", "address": "google_x.y"} for number in range(2)]
-        said = refusals.explained([*errors, {"summary": "Something odd", "detail": "really"}]).splitlines()
-        assert said == [f"- google_x.y: {policy} 0", f"  {refusals.help_for(policy)}", "- Something odd really"]
+        errors = [Refusal(f"{policy} {number}", "google_x.y") for number in range(2)]
+        said = refusals.explained([*errors, Refusal("Something odd")]).splitlines()
+        assert said == [f"- google_x.y: {policy} 0", f"  {refusals.help_for(policy)}", "- Something odd"]
 
 
 class TestScreen:
@@ -180,10 +187,10 @@ class Planned:
         """The next one."""
         return self.plans.pop(0)
 
-    def apply(self, _: object) -> None:
+    def run(self, *_: object, **__: object) -> None:
         """Fail, if another plan is to come."""
         if self.plans:
-            raise TerraformFailed("apply", [{"summary": self.refusal, "address": f"{FUNCTION}.connect"}], "")
+            raise TerraformFailed("apply", [Refusal(self.refusal, f"{FUNCTION}.connect")])
 
 
 @pytest.mark.parametrize(
@@ -195,11 +202,11 @@ def test_only_what_was_there_before_is_not_deleted_unasked(
 ) -> None:
     """What this deployment made may be made anew; what turns out to exist, and was to be made, is somebody's."""
     monkeypatch.setattr(deployment, "PAUSE", 0)
-    monkeypatch.setattr(adopt, "FILE", tmp_path / "take_over.tf")
+    monkeypatch.setattr(deployment, "TAKE_OVER", tmp_path / "take_over.tf")
     function = {"name": "tiktok-ads-connect"}
     made, again = (plan((f"{FUNCTION}.connect", actions, function)) for actions in (["create"], ["delete", "create"]))
     terraform: Any = Planned(refusal, made, made, again)
-    work = deployment.Deployment(Target("my-project", "europe-west1", "x"), terraform, Mock(), "me")
+    work = deployment.Deployment(Target("my-project", "europe-west1", "x"), terraform, Mock(), "me", yes=False)
     work.plan(unlock=False)
     if asks:
         with pytest.raises(programs.Stop, match="No terminal to confirm on"):
@@ -215,19 +222,19 @@ class TestTakingOver:
         address = 'google_service_account.this["connect"]'
         planned = plan((address, ["create"], {"account_id": "tiktok-ads-connect"}))
         target = Target("example.com:my-project", "europe-west1", "tiktok-ads")
-        errors = [{"summary": "Error 409: already exists", "address": address}]
+        errors = [Refusal("Error 409: already exists", address)]
         email = "tiktok-ads-connect@my-project.example.com.iam.gserviceaccount.com"
-        assert existing(errors, planned, target) == {
+        assert existing(planned, target, errors) == {
             address: f"projects/example.com:my-project/serviceAccounts/{email}"
         }
-        assert not existing([{"summary": "Error 403", "address": address}], planned, target)
+        assert not existing(planned, target, [Refusal("Error 403", address)])
 
     def test_the_table_fits_the_configuration(self) -> None:
         """All can be found but what Google takes twice without harm; what is planned first exists."""
         harmless = ("_iam_member", "_project_service", "_service_identity", "_audit_config", "_bucket_object")
         named = {kind for kind, _, _ in resources() if not kind.endswith(harmless)}
         assert named == {kind for kind, entry in screen.RESOURCES.items() if entry.keys() & {"id", "listed"}}
-        assert {f"{resource}.{name}" for resource, name, _ in resources()} >= set(FIRST)
+        assert {f"{resource}.{name}" for resource, name, _ in resources()} >= set(commands.FIRST)
 
 
 def test_nobody_who_listens_any_more_ends_nothing() -> None:

@@ -1,4 +1,12 @@
-"""The command line: python -m gcp.deploy COMMAND."""
+"""Sets the token keeper up in a Google Cloud project with Terraform or OpenTofu, or takes it down again.
+
+    PYTHONPATH=infra:functions python -m gcp.deploy deploy | plan | destroy | attach
+
+It does what Terraform cannot, or should not: checks first whether everything is there, keeps the state in a bucket of
+the project, puts values into the secrets without either touching a file, a command line or the state, says on one
+screen what will change, sees an interrupted run to its end, tries again where Google needs minutes to learn of what was
+just made, explains what Google refuses, and looks up whether both functions run this source.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from gcp.deploy import commands
-from gcp.deploy.programs import ProgramFailed, Stop, say
-from gcp.deploy.refusals import help_for
+from gcp.deploy.programs import Stop, say
 
 FLAGS = {
     "yes": "do not ask",
@@ -36,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         getattr(commands, chosen.pop("command"))(**chosen)
     except Stop as stop:
-        say(f"\n{stop}\n{help_for(str(stop)) if isinstance(stop, ProgramFailed) else ''}".rstrip(), error=True)
+        say(f"\n{stop}", error=True)
         return 1
     except (KeyboardInterrupt, EOFError):
         say("\nStopped; nothing was under way. Run it again to go on from here.", error=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gcp.deploy.programs import ROOT, SAVED, Stop, described, gcloud, write_private
+from gcp.deploy.programs import ROOT, SAVED, described, gcloud, write_private
 from gcp.deploy.variables import Target
 from tokenkeeper.cli.doctor.deployment import source_hash, source_of
-from tokenkeeper.cli.doctor.finding import Finding
 
 # Settings of connect that commands on another machine need as well, where they are set: the rest has defaults, or is
 # connect's alone.
@@ -21,37 +20,24 @@ SHARED = (
 Function = Mapping[str, Any]  # as Google's API describes it
 
 
-def look_up(target: Target, name: str) -> Function | None:
-    """One of the two functions, `connect` or `refresh`; None where there is none.
-
-    Raises:
-        ProgramFailed: it could not be looked up.
-    """
-    return described("functions", "describe", f"{target.name}-{name}", "--gen2", f"--region={target.region}")
-
-
-def both(target: Target) -> dict[str, Function]:
-    """Both functions; raises `Stop` where one is not there, or where they may not be looked at."""
-    functions = {}
-    for name in ("connect", "refresh"):
-        function = look_up(target, name)
-        if function is None:
-            raise Stop(
-                f"There is no function {target.name}-{name} in {target.region} of {target.project}. Check PROJECT, "
-                "REGION and, if another name was chosen (the variable name), NAME."
-            )
-        functions[name] = function
-    return functions
+def functions(target: Target) -> dict[str, Function]:
+    """Those of the two functions, `connect` and `refresh`, that there are."""
+    where = ("--gen2", f"--region={target.region}")
+    names = {name: f"{target.name}-{name}" for name in ("connect", "refresh")}
+    found = {name: described("functions", "describe", full, *where) for name, full in names.items()}
+    return {name: function for name, function in found.items() if function}
 
 
-def source(name: str, function: Function) -> Finding:
-    """Whether a function serves, and runs the source of this checkout, as `make doctor` finds it."""
-    return source_of(name, function, source_hash(ROOT / "functions"))
+def other_source(made: Mapping[str, Function]) -> list[str]:
+    """What is wrong with functions that do not serve, or run another source, as `make doctor` finds it."""
+    expected = source_hash(ROOT / "functions")
+    found = {name: source_of(name, made.get(name, {}), expected) for name in ("connect", "refresh")}
+    return [f"{name} does not run this source: {about.text}" for name, about in found.items() if about.verdict != "ok"]
 
 
-def remember(functions: Mapping[str, Function], target: Target) -> None:
+def remember(made: Mapping[str, Function], target: Target) -> None:
     """Write down for the command line where everything is; no secret is in it."""
-    connect, refresh = (functions[name]["serviceConfig"] for name in ("connect", "refresh"))
+    connect, refresh = (made[name]["serviceConfig"] for name in ("connect", "refresh"))
     settings = connect["environmentVariables"]
     names = {entry["key"]: entry["secret"] for entry in connect["secretEnvironmentVariables"]}
     values = {

@@ -1,25 +1,32 @@
-"""Plans and applies until everything is as it should be: again where Google has not heard of everything yet."""
+"""Plans and applies until everything is as it should be.
+
+Again where Google has not heard of everything yet; and what exists without being in the state, made by a Terraform
+that was killed or by another one, is taken over.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
+import re
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
-from gcp.deploy import adopt, variables
-from gcp.deploy.identity import rights
-from gcp.deploy.programs import Stop, say
-from gcp.deploy.refusals import EXISTS, NOT_YET_KNOWN, text_of
-from gcp.deploy.screen import RESOURCES, Progress, summary
+from gcp.deploy.programs import HERE, Stop, say, try_gcloud
+from gcp.deploy.refusals import NOT_YET_KNOWN, Refusal
+from gcp.deploy.screen import RESOURCES, progress, summary
 from gcp.deploy.state import State
-from gcp.deploy.terraform import Plan, Terraform, TerraformFailed, program
+from gcp.deploy.terraform import PLAN, Plan, Terraform, TerraformFailed
 from gcp.deploy.variables import Target
 
-FIRST = [f"{kind}.{name}" for kind, entry in RESOURCES.items() for name in entry.get("first", [])]
 TRIES = 10
 PAUSE = float(os.environ.get("TOKENKEEPER_DEPLOY_PAUSE", "60"))  # seconds between them
+LOCK = re.compile(r"acquiring the state lock.* ID: (\S+)")
+EXISTS = re.compile(r"already exists|alreadyExists|ALREADY_EXISTS|you already own it|Error 409")
+TAKE_OVER = HERE / "take_over.tf"  # which somebody has to remove afterwards
 
 
 @dataclass
@@ -29,18 +36,14 @@ class Deployment:
     Attributes:
         who: whose rights are used, in words.
         yes: nobody is asked.
-        take_over: what exists already without being in the state is looked for.
     """
 
     target: Target
     terraform: Terraform
     state: State
     who: str
-    yes: bool = False
-    take_over: bool = False
-    _taken: dict[str, str] = field(default_factory=dict)
+    yes: bool
     _agreed: set[str] = field(default_factory=set)
-    _progress: Progress = field(default_factory=lambda: Progress(0))
 
     @property
     def place(self) -> str:
@@ -58,107 +61,96 @@ class Deployment:
             raise Stop("Nothing was changed.")
 
     def plan(self, *arguments: str, unlock: bool) -> Plan:
-        """Plan, as what somebody is going to agree to.
+        """Plan, with these arguments, as what somebody is going to agree to; raises `Stop` where that cannot be.
 
-        Args:
-            arguments: of `terraform plan`.
-            unlock: take a lock that somebody else's Terraform left behind, after a question.
-
-        Raises:
-            Stop: it could not be planned.
+        With `unlock`, a lock that somebody else's Terraform left behind is taken, after a question.
         """
         try:
             plan = self.terraform.plan(*arguments)
         except TerraformFailed as failed:
-            if not (unlock and failed.lock):
+            held = LOCK.search(failed.errors[0].words)
+            if not unlock or not held:
                 raise
-            say(f"The state is locked: {failed.holder}.")
+            say(str(failed))
             self.confirm("Type yes if that is over for good (taking it from one that is alive loses things): ")
-            self.terraform.run("force-unlock", "-force", failed.lock["ID"])
+            self.terraform.run("force-unlock", "-force", held[1])
             say("The lock was taken.")
-            self.take_over = True
             plan = self.terraform.plan(*arguments)
         # What is made now may be deleted again: Google keeps what it could not build, and it is replaced.
         self._agreed = {change["address"] for change in plan.changes if change["actions"] != ["update"]}
-        self._progress = Progress(len(plan.changes))
         return plan
 
-    def apply(self) -> None:
+    def apply(self, plan: Plan) -> None:
         """Carry out the last plan, saying how it goes; raises `TerraformFailed`."""
-        try:
-            self.terraform.apply(self._progress)
-        finally:
-            self._progress.end()
+        with progress(plan) as listen:
+            self.terraform.run("apply", "-json", "-input=false", PLAN, listen=listen)
 
     def until_done(self, *arguments: str) -> None:
-        """Plan, with these arguments, and apply until nothing is left to do.
-
-        Raises:
-            Stop: it failed for good; the text explains why.
-        """
+        """Plan, with these arguments, and apply until that works; raises `Stop` where it never will."""
+        taken: dict[str, str] = {}
+        plan = Plan([], known=False)
         try:
             for attempt in range(1, TRIES + 1):
-                found = self._once(arguments)
-                if found is None:
-                    return
-                new = found.keys() - self._taken.keys()
-                self._taken |= found
-                if new:
-                    self._agreed -= new
-                    adopt.write(self._taken)
+                try:
+                    plan = self.terraform.plan(*arguments)
+                    found = existing(plan, self.target)
+                    if not found:
+                        self._agree(plan)
+                        self.apply(plan)
+                        return
+                except TerraformFailed as failed:
+                    found = existing(plan, self.target, failed.errors)
+                    if not found and not all(NOT_YET_KNOWN.search(error.words) for error in failed.errors):
+                        raise
+                if found:
+                    self._agreed -= found.keys()
+                    taken |= found
+                    _take_over(taken)
                 elif attempt < TRIES:
                     say(f"Google has not heard of everything yet; trying again in {PAUSE:.0f} s ({attempt}/{TRIES}).")
                     time.sleep(PAUSE)
         finally:
-            adopt.FILE.unlink(missing_ok=True)
+            TAKE_OVER.unlink(missing_ok=True)
         raise Stop("Google still has not heard of what was made: run this again in some minutes.")
 
-    def _once(self, arguments: tuple[str, ...]) -> dict[str, str] | None:
-        """Plan and apply once; what is to be taken over before the next time, or None where all is done."""
-        plan = Plan([], [], 0)
-        try:
-            plan = self.terraform.plan(*arguments)
-            if not plan.changes and not plan.outputs:
-                return None
-            found = adopt.doubles(plan) if self.take_over else {}
-            if found.keys() - self._taken.keys():
-                return found
-            if new := plan.deletes - self._agreed:
-                say(summary(plan))
-                self.confirm("This deletes more than was said before. Type yes to go on: ")
-                self._agreed |= new
-            self.apply()
-            return None
-        except TerraformFailed as failed:
-            found = adopt.existing(failed.errors, plan, self.target)
-            self.take_over |= bool(found)
-            rest = [words for words in map(text_of, failed.errors) if not EXISTS.search(words)]
-            passing = bool(rest) and all(NOT_YET_KNOWN.search(words) for words in rest)
-            if not passing and not found.keys() - self._taken.keys():
-                raise
-            return found
+    def _agree(self, plan: Plan) -> None:
+        """Ask again, where what turned out on the way deletes more than was said."""
+        new = {change["address"] for change in plan.changes if "delete" in change["actions"]} - self._agreed
+        if new:
+            say(summary(plan))
+            self.confirm("This deletes more than was said before. Type yes to go on: ")
+            self._agreed |= new
 
 
-def prepared(*, ask: bool, yes: bool = False, take_over: bool = False) -> Deployment:
-    """A deployment for which everything is there.
+def existing(plan: Plan, target: Target, errors: Iterable[Refusal] = ()) -> dict[str, str]:
+    """Addresses of what a plan would make although it exists, with the ids by which to take it over.
 
-    Args:
-        ask: ask a person for variables that are missing, if there is a terminal.
-        yes: see `Deployment`.
-        take_over: the same.
-
-    Raises:
-        Stop: something is missing; the text names all of it.
+    Google's errors tell what exists; only of alerts and the like it would make two with the same title.
     """
-    problems: list[str] = []
-    name, found, who = program(problems), variables.read(os.environ), ""
-    if not shutil.which("gcloud"):
-        problems.append("gcloud is not installed: https://cloud.google.com/sdk/docs/install")
-    variables.complete(found, problems, ask=ask)
-    if shutil.which("gcloud"):
-        who = rights(found.get("project_id", ""), problems, deploys=True)
-    if problems:
-        raise Stop("Not everything that is needed is there:\n" + "\n".join(f"- {problem}" for problem in problems))
-    target = Target(found["project_id"], found["region"], found["name"], found["secret_prefix"])
-    terraform = Terraform(name)
-    return Deployment(target, terraform, State(target, terraform), who, yes, take_over)
+    refused = {error.address for error in errors if EXISTS.search(error.words)}
+    domain = ".".join(reversed(target.project.split(":")))
+    known = {"project": target.project, "region": target.region, "domain": domain}
+    found = {}
+    for change in plan.changes:
+        address, after, about = change["address"], change["after"], RESOURCES.get(change["type"], {})
+        if "listed" in about and change["actions"] == ["create"]:
+            title = after.get("display_name") or json.loads(after.get("dashboard_json") or "{}").get("displayName")
+            found[address] = _listed(about["listed"]).get(title)
+        elif "id" in about and address in refused:
+            found[address] = about["id"].format_map({**after, **known})
+    return {address: id_ for address, id_ in found.items() if id_}
+
+
+@cache
+def _listed(command: str) -> dict[str, str]:
+    """Names of what was there at the start, by title."""
+    things = json.loads(try_gcloud(*command.split(), "--format=json") or "[]")
+    return {thing.get("displayName", ""): thing["name"] for thing in things}
+
+
+def _take_over(found: dict[str, str]) -> None:
+    """Let the next plan take these over, and say so."""
+    kinds = sorted({address.partition(".")[0].removeprefix("google_") for address in found})
+    say(f"{len(found)} things exist already without being in the state; they are taken over: {', '.join(kinds)}.")
+    blocks = (f"import {{\n  to = {address}\n  id = {json.dumps(id_)}\n}}\n" for address, id_ in found.items())
+    TAKE_OVER.write_text("\n".join(blocks), encoding="utf-8")

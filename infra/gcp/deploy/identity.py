@@ -19,71 +19,47 @@ KEYS = (
 )
 
 
-def rights(project: str, problems: list[str], *, deploys: bool) -> str:
-    """Whose rights are used, in words; gcloud uses them, in this project, from now on.
-
-    Args:
-        project: its id; empty: not known yet.
-        problems: what is wrong with the login, or with what it may see, is added.
-        deploys: whether Terraform's credentials matter, and the project and its billing.
-    """
-    programs.environment |= {"CLOUDSDK_CORE_PROJECT": project} if project else {}
-    account = who = use(os.environ)
-    if not who:
-        account = who = try_gcloud("auth", "list", "--filter=status:ACTIVE", "--format=value(account)") or ""
-        if not account:
-            problems.append("gcloud is not logged in: run `gcloud auth login`.")
-        token = try_gcloud("auth", "application-default", "print-access-token") if deploys else ""
-        if token is None:
-            problems.append("Terraform has no credentials: run `gcloud auth application-default login`.")
-        elif token and (terraforms := _email(token)) and terraforms != account:
-            who = (
-                f"{terraforms} (Terraform, by application default credentials) and {account} (gcloud); "
-                "`gcloud auth application-default login` changes the first"
-            )
-    if deploys and account and project:
-        if try_gcloud("projects", "describe", project, "--format=value(projectNumber)") is None:
-            problems.append(
-                f"The project {project} does not exist, or {account} may not see it: check project_id, or log in as "
-                "somebody who owns it."
-            )
-        elif try_gcloud("billing", "projects", "describe", project, "--format=value(billingEnabled)") == "False":
-            problems.append(
-                f"The project {project} has no billing account: link one at "
-                f"https://console.cloud.google.com/billing/linkedaccount?project={project}"
-            )
-    return who
+def rights(project: str, problems: list[str]) -> str:
+    """Whose rights Terraform and gcloud use from now on, in words; where they have none, that is a problem."""
+    if who := use(os.environ, project):
+        return who
+    account = try_gcloud("auth", "list", "--filter=status:ACTIVE", "--format=value(account)")
+    if not account:
+        problems.append("gcloud is not logged in: run `gcloud auth login`.")
+    token = try_gcloud("auth", "application-default", "print-access-token")
+    if token is None:
+        problems.append("Terraform has no credentials: run `gcloud auth application-default login`.")
+    terraforms = _email(token) if token else ""
+    if terraforms in {"", account}:
+        return account or ""
+    return (
+        f"{terraforms} (Terraform, by application default credentials) and {account} (gcloud); "
+        "`gcloud auth application-default login` changes the first"
+    )
 
 
-def use(given: Mapping[str, str]) -> str:
-    """Let gcloud act as the identity that an environment gives Terraform's provider.
+def use(given: Mapping[str, str], project: str) -> str:
+    """Let gcloud act in this project, and as the identity that an environment gives Terraform's provider.
 
     Returns:
         Who that is, in words; empty where it names nobody and both use what they are logged in with.
     """
+    programs.environment["CLOUDSDK_CORE_PROJECT"] = project
     who = ""
     key = next((name for name in KEYS if given.get(name)), "")
     if key:
         token = key == "GOOGLE_OAUTH_ACCESS_TOKEN"
+        file = Path(given[key]).expanduser()
+        if token or given[key].lstrip().startswith("{"):  # contents
+            file = Path(private_folder.name) / "credentials"
+            write_private(file, given[key])
         setting = "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE" if token else "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"
-        programs.environment[setting] = str(_file(given[key]))
+        programs.environment[setting] = str(file)
         who = f"the identity of {key}"
     if account := given.get("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", ""):
         programs.environment["CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"] = account
         who = f"{account}, impersonated"
     return who
-
-
-def _file(given: str) -> Path:
-    """The file that a variable names, or one that holds the contents that it has."""
-    try:
-        if Path(given).expanduser().exists():
-            return Path(given).expanduser()
-    except OSError:  # contents are too long for a name
-        pass
-    file = Path(private_folder.name) / "credentials"
-    write_private(file, given)
-    return file
 
 
 def _email(token: str) -> str:

@@ -8,9 +8,10 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 from typing import Any
+
+from gcp.deploy.refusals import Refusal, explained
 
 HERE = Path(__file__).resolve().parents[1]
 ROOT = HERE.parents[1]
@@ -32,30 +33,17 @@ class Stop(Exception):
     """Ends the program; the text says what is wrong and what to do."""
 
 
-class ProgramFailed(Stop):
-    """A program ended with an error; the text has what it printed about it."""
-
-
-def table(name: str) -> dict[str, Any]:
-    """A table of this package, kept as TOML."""
-    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
-
-
 def capture(*command: str, given: str = "") -> str:
-    """Run a program, with `given` on its standard input; returns what it prints.
-
-    Raises:
-        ProgramFailed: it failed.
-    """
+    """What a program prints, with `given` on its standard input; raises `Stop`, with what helps, where it fails."""
     done = subprocess.run(command, input=given, text=True, capture_output=True, check=False, env=environment)
     if done.returncode != 0:
         words = " ".join(word for word in command[:5] if word[0] != "-")
-        raise ProgramFailed(f"{words} failed: {done.stderr.strip()}")
+        raise Stop(f"{words} failed:\n{explained([Refusal(done.stderr.strip())])}")
     return done.stdout.strip()
 
 
 def gcloud(*arguments: str, given: str = "") -> str:
-    """What gcloud prints; raises `ProgramFailed` where it fails."""
+    """What gcloud prints; raises `Stop` where it fails."""
     return capture("gcloud", *arguments, given=given)
 
 
@@ -63,16 +51,16 @@ def try_gcloud(*arguments: str) -> str | None:
     """What gcloud prints, or None where it fails."""
     try:
         return gcloud(*arguments)
-    except ProgramFailed:
+    except Stop:
         return None
 
 
 def described(*arguments: str) -> dict[str, Any] | None:
-    """What gcloud describes, or None where that does not exist; raises `ProgramFailed` where it cannot be looked up."""
+    """What gcloud describes, or None where that does not exist; raises `Stop` where it cannot be looked up."""
     try:
         return dict(json.loads(gcloud(*arguments, "--format=json")))
-    except ProgramFailed as error:
-        if NOTHING_THERE.search(str(error)):
+    except Stop as stop:
+        if NOTHING_THERE.search(str(stop)):
             return None
         raise
 

@@ -6,17 +6,21 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from gcp.deploy.programs import say, table
-from gcp.deploy.terraform import Event, Plan
+from gcp.deploy.programs import say
+from gcp.deploy.terraform import FORGOTTEN, Event, Plan
 
-RESOURCES = table("resources")
-STAYS_ON = "google_project_service"  # deleting it only means that Terraform forgets it
+RESOURCES = tomllib.loads(Path(__file__).with_name("resources.toml").read_text(encoding="utf-8"))
 NAMES = ("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "title")
 COST = "A month costs some $0.39 with one connection and $6.40 with 100 (infra/gcp/README.md, What it costs)."
 DONE = {"create": "created", "update": "changed", "delete": "deleted"}
+ROOM = 92  # for the names of one kind
 
 
 def summary(plan: Plan) -> str:
@@ -26,54 +30,50 @@ def summary(plan: Plan) -> str:
     }
     order = [*RESOURCES, *(change["type"] for change in plan.changes)]
     for change in sorted(plan.changes, key=lambda change: order.index(change["type"])):
-        if change["type"] != STAYS_ON or change["actions"] != ["delete"]:
-            done[_action(change)].setdefault(_words(change["type"]), []).append(_described(change))
+        done[_action(change)].setdefault(_words(change["type"]), []).append(_described(change))
     lines = []
     for action, kinds in done.items():
         lines += [f"{action}:"] if kinds else []
         for kind, names in kinds.items():
-            lines += _listed(f"  {len(names):>3} {kind:<18} ", names)
-    if plan.outputs and not plan.changes:
-        lines.append(f"change: {', '.join(plan.outputs)}")
+            lines += listed(kind, names)
     return "\n".join(lines)
 
 
-class Progress:
-    """Says what is being made: one line that changes on a terminal, a line for each thing elsewhere."""
+def listed(kind: str, names: Sequence[str]) -> list[str]:
+    """What is of one kind: a line for each of a few with a note, else one line for all, as far as there is room."""
+    head = f"  {len(names):>3} {kind:<18} "
+    if len(names) <= 4 and any("(" in name for name in names):
+        return [f"{head}{names[0]}", *(" " * len(head) + name for name in names[1:])]
+    return [head + textwrap.shorten(", ".join(dict.fromkeys(names)), ROOM, placeholder=" …")]
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._live = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
 
-    def __call__(self, event: Event) -> None:
-        """Hear one of Terraform's events."""
-        hook = event.get("hook", {})
+@contextmanager
+def progress(plan: Plan) -> Iterator[Callable[[Event], None]]:
+    """Gives what hears of Terraform's events and says how a plan goes: a line that changes, or lines in a pipe."""
+    live = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+    total = sum(action in DONE for change in plan.changes for action in change["actions"])
+    done = 0
+
+    def listen(event: Event) -> None:
+        nonlocal done
+        kind, hook = event.get("type", ""), event.get("hook", {})
         resource, action = hook.get("resource", {}), hook.get("action")
-        type_ = resource.get("resource_type", "")
-        thing = f"{_words(type_)}: {resource.get('addr', '').partition('.')[2]}"
-        match event.get("type"):
-            case "apply_start" if self._live and action in DONE:
-                self._show(f"{action} {thing} ...")
-            case "apply_complete" if action in DONE:
-                self._done += 1
-                self._total = max(self._total, self._done)
-                if (type_, action) != (STAYS_ON, "delete"):
-                    self._show(f"{DONE[action]} {thing}")
-            case "apply_errored":
-                self._show(f"failed {thing}", end="\n")
-
-    def end(self) -> None:
-        """Leave the line as it was before."""
-        if self._live:
-            say("\r\x1b[K", end="")
-
-    def _show(self, what: str, *, end: str = "") -> None:
-        line = f"[{self._done}/{self._total}] {what}"
-        if self._live:
-            say(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end=end)
-        else:
+        if action not in DONE or (resource["resource_type"], action) == FORGOTTEN:
+            return
+        done += kind == "apply_complete"
+        verbs = {"apply_start": action, "apply_complete": DONE[action], "apply_errored": "failed"}
+        thing = f"{_words(resource['resource_type'])}: {resource['addr'].partition('.')[2]}"
+        line = f"[{done}/{total}] {verbs.get(kind)} {thing}"
+        if kind in verbs and live:
+            line = line[: shutil.get_terminal_size().columns - 1]
+            say(f"\r\x1b[K{line}", end="\n" if kind == "apply_errored" else "")
+        elif kind in verbs and kind != "apply_start":
             say(line)
+
+    try:
+        yield listen
+    finally:
+        say("\r\x1b[K" if live else "", end="")
 
 
 def _words(kind: str) -> str:
@@ -83,12 +83,8 @@ def _words(kind: str) -> str:
 def _action(change: Mapping[str, Any]) -> str:
     if change.get("importing"):
         return "take over"
-    match change["actions"]:
-        case ["create" | "delete" as action]:
-            return str(action)
-        case ["update"]:
-            return "change"
-    return "replace"
+    words = {("create",): "create", ("delete",): "delete", ("update",): "change"}
+    return words.get(tuple(change["actions"]), "replace")
 
 
 def _described(change: Mapping[str, Any]) -> str:
@@ -101,12 +97,3 @@ def _described(change: Mapping[str, Any]) -> str:
         return f"{name} ({', '.join(about.get('changed', {}).get(key, key) for key in differing) or 'computed values'})"
     note = about.get("notes", {}).get(re.split(r"\W+", change["address"].rstrip('"]'))[-1])
     return f"{name} ({note})" if note else name
-
-
-def _listed(head: str, names: Sequence[str]) -> list[str]:
-    """What is of one kind: a line for each of a few with a note, else one line for all, as far as there is room."""
-    if len(names) <= 4 and any("(" in name for name in names):
-        return [f"{head}{names[0]}", *(" " * len(head) + name for name in names[1:])]
-    listed = ", ".join(dict.fromkeys(names))
-    room = 92
-    return [f"{head}{listed if len(listed) <= room else listed[: listed.rfind(',', 0, room)] + ', …'}"]

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TextIO
 
-from gcp.deploy.programs import HERE, SAVED, Stop, capture, environment, private_folder, say, write_private
-from gcp.deploy.refusals import explained
+from gcp.deploy.programs import HERE, ROOT, SAVED, Stop, capture, environment, private_folder, say, write_private
+from gcp.deploy.refusals import Refusal, explained
 
 LOG = SAVED / "deploy.log"
+PLAN = f"{private_folder.name}/plan"  # the last one
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FORGOTTEN = ("google_project_service", "delete")  # the API stays on: nobody has to hear of it
+STOPPING = "\nStopping. Terraform finishes what it has begun and saves its state; that can take some minutes."
+WAITING = "Still waiting for Terraform: stopping it now would lose what is being made."
 
 Event = dict[str, Any]
 
@@ -33,24 +36,13 @@ class TerraformFailed(Stop):
     """Terraform ended with an error; the text explains why.
 
     Attributes:
-        errors: diagnostics of severity error, as Terraform tells them: `summary`, `detail`, `address`.
-        lock: where somebody holds the lock, its `ID` and the rest of what Terraform says about it; else empty.
-        holder: who holds the lock, in words.
+        errors: what it said; at least one.
     """
 
-    def __init__(self, command: str, errors: list[Event], text: str) -> None:
+    def __init__(self, command: str, errors: list[Refusal]) -> None:
         self.errors = errors
-        held = next((error["detail"] for error in errors if "acquiring the state lock" in error["summary"]), "")
-        self.lock: dict[str, str] = dict(re.findall(r"^ *(\w+): *(.*?) *$", held, re.MULTILINE))
-        who, since, what = (self.lock.get(name, "unknown") for name in ("Who", "Created", "Operation"))
-        self.holder = f"{who} has held it since {since} ({what})"
-        reasons = explained(errors or [{"summary": text.strip() or "it gave no reason"}])
-        super().__init__(
-            f"The state is locked: {self.holder}. Wait until that is over. If it is over for good (a machine that "
-            "died, a process that was killed), `make deploy UNLOCK=1` takes the lock."
-            if self.lock
-            else f"terraform {command} failed. Everything it said is in {LOG.parent.name}/{LOG.name}.\n{reasons}"
-        )
+        log = LOG.relative_to(ROOT)
+        super().__init__(f"terraform {command} failed. Everything it said is in {log}.\n{explained(errors)}")
 
 
 @dataclass(frozen=True)
@@ -60,30 +52,23 @@ class Plan:
     Attributes:
         changes: what would be made, changed, replaced, deleted or imported: `address`, `type`, `actions`, `before`,
             `after` and `importing` as `terraform show -json` has them.
-        outputs: names of outputs that would change: some settings are nothing but that.
-        known: how many resources the state has.
+        known: whether the state has anything.
     """
 
     changes: list[dict[str, Any]]
-    outputs: list[str]
-    known: int
+    known: bool
 
     @classmethod
-    def of(cls, shown: Mapping[str, Any]) -> Plan:
+    def of(cls, shown: dict[str, Any]) -> Plan:
         """The plan that `terraform show -json` shows."""
-        changes = [{**change, **change["change"]} for change in shown.get("resource_changes", [])]
-        outputs = shown.get("output_changes", {}).items()
-        root = shown.get("prior_state", {}).get("values", {}).get("root_module", {})
-        return cls(
-            [c for c in changes if c["mode"] == "managed" and (c["actions"] != ["no-op"] or c.get("importing"))],
-            [name for name, change in outputs if change["actions"] != ["no-op"]],
-            sum(resource["mode"] == "managed" for resource in root.get("resources", [])),
-        )
-
-    @property
-    def deletes(self) -> set[str]:
-        """Addresses of what would be deleted or replaced."""
-        return {change["address"] for change in self.changes if "delete" in change["actions"]}
+        found = [{**each, **each["change"]} for each in shown.get("resource_changes", []) if each["mode"] == "managed"]
+        changes = [
+            change
+            for change in found
+            if (change["type"], *change["actions"]) != FORGOTTEN
+            and (change["actions"] != ["no-op"] or change.get("importing"))
+        ]
+        return cls(changes, any(change["actions"] != ["create"] for change in found))
 
 
 def program(problems: list[str]) -> str:
@@ -103,106 +88,82 @@ class Terraform:
 
     def __init__(self, name: str) -> None:
         self._command = [name, f"-chdir={HERE}"]
-        self._plan = f"{private_folder.name}/plan"
-        self._process: subprocess.Popen[str] | None = None
         self._running = False
-        self._received = 0
+        self._received: list[int] = []
         write_private(LOG, "")
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN or number is signal.SIGINT:  # nohup stays as it is
-                signal.signal(number, self._stop)
+                signal.signal(number, self._receive)
 
     def plan(self, *arguments: str) -> Plan:
         """What would be done; raises `TerraformFailed` where that cannot be said."""
-        self.run("plan", "-json", "-input=false", f"-out={self._plan}", *arguments)
-        return Plan.of(json.loads(capture(*self._command, "show", "-json", self._plan)))
+        self.run("plan", "-json", "-input=false", f"-out={PLAN}", *arguments)
+        return Plan.of(json.loads(self.said("show", "-json", PLAN)))
 
-    def apply(self, listen: Callable[[Event], None]) -> None:
-        """Carry out the last plan, calling `listen` with each event; raises `TerraformFailed`."""
-        self.run("apply", "-json", "-input=false", self._plan, listen=listen)
+    def said(self, *arguments: str) -> str:
+        """What a command prints that only shows something."""
+        return capture(*self._command, *arguments)
 
-    def outputs(self) -> dict[str, Any]:
-        """The values of all outputs."""
-        shown = json.loads(capture(*self._command, "output", "-json"))
-        return {name: output["value"] for name, output in shown.items()}
-
-    def run(self, *arguments: str, listen: Callable[[Event], None] | None = None, echo: bool = False) -> None:
+    def run(self, *arguments: str, listen: Callable[[Event], None] = lambda _: None) -> None:
         """Run one command to its end.
 
         Args:
             arguments: of Terraform.
             listen: is called with each event of a command that is run with `-json`.
-            echo: print every line as well.
 
         Raises:
             SystemExit: a signal came; Terraform has ended in order.
             TerraformFailed: it ended with an error.
         """
-        errors: list[Event] = []
-        text = ""
-        self._running = True
-        for line in self._lines(*arguments):
-            event = _event(line)
-            if event.get("diagnostic", {}).get("severity") == "error":
-                errors.append(event["diagnostic"])
-            if event and listen:
-                listen(event)
-            if echo:
-                say(line)
-            elif not event:
-                text += f"{line}\n"
-        self._running = False
-        if self._received:
-            say("\nStopped in order: what was made is in the state. Run it again to go on from here.", error=True)
-            sys.exit(128 + self._received)
-        if self._process and self._process.returncode != 0:
-            raise TerraformFailed(arguments[0], errors, text)
-
-    def _lines(self, *arguments: str) -> Iterator[str]:
+        errors: list[Refusal] = []
+        words = ""
         with LOG.open("a", encoding="utf-8") as log, LOG.open(encoding="utf-8") as reader:
             log.write(f"$ {self._command[0]} {' '.join(arguments)}\n")
             log.flush()
             reader.seek(0, os.SEEK_END)
-            self._process = subprocess.Popen(
+            self._running = True
+            process = subprocess.Popen(
                 [*self._command, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                text=True,
                 env=environment,
                 start_new_session=True,
             )
-            if self._received:
-                self._process.send_signal(signal.SIGINT)
-            yield from _follow(reader, self._process)
-
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        if not self._running:
-            raise KeyboardInterrupt
+            for line in self._lines(process, reader):
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    words += f"{line}\n"
+                    continue
+                listen(event)
+                about = event.get("diagnostic", {})
+                if about.get("severity") == "error":
+                    said = " ".join(f"{about['summary']}\n{about.get('detail', '')}".split())
+                    errors.append(Refusal(said, about.get("address", "")))
+            self._running = False
         if self._received:
-            say("Still waiting for Terraform: stopping it now would lose what is being made.")
-            return
-        self._received = number
-        say("\nStopping. Terraform finishes what it has begun and saves its state; that can take some minutes.")
-        if self._process and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            say("\nStopped in order: what was made is in the state. Run it again to go on from here.", error=True)
+            sys.exit(128 + self._received[0])
+        if process.returncode != 0:
+            raise TerraformFailed(arguments[0], errors or [Refusal(words.strip() or "it gave no reason")])
 
-
-def _follow(reader: TextIO, process: subprocess.Popen[str]) -> Iterator[str]:
-    rest, ended = "", False
-    while not ended:
-        ended = process.poll() is not None  # looked at before reading: what is written before the end is read
-        *lines, rest = (rest + reader.read()).split("\n")
-        yield from lines
-        time.sleep(0.05)
-    if rest:
+    def _lines(self, process: subprocess.Popen[bytes], reader: TextIO) -> Iterator[str]:
+        """What a process writes until it ends; of the signals that come meanwhile it gets one."""
+        told, rest, ended = 0, "", False
+        while not ended:
+            if told < len(self._received):
+                say(WAITING if told else STOPPING)
+                if not told:
+                    process.send_signal(signal.SIGINT)
+                told += 1
+            ended = process.poll() is not None  # looked at before reading: what is written before the end is read
+            *lines, rest = (rest + reader.read()).split("\n")
+            yield from lines
+            time.sleep(0.05)
         yield rest
 
-
-def _event(line: str) -> Event:
-    """The event that a line is; empty where it is none."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return {}
-    return event if isinstance(event, dict) and "@message" in event else {}
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        if not self._running:
+            raise KeyboardInterrupt
+        self._received.append(number)

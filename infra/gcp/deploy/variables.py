@@ -29,6 +29,7 @@ class Target:
     region: str
     name: str
     secret_prefix: str = ""
+    number: str = ""  # of the project
 
     def secret(self, name: str) -> str:
         """Id of one of the keeper's own secrets."""
@@ -53,32 +54,29 @@ def read(given: Mapping[str, str], directory: Path = HERE) -> dict[str, str]:
     return found
 
 
-def complete(found: dict[str, str], problems: list[str], *, ask: bool) -> None:
+def complete(found: dict[str, str], problems: list[str]) -> None:
     """Ask for what is missing, and keep the answers in terraform.tfvars, where Terraform reads them.
 
     Args:
         found: what is known; the answers are added.
-        problems: if there are some already, nobody is asked; what is missing then is another one.
-        ask: whether somebody may be asked, if there is a terminal.
+        problems: if there are some already, or no terminal, nobody is asked; what is missing then is another one.
     """
     missing = [name for name in REQUIRED if not found.get(name)]
-    if not missing:
-        return
-    if problems or not ask or not sys.stdin.isatty():
+    if missing and (problems or not sys.stdin.isatty()):
         problems.append(
             "Variables are missing. Write them to infra/gcp/terraform.tfvars (or set TF_VAR_… for each):\n"
             + "\n".join(f'    {name} = "{REQUIRED[name][1]}"  # {REQUIRED[name][0]}' for name in missing)
         )
-        return
-    file = HERE / "terraform.tfvars"
-    say(f"Some variables are missing; the answers are kept in {file.relative_to(ROOT)}.")
-    for name in missing:
-        meaning, example = REQUIRED[name]
-        while not re.fullmatch(r"[\w.:-]+", found.get(name, ""), re.ASCII):
-            found[name] = input(f"{name} ({meaning}, like {example}): ").strip().strip('"')
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    lines += [f'{name} = "{found[name]}"' for name in missing]
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    elif missing:
+        file = HERE / "terraform.tfvars"
+        say(f"Some variables are missing; the answers are kept in {file.relative_to(ROOT)}.")
+        for name in missing:
+            meaning, example = REQUIRED[name]
+            while not re.fullmatch(r"[\w.:-]+", found.get(name, ""), re.ASCII):
+                found[name] = input(f"{name} ({meaning}, like {example}): ").strip().strip('"')
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        lines += [f'{name} = "{found[name]}"' for name in missing]
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def app_secret() -> str:
@@ -93,6 +91,6 @@ def app_secret() -> str:
             raise Stop("The app's secret is not stored yet, and there is no terminal to ask: set TIKTOK_APP_SECRET.")
         given = getpass.getpass("Secret of the TikTok app (portal, My Apps; it is not shown while you paste it): ")
     given = given.strip()
-    if not given or not given.isascii() or not given.isprintable() or " " in given or len(given) > 256:
+    if not re.fullmatch(r"[!-~]{1,256}", given):
         raise Stop("That cannot be the app's secret: copy the Secret from the app's page in TikTok's portal again.")
     return given
