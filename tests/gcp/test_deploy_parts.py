@@ -229,6 +229,21 @@ class TestTakingOver:
         }
         assert not existing(planned, target, [Refusal("Error 403", address)])
 
+    def test_what_google_would_make_twice_is_found_by_its_title(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of alerts and dashboards that are to be made, and of no other."""
+        monkeypatch.setattr(deployment, "try_gcloud", lambda *_: '[{"displayName": "a", "name": "things/1"}]')
+        deployment._listed.cache_clear()
+        alert, dashboard = "google_monitoring_alert_policy", "google_monitoring_dashboard.this"
+        planned = plan(
+            (f"{alert}.a", ["create"], {"display_name": "a"}),
+            (f"{alert}.b", ["create"], {"display_name": "b"}),
+            (f"{alert}.c", ["update"], {"display_name": "a"}),
+            (dashboard, ["create"], {"dashboard_json": '{"displayName": "a"}'}),
+        )
+        found = existing(planned, Target("my-project", "europe-west1", "x"))
+        deployment._listed.cache_clear()
+        assert found == {f"{alert}.a": "things/1", dashboard: "things/1"}
+
     def test_the_table_fits_the_configuration(self) -> None:
         """All can be found but what Google takes twice without harm; what is planned first exists."""
         harmless = ("_iam_member", "_project_service", "_service_identity", "_audit_config", "_bucket_object")
