@@ -19,8 +19,9 @@ STUB = Path(__file__).with_name("stub_program.py")
 SECRET = "canary-app-secret-0123456789abcdef01234567"
 VARIABLES = "".join(f'{name} = "{value}"\n' for name, value in REQUIRED.items())
 ACCOUNT = ["gcloud", "auth list", 0, "me@example.com"]
+BILLING = ["gcloud", "billing projects describe", 0, "True"]
 HAS_VALUES = ["gcloud", "secrets versions list", 0, "3"]
-USUAL = [ACCOUNT]
+USUAL = [ACCOUNT, BILLING]
 
 
 @dataclass

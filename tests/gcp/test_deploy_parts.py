@@ -53,6 +53,8 @@ class TestWhatIsMissing:
         [
             (["gcloud", "auth list", 0, ""], "gcloud auth login"),
             (["gcloud", "application-default", 1, ""], "gcloud auth application-default login"),
+            (["gcloud", "^gcloud projects", 1, ""], "my-project-123 does not exist, or me@example.com may not see it"),
+            (["gcloud", "billing", 0, "False"], "has no billing account"),
             (
                 ["gcloud", "buckets list", 1, "x does not have permission to access y"],
                 "The identity that deploys lacks",

@@ -11,7 +11,7 @@ from functools import partial
 
 from gcp.deploy import deployed, variables
 from gcp.deploy.deployment import Deployment
-from gcp.deploy.identity import rights, use
+from gcp.deploy.identity import check_project, rights, use
 from gcp.deploy.programs import Stop, gcloud, say, try_gcloud
 from gcp.deploy.screen import COST, RESOURCES, listed, summary
 from gcp.deploy.state import State
@@ -113,6 +113,8 @@ def _prepared(*, yes: bool = False) -> Deployment:
     variables.complete(found, problems)
     if shutil.which("gcloud"):
         who = rights(found.get("project_id", ""), problems)
+        if who and found.get("project_id"):
+            check_project(found["project_id"], who, problems)
     if problems:
         raise Stop("Not everything that is needed is there:\n" + "\n".join(f"- {problem}" for problem in problems))
     target = Target(found["project_id"], found["region"], found["name"], found["secret_prefix"])

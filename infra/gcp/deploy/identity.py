@@ -38,6 +38,19 @@ def rights(project: str, problems: list[str]) -> str:
     )
 
 
+def check_project(project: str, who: str, problems: list[str]) -> None:
+    """A project that does not exist, or has no billing, is a problem; later it would cost a deployment half-way."""
+    if try_gcloud("projects", "describe", project, "--format=value(projectNumber)") is None:
+        problems.append(
+            f"The project {project} does not exist, or {who} may not see it: check project_id, or log in again."
+        )
+    elif try_gcloud("billing", "projects", "describe", project, "--format=value(billingEnabled)") == "False":
+        problems.append(
+            f"The project {project} has no billing account: link one at "
+            f"https://console.cloud.google.com/billing/linkedaccount?project={project}"
+        )
+
+
 def use(given: Mapping[str, str], project: str) -> str:
     """Let gcloud act in this project, and as the identity that an environment gives Terraform's provider.
 
