@@ -1,6 +1,8 @@
-"""What the simulated ad accounts and TikTok accounts contain, read as the connectors of pipelines read it."""
+"""What the simulated ad accounts and TikTok accounts contain, read as the connectors of pipelines read it.
 
-import json
+That the recipes' own tools find all of it, page by page, is proved in `readers`.
+"""
+
 from typing import Any
 
 import pytest
@@ -22,6 +24,19 @@ DAILY = {
     "end_date": "2026-05-02",
     "page_size": 1000,
 }
+REFUSED: list[dict[str, object]] = [
+    {"advertiser_ids": [ACCOUNT] * 6},
+    {"dimensions": []},
+    {"dimensions": "campaign_id"},
+    {"dimensions": ["campaign_id", "gender"]},
+    {"report_type": "WEATHER"},
+    {"data_level": "PLANET"},
+    {"start_date": "2026-01-01", "end_date": "2026-02-01"},
+    {"start_date": "yesterday"},
+    {"page": 0},
+    {"page_size": 1001},
+    {"page_size": "x"},
+]
 
 
 class Reader:
@@ -44,83 +59,51 @@ def reader(tiktok: TikTokServer) -> Reader:
     return Reader(tiktok)
 
 
-class TestLists:
-    def test_pages(self, reader: Reader) -> None:
-        """Lists come in pages that say how many rows there are; an ad names its ad group and this its campaign."""
-        lists = [list(rows(ACCOUNT)) for rows in LISTS.values()]
-        for path, rows in zip(LISTS, lists, strict=True):
-            count = len(rows)
-            first, second = (
-                reader.ask(path, advertiser_id=ACCOUNT, page=page, page_size=count - 1)["data"] for page in (1, 2)
-            )
-            assert first["list"] + second["list"] == rows
-            assert first["page_info"] == {"page": 1, "page_size": count - 1, "total_number": count, "total_page": 2}
-        above = {row["adgroup_id"]: row["campaign_id"] for row in lists[1]}
-        assert all(above[row["adgroup_id"]] == row["campaign_id"] for row in lists[2])
-        assert set(above.values()) == {row["campaign_id"] for row in lists[0]}
-        assert not {row["ad_id"] for row in lists[2]} & {row["ad_id"] for row in ads.ads(OTHER)}
-
-    def test_refused(self, reader: Reader) -> None:
-        """Lists and details need ad accounts that the token reaches, and a page that exists."""
-        for wrong, code in (({}, 40002), ({"advertiser_id": FOREIGN}, 40001)):
-            assert reader.ask("/adgroup/get/", **wrong)["code"] == code
-        for size in ({"page": 0}, {"page_size": 0}, {"page_size": 1001}, {"page_size": "x"}):
-            assert reader.ask("/adgroup/get/", advertiser_id=ACCOUNT, **size)["code"] == 40002
-        asked: list[list[str]] = [[ACCOUNT], [], [ACCOUNT] * 101, [FOREIGN]]
-        codes = [reader.ask("/advertiser/info/", advertiser_ids=ids)["code"] for ids in asked]
-        assert codes == [0, 40002, 40002, 40001]
-
-    def test_permission(self, tiktok: TikTokServer) -> None:
-        """Each list, and a report, needs a permission of its own, or the one above it."""
-        for path, scope in zip([*LISTS, REPORT], [200, 210, 220, 4], strict=True):
-            others = sorted({4, 100, 200, 210, 220} - {scope})
-            assert [Reader(tiktok, one).ask(path, **DAILY)["code"] for one in (others, [scope])] == [40001, 0]
-        assert Reader(tiktok, [2]).ask("/campaign/get/", advertiser_id=ACCOUNT)["code"] == 0
+def test_lists_come_in_pages(reader: Reader) -> None:
+    """They say how many rows there are; an ad names its ad group and this its campaign; no account has another's."""
+    lists = [list(rows(ACCOUNT)) for rows in LISTS.values()]
+    for path, rows in zip(LISTS, lists, strict=True):
+        size = len(rows) - 1
+        pages = [reader.ask(path, advertiser_id=ACCOUNT, page=page, page_size=size)["data"] for page in (1, 2)]
+        assert [row for page in pages for row in page["list"]] == rows
+        assert pages[0]["page_info"] == {"page": 1, "page_size": size, "total_number": size + 1, "total_page": 2}
+    above = {row["adgroup_id"]: row["campaign_id"] for row in lists[1]}
+    assert all(above[row["adgroup_id"]] == row["campaign_id"] for row in lists[2])
+    assert set(above.values()) == {row["campaign_id"] for row in lists[0]}
+    assert not {row["ad_id"] for row in lists[2]} & {row["ad_id"] for row in ads.ads(OTHER)}
 
 
-class TestReport:
-    def test_daily(self, reader: Reader) -> None:
-        """A daily report has a row for each campaign and day, the same at every call, of up to five ad accounts."""
-        rows = reader.report()
-        assert len(rows) == 6
-        assert rows[0]["dimensions"]["stat_time_day"] == "2026-05-01 00:00:00"
-        assert rows[0]["metrics"]["campaign_name"] == "Spring launch"
-        assert float(rows[0]["metrics"]["spend"]) > 0
-        assert reader.report() == rows
-        assert reader.report(start_date="2026-05-02")[0] in rows
-        several = reader.report(advertiser_ids=[OTHER, ACCOUNT])
-        assert [row["metrics"]["advertiser_id"] for row in several] == [OTHER] * 6 + [ACCOUNT] * 6
+def test_a_daily_report(reader: Reader) -> None:
+    """It has a row for each campaign and day, the same at every call, of up to five ad accounts; or one for each ad."""
+    rows = reader.report()
+    assert len(rows) == 6
+    assert rows[0]["dimensions"]["stat_time_day"] == "2026-05-01 00:00:00"
+    assert rows[0]["metrics"]["campaign_name"] == "Spring launch"
+    assert float(rows[0]["metrics"]["spend"]) > 0
+    assert reader.report() == rows
+    assert reader.report(start_date="2026-05-02")[0] in rows
+    several = reader.report(advertiser_ids=[OTHER, ACCOUNT])
+    assert [row["metrics"]["advertiser_id"] for row in several] == [OTHER] * 6 + [ACCOUNT] * 6
+    assert len(reader.report(data_level="AUCTION_AD", dimensions=["ad_id"])) == 12
+    assert len(reader.report(data_level="AUCTION_ADVERTISER", dimensions=["advertiser_id"])) == 1
 
-    @pytest.mark.parametrize(
-        ("changes", "count"),
-        [
-            ({"data_level": "AUCTION_ADVERTISER", "dimensions": ["advertiser_id", "stat_time_day"]}, 2),
-            ({"report_type": "AUDIENCE", "data_level": "AUCTION_AD", "dimensions": ["ad_id", "gender", "age"]}, 48),
-        ],
-    )
-    def test_levels(self, reader: Reader, changes: dict[str, Any], count: int) -> None:
-        """A report has a row for each of what its dimensions name."""
-        rows = reader.report(**changes)
-        assert len(rows) == len({json.dumps(row["dimensions"]) for row in rows}) == count
-        assert {tuple(row["dimensions"]) for row in rows} == {tuple(changes["dimensions"])}
 
-    @pytest.mark.parametrize(
-        "wrong",
-        [
-            {"advertiser_ids": [ACCOUNT] * 6},
-            {"dimensions": []},
-            {"dimensions": "campaign_id"},
-            {"dimensions": ["campaign_id", "gender"]},
-            {"report_type": "WEATHER"},
-            {"data_level": "PLANET"},
-            {"start_date": "2026-01-01", "end_date": "2026-02-01"},
-            {"start_date": "yesterday"},
-        ],
-        ids=lambda wrong: " ".join(wrong),
-    )
-    def test_refused(self, reader: Reader, wrong: dict[str, object]) -> None:
-        """What TikTok would not take is a parameter error."""
-        assert reader.ask(REPORT, **{**DAILY, **wrong})["code"] == 40002
+def test_what_an_advertisers_token_does_not_allow(tiktok: TikTokServer, reader: Reader) -> None:
+    """Each list, and a report, needs ad accounts that the token reaches, and a permission of its own or one above."""
+    for wrong, code in (({}, 40002), ({"advertiser_id": FOREIGN}, 40001)):
+        assert reader.ask("/adgroup/get/", **wrong)["code"] == code
+    asked: list[list[str]] = [[ACCOUNT], [], [ACCOUNT] * 101, [FOREIGN]]
+    codes = [reader.ask("/advertiser/info/", advertiser_ids=ids)["code"] for ids in asked]
+    assert codes == [0, 40002, 40002, 40001]
+    for path, scope in zip([*LISTS, REPORT], [200, 210, 220, 4], strict=True):
+        others = sorted({4, 100, 200, 210, 220} - {scope})
+        assert [Reader(tiktok, one).ask(path, **DAILY)["code"] for one in (others, [scope])] == [40001, 0]
+    assert Reader(tiktok, [2]).ask("/campaign/get/", advertiser_id=ACCOUNT)["code"] == 0
+
+
+def test_what_no_report_takes(reader: Reader) -> None:
+    """What TikTok would not take is a parameter error."""
+    assert [reader.ask(REPORT, **{**DAILY, **wrong})["code"] for wrong in REFUSED] == [40002] * len(REFUSED)
 
 
 def profile(server: TikTokServer, grant: Grant, **changes: object) -> dict[str, Any]:
@@ -133,24 +116,22 @@ def videos(server: TikTokServer, grant: Grant, **changes: object) -> dict[str, A
     return get(server, "/business/video/list/", grant.access_token, **query)
 
 
-class TestAccount:
-    def test_videos(self, tiktok: TikTokServer) -> None:
-        """Videos come newest first in pages of twenty at most, their times as strings."""
-        grant = tiktok.grant_account()
-        first = videos(tiktok, grant, max_count=20)["data"]
-        second = videos(tiktok, grant, max_count=20, cursor=first["cursor"])["data"]
-        assert [(len(page["videos"]), page["has_more"]) for page in (first, second)] == [(20, True), (5, False)]
-        rows = first["videos"] + second["videos"]
-        assert all(set(row) == {"item_id", "create_time", "likes"} for row in rows)
-        assert [row["create_time"] for row in rows] == sorted({row["create_time"] for row in rows}, reverse=True)
-        assert videos(tiktok, grant, max_count=21)["code"] == 40002
+def test_videos(tiktok: TikTokServer) -> None:
+    """They come newest first in pages of twenty at most, their times as strings."""
+    grant = tiktok.grant_account()
+    first = videos(tiktok, grant, max_count=20)["data"]
+    second = videos(tiktok, grant, max_count=20, cursor=first["cursor"])["data"]
+    assert [(len(page["videos"]), page["has_more"]) for page in (first, second)] == [(20, True), (5, False)]
+    rows = first["videos"] + second["videos"]
+    assert all(set(row) == {"item_id", "create_time", "likes"} for row in rows)
+    assert [row["create_time"] for row in rows] == sorted({row["create_time"] for row in rows}, reverse=True)
+    assert videos(tiktok, grant, max_count=21)["code"] == 40002
 
-    @pytest.mark.parametrize("ask", [profile, videos])
-    def test_refused(self, tiktok: TikTokServer, ask: Any) -> None:
-        """Reading needs the account's own id, its scopes, a token and fields that exist."""
-        grant = tiktok.grant_account()
-        assert ask(tiktok, grant, business_id="")["code"] == 40002
-        assert ask(tiktok, grant, business_id="other")["code"] == 40001
-        assert ask(tiktok, grant, fields=["weather"])["code"] == 40002
-        assert ask(tiktok, tiktok.grant_account(scope=["user.info.basic"]))["code"] == 40130
-        assert ask(tiktok, tiktok.grant())["code"] == 40105
+
+@pytest.mark.parametrize("ask", [profile, videos])
+def test_what_an_accounts_token_does_not_allow(tiktok: TikTokServer, ask: Any) -> None:
+    """Reading needs the account's own id, its scopes, a token and fields that exist."""
+    grant = tiktok.grant_account()
+    asked = [ask(tiktok, grant, **wrong) for wrong in ({"business_id": ""}, {"business_id": "x"}, {"fields": ["x"]})]
+    asked += [ask(tiktok, tiktok.grant_account(scope=["user.info.basic"])), ask(tiktok, tiktok.grant())]
+    assert [answer["code"] for answer in asked] == [40002, 40001, 40002, 40130, 40105]

@@ -15,8 +15,8 @@ from local.secret_manager.records import Version
 from local.secret_manager.rules import PAYLOAD_LIMIT, SECRET_ID, check_secret
 from local.secret_manager.store import Store, is_number, project_number, secret_name
 
-_SETTABLE = ("labels", "annotations", "topics", "replication")
-_MASKABLE = frozenset(("labels", "annotations", "topics"))
+_SETTABLE = ("labels", "annotations", "replication")
+_MASKABLE = frozenset(("labels", "annotations"))
 
 
 class SecretService(Store):

@@ -101,18 +101,15 @@ def _for_accounts(tiktok: Authorizations, asked: _Asked) -> Answer:
         return page.refused("This address needs response_type=code and a scope.")
     if not set(scope) <= set(ACCOUNT_SCOPES):
         return asked.redirect(error="invalid_scope", error_description="A scope is not granted to the app.")
-    account = asked.first("account")
     if not asked.sent:
-        account = "" if asked.first("disable_auto_auth") == "1" else _earlier(tiktok, scope)
-        if not account:
-            return _choice_of_accounts(asked, scope)
-    elif asked.first("decision") == "decline":
+        return _choice_of_accounts(asked, scope)
+    if asked.first("decision") == "decline":
         return asked.declined()
-    elif asked.first("decision") != "confirm":
+    if asked.first("decision") != "confirm":
         return page.refused(_NO_DECISION)
-    elif account not in ACCOUNTS:
+    if asked.first("account") not in ACCOUNTS:
         return page.refused(_FOREIGN)
-    code = tiktok.authorize_account(account, scope, asked.first("redirect_uri"))
+    code = tiktok.authorize_account(asked.first("account"), scope, asked.first("redirect_uri"))
     return asked.redirect(code=code, scopes=",".join(scope))
 
 
@@ -120,17 +117,9 @@ _ADVERTISERS = ("app_id", redirects.for_advertisers, _for_advertisers)
 _ACCOUNTS = ("client_key", redirects.for_accounts, _for_accounts)
 PAGES: Mapping[str, tuple[str, Callable[[str], bool], Callable[[Authorizations, _Asked], Answer]]] = {
     CONSENT_PATH: _ADVERTISERS,
-    "/marketing_api/auth": _ADVERTISERS,
     ACCOUNT_CONSENT_PATH: _ACCOUNTS,
-    f"{ACCOUNT_CONSENT_PATH}/": _ACCOUNTS,
 }
 """By address: the parameter that names the app, which redirect URLs it takes, and what answers then."""
-
-
-def _earlier(tiktok: Authorizations, scope: Sequence[str]) -> str:
-    """The account that granted the same before: TikTok does not ask its holder again."""
-    same = (one for one in reversed(tiktok.grants) if one.family == "account" and set(one.scope) == set(scope))
-    return next((one.username for one in same if not one.revoked), "")
 
 
 def _choice_of_advertisers(tiktok: Authorizations, asked: _Asked, scope: Iterable[int]) -> Answer:

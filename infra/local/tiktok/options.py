@@ -50,15 +50,13 @@ class Options:
     Attributes:
         kind: what an advertiser's code is exchanged for, unless the approval says otherwise. Account holders' grants
             are always expiring.
-        access_seconds: life of an expiring grant's access token.
-        refresh_seconds: life of its refresh token, which refreshes do not extend.
+        refresh_seconds: life of an expiring grant's refresh token, which refreshes do not extend.
         rotation: whether a refresh answers with a new refresh token, with the same, or with none. The old one dies
             only where there is a new one.
         punish_reuse: whether a used refresh token that is presented again revokes the whole grant.
     """
 
     kind: Kind = "long-lived"
-    access_seconds: int = 86_400
     refresh_seconds: int = 31_536_000
     rotation: Rotation = "new"
     punish_reuse: bool = False

@@ -1,6 +1,6 @@
 """The synchronous reports over the simulated ad accounts' contents, the same at every run.
 
-Parameters and limits are those of TikTok's pages "Run a synchronous report", "Basic reports" and "Audience reports".
+Parameters and limits are those of TikTok's pages "Run a synchronous report" and "Basic reports".
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,22 +19,12 @@ DATA_LEVELS = ("AUCTION_ADVERTISER", "AUCTION_CAMPAIGN", "AUCTION_ADGROUP", "AUC
 DEFAULT_METRICS = ("spend", "impressions")
 
 _DAY = "stat_time_day"
-_BREAKDOWNS: Mapping[str, tuple[str, ...]] = {
-    "country_code": ("DE", "FR"),
-    "gender": ("FEMALE", "MALE"),
-    "age": ("AGE_18_24", "AGE_25_34"),
-    "platform": ("ANDROID", "IPHONE"),
-    "province_id": ("2921044", "2950157"),
-}
 _LEVELS: Mapping[str, Callable[[str], Iterable[ads.Row]]] = {  # the deepest first
     "ad_id": ads.ads,
     "adgroup_id": ads.ad_groups,
     "campaign_id": ads.campaigns,
 }
-_DIMENSIONS = {
-    "BASIC": {"advertiser_id", *_LEVELS, _DAY, "country_code"},
-    "AUDIENCE": {"advertiser_id", *_LEVELS, _DAY, *_BREAKDOWNS},
-}
+_DIMENSIONS = {"advertiser_id", *_LEVELS, _DAY}
 _METRICS: Mapping[str, Callable[[int], str]] = {
     "spend": lambda seed: f"{seed % 9000 / 100 + 10:.2f}",
     "impressions": lambda seed: str(seed % 20000 + 1000),
@@ -51,7 +41,7 @@ class Wanted:
     """What a report is asked for.
 
     Attributes:
-        report_type: BASIC or AUDIENCE.
+        report_type: BASIC, the only one that is simulated.
         data_level: AUCTION_CAMPAIGN and the like.
         dimensions: what a row is about.
         metrics: figures, and attributes of what the row is about; empty for spend and impressions.
@@ -73,13 +63,9 @@ def rows(advertiser_id: str, wanted: Wanted) -> list[dict[str, Any]]:
     Raises:
         Refusal: 40002 for what TikTok would not take either.
     """
-    days = _days(wanted)
-    breakdowns = [name for name in wanted.dimensions if name in _BREAKDOWNS]
     found = []
-    for day, item, values in product(
-        days, _items(advertiser_id, wanted), product(*(_BREAKDOWNS[name] for name in breakdowns))
-    ):
-        about = item | day | dict(zip(breakdowns, values, strict=True))
+    for day, item in product(_days(wanted), _items(advertiser_id, wanted)):
+        about = item | day
         dimensions = {name: about[name] for name in wanted.dimensions}
         seed = crc32(f"{advertiser_id} {dimensions} {'' if day else (wanted.start, wanted.end)}".encode())
         metrics = {name: _metric(name, item, seed) for name in wanted.metrics or DEFAULT_METRICS}
@@ -89,11 +75,11 @@ def rows(advertiser_id: str, wanted: Wanted) -> list[dict[str, Any]]:
 
 def _days(wanted: Wanted) -> list[dict[str, str]]:
     """The days that rows are about; one that is empty, where they are about the whole period."""
-    if wanted.report_type not in _DIMENSIONS:
+    if wanted.report_type != "BASIC":
         raise Refusal(40002, f"report_type: {wanted.report_type} is not supported.")
     if wanted.data_level not in DATA_LEVELS:
         raise Refusal(40002, f"data_level: Must be one of: {', '.join(DATA_LEVELS)}.")
-    if unknown := [name for name in wanted.dimensions if name not in _DIMENSIONS[wanted.report_type]]:
+    if unknown := [name for name in wanted.dimensions if name not in _DIMENSIONS]:
         raise Refusal(40002, f"dimensions: {unknown[0]} is not supported.")
     daily = _DAY in wanted.dimensions
     most = DAYS_AT_MOST[daily]

@@ -17,10 +17,7 @@ from local.tiktok.records import Grant
 def exchange(tiktok: Authorizations, request: Request) -> dict[str, Any]:
     """Exchanges an advertiser's authorization code."""
     body = required(request, "app_id", "secret", "auth_code")
-    data = _token_data(tiktok, tiktok.exchange(body["app_id"], body["secret"], body["auth_code"]))
-    if body.get("return_advertiser_ids") is False:
-        del data["advertiser_ids"]
-    return data
+    return _token_data(tiktok, tiktok.exchange(body["app_id"], body["secret"], body["auth_code"]))
 
 
 def exchange_account(tiktok: Authorizations, request: Request) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from local.tiktok.answers import Refusal
 from local.tiktok.options import Family, Options
 from local.tiktok.records import Approval, Grant, Records, Token
 
+ACCESS_SECONDS = 86_400
+"""Life of an expiring grant's access token."""
+
 
 class Tokens:
     """All tokens that were given out, safe for many threads.
@@ -139,7 +142,7 @@ class Tokens:
 
     def _issue_access(self, number: int) -> None:
         approval = self.records.approvals[number]
-        ends = None if approval.refresh_token is None else self.now() + self.options.access_seconds
+        ends = None if approval.refresh_token is None else self.now() + ACCESS_SECONDS
         approval.access_token = _new_token(approval.family, "act.")
         self.records.access[approval.access_token] = Token(number, ends)
 
