@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from emulators.secret_manager import ApiError
 from emulators.serving import Fault
-from local.tiktok.answers import envelope
 
 
 def google_error(
@@ -68,28 +67,3 @@ def drip(call: str = "*", *, seconds: float, times: int | None = 1) -> Fault:
 def redirect(location: str, call: str = "*", *, status: int = 302, times: int | None = 1) -> Fault:
     """A redirect to another address, which a client that holds secrets must not follow."""
     return Fault(call, times=times, status=status, body=b"", headers={"Location": location})
-
-
-def null_data(call: str = "*", *, times: int | None = 1) -> Fault:
-    """Success with ``data`` null."""
-    return Fault(call, times=times, status=200, body=envelope(None))
-
-
-def wrong_types(call: str = "*", *, times: int | None = 1) -> Fault:
-    """Success whose every field has another type than it should have."""
-    data = {
-        "access_token": 12345,
-        "refresh_token": ["not", "a", "string"],
-        "advertiser_ids": "7000000000000000001",
-        "scope": {"4": True},
-        "expires_in": [86400],
-        "refresh_token_expires_in": {},
-        "list": "none",
-    }
-    return Fault(call, times=times, status=200, body=envelope(data))
-
-
-def without_token(call: str = "*", *, times: int | None = 1) -> Fault:
-    """Success that holds everything but a token."""
-    data = {"advertiser_ids": ["7000000000000000001"], "scope": [4, 10, 200]}
-    return Fault(call, times=times, status=200, body=envelope(data))

@@ -39,9 +39,11 @@ def update(client: Client, mask: list[str], **secret: Any) -> secretmanager_v1.S
     return client.update_secret(request={"secret": {"name": SECRET, **secret}, "update_mask": {"paths": mask}})
 
 
-class TestSecrets:
-    def test_created(self, client: Client) -> None:
-        """A created secret comes back with the project's number, time, etag and what was set, now and when read."""
+class TestLife:
+    """What the official client does with a secret and its versions; the product's own client is in `unit`."""
+
+    def test_of_a_secret(self, client: Client) -> None:
+        """It is created once, read by name or number, changed where the mask says, and gone with its versions."""
         key = {"customer_managed_encryption": {"kms_key_name": "projects/p/locations/l/keyRings/r/cryptoKeys/k"}}
         replication = {"user_managed": {"replicas": [{"location": "europe-west1", **key}, {"location": "us-east1"}]}}
         made = create(client, labels={"env": "dev"}, annotations={"Note.1": "any ünicode"}, replication=replication)
@@ -49,42 +51,54 @@ class TestSecrets:
         assert number.isdecimal()
         assert (dict(made.labels), dict(made.annotations)) == ({"env": "dev"}, {"Note.1": "any ünicode"})
         assert made.replication.user_managed.replicas[0].customer_managed_encryption.kms_key_name.endswith("/k")
-        assert made.etag.startswith('"')
         assert client.get_secret(name=SECRET) == client.get_secret(name=made.name) == made
-        assert [secret.name for secret in client.list_secrets(parent=f"projects/{number}")] == [made.name]
-
-    def test_not_there_and_taken(self, client: Client) -> None:
-        """What is not there is NOT_FOUND in Google's words; creating what exists is ALREADY_EXISTS, without effect."""
-        made = create(client)
-        with pytest.raises(NotFound) as error:
-            client.get_secret(name="projects/123/secrets/s")
-        assert error.value.message.endswith("Secret [projects/123/secrets/s] not found.")
         with pytest.raises(Conflict) as taken:
-            create(client, labels={"a": "b"})
+            create(client)
         assert status(taken) == "ALREADY_EXISTS"
-        assert client.get_secret(name=made.name) == made
+        changed = update(client, ["labels"], labels={"c": "3"}, annotations={"ignored": "x"}, etag=made.etag)
+        assert (dict(changed.labels), dict(changed.annotations)) == ({"c": "3"}, {"Note.1": "any ünicode"})
+        for etag in (made.etag, changed.etag.strip('"')):
+            with pytest.raises(BadRequest) as error:
+                client.delete_secret(request={"name": SECRET, "etag": etag})
+            assert (error.value.code, status(error)) == (400, "FAILED_PRECONDITION")
+        asked: dict[str, Any] = {"resource": SECRET, "permissions": ["secretmanager.versions.add", "pubsub.topics.get"]}
+        assert list(client.test_iam_permissions(request=asked).permissions) == asked["permissions"][:1]
+        client.delete_secret(request={"name": SECRET, "etag": changed.etag})
+        assert not client.test_iam_permissions(request=asked).permissions
+        with pytest.raises(NotFound) as missing:
+            client.get_secret(name=SECRET)
+        assert missing.value.message.endswith(f"Secret [{made.name}] not found.")
 
-    def test_update(self, client: Client) -> None:
-        """Only fields of the mask change, a field without a value is emptied, and the etag is new in any case."""
-        made = create(client, labels={"a": "1"}, annotations={"b": "2"})
-        changed = update(client, ["labels"], labels={"c": "3"}, annotations={"ignored": "x"})
-        assert (dict(changed.labels), dict(changed.annotations)) == ({"c": "3"}, {"b": "2"})
-        assert update(client, ["labels"], labels={"c": "3"}).etag not in (made.etag, changed.etag)
-        assert dict(update(client, ["annotations"]).annotations) == {}
-
-    def test_delete(self, client: Client) -> None:
-        """A deleted secret is gone with its versions; one of the same name starts again."""
-        create(client)
-        add(client, b"one")
-        client.delete_secret(name=SECRET)
-        with pytest.raises(NotFound):
-            client.delete_secret(name=SECRET)
+    def test_of_a_version(self, client: Client, server: SecretManagerServer) -> None:
+        """It is read with its checksum under its number; ``latest`` is the newest, whatever its state."""
+        secret = create(client)
+        latest, data = f"{secret.name}/versions/latest", b"\x00\xff two"
         with pytest.raises(NotFound, match="not found or has no versions"):
-            client.access_secret_version(name=f"{SECRET}/versions/1")
-        create(client)
-        assert add(client, b"other").name.endswith("/versions/1")
+            client.access_secret_version(name=latest)
+        first, second = add(client, b"one"), add(client, data)
+        read = client.access_secret_version(name=latest)
+        assert (read.name, read.payload.data) == (f"{secret.name}/versions/2", data)
+        assert read.payload.data_crc32c == google_crc32c.value(data)
+        assert client.get_secret_version(name=latest) == second
+        assert [version.name for version in client.list_secret_versions(parent=SECRET)] == [second.name, first.name]
+        server.set_state("s", 2, "DISABLED")
+        with pytest.raises(BadRequest, match=r"versions/2\] is in DISABLED state\."):
+            client.access_secret_version(name=latest)
+        destroyed: Any = client.destroy_secret_version(request={"name": first.name, "etag": first.etag})
+        assert destroyed.state is State.DESTROYED
+        assert destroyed.destroy_time >= destroyed.create_time
+        for call in (client.access_secret_version, client.destroy_secret_version):
+            with pytest.raises(BadRequest, match="is in DESTROYED state") as error:
+                call(name=first.name)
+            assert status(error) == "FAILED_PRECONDITION"
+        for version in ("3", "nickname", "9" * 30):
+            with pytest.raises(NotFound) as missing:
+                client.access_secret_version(name=f"{SECRET}/versions/{version}")
+            assert missing.value.message.endswith(f"Secret Version [{secret.name}/versions/{version}] not found.")
 
-    def test_limits(self, client: Client) -> None:
+
+class TestLimits:
+    def test_of_a_secret(self, client: Client) -> None:
         """What is beyond Google's limits is INVALID_ARGUMENT, and nothing is created."""
         wrong: dict[str, dict[str, Any]] = {
             "replication": {"replication": {}},
@@ -102,20 +116,7 @@ class TestSecrets:
         assert found == dict.fromkeys(wrong, "INVALID_ARGUMENT")
         assert create(client, labels={"k" * 63: "é_-9" + "字" * 30}, annotations={"k" * 63: "é" * 8160})
 
-
-class TestVersions:
-    def test_read_back(self, client: Client) -> None:
-        """Versions count from 1; payload and checksum come back with the numeric name, for ``latest`` as well."""
-        secret = create(client)
-        for data in (b"one", b"\x00\xff two"):
-            add(client, data)
-        read = client.access_secret_version(name=f"{SECRET}/versions/latest")
-        assert (read.name, read.payload.data) == (f"{secret.name}/versions/2", b"\x00\xff two")
-        assert read.payload.data_crc32c == google_crc32c.value(b"\x00\xff two")
-        assert client.access_secret_version(name=f"{secret.name}/versions/1").payload.data == b"one"
-        assert client.get_secret_version(name=f"{secret.name}/versions/latest").name == f"{secret.name}/versions/2"
-
-    def test_payloads(self, client: Client) -> None:
+    def test_of_a_payload(self, client: Client) -> None:
         """65,536 bytes with their checksum are stored; more, none, or another checksum is refused without a number."""
         create(client)
         payload = bytes(range(256)) * 256
@@ -124,76 +125,6 @@ class TestVersions:
                 add(client, data, **more)
             assert status(error) == "INVALID_ARGUMENT"
         assert add(client, payload, data_crc32c=google_crc32c.value(payload)).name.endswith("/versions/1")
-
-    def test_states(self, client: Client, server: SecretManagerServer) -> None:
-        """Only an enabled version is read, and what is destroyed stays so."""
-        create(client)
-        name = add(client, b"x").name
-        server.set_state("s", 1, "DISABLED")
-        with pytest.raises(BadRequest, match=r"is in DISABLED state\.") as error:
-            client.access_secret_version(name=name)
-        assert status(error) == "FAILED_PRECONDITION"
-        destroyed: Any = client.destroy_secret_version(name=name)
-        assert destroyed.state is State.DESTROYED
-        assert destroyed.destroy_time >= destroyed.create_time
-        for call in (client.access_secret_version, client.destroy_secret_version):
-            with pytest.raises(BadRequest, match="is in DESTROYED state") as error:
-                call(name=name)
-            assert status(error) == "FAILED_PRECONDITION"
-
-    def test_latest(self, client: Client) -> None:
-        """``latest`` is the version created last, whatever its state, and has no state that can be changed."""
-        create(client)
-        add(client, b"one")
-        client.destroy_secret_version(name=add(client, b"two").name)
-        for call, words in ((client.access_secret_version, "versions/2"), (client.destroy_secret_version, "format")):
-            with pytest.raises(BadRequest, match=words):
-                call(name=f"{SECRET}/versions/latest")
-
-    def test_missing(self, client: Client) -> None:
-        """A number, a nickname, or ``latest`` without a version is NOT_FOUND, in Google's words."""
-        secret = create(client)
-        with pytest.raises(NotFound, match="not found or has no versions"):
-            client.access_secret_version(name=f"{secret.name}/versions/latest")
-        add(client, b"x")
-        for version in ("2", "nickname", "9" * 30):
-            with pytest.raises(NotFound) as error:
-                client.access_secret_version(name=f"{secret.name}/versions/{version}")
-            assert error.value.message.endswith(f"Secret Version [{secret.name}/versions/{version}] not found.")
-
-
-class TestEtags:
-    def test_stale(self, client: Client) -> None:
-        """Updates and deletions with the present etag go through, with another one they are FAILED_PRECONDITION."""
-        first = create(client)
-        second = update(client, ["labels"], labels={"a": "1"}, etag=first.etag)
-        for etag in (first.etag, second.etag.strip('"')):
-            with pytest.raises(BadRequest) as error:
-                update(client, ["labels"], labels={"a": "2"}, etag=etag)
-            assert (error.value.code, status(error)) == (400, "FAILED_PRECONDITION")
-            with pytest.raises(BadRequest):
-                client.delete_secret(request={"name": SECRET, "etag": etag})
-        assert client.get_secret(name=first.name) == second
-        version = add(client, b"x")
-        with pytest.raises(BadRequest, match="etag"):
-            client.destroy_secret_version(request={"name": version.name, "etag": first.etag})
-        client.destroy_secret_version(request={"name": version.name, "etag": version.etag})
-        client.delete_secret(request={"name": SECRET, "etag": second.etag})
-
-
-class TestIam:
-    def test_permissions(self, client: Client, server: SecretManagerServer) -> None:
-        """Of the asked permissions those that are held are answered; none of a secret that is not there."""
-        asked = ["secretmanager.versions.add", "secretmanager.secrets.update", "pubsub.topics.get"]
-
-        def held() -> list[str]:
-            return list(client.test_iam_permissions(request={"resource": SECRET, "permissions": asked}).permissions)
-
-        assert held() == []
-        create(client)
-        assert held() == asked[:2]
-        server.deny("secretmanager.versions.add")
-        assert held() == ["secretmanager.secrets.update"]
 
 
 @pytest.fixture
@@ -271,82 +202,64 @@ class TestWithoutAClient:
         assert [call.name for call in server.calls] == ["Unknown", "AccessSecretVersion"]
 
 
-def annotate(client: Client, value: str, etag: str = "") -> secretmanager_v1.Secret:
-    return update(client, ["annotations"], annotations={"a": value}, etag=etag)
-
-
-def version_read(client: Client, version: str = "latest") -> int:
+def number_read(client: Client, version: str = "latest") -> int:
     read = client.access_secret_version(name=f"{SECRET}/versions/{version}", retry=None)
     return int(read.name.rpartition("/")[2])
 
 
 class TestLag:
+    """What a test that is late with its readings rests on: it would pass as well if nothing were late."""
+
     def test_versions(self, server: SecretManagerServer, client: Client) -> None:
-        """``latest`` and lists answer so many versions late, and a number always answers exactly."""
+        """``latest`` and lists answer so many versions late, if need be as if there were none; a number exactly."""
         create(client)
-        for number in range(1, 5):
-            server.add_version("s", str(number).encode())
-        seen = []
+        for number in b"1234":
+            server.add_version("s", bytes([number]))
+        read = []
         for late in (2, 9, 0):
             server.set_lag(latest=late)
-            seen.append((version_read(client), version_read(client, "4")))
-        assert seen == [(2, 4), (1, 4), (4, 4)]
-        server.set_lag(lists=1)
+            read.append((number_read(client), number_read(client, "4")))
+        assert read == [(2, 4), (1, 4), (4, 4)]
+        server.set_lag(latest=9, lists=1, hide_first=True)
         assert len(list(client.list_secret_versions(parent=SECRET))) == 3
-
-    def test_hide_first(self, server: SecretManagerServer, client: Client) -> None:
-        """With ``hide_first`` even a secret and its first version take their time to be seen."""
-        create(client)
-        server.set_lag(latest=1, lists=1, gets=1, hide_first=True)
-        add(client, b"one")
-        for call in (lambda: version_read(client), lambda: client.get_secret(name=SECRET)):
-            with pytest.raises(NotFound):
-                call()
-        assert list(client.list_secret_versions(parent=SECRET)) == list(client.list_secrets(parent=PROJECT)) == []
+        with pytest.raises(NotFound):
+            number_read(client)
 
     def test_secrets(self, server: SecretManagerServer, client: Client) -> None:
-        """They are shown as so many changes ago, a deleted one until the lag is set again; etags are the true ones."""
+        """They are shown as so many changes ago, a new one perhaps not yet, a deleted one still; etags are the true."""
         create(client)
-        first, second, third = (annotate(client, value) for value in "123")
-        server.set_lag(lists=2)
-        [listed] = client.list_secrets(parent=PROJECT)
-        assert (listed, client.get_secret(name=SECRET)) == (first, third)
-        server.set_lag(gets=1)
+        first, second, third = (update(client, ["annotations"], annotations={"a": value}) for value in "123")
+        server.set_lag(lists=2, gets=1)
+        assert list(client.list_secrets(parent=PROJECT)) == [first]
         assert client.get_secret(name=SECRET) == second
         with pytest.raises(BadRequest, match="etag"):
-            annotate(client, "4", listed.etag)
-        annotate(client, "4", third.etag)
-        server.set_lag(lists=1)
+            update(client, ["annotations"], etag=first.etag)
+        update(client, ["annotations"], etag=third.etag)
         client.delete_secret(name=SECRET)
         assert len(list(client.list_secrets(parent=PROJECT))) == 1
-        server.set_lag()
+        server.set_lag(lists=1, gets=1, hide_first=True)
+        create(client)
         assert list(client.list_secrets(parent=PROJECT)) == []
+        with pytest.raises(NotFound):
+            client.get_secret(name=SECRET)
 
 
-class TestQuota:
-    def test_a_second(self, server: SecretManagerServer, client: Client) -> None:
-        """A secret takes two additions and updates a second, and each version one destruction; reads are free."""
-        create(client)
-        server.clock = lambda: 1000.0
-        server.set_quota(Quotas(per_secret=True))
-        first = add(client, b"1").name
-        annotate(client, "1")
-        with pytest.raises(TooManyRequests, match="Quota exceeded") as error:
-            add(client, b"2")
-        assert error.value.reason == "RATE_LIMIT_EXCEEDED"
-        server.set_time_offset(1)
+def test_quotas(server: SecretManagerServer, client: Client) -> None:
+    """A secret takes two additions and updates a second, a version one destruction, a project so many a minute."""
+    create(client)
+    server.clock = lambda: 1000.0
+    server.set_quota(Quotas(per_secret=True, reads_per_minute=1, accesses_per_minute=1))
+    first = add(client, b"1").name
+    update(client, ["annotations"])
+    with pytest.raises(TooManyRequests, match="Quota exceeded") as error:
         add(client, b"2")
-        client.destroy_secret_version(name=first)
+    assert error.value.reason == "RATE_LIMIT_EXCEEDED"
+    server.set_time_offset(1)
+    add(client, b"2")
+    client.destroy_secret_version(name=first)
+    for call in (lambda: number_read(client), lambda: client.get_secret(name=SECRET)):
+        call()
         with pytest.raises(TooManyRequests):
-            client.destroy_secret_version(name=first)
-        assert version_read(client) == 2
-
-    def test_a_minute(self, server: SecretManagerServer, client: Client) -> None:
-        """Writes, reads and accesses of a project each have a quota a minute."""
-        create(client)
-        server.clock = lambda: 1000.0
-        server.set_quota(Quotas(writes_per_minute=1, reads_per_minute=1, accesses_per_minute=1))
-        for call in (lambda: add(client, b"x"), lambda: client.get_secret(name=SECRET), lambda: version_read(client)):
             call()
-            with pytest.raises(TooManyRequests):
-                call()
+    with pytest.raises(TooManyRequests):
+        client.destroy_secret_version(name=first)
