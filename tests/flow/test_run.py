@@ -88,17 +88,9 @@ class Running:
         assert not [name for name in OPTIONS if listens(self.environment.get(name, ""))], "somebody still serves"
         return status
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command of the command line, with nothing set but where settings are saved."""
-        environment = {name: self.environment[name] for name in ("PATH", "TOKENKEEPER_STATE")}
-        return subprocess.run(
-            [sys.executable, "-m", "tokenkeeper", *words],
-            env={**environment, "PYTHONPATH": str(ROOT / "functions")},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+    def make(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`make` with these words, and nothing set but where settings are saved."""
+        return make(*words, TOKENKEEPER_STATE=self.environment["TOKENKEEPER_STATE"])
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +101,21 @@ class Running:
             self.process.terminate()
             self.process.wait(SECONDS)
         self._listener.join(SECONDS)
+
+
+def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The Makefile, with the Python of this test run in place of the one that it would set up."""
+    ready = f"{sys.prefix}/run-ready"
+    return subprocess.run(
+        ["make", f"VENV={sys.prefix}", "-o", ready, "-o", "functions/requirements.txt", *words],
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
 
 def listens(port: str) -> bool:
@@ -163,56 +170,54 @@ def running(tmp_path: Path, ports: dict[str, str]) -> Iterator[Running]:
 
 class TestRun:
     def test_whole_way(self, running: Running, tmp_path: Path, ports: dict[str, str]) -> None:
-        """The printed link connects; the commands work with nothing set; after a restart all is there again."""
+        """The printed link connects; make's commands work with nothing set; after a restart all is there again.
+
+        Variables become options, and nothing but the result is on standard output. What is kept is for this user's
+        eyes only, and no token lies there in the open.
+        """
         done = approve(running.link())
-        assert done.status_code == 200
-        assert done.url.endswith("/done")
-        token = running.command("token", "main")
-        assert re.fullmatch(r"\S+\n", token.stdout), token
-        assert running.command("status").returncode == 0
-        assert running.command("refresh").stdout.endswith("1 verified.\n")
-        assert running.command("doctor").returncode == 0
-        beta = running.command("link", "beta", "--expires", "7d")
+        assert (done.status_code, done.url.endswith("/done")) == (200, True)
+        token = running.make("token", "CONNECTION=main")
+        assert re.fullmatch(r"[0-9a-f]{40}\n", token.stdout), token
+        assert running.make("status", "JSON=1").stdout.startswith("{")
+        assert running.make("refresh").stdout.endswith("1 verified.\n")
+        assert running.make("doctor").returncode == 0
+        beta = running.make("link", "CONNECTION=beta", "EXPIRES=7d", "ANY_ACCOUNT=1")
+        assert re.fullmatch(r"http://localhost:\d+/start\?link=\S+\n", beta.stdout), beta
+        assert "entirely different" in beta.stderr
         assert approve(beta.stdout.strip()).status_code == 200
         running.wait_for(r"connect +\| \S+ NOTICE +connection.stored +beta was connected")
+        modes = {file.name: oct(file.stat().st_mode & 0o777) for file in (tmp_path / "state").iterdir()}
+        kept = {"current", "local.env", "secrets.db", "secrets.db.key", "signing-key", "tiktok.json"}
+        assert modes == dict.fromkeys(kept, "0o600")
+        assert oct((tmp_path / "state").stat().st_mode & 0o777) == "0o700"
+        assert token.stdout.strip().encode() not in (tmp_path / "state" / "secrets.db").read_bytes()
+        assert token.stdout.strip() not in running.text
         assert running.end() == 0
         assert running.lines[-1] == "Stopping."
-        assert "is not running: start it with `make run`" in running.command("status").stderr
+        assert "is not running: start it with `make run`" in running.make("status").stderr
 
         with Running(tmp_path / "state", ports) as again:
             link = again.link()
             assert "main is connected already" in again.text
-            assert again.command("token", "main").stdout == token.stdout
-            assert again.command("refresh").stdout.endswith("2 verified.\n")
+            assert again.make("token", "CONNECTION=main").stdout == token.stdout
+            assert again.make("refresh").stdout.endswith("2 verified.\n")
             assert approve(link).status_code == 200
-            assert again.command("token", "main").stdout not in ("", token.stdout)
+            assert again.make("token", "CONNECTION=main").stdout not in ("", token.stdout)
+            assert again.make("refresh", "FORCE=1", "CONNECTION=main").stdout.startswith("1 connection in ")
+            gone = again.make("disconnect", "CONNECTION=main", "YES=1")
+            assert gone.returncode == 0, gone
+            assert "There is no connection main." in again.make("token", "CONNECTION=main").stderr
             assert again.end(signal.SIGTERM) == 0
 
     @pytest.mark.slow
-    def test_nobody_else_reads_what_is_kept(self, running: Running, tmp_path: Path) -> None:
-        """Everything that is kept is for this user's eyes only, and no token lies there in the open."""
-        approve(running.link())
-        token = running.command("token", "main").stdout.strip()
-        files = list((tmp_path / "state").iterdir())
-        assert {"current", "local.env", "secrets.db", "secrets.db.key", "signing-key", "tiktok.json"} <= {
-            file.name for file in files
-        }
-        assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
-        assert oct((tmp_path / "state").stat().st_mode & 0o777) == "0o700"
-        assert token.encode() not in (tmp_path / "state" / "secrets.db").read_bytes()
-        assert token not in running.text
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize(
-        ("who", "word"), [("refresh", "--target=refresh"), ("secret manager", "local.secret_manager")]
-    )
-    def test_one_dies(self, running: Running, who: str, word: str) -> None:
+    def test_one_dies(self, running: Running) -> None:
         """When one process dies, the others are stopped, and it is said which and how."""
         running.link()
-        (pid,) = [pid for pid, words in children(running.process.pid).items() if word in words]
+        (pid,) = [pid for pid, words in children(running.process.pid).items() if "local.secret_manager" in words]
         os.kill(pid, signal.SIGKILL)
         assert running.ended() == 1
-        assert f"{who} was killed by signal 9, so everything else is stopped, too." in running.text
+        assert "secret manager was killed by signal 9, so everything else is stopped, too." in running.text
 
     @pytest.mark.slow
     def test_ctrl_c_while_starting(self, running: Running) -> None:
@@ -231,27 +236,6 @@ class TestRun:
             assert second.ended() == 1
             assert "Another process is using the store" in second.text
         assert approve(link).status_code == 200
-
-    def test_wrong_setting(self, tmp_path: Path, ports: dict[str, str]) -> None:
-        """Settings that cannot work end in one sentence before anything is started."""
-        with Running(tmp_path / "state", ports, TIKTOK_APP_ID="7123") as refused:
-            assert refused.ended() == 1
-        (said,) = refused.lines
-        assert said.startswith("TIKTOK_APP_ID is set and TIKTOK_APP_SECRET is not: set both")
-
-    @pytest.mark.slow
-    def test_real_app(self, tmp_path: Path, ports: dict[str, str]) -> None:
-        """With a real app's credentials there is no simulation, and it says which address to register."""
-        changes = {"TIKTOK_APP_ID": "7123456789012345678", "TIKTOK_APP_SECRET": "a-real-secret" * 3}
-        with Running(tmp_path / "state", ports, **changes) as running:
-            link = running.link()
-            assert "your TikTok app 7123456789012345678" in running.text
-            assert f"its Advertiser redirect URL: http://localhost:{ports['PORT']}" in running.text
-            assert changes["TIKTOK_APP_SECRET"] not in running.text
-            assert not listens(ports["TIKTOK_PORT"])
-            consent = "https://business-api.tiktok.com/portal/auth?app_id=7123456789012345678&"
-            assert go_on(link)[1].startswith(consent)
-            assert running.end() == 0
 
 
 def children(pid: int) -> dict[int, str]:
@@ -281,53 +265,23 @@ class TestUnfit:
 
 
 class TestMake:
-    """The Makefile, with the Python of this test run in place of the one that it would set up."""
-
-    def make(self, running: Running | None, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
-        if running:
-            environment["TOKENKEEPER_STATE"] = running.environment["TOKENKEEPER_STATE"]
-        ready = f"{sys.prefix}/run-ready"
-        return subprocess.run(
-            ["make", f"VENV={sys.prefix}", "-o", ready, "-o", "functions/requirements.txt", *words],
-            env=environment,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-
-    def test_commands(self, running: Running) -> None:
-        """Variables become options, and nothing but the result is on standard output."""
-        running.link()
-        link = self.make(running, "link", "CONNECTION=main", "EXPIRES=7d", "ANY_ACCOUNT=1")
-        assert re.fullmatch(r"http://localhost:\d+/start\?link=\S+\n", link.stdout), link
-        assert "entirely different" in link.stderr
-        approve(link.stdout.strip())
-        assert re.fullmatch(r"[0-9a-f]{40}\n", self.make(running, "token", "CONNECTION=main").stdout)
-        assert self.make(running, "status", "JSON=1").stdout.startswith("{")
-        assert self.make(running, "refresh", "FORCE=1", "CONNECTION=main").stdout.startswith("1 connection in ")
-        gone = self.make(running, "disconnect", "CONNECTION=main", "YES=1")
-        assert gone.returncode == 0, gone
-        assert "There is no connection main." in self.make(running, "token", "CONNECTION=main").stderr
+    """What it makes of words without anything running."""
 
     def test_name_missing(self) -> None:
         """Without a connection's name there is a sentence that shows how to give one."""
-        done = self.make(None, "disconnect")
+        done = make("disconnect")
         assert done.returncode == 2
         assert done.stderr.startswith("Name the connection: make disconnect CONNECTION=acme\n")
 
     def test_nothing_is_a_command(self, tmp_path: Path) -> None:
         """What is in a variable never reaches the shell as a command."""
-        done = self.make(None, "token", f"CONNECTION=a; touch {tmp_path}/oops; '$(touch {tmp_path}/oops)")
+        done = make("token", f"CONNECTION=a; touch {tmp_path}/oops; '$(touch {tmp_path}/oops)")
         assert "not a connection's name" in done.stderr
         assert not (tmp_path / "oops").exists()
 
     def test_help(self) -> None:
         """Every target is explained in a line."""
-        out = self.make(None, "help").stdout
+        out = make("help").stdout
         text = (ROOT / "Makefile").read_text()
         phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
         assert phony

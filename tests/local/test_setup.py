@@ -99,12 +99,16 @@ class TestPrograms:
         assert "ssh " not in text
 
     def test_real_app(self, tmp_path: Path) -> None:
-        """With a real app nothing of TikTok is simulated, and no secret goes to who has no use for it."""
+        """With a real app nothing is simulated, the banner says what to register, and secrets go to who needs them."""
         given = setup(tmp_path, TIKTOK_APP_ID="7123", TIKTOK_APP_SECRET="s" * 40)
         assert set(commands(given)) == {"connect", "refresh", "secret manager"}
         assert "TIKTOK_AUTHORIZE_URL" not in given.environment
         with_secret = [program.name for program in given.programs() if "TIKTOK_APP_SECRET" in program.environment]
         assert with_secret == ["connect", "refresh"]
+        text = banner(given)
+        assert "your TikTok app 7123.\n" in text
+        assert "its Advertiser redirect URL: http://localhost:28080\n" in text
+        assert "s" * 40 not in text
 
 
 @pytest.fixture

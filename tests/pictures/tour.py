@@ -57,8 +57,8 @@ def texts(browser: Browser, folder: Path, take: Take = lambda *_: None) -> dict[
                 if name == "start":
                     take(page, "done")
                     found["done"] = page.inner_text("main")
-            running.command("refresh")
-            status = running.command("status").stdout
+            running.make("refresh")
+            status = running.make("status").stdout
         screen = plain(f"$ make run\n{banner.strip()}\n\n$ make status\n{status.strip()}\n")
         _show(context, screen, take)
         found["terminal"] = screen
