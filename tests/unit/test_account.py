@@ -81,13 +81,6 @@ class TestTokens:
         with pytest.raises(TikTokSilent, match="names no account"):
             family.describe(mine.access_token)
 
-    def test_a_revoked_token_is_dead(self, family: Accounts, mine: RefreshableGrant) -> None:
-        """Which is what revoking is for; here 40131 is about the token."""
-        family.revoke(mine)
-        with pytest.raises(TikTokRefused) as error:
-            family.check(mine)
-        assert error.value.kind is Kind.REAUTHORIZE
-
 
 def test_the_name_of_the_account(family: Accounts, simulated: TikTokServer, mine: RefreshableGrant) -> None:
     """Its user name, else its display name, else none. It is asked for by the open id."""

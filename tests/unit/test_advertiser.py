@@ -10,7 +10,6 @@ from emulators.serving import Fault
 from emulators.tiktok import TikTokServer
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Grant
-from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.families import TikTok, TokenFamily
 from tokenkeeper.tiktok.reach import Reach
 from unit import parts
@@ -41,16 +40,6 @@ def test_the_consent_page_is_given_app_state_and_redirect() -> None:
         "state": ["a.b-c_d~&="],
         "redirect_uri": ["https://x.example/c"],
     }
-
-
-def test_a_code_for_a_long_lived_grant(family: TokenFamily, simulated: TikTokServer) -> None:
-    """Today's answer has no refresh token and no lifetime; credentials and code travel in the body."""
-    code = simulated.authorize("long-lived", [FIRST], [4, 10])
-    found = family.exchange(Secret(code))
-    assert simulated.requests_of("access_token") == [CREDENTIALS | {"auth_code": code}]
-    assert simulated.is_alive(found.access_token.reveal())
-    assert (found.refresh_token, found.expires_in, found.refresh_expires_in) == (None, None, None)
-    assert (found.advertiser_ids, found.scope, found.open_id) == ((FIRST,), (4, 10), "")
 
 
 SECOND_REFUSALS = {

@@ -39,12 +39,6 @@ class TestTheResponseDecides:
         """An absurd lifetime overflows nothing."""
         assert granted(response(expires_in=1e300)).expires_at is None
 
-    def test_no_repr_shows_a_token(self) -> None:
-        """A grant and TikTok's answer can be shown."""
-        shown = repr(expiring()) + repr(response(refresh_token="refresh-1"))
-        assert "access-1" not in shown
-        assert "refresh-1" not in shown
-
 
 class TestChanged:
     def test_a_username_that_is_not_told_does_not_replace_one(self) -> None:

@@ -15,22 +15,6 @@ MANY = tuple(str(7_000_000_000_000_000_000 + number) for number in range(3000))
 
 
 class TestWhatIsStored:
-    def test_a_long_lived_token_byte_for_byte(self) -> None:
-        """One JSON object with its keys in this order, null for a token without an end, times to the second."""
-        assert payload.of_token(long_lived()) == (
-            b'{"schema": 1, "connection": "acme", "app_id": "7000000000000000000", "access_token": "access-1", '
-            b'"expires_at": null, "advertiser_ids": ["7001", "7002"], "scope": [4, 10, 200], '
-            b'"obtained_at": "2026-11-22T12:00:00Z"}'
-        )
-
-    def test_an_accounts_token_byte_for_byte(self) -> None:
-        """Without advertisers, scopes by name, and two keys after the time; a name that is not known yet is null."""
-        assert payload.of_token(of_account()) == (
-            b'{"schema": 1, "connection": "organic", "app_id": "7000000000000000000", "access_token": "act.1", '
-            b'"expires_at": "2026-11-23T12:00:00Z", "advertiser_ids": [], "scope": ["user.info.basic", "video.list"], '
-            b'"obtained_at": "2026-11-22T12:00:00Z", "open_id": "open-1", "username": null}'
-        )
-
     def test_a_whole_grant_byte_for_byte(self) -> None:
         """The same keys, then the refresh token and its end; a name is written as it is, not escaped."""
         named = of_account().with_username("käthe")

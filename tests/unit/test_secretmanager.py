@@ -12,7 +12,6 @@ from tokenkeeper.errors import (
     SecretChanged,
     StoreForbidden,
     StoreUnavailable,
-    VersionUnreadable,
 )
 from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
 from unit.parts import PROJECT, soon
@@ -49,17 +48,6 @@ CALLS: dict[str, Call] = {
 
 
 class TestSecrets:
-    def test_created_read_changed_and_deleted(self, manager: SecretManager, store: Store) -> None:
-        """A secret has labels and annotations, and an etag for the next change."""
-        made = manager.create("s", {"a": "b"}, {"note": "one"}, soon())
-        assert manager.get("s", soon()) == made
-        assert (made.id, made.labels, made.annotations) == ("s", {"a": "b"}, {"note": "one"})
-        changed = manager.update(StoredSecret("s", {"a": "c"}, {"note": "two"}, made.etag), soon())
-        assert (changed.labels, changed.annotations) == ({"a": "c"}, {"note": "two"})
-        assert changed.etag != made.etag
-        manager.delete("s", changed.etag, soon())
-        assert not store.secrets()
-
     def test_a_list_follows_its_pages(self, manager: SecretManager, store: Store) -> None:
         """All secrets whose name holds the part come, with labels, annotations and etags, however many pages."""
         for number in range(1001):
@@ -110,13 +98,6 @@ class TestVersions:
         assert manager.access("s", 1, soon()).payload == b"first"
         assert store.count("AccessSecretVersion") == 2
 
-    def test_one_that_is_disabled(self, manager: SecretManager, store: Store) -> None:
-        """It cannot be read, but it still has its number."""
-        store.set_state("s", 1, "DISABLED")
-        with pytest.raises(VersionUnreadable):
-            manager.access("s", 1, soon())
-        assert manager.number("s", "latest", soon()) == 1
-
     def test_listed_by_number(self, manager: SecretManager, store: Store) -> None:
         """Disabled ones are not destroyed: they cost money."""
         for _ in range(3):
@@ -124,10 +105,6 @@ class TestVersions:
         store.set_state("s", 1, "DESTROYED")
         store.set_state("s", 2, "DISABLED")
         assert manager.versions("s", soon()) == {4: True, 3: True, 2: True, 1: False}
-
-    def test_no_repr_shows_a_payload(self, manager: SecretManager) -> None:
-        """A version can be shown."""
-        assert "first" not in repr(manager.access("s", 1, soon()))
 
 
 @pytest.mark.usefixtures("one_secret")
@@ -145,10 +122,3 @@ class TestEveryCall:
         assert raised.value.secret_id == {"ListSecrets": "", "CreateSecret": "new"}.get(name, "s")
         store.clear_faults()
         CALLS[name](manager)
-
-    def test_a_change_can_be_tried_once_only(self, manager: SecretManager, store: Store) -> None:
-        """For a lease that is taken over at once or not at all."""
-        store.add_fault(Fault("UpdateSecret", status=503))
-        with pytest.raises(StoreUnavailable):
-            manager.update(manager.get("s", soon()), soon(), retry=False)
-        assert store.count("UpdateSecret") == 1
