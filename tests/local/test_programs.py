@@ -50,19 +50,23 @@ def greeting(process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize(
     ("module", "path", "logged", "number"),
     [
-        ("local.secret_manager", "/v1/projects/p/secrets/s?fields=x", "404", signal.SIGTERM),
+        ("local.secret_manager", "/v1/projects/p%0Aq/secrets/s?fields=x", "404", signal.SIGTERM),
         ("local.tiktok", "/open_api/v1.3/user/info/", "user_info 40104 Access token is empty.", signal.SIGINT),
     ],
 )
 def test_serves(start: Start, module: str, path: str, logged: str, number: signal.Signals) -> None:
-    """Each says where it is, logs when asked to, and stops cleanly on a signal; TikTok answers to names it was told."""
+    """Each says where it is, logs when asked to, and stops cleanly on a signal; TikTok answers to names it was told.
+
+    A line of the log holds no query, and no line break of the caller's.
+    """
     names = {"local.tiktok": ["--name", "tiktok.example"]}.get(module, [])
     process = start(module, "--log", *names)
     url = greeting(process)
     assert requests.get(url, headers={"Host": "evil.example"}, timeout=20).status_code == 421
     requests.get(url + path, headers={"Host": "tiktok.example" if names else "localhost"}, timeout=20)
     process.send_signal(number)
-    assert process.communicate(timeout=20)[0] == f"GET {path.partition('?')[0]} {logged}\n"
+    shown = path.partition("?")[0].replace("%0A", r"\n")
+    assert process.communicate(timeout=20)[0] == f"GET {shown} {logged}\n"
     assert process.returncode == 0
 
 

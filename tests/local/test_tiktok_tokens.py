@@ -84,23 +84,6 @@ class TestExchange:
         expiring = ADVERTISER.exchange(tiktok, tiktok.authorize("expiring", []))["data"]
         assert (expiring["expires_in"], expiring["refresh_token_expires_in"]) == (86400, 31536000)
 
-    def test_account(self, tiktok: TikTokServer) -> None:
-        """A code of any characters is exchanged for both tokens, their lifetimes, the account's id and the scopes."""
-        code = tiktok.authorize_account("acme.outlet", redirect_uri=REDIRECT)
-        assert set("*!-") <= set(code)
-        data = ACCOUNT.exchange(tiktok, code)["data"]
-        assert data == {
-            "access_token": tiktok.grants[0].access_token,
-            "token_type": "Bearer",
-            "scope": SCOPE,
-            "open_id": tiktok.grants[0].open_id,
-            "expires_in": 86400,
-            "refresh_token": tiktok.grants[0].refresh_token,
-            "refresh_token_expires_in": 31536000,
-        }
-        assert (data["access_token"][:4], data["refresh_token"][:4]) == ("act.", "rft.")
-        assert tiktok.grant_account("acme.outlet").open_id == data["open_id"] != tiktok.grant_account().open_id
-
     @both
     def test_code_ends(self, tiktok: TikTokServer, family: Family) -> None:
         """A code is good once, and for so long."""
