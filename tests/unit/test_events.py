@@ -53,21 +53,6 @@ def test_every_alert_about_a_lasting_state_has_an_end() -> None:
     assert endless == {"settings.invalid", "defect"}
 
 
-def test_the_contract_names_them() -> None:
-    """Filters and alerts of operators rest on names and severities."""
-    expected = {
-        "INFO": {"run.finished"},
-        "NOTICE": {"connection.stored", "connection.changed", "connection.recovered", "secret.rebuilt"},
-        "WARNING": {"connection.faltering"},
-        "ERROR": {"connection.failing", "connection.empty", "connection.other_app", "reauthorization.required"}
-        | {"secret.unreadable", "secret.deleted", "run.behind"},
-        "CRITICAL": {"token.unsaved", "run.stopped"},
-    }
-    found = {severity: {one.name for one in EVENTS.values() if one.severities[0] == severity} for severity in expected}
-    assert {severity: found[severity] & names for severity, names in expected.items()} == expected
-    assert len(EVENTS) == len([value for value in vars(events).values() if isinstance(value, Event)])
-
-
 def test_what_says_make_names_a_command_that_there_is() -> None:
     """A remedy can be typed."""
     words = " ".join(f"{event.sentence} {event.remedy}" for event in EVENTS.values()).replace("`", " ").split()

@@ -114,18 +114,6 @@ def test_a_defect_ends_in_a_page_and_an_alert(logged: Logged) -> None:
 
 
 class TestResult:
-    @pytest.mark.parametrize(
-        ("count", "heading", "more"),
-        [(1, "1 ad account", False), (2, "2 ad accounts", False), (5, "5 ad accounts", True)],
-    )
-    def test_how_many_and_which(self, count: int, heading: str, more: bool) -> None:
-        """Names, ids, and how many more there are than the page shows."""
-        accounts = (("7001", "Shoes & <Socks>"), ("7002", ""))[:count]
-        text = shown(Result("acme", advertisers=accounts, number=count))
-        assert f"<h2>{heading}</h2>" in text
-        assert "Shoes &amp; &lt;Socks&gt;" in text
-        assert ("<li>and 3 more</li>" in text) is more
-
     def test_of_an_account_has_its_name(self) -> None:
         """Until TikTok told it, the page says so; access that ends has its day there."""
         text = shown(Result("acme", family="account", username="acme<shoes>", ends="22 November 2027"))
@@ -133,10 +121,3 @@ class TestResult:
         assert "acme&lt;shoes&gt;" in text
         assert "22 November 2027" in text
         assert "TikTok did not tell its name yet" in shown(Result("acme", family="account"))
-
-    def test_several_results_of_one_browser(self) -> None:
-        """The newest is the heading, the others follow."""
-        text = shown(Result("beta"), Result("acme", again=True))
-        assert "<h1>TikTok Ads is connected to beta</h1>" in text
-        assert "Connected in this browser before: acme" in text
-        assert "The access that was there before was replaced." in text
