@@ -1,4 +1,7 @@
-"""The private function from outside: real processes, real sockets, one test for each sentence of its contract."""
+"""The private function from outside, in a real process: what a run does where all is well.
+
+What goes wrong, and what is counted then, is in `reliability`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
 import requests
 
 from flow.reading import assert_stored
@@ -168,83 +170,8 @@ class TestVerifying:
         assert stage.token() == token
         assert "connection.changed" not in stage.events()
 
-    def test_a_lifetime_without_a_refresh_token_is_verified_and_warned_of(self, stage: Stage) -> None:
-        """It cannot be refreshed, so its end is told of in time."""
-        stage.tiktok.override_answer("access_token", {"expires_in": 20 * 86_400})
-        stage.connected()
-        assert stage.labels()["kind"] == "expiring"
-        assert counted(stage.run()[1]) == {"verified": 1}
-        (entry,) = entries(stage, "refresh_token.ending")
-        assert (entry["severity"], entry["days"], entry["ends_at"]) == ("ERROR", 30, stage.annotations()["expires-at"])
-
-    def test_a_long_lived_grant_takes_the_place_of_an_expiring_one(self, stage: Stage) -> None:
-        """The next run deletes the refresh secret, and nobody spends what is in it."""
-        stage.connected(kind="expiring")
-        stored = stage.connected(kind="long-lived")
-        status, summary = stage.run()
-        assert (status, counted(summary)) == (200, {"verified": 1})
-        assert REFRESH + "acme" not in stage.secrets.secrets()
-        assert stage.token() == stored
-        assert stage.labels()["kind"] == "long-lived"
-        assert stage.tiktok.count("refresh_token") == 0
-
-
-class TestWhatGoesWrong:
-    @pytest.mark.parametrize("kind", ["long-lived", "expiring"])
-    def test_a_revoked_grant_needs_a_person(self, stage: Stage, kind: str) -> None:
-        """One alert, a label for filters, the name in `attention`, and no call about it from then on."""
-        planted = stage.plant("acme", kind, age_hours=HALF_A_DAY)
-        stage.tiktok.revoke(planted["access_token"])
-        status, summary = stage.run()
-        assert (status, counted(summary), summary["attention"]) == (200, {"reauthorize": 1}, ["acme"])
-        assert stage.labels()["health"] == "reauthorize"
-        (entry,) = entries(stage, "reauthorization.required")
-        assert (entry["severity"], entry["connection"]) == ("ERROR", "acme")
-        assert "make link CONNECTION=acme" in entry["message"]
-        error = stage.annotations()["last-error"].split()
-        assert error == ["reauthorize", str(entry["code"]), entry["request_id"]]
-        assert stage.token() == planted
-        stage.tiktok.forget_calls()
-        status, summary = stage.run({"force": True})
-        assert (status, counted(summary), summary["attention"]) == (200, {"reauthorize": 1}, ["acme"])
-        assert not stage.tiktok.calls
-        assert len(entries(stage, "reauthorization.required")) == 1
-
-    def test_a_transient_failure_of_a_due_refresh(self, stage: Stage) -> None:
-        """Tried again at the end of the run; then `failing`, the token stays, and calling again can help: 503."""
-        planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
-        stage.tiktok.fail_next("refresh_token", 50000, times=None)
-        status, summary = stage.run()
-        assert (status, counted(summary), summary["attention"]) == (503, {"failing": 1}, [])
-        assert stage.tiktok.count("refresh_token") == 2
-        assert stage.token() == planted
-        assert stage.labels()["health"] == "failing"
-        assert stage.annotations()["last-error"].startswith("transient 50000 ")
-        assert stage.alerts() == []
-        assert entries(stage, "connection.faltering")[0]["severity"] == "WARNING"
-        stage.tiktok.clear_faults()
-        assert stage.run()[0] == 200
-        assert entries(stage, "connection.recovered")[0]["severity"] == "NOTICE"
-        assert not {"failing-since", "last-error"} & stage.annotations().keys()
-
 
 class TestTheRun:
-    def test_counts_add_up(self, stage: Stage) -> None:
-        """Every connection is counted once, whatever became of it."""
-        stage.plant("due", "expiring", age_hours=HALF_A_DAY)
-        stage.plant("fresh", "expiring")
-        for name in ("fine", "also-fine"):
-            stage.plant(name)
-        stage.tiktok.revoke(stage.plant("revoked")["access_token"])
-        stage.tiktok.fail_token(stage.plant("shaky")["access_token"], 50000, times=None)
-        stage.plant("broken")
-        stage.secrets.add_version(TOKEN + "broken", b"?")
-        status, summary = stage.run()
-        assert status == 200
-        assert summary["connections"] == 7 == sum(summary[name] for name in COUNTS)
-        assert counted(summary) == {"refreshed": 1, "verified": 2, "failing": 2, "reauthorize": 1, "skipped": 1}
-        assert summary["attention"] == ["broken", "revoked"]
-
     def test_it_ends_with_one_entry_in_the_log(self, stage: Stage) -> None:
         """`run.finished` has the status, the counts, the seconds and when the next grant ends."""
         stage.plant("acme", "expiring")
