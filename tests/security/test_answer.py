@@ -17,6 +17,7 @@ from faults import google_error
 from security.raw import EVERYWHERE, Answer, Wire, reference
 from stage import Function, Stage
 from tokenkeeper.connect import notices
+from tokenkeeper.connect.cookies import Result
 from tokenkeeper.connect.notices import Notice
 from tokenkeeper.connect.pages import Pages
 from tokenkeeper.connect.refusal import ROWS
@@ -229,7 +230,7 @@ class TestCookies:
 
     def test_that_somebody_made_up_are_not_shown(self, wire: Wire) -> None:
         """A result that this function did not sign is no result [37] [38]."""
-        forged = base64.urlsafe_b64encode(b'["evil",[["1","evil"]],1,false,[],"",1]').decode()
+        forged = base64.urlsafe_b64encode(json.dumps(Result("evil", number=1)).encode()).decode().rstrip("=")
         answer = wire.send("GET", "/done", f"Cookie: tk-result-00000000={forged}.AAAA; tk-result-1=; tk-result-2=é")
         assert answer.status == 200
         assert "evil" not in answer.body
