@@ -17,7 +17,6 @@ import pytest
 import requests
 from flask import Flask, request
 
-import faults
 from emulators.serving import Fault
 from flow.reading import assert_stored, nothing_was_used_or_written, reference_on, refused, text_of
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Form, Stage, free_port
@@ -214,16 +213,6 @@ class TestStep3WhetherItCanBeStored:
         assert entry["message"].startswith("Permission denied: cannot ")
         stage.secrets.allow_all()
         assert browser.come_back(code, state).status_code == 303
-
-    def test_googles_own_reason_is_in_the_log(self, stage: Stage) -> None:
-        """A policy does not pass by itself: nobody is told to reload, and the ERROR has Google's sentence."""
-        sentence = "Constraint constraints/gcp.resourceLocations violated for projects/test-project."
-        stage.secrets.add_fault(faults.google_error("FAILED_PRECONDITION", sentence, call="CreateSecret", times=None))
-        assert "Tell the person who sent you the link" in text_of(stage.approve())
-        entry = refused(stage.connect)
-        assert (entry["reason"], entry["severity"]) == ("store_refused", "ERROR")
-        assert sentence in entry["message"]
-        assert "SECRET_LOCATIONS" in entry["message"]
 
     def test_a_new_connection_takes_six_calls_one_after_the_other(self, stage: Stage) -> None:
         """Its secret is created with the lease in it, and can be asked about only then."""

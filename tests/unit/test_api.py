@@ -144,12 +144,6 @@ class TestCalls:
             Api("", rate, transport).post("/x/", {}, before_sending=refuse)
         assert transport.sent == []
 
-    def test_a_get_brings_the_token_in_a_header(self) -> None:
-        """It is in no address."""
-        transport = Canned(200, {"code": 0, "data": {}})
-        Api("", transport=transport).get("/x/", {"a": "b"}, Secret("a-token"))
-        assert transport.sent == [("/x/", ({"a": "b"}, {"Access-Token": "a-token"}))]
-
 
 def test_a_name_fits_into_a_line() -> None:
     """Whatever somebody called an ad account, it can be shown and written down."""

@@ -16,8 +16,8 @@ from emulators.secret_manager import SecretManagerServer as Store
 from emulators.serving import Fault
 from tokenkeeper import clock, transitions
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection, Problem
-from tokenkeeper.errors import LeaseHeld, LeaseLost, StoreError, StoreUnavailable
+from tokenkeeper.connection import Connection
+from tokenkeeper.errors import LeaseHeld, StoreError, StoreUnavailable
 from tokenkeeper.store.lease import TERM, Lease, hold, is_free, left_by_callback
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.transitions import Change
@@ -56,14 +56,6 @@ def noted(connection: Connection) -> Change:
 
 
 class TestTaking:
-    def test_it_says_who_and_until_when(self, vault: Vault, store: Store) -> None:
-        """The annotation has the holder's role and id, and an end 45 s ahead; nothing is left of it afterwards."""
-        with held(vault, "connect"):
-            holder, _, end = annotation(store).partition(" ")
-            assert holder.startswith("connect-")
-            assert clock.parse(end) == NOON + timedelta(seconds=45)
-        assert annotation(store) == ""
-
     def test_one_waits_for_another_as_long_as_it_may(self, vault: Vault, store: Store, hand_clock: HandClock) -> None:
         """A callback waits up to 15 s for a run."""
         store.edit(TOKEN, annotations={"lease": until(seconds=45).lease})
@@ -143,30 +135,6 @@ class TestHolding:
             mine.ensure(TERM - 1, soon())
             assert store.count("UpdateSecret") == 1
             assert annotation(store).endswith(clock.text(clock.now() + timedelta(seconds=TERM), precise=True))
-
-    def test_one_that_was_taken_over_is_lost(self, vault: Vault, store: Store, hand_clock: HandClock) -> None:
-        """Whoever slept too long neither renews nor writes, nor takes anything away from the new holder."""
-        with held(vault) as mine:
-            hand_clock.pass_by(seconds=TERM + 31)
-            theirs = f"refresh-other {clock.text(clock.now() + timedelta(seconds=TERM), precise=True)}"
-            store.edit(TOKEN, annotations={"lease": theirs})
-            with pytest.raises(LeaseLost):
-                mine.ensure(30, soon())
-            with pytest.raises(LeaseLost):
-                mine.apply(noted, soon())
-            with pytest.raises(LeaseLost):
-                mine.finish(noted, soon())
-        assert annotation(store) == theirs
-
-    def test_a_change_and_giving_back_are_one_write(self, vault: Vault, store: Store, logged: Logged) -> None:
-        """Finishing costs one call, and the block's end none; the entry is logged before."""
-        with held(vault) as mine:
-            store.forget_calls()
-            mine.finish(lambda it: transitions.failing(it, Problem("silent"), "verified"), soon())
-            assert [call.name for call in store.calls] == ["UpdateSecret"]
-        assert [call.name for call in store.calls] == ["UpdateSecret"]
-        assert logged.events == ["connection.faltering"]
-        assert store.annotations(TOKEN)["last-error"] == "silent"
 
     def test_an_alert_is_logged_before_the_connection_is_marked(
         self, vault: Vault, store: Store, logged: Logged

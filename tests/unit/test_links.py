@@ -1,4 +1,4 @@
-"""Connect links, states and results: what they carry, how long they are good, and which link is used.
+"""Connect links and states: what they carry, how long they are good, and which link is used.
 
 That one is not taken for another, and what a state has to stand, is in `security/test_state`.
 """
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tokenkeeper import transitions
-from tokenkeeper.connect.links import Link, Signer, flow_prefix
+from tokenkeeper.connect.links import Link, Signer
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import LinkExpired, LinkInvalid
 from tokenkeeper.secret import Secret
@@ -98,21 +98,3 @@ def test_a_state_carries_its_link_and_outlives_it(hand_clock: HandClock) -> None
     assert SIGNER.read_state(text) == made
     assert (made.link, made.issued_at) == (link, NOON)
     assert nonce.reveal() not in text
-
-
-def test_a_flow_that_was_begun_can_be_gone_on_with() -> None:
-    """Another state for the same cookie, which is known by its name as one of the link's."""
-    link, _ = SIGNER.new_link("acme")
-    _, begun, nonce = SIGNER.new_state(link)
-    again, state = SIGNER.state_of(link, begun.flow, nonce)
-    assert SIGNER.read_state(again) == state == begun
-    assert begun.flow.startswith(flow_prefix(link))
-    assert flow_prefix(SIGNER.new_link("acme")[0]) != flow_prefix(link)
-
-
-def test_a_result_comes_back_as_it_went_in() -> None:
-    """What a browser keeps for a while is read again if it was not changed, and is no link's text."""
-    text = SIGNER.sign_result(["acme", [["7001", "Ä & Co"]], 1])
-    assert SIGNER.read_result(text) == ["acme", [["7001", "Ä & Co"]], 1]
-    assert SIGNER.read_result(text[:-1]) is None
-    assert SIGNER.read_result(SIGNER.new_link("acme")[1].reveal()) is None

@@ -1,4 +1,7 @@
-"""Storing a grant: refresh secret first, then token secret, retried until the deadline, never over a newer grant."""
+"""Storing what a refresh brought, never over a newer grant.
+
+An authorization, which is stored whoever holds the connection, is in `flow` and `reliability/test_interleavings`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tokenkeeper.store.lease import TERM, Lease, hold
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable, store_authorization
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.store.versions import Version
-from unit.parts import NOON, HandClock, expiring, long_lived, soon
+from unit.parts import NOON, HandClock, expiring, soon
 
 TOKEN = "tiktok-ads-token-acme"
 REFRESH = "tiktok-ads-refresh-acme"
@@ -47,27 +50,6 @@ def take_over(store: Store) -> None:
 def stored(store: Store, secret_id: str) -> list[Grant | None]:
     """The grants in a secret's versions."""
     return [readable(Version(1, content), "acme") for content in store.payloads(secret_id)]
-
-
-class TestAuthorization:
-    def test_the_refresh_secret_is_written_first(self, vault: Vault, store: Store) -> None:
-        """A run that is cut off between the two is repaired by the next without using anything up."""
-        with hold(vault, "acme", "connect", soon(), create={}) as lease:
-            store_authorization(vault, lease, expiring(), soon())
-        added = [call.resource for call in store.calls if call.name == "AddSecretVersion" and call.status == 200]
-        assert [name.rpartition("/")[2] for name in added] == [REFRESH, TOKEN]
-        assert store.payloads(REFRESH) == [payload.of_refresh(expiring())]
-        assert store.payloads(TOKEN) == [payload.of_token(expiring())]
-
-    def test_it_is_stored_whoever_holds_the_connection_by_now(
-        self, vault: Vault, store: Store, hand_clock: HandClock
-    ) -> None:
-        """It cannot be had a second time."""
-        with hold(vault, "acme", "connect", soon(), create={}) as lease:
-            hand_clock.pass_by(seconds=TERM)
-            take_over(store)
-            store_authorization(vault, lease, long_lived(), soon())
-        assert stored(store, TOKEN) == [long_lived()]
 
 
 class TestSomebodyElse:
