@@ -26,16 +26,6 @@ class TestHere:
         assert done.out.endswith(" s: 1 refreshed, 1 verified.\n")
         assert stage.token("acme")["access_token"] != before["access_token"]
 
-    def test_json(self, cli: Cli, stage: Stage) -> None:
-        """--json prints the summary as the function answers it, and nothing else."""
-        stage.plant("acme")
-        done = cli("refresh", "--json")
-        assert done.status == 0
-        document = json.loads(done.out)
-        assert document["verified"] == document["connections"] == 1
-        assert document["attention"] == []
-        assert done.err == ""
-
     def test_limited_and_forced(self, cli: Cli, stage: Stage) -> None:
         """Names limit a run, and --force refreshes what is not due; an unknown one ends in a sentence."""
         acme, beta = stage.plant("acme", "expiring"), stage.plant("beta", "expiring")
