@@ -1,4 +1,7 @@
-"""Versions of a secret: the newest one for certain, adding with retries until the deadline, and pruning."""
+"""Versions of a secret: what cannot be read, added or destroyed.
+
+What can is in `reliability/test_store_faults`, where each call fails in turn.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import pytest
 from emulators.secret_manager import SecretManagerServer as Store
 from emulators.serving import Fault
 from tokenkeeper.clock import Deadline
-from tokenkeeper.errors import LeaseLost, SecretMissing, StoreForbidden, StoreUnavailable
+from tokenkeeper.errors import SecretMissing, StoreForbidden
 from tokenkeeper.store.secretmanager import SecretManager
 from tokenkeeper.store.versions import Version, Versions
 from unit.parts import PROJECT, HandClock, soon
@@ -39,12 +42,6 @@ class TestNewest:
 
 
 class TestAdd:
-    def test_somebody_elses_version_is_not_taken_for_it(self, versions: Versions, store: Store) -> None:
-        """What is found has to be what was to be stored."""
-        stored(store, b"old", b"theirs")
-        store.add_fault(Fault("AddSecretVersion", status=503))
-        assert versions.add(S, b"new", soon(), known=1) == 3
-
     @pytest.mark.parametrize("known", [None, 0], ids=["who may not read", "who reads in vain"])
     def test_what_cannot_be_read_back_is_added_once_more(
         self, versions: Versions, store: Store, known: int | None
@@ -73,37 +70,8 @@ class TestAdd:
         assert versions.add("new", b"x", soon(), create=create) == 1
         assert hand_clock.slept == []
 
-    def test_the_precondition_is_checked_before_each_try(self, versions: Versions, store: Store) -> None:
-        """A failure of the store counts as the try's; anything else ends the trying."""
-        tries = 0
-
-        def precondition() -> None:
-            nonlocal tries
-            tries += 1
-            if tries == 1:
-                raise StoreUnavailable("away")
-            raise LeaseLost("gone")
-
-        with pytest.raises(LeaseLost):
-            versions.add(S, b"x", soon(), precondition=precondition)
-        assert tries == 2
-        assert store.count("AddSecretVersion") == 0
-
 
 class TestPrune:
-    @pytest.mark.parametrize(
-        ("newest", "destroyed_to", "destroyed"),
-        [(2, 0, []), (3, 0, [1]), (9, 0, [1, 2, 3, 4, 5, 6, 7]), (9, 5, [6, 7]), (9, 7, [])],
-    )
-    def test_the_newest_and_the_one_before_stay(
-        self, versions: Versions, store: Store, newest: int, destroyed_to: int, destroyed: list[int]
-    ) -> None:
-        """With two versions to keep, all before them are destroyed; finding that there are none costs no call."""
-        stored(store, *[b"x"] * newest)
-        assert versions.prune(S, newest, destroyed_to, soon()) == max(destroyed_to, newest - 2)
-        assert store.destroyed(S) == destroyed
-        assert bool(store.calls) == bool(destroyed)
-
     def test_what_could_not_be_destroyed_is_left_for_the_next_run(self, versions: Versions, store: Store) -> None:
         """The number up to which all are destroyed never skips one; it never takes longer than it may."""
         stored(store, *[b"x"] * 5)
