@@ -152,6 +152,21 @@ class TestProxies:
             assert proxy.asked == [f"{TIKTOK}:443"]
         assert len(server.calls) == 1
 
+    @pytest.mark.parametrize("scheme", ["", "https://"], ids=["without a scheme", "over TLS"])
+    def test_however_it_is_named(
+        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+    ) -> None:
+        """A proxy's address may lack `http://`, and the way to it may be TLS, too."""
+        with (
+            proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy,
+            proxies.Relay(proxy.port, certificate) as tls,
+        ):
+            address = f"{scheme}localhost:{tls.port if scheme else proxy.port}"
+            named = {"HTTPS_PROXY": address, "https_proxy": address, "REQUESTS_CA_BUNDLE": str(certificate)}
+            through(monkeypatch, proxy, **named)
+            assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
+            assert proxy.asked == [f"{TIKTOK}:443"]
+
     def test_one_that_is_not_trusted_or_refuses_has_sent_nothing(
         self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
