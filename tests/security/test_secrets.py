@@ -119,6 +119,7 @@ class TestMechanism:
         stage.connected()
         stage.later(hours=13)
         assert stage.run()[1]["refreshed"] == 1
+        stage.refresh.wait_for_line("run.finished")  # what it said comes by a pipe
         for secret_id in stage.secrets.secrets():
             stage.canaries.record(f"labels of {secret_id}", json.dumps(stage.secrets.labels(secret_id)))
             stage.canaries.record(f"annotations of {secret_id}", json.dumps(stage.secrets.annotations(secret_id)))
