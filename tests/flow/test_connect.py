@@ -23,6 +23,7 @@ from stage import APP_ID, PROJECT, REFRESH, TOKEN, Form, Stage, free_port
 from tokenkeeper import clock, settings
 from tokenkeeper.connect.app import Connect
 from tokenkeeper.connect.links import Signer
+from tokenkeeper.grant import Family
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Answer, Transport
 
@@ -238,20 +239,22 @@ class TestStep4TheExchange:
         assert entry["request_id"] in text_of(page)
         assert (entry["reason"], entry["code"], entry["connection"]) == ("tiktok_refused", 40115, "acme")
 
-    def test_it_may_take_as_long_as_the_budget_allows(self, stage: Stage) -> None:
+    @pytest.mark.parametrize("family", ["advertiser", "account"])
+    def test_it_may_take_as_long_as_the_budget_allows(self, stage: Stage, family: Family) -> None:
         """An approver of thousands of ad accounts waits for TikTok; only storing has 20 seconds of its own.
 
         A kept connection might be closed in the same moment, so the code goes over a new one.
         """
         chosen = settings.read(settings.CONNECT, stage.environment(8080, CALLBACK_BUDGET_SECONDS="300"))
         transport = Recording(chosen.api_url)
-        state, begun, nonce = Signer(chosen.link_keys).new_state(Signer(chosen.link_keys).new_link("acme")[0])
-        query = {"auth_code": stage.code(), "state": state}
+        signer = Signer(chosen.link_keys)
+        state, begun, nonce = signer.new_state(signer.new_link("acme", family=family)[0])
+        query = {"code": stage.account_code() if family == "account" else stage.code(), "state": state}
         cookie = {"Cookie": f"tk-{begun.flow}={nonce.reveal()}"}
         with Flask("test").test_request_context("/", query_string=query, headers=cookie):
             answer = Connect(chosen, tiktok=TikTok(chosen, transport=transport)).answer(request)
         assert answer.status_code == 303
-        ((seconds, fresh),) = transport.posts
+        seconds, fresh = transport.posts[0]
         assert 250 < seconds <= 280
         assert fresh
 
