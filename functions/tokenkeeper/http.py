@@ -22,6 +22,8 @@ from urllib3.util.ssl_ import create_urllib3_context
 from tokenkeeper import log
 from tokenkeeper.checks import is_this_machine
 
+_KEPT = 64  # connections that are kept open
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -42,12 +44,8 @@ def way_to(url: str) -> Way:
     return Way(proxy or "", ca if isinstance(ca, str) else "")
 
 
-def connections(url: str, at_once: int = 1) -> urllib3.PoolManager:
+def connections(url: str) -> urllib3.PoolManager:
     """What sends requests to the host of this URL, and keeps its connections open. It serves many threads.
-
-    Args:
-        url: An address of the host.
-        at_once: How many connections are kept.
 
     Raises:
         OSError: there is no such file of CAs, or nothing in it.
@@ -58,10 +56,10 @@ def connections(url: str, at_once: int = 1) -> urllib3.PoolManager:
         tls["ssl_context"] = _trusting(way.ca or DEFAULT_CA_BUNDLE_PATH)
     log.silence_libraries()
     if not way.proxy:
-        return urllib3.PoolManager(maxsize=at_once, **tls)
+        return urllib3.PoolManager(maxsize=_KEPT, **tls)
     if way.proxy.startswith("https:"):
         tls["proxy_ssl_context"] = tls.get("ssl_context")
-    through: urllib3.ProxyManager = HTTPAdapter(pool_maxsize=at_once).proxy_manager_for(way.proxy, **tls)
+    through: urllib3.ProxyManager = HTTPAdapter(pool_maxsize=_KEPT).proxy_manager_for(way.proxy, **tls)
     return through
 
 

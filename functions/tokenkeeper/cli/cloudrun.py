@@ -14,7 +14,7 @@ from google.auth import exceptions as auth_errors
 from google.auth import external_account, impersonated_credentials
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
-from urllib3.exceptions import ConnectTimeoutError, HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tokenkeeper import http
 from tokenkeeper.errors import KeeperError
@@ -93,21 +93,14 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> urllib3.BaseHT
     headers = {"Authorization": f"Bearer {identity}"}
     timeout = urllib3.Timeout(connect=10, read=_LONGEST_RUN)
     try:
-        return http.connections(url).request(
-            "POST", url, json=body, headers=headers, timeout=timeout, redirect=False, retries=False
-        )
-    except ConnectTimeoutError as error:
-        raise _unreachable(error) from None
-    except urllib3.exceptions.TimeoutError:
+        with http.connections(url) as made:
+            return made.request("POST", url, json=body, headers=headers, timeout=timeout, redirect=False, retries=False)
+    except ReadTimeoutError:
         raise KeeperError("The refresh function gave no answer: see `make status` in some minutes.") from None
     except (HTTPError, OSError) as error:  # or a CA file that is missing
-        raise _unreachable(error) from None
-
-
-def _unreachable(error: Exception) -> KeeperError:
-    return KeeperError(
-        f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
-    )
+        raise KeeperError(
+            f"The refresh function could not be reached ({type(error).__name__}): check the network and REFRESH_URL."
+        ) from None
 
 
 def _identities(audience: str, impersonate: str) -> Iterator[str]:

@@ -16,7 +16,8 @@ _CLOCK_IS_OFF = 60.0  # seconds
 def get(url: str, seconds: float, *, method: str = "GET") -> urllib3.BaseHTTPResponse | None:
     """The answer at an address, redirects not followed; None where there is none."""
     try:
-        return http.connections(url).request(method, url, timeout=seconds, redirect=False, retries=False)
+        with http.connections(url) as made:
+            return made.request(method, url, timeout=seconds, redirect=False, retries=False)
     except (HTTPError, OSError):  # or a CA file that is missing
         return None
 

@@ -22,7 +22,6 @@ from google.auth.transport.requests import Request
 from tokenkeeper import http
 from tokenkeeper.errors import SettingsError, StoreUnavailable
 
-_CONNECTIONS = 64  # kept open at once
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
@@ -99,7 +98,7 @@ class Transport:
 
     @cached_property
     def _connections(self) -> urllib3.PoolManager:
-        return http.connections(self._base, _CONNECTIONS)
+        return http.connections(self._base)
 
     @cached_property
     def _tokens(self) -> Request:

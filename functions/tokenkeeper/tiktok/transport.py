@@ -21,7 +21,6 @@ from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 
 _CONNECT_SECONDS = 5.0
-_CONNECTIONS = 64
 _CHUNK = 65_536
 _HEADERS = {"User-Agent": "token-keeper", "Accept": "application/json", "Accept-Encoding": "identity"}
 _HANDSHAKE_FAILURES = {  # OpenSSL's reasons that occur before anything is sent
@@ -128,7 +127,7 @@ class Transport:
 
     @cached_property
     def _connections(self) -> urllib3.PoolManager:
-        return http.connections(self._base_url, _CONNECTIONS)
+        return http.connections(self._base_url)
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: Deadline, largest: int) -> bytes:
