@@ -29,7 +29,6 @@ class Target:
     region: str
     name: str
     secret_prefix: str = ""
-    number: str = ""  # of the project
 
     def secret(self, name: str) -> str:
         """Id of one of the keeper's own secrets."""
