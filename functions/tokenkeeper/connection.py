@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tokenkeeper import clock
 from tokenkeeper.checks import is_line
@@ -45,8 +45,7 @@ _ALERTED = "alerted"
 _CODE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """What is wrong with a connection: the annotation `last-error`."""
 
     kind: str  # `reauthorize`, `transient`, `silent`, `unreachable`, `suspect`, `empty`, `broken` or `other_app`
@@ -62,7 +61,7 @@ class Problem:
     @property
     def short(self) -> str:
         """The same for a person, without what only concerns us."""
-        return str(replace(self, alerted=False))
+        return str(self._replace(alerted=False))
 
     @classmethod
     def parse(cls, text: str) -> Problem | None:

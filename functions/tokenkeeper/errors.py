@@ -35,8 +35,8 @@ page, `refresh.outcome.TryAgain` a retry, `checks.Invalid` a sentence with the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class KeeperError(Exception):
@@ -88,8 +88,7 @@ class Cause(Enum):
     OTHER = "See Google's sentence."
 
 
-@dataclass(frozen=True, slots=True)
-class GoogleReason:
+class GoogleReason(NamedTuple):
     """What Google said about a call that it did not carry out."""
 
     status: str = ""  # Google's status, such as `PERMISSION_DENIED`; empty where there was no answer

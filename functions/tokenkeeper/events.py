@@ -6,26 +6,23 @@ The tables of the guide and the alerts of Terraform are compared with `EVENTS`. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Severity = Literal["INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL"]
 Value = str | int | float | bool | None | list[str] | dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One log entry, ready to be written."""
 
     event: str  # its name, for filters and metrics: `connection.stored`
     severity: Severity  # Cloud Logging's
     message: str  # one sentence for a person
     # what else there is to say; None is left out. Never anything secret.
-    fields: Mapping[str, Value] = field(default_factory=dict)
+    fields: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A kind of log entry."""
 
     name: str  # for filters and metrics

@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from tokenkeeper.secret import Secret
 
@@ -21,8 +21,7 @@ AGE_WITHOUT_LIFETIME = timedelta(hours=12)
 _FROM_THE_FUTURE = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenResponse:
+class TokenResponse(NamedTuple):
     """What one answer of TikTok's token endpoints held, already checked for its types."""
 
     access_token: Secret  # always there

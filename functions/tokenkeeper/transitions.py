@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -140,7 +139,7 @@ def failing(before: Connection, problem: Problem, action: str) -> Change:
         entry = events.CONNECTION_FAILING.entry(
             connection=before.name, since=clock.text(since or now), problem=problem.short
         )
-        return Change(_bad(before, "failing", replace(problem, alerted=True)), (entry,))
+        return Change(_bad(before, "failing", problem._replace(alerted=True)), (entry,))
     if before.health == "failing":
         return Change(before)
     entry = events.CONNECTION_FALTERING.entry(connection=before.name, problem=problem.short, action=action)

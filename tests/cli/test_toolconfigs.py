@@ -32,7 +32,7 @@ def granted(connection: str = "acme", **response: Any) -> Grant:
     """A grant with all permissions, as TikTok's answer made it."""
     given = TokenResponse(Secret(TOKEN), advertiser_ids=IDS, scope=(4, 10, 200, 210, 220, 30))
     return grants.first(
-        replace(given, **response), connection=connection, app_id=APP_ID, family="advertiser", asked_at=NOON
+        given._replace(**response), connection=connection, app_id=APP_ID, family="advertiser", asked_at=NOON
     )
 
 

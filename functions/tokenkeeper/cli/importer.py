@@ -106,7 +106,7 @@ class Importer:
         try:
             if token.family == "account" and not response.open_id:
                 known = _patiently(lambda: self.tiktok.accounts.describe(response.access_token))
-                response = replace(response, open_id=known.open_id, scope=response.scope or known.scope)
+                response = response._replace(open_id=known.open_id, scope=response.scope or known.scope)
             found = self._grant(replace(token, response=response))
             reach = _patiently(lambda: family.check(found))
         except TikTokRefused as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenkeeper import clock
 from tokenkeeper.clock import Deadline
@@ -17,8 +17,7 @@ from tokenkeeper.tiktok.families import TikTok
 _LIST_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """What a callback may do."""
 
     link: Link  # the connect link that it came from

@@ -11,9 +11,8 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from itsdangerous import BadData, BadSignature, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
@@ -35,8 +34,7 @@ _FAMILIES: tuple[Family, ...] = get_args(Family)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """What a connect link says."""
 
     connection: str  # the connection that it makes
@@ -47,7 +45,7 @@ class Link:
     any_account: bool = False
     family: Family = "advertiser"  # what it authorizes
     # the operator's own labels, which the connection's secret gets
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
 
     def is_used(self, connection: Connection) -> bool:
         """Whether it made the connection as it stands, or was issued before that was made."""
@@ -55,8 +53,7 @@ class Link:
         return bool(self.id) and (self.id == connection.last_link or (made is not None and self.issued_at <= made))
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What a state says."""
 
     link: Link  # the link that the flow began with

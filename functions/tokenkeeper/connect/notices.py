@@ -6,7 +6,7 @@ Words in braces depend on the family that a link is for: see `WORDS`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tokenkeeper.grant import Family
@@ -27,8 +27,7 @@ _NOTHING_STORED = "No. Nothing was stored, and nothing that was connected before
 _UNTOUCHED = "No. The access that was stored before is untouched."
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """The text of one page."""
 
     title: str  # the heading
@@ -39,7 +38,7 @@ class Notice:
 
     def for_family(self, family: Family) -> Notice:
         """The same text with the family's own words in it."""
-        return Notice(*(text.format(**WORDS[family]) for text in astuple(self)))
+        return Notice(*(text.format(**WORDS[family]) for text in self))
 
 
 DECLINED = Notice(

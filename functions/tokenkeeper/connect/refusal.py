@@ -6,7 +6,7 @@ TikTok's codes are put into plain words here as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tokenkeeper import events
 from tokenkeeper.connect import notices
@@ -17,8 +17,7 @@ from tokenkeeper.grant import Family
 from tokenkeeper.tiktok.codes import ACCOUNT_CODE_OR_TOKEN, CODE_CANCELLED, CODE_USED, SECRET_OR_CODE
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What becomes of a request that is refused for one reason."""
 
     status: int

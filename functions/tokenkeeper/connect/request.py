@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import Request
@@ -33,14 +33,13 @@ _METHODS = {"/": "GET, HEAD", "/start": "GET, HEAD, POST", "/done": "GET"}
 _CALLBACK_METHODS = "GET"  # HEAD must never use anything up
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The parameters of a query or a form that somebody reads."""
 
     codes: tuple[Secret, ...] = ()  # `auth_code`, then `code`, as far as they are not empty
     state: str = ""  # `state`, or empty
     error: str | None = None  # `error`; None where there is none
-    link: Secret = field(default_factory=lambda: Secret(""))  # `link`, without what follows a pasted link
+    link: Secret = Secret("")  # `link`, without what follows a pasted link
     is_callback: bool = False  # whether any of the parameters of a callback is there
 
     @classmethod

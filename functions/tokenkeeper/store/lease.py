@@ -28,7 +28,7 @@ _BETWEEN_TRIES = 0.5  # seconds
 _RELEASE_SECONDS = 5.0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Lease:
     """The right to work on a connection, from `hold`."""
 

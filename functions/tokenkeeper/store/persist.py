@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from tokenkeeper import payload
 from tokenkeeper.clock import Deadline
@@ -20,8 +21,7 @@ _NEXT_TRY = 35.0  # one more, with finding out whether the last one was done aft
 _CALLBACK_STEP = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(NamedTuple):
     """The numbers of the newest versions of a connection's two secrets, as far as they are known."""
 
     token: int = 0
@@ -55,7 +55,7 @@ def store_authorization(vault: Vault, lease: Lease, grant: Grant, deadline: Dead
         vault.versions.add(secret_id, content, deadline, create=vault.create_missing, precondition=renew)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class GrantWriter:
     """Stores what a refresh or a verification brought, unless a grant newer than the one it is based on is stored."""
 
@@ -70,7 +70,7 @@ class GrantWriter:
     def add_refresh(self, grant: RefreshableGrant) -> None:
         """Add a version to the refresh secret; raises as `add_token` does."""
         number = self._add(self.vault.refresh_id(self._name), payload.of_refresh(grant), self.numbers.refresh)
-        self.numbers = replace(self.numbers, refresh=number)
+        self.numbers = self.numbers._replace(refresh=number)
 
     def add_token(self, grant: Grant) -> None:
         """Add a version to the token secret.
@@ -80,7 +80,7 @@ class GrantWriter:
             StoreError: nothing could be stored.
         """
         number = self._add(self.vault.token_id(self._name), payload.of_token(grant), self.numbers.token)
-        self.numbers = replace(self.numbers, token=number)
+        self.numbers = self.numbers._replace(token=number)
 
     def check_superseded(self) -> None:
         """Raise `Superseded` where somebody stored a newer grant meanwhile; what cannot be parsed is none."""

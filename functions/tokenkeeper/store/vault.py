@@ -23,7 +23,7 @@ ADD_VERSIONS = "secretmanager.versions.add"
 _MANY = 512  # characters of ids and names, above which a list of thousands of connections leaves the ids out
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Inventory:
     """What the list of all secrets brought."""
 

@@ -26,7 +26,7 @@ class Version:
     payload: bytes | None = field(repr=False)  # what it holds; None where it is disabled or destroyed, or there is none
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Versions:
     """The versions of the secrets of one project. One instance serves many threads."""
 

@@ -21,7 +21,7 @@ from tokenkeeper.tiktok.codes import ACCOUNT_CODE_OR_TOKEN
 from tokenkeeper.tiktok.reach import Reach
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Accounts:
     """What the token keeper does with this family; every call may raise a `TikTokError`."""
 

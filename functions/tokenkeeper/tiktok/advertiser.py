@@ -21,7 +21,7 @@ from tokenkeeper.tiktok.coverage import missing_permissions
 from tokenkeeper.tiktok.reach import Reach
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Advertisers:
     """What the token keeper does with this family; every call may raise a `TikTokError`."""
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(NamedTuple):
     """What a working token reaches."""
 
     # the ad accounts' names by id, fit to be shown in a line, empty where TikTok tells none; None where TikTok did not
