@@ -19,7 +19,7 @@ _EMAIL = "keeper@example.iam.gserviceaccount.com"
 class GoogleLogin(LocalServer):
     """Answers as a metadata server on Cloud Run, and as Google's token endpoint.
 
-    Calls are named `ping`, `project`, `account`, `metadata_token` and `token`.
+    Calls are named `ping`, `project`, `universe`, `account`, `metadata_token` and `token`.
 
     Attributes:
         authorizations: The header `Authorization` of each request; None: there was none.
@@ -34,6 +34,7 @@ class GoogleLogin(LocalServer):
         names = {
             "/": "ping",
             f"{_METADATA}project/project-id": "project",
+            f"{_METADATA}universe/universe-domain": "universe",
             f"{_ACCOUNTS}default/": "account",
             f"{_ACCOUNTS}default/token": "metadata_token",
             f"{_ACCOUNTS}{_EMAIL}/": "account",
@@ -45,6 +46,8 @@ class GoogleLogin(LocalServer):
         self.authorizations.append(request.headers["Authorization"])
         name, _ = self.identify(request)
         metadata = {"Metadata-Flavor": "Google"}
+        if name not in {"token", "unknown"} and request.headers["Metadata-Flavor"] != "Google":
+            return Answer(403, b"<html>Missing required header", "text/html")
         token = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
         match name:
             case "ping" | "project":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -91,6 +92,7 @@ class Proxy(Relay):
 
     Attributes:
         asked: The hosts that it was asked for, as `host:port`.
+        passwords: The headers `Proxy-Authorization` that it was given.
     """
 
     def __init__(self, hosts: Mapping[str, int], certificate: Path | None = None, http2: int = 0) -> None:
@@ -104,6 +106,7 @@ class Proxy(Relay):
         super().__init__(0, certificate, http2)
         self._hosts = hosts
         self.asked: list[str] = []
+        self.passwords: list[str] = []
 
     @property
     def url(self) -> str:
@@ -119,6 +122,7 @@ class Proxy(Relay):
             head += more
         method, target = head.decode().split(" ")[:2]
         self.asked.append(target)
+        self.passwords += re.findall(r"(?i)^proxy-authorization: (.*?)\r", head.decode(), re.MULTILINE)
         port = self._hosts.get(target.rpartition(":")[0]) if method == "CONNECT" else None
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n" if port is None else b"HTTP/1.1 200 OK\r\n\r\n")
         return port

@@ -1,32 +1,30 @@
 """HTTP connections to one host: through a company's proxy and with its CA, and to this machine without either.
 
-urllib3 makes the requests, with half of the work that `requests` needs for one. `requests`, which google-auth brings,
-says what the environment names for a host, so that the same variables have the same meaning in all libraries.
+urllib3 makes the requests, with half of the work that `requests` needs for one. The environment's variables have the
+meaning that they have for `requests`, which google-auth uses.
 """
 
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import requests
+import certifi
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
+from urllib3.util import make_headers
 from urllib3.util.ssl_ import create_urllib3_context
 
-from tokenkeeper import log
+from tokenkeeper import log, settings
 from tokenkeeper.checks import is_this_machine
 
 _KEPT = 64  # connections that are kept open
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """How a host is reached."""
 
     proxy: str  # the proxy's URL, which may hold a password; empty: there is none
@@ -35,13 +33,14 @@ class Way:
 
 def way_to(url: str) -> Way:
     """How the host of this URL is reached, by `HTTPS_PROXY`, `NO_PROXY`, `REQUESTS_CA_BUNDLE` and their like."""
-    if is_this_machine(urlsplit(url).hostname or ""):
+    parts = urlsplit(url)
+    if is_this_machine(parts.hostname or ""):
         return Way("", "")
-    found = requests.Session().merge_environment_settings(url, {}, None, None, None)
-    proxy, ca = select_proxy(url, found["proxies"]), found["verify"]
+    proxies = {} if proxy_bypass(parts.netloc) else getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
-    return Way(proxy or "", ca if isinstance(ca, str) else "")
+    return Way(proxy, settings.ca_bundle())
 
 
 def connections(url: str) -> urllib3.PoolManager:
@@ -49,18 +48,26 @@ def connections(url: str) -> urllib3.PoolManager:
 
     Raises:
         OSError: there is no such file of CAs, or nothing in it.
+        urllib3.exceptions.HTTPError: the proxy's URL is none that can be used.
     """
     way = way_to(url)
     tls: dict[str, Any] = {}
     if url.startswith("https:"):
-        tls["ssl_context"] = _trusting(way.ca or DEFAULT_CA_BUNDLE_PATH)
+        tls["ssl_context"] = _trusting(way.ca or certifi.where())
     log.silence_libraries()
     if not way.proxy:
         return urllib3.PoolManager(maxsize=_KEPT, **tls)
-    if way.proxy.startswith("https:"):
+    if urlsplit(way.proxy).scheme == "https":
         tls["proxy_ssl_context"] = tls.get("ssl_context")
-    through: urllib3.ProxyManager = HTTPAdapter(pool_maxsize=_KEPT).proxy_manager_for(way.proxy, **tls)
-    return through
+    return urllib3.ProxyManager(way.proxy, maxsize=_KEPT, proxy_headers=_password(way.proxy), **tls)
+
+
+def _password(proxy: str) -> dict[str, str]:
+    """The header that a proxy wants whose URL has a user."""
+    parts = urlsplit(proxy)
+    if not parts.username:
+        return {}
+    return dict(make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}"))
 
 
 @cache

@@ -129,8 +129,8 @@ class Settings:
     """Most calls a second to TikTok."""
     run_budget: float = _number("RUN_BUDGET_SECONDS", Needs.RUN, 1500, 0, 86_400)
     """Seconds after which a run starts no further connection."""
-    in_cloud: bool = False
-    """Whether this runs as a Cloud Run service."""
+    metadata_host: str = ""
+    """Google's metadata server, where that is whose credentials count; empty: those that google-auth finds."""
 
     @property
     def secure(self) -> bool:
@@ -163,7 +163,7 @@ def survey(needs: Needs, environment: Mapping[str, str] = os.environ) -> dict[st
 
 
 def _read(needs: Needs, environment: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
-    values: dict[str, Any] = {"in_cloud": in_cloud(environment)}
+    values: dict[str, Any] = {"metadata_host": _metadata_host(environment)}
     problems: dict[str, str] = {}
     for name, setting in SETTINGS.items():
         value = default = setting.default or ""
@@ -172,13 +172,13 @@ def _read(needs: Needs, environment: Mapping[str, str]) -> tuple[Settings, dict[
             problems[setting.variable] = setting.problem(value)
         values[name] = setting.convert(default if problems.get(setting.variable) else value)
     settings = Settings(**values)
-    for sentence in _wrong_together(settings):
+    for sentence in _wrong_together(settings, cloud=in_cloud(environment)):
         variable = sentence.partition(" ")[0]
         problems[variable] = problems[variable] or sentence
     return settings, problems
 
 
-def _wrong_together(settings: Settings) -> Iterator[str]:
+def _wrong_together(settings: Settings, *, cloud: bool) -> Iterator[str]:
     if settings.portal_connection and not settings.portal_advertiser_ids:
         yield (
             "PORTAL_ADVERTISER_IDS is missing although PORTAL_CONNECTION is set: both or neither; "
@@ -200,7 +200,7 @@ def _wrong_together(settings: Settings) -> Iterator[str]:
             "name a project; set any project id, like my-project."
         )
     host = settings.emulator_host.rpartition(":")[0]
-    if host and settings.in_cloud and not checks.is_this_machine(host):
+    if host and cloud and not checks.is_this_machine(host):
         yield (
             "SECRET_MANAGER_EMULATOR_HOST is set in the cloud and names another machine, which tokens would reach "
             "unencrypted; remove the variable, and the real Secret Manager is used."
@@ -212,8 +212,13 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
+def ca_bundle() -> str:
+    """The file or folder of the CAs that `requests` would use, by the environment; empty: the usual ones."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
+
+
 def prepare_requests() -> None:
-    """Have `requests`, which Google's libraries use as well, honour `SSL_CERT_FILE` and leave `.netrc` alone.
+    """Have `requests`, which Google's libraries use, honour `SSL_CERT_FILE` and leave `.netrc` alone.
 
     It reads another variable for certificates than OpenSSL and curl do, and a `.netrc` would replace Google's tokens.
     """
@@ -231,3 +236,10 @@ def target(environment: Mapping[str, str] = os.environ) -> str:
 def in_cloud(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is a Cloud Run service."""
     return bool(environment.get("K_SERVICE"))
+
+
+def _metadata_host(environment: Mapping[str, str]) -> str:
+    """A Cloud Run service runs as a service account, unless somebody gave it other credentials."""
+    if not in_cloud(environment) or environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return ""
+    return environment.get("GCE_METADATA_HOST") or "metadata.google.internal"

@@ -36,8 +36,16 @@ class TestValues:
         """A variable that is set to nothing, or to spaces, counts as not set; lists and numbers are read as such."""
         chosen = read(SECRET_PREFIX="", TIKTOK_MAX_QPS="  ", GOOGLE_CLOUD_PROJECT=None)
         assert (chosen.secret_prefix, chosen.max_qps, chosen.project) == ("tiktok-ads", 8.0, "")
-        assert (chosen.keep_versions, chosen.portal_advertiser_ids, chosen.in_cloud) == (2, frozenset(), False)
+        assert (chosen.keep_versions, chosen.portal_advertiser_ids, chosen.metadata_host) == (2, frozenset(), "")
         assert chosen.account_scopes == ("user.info.basic", "user.info.profile", "user.info.stats", "video.list")
+
+    def test_the_metadata_server_counts_on_cloud_run(self) -> None:
+        """A service runs as its service account, unless somebody gave it other credentials."""
+        cloud = {"K_SERVICE": "connect"}
+        assert read(**cloud).metadata_host == "metadata.google.internal"
+        assert read(**cloud, GCE_METADATA_HOST="127.0.0.1:8").metadata_host == "127.0.0.1:8"
+        assert read(**cloud, GOOGLE_APPLICATION_CREDENTIALS="key.json").metadata_host == ""
+        assert read(GCE_METADATA_HOST="127.0.0.1:8").metadata_host == ""
 
     def test_spaces_and_a_slash_that_are_no_part_of_a_value_do_not_count(self) -> None:
         """A line break after a pasted secret, a slash after the API's base, spaces between items of a list."""

@@ -40,6 +40,29 @@ def test_a_process_loads_only_what_it_serves(target: str, other: str) -> None:
     assert {"urllib3", "requests", "google.auth"}.isdisjoint(modules)
 
 
+def test_calls_on_cloud_run_do_without_what_is_slow_to_import() -> None:
+    """A cold instance waits for its first calls: `requests` and `cryptography` cost as much as all else."""
+    code = """if True:
+        import json, sys, main
+        from contextlib import suppress
+        from tokenkeeper.clock import Deadline
+        from tokenkeeper.errors import StoreUnavailable, TikTokError
+        from tokenkeeper.secret import Secret
+        served = main._function
+        with suppress(StoreUnavailable):
+            served._vault.connection("acme", Deadline(0.01))
+        with suppress(TikTokError):
+            served._tiktok.family("advertiser").exchange(Secret("code"), 0.1)
+        print(json.dumps(sorted(sys.modules)))
+    """
+    nobody = {"GCE_METADATA_HOST": "127.0.0.1:1", "TIKTOK_API_URL": "http://127.0.0.1:1"}
+    done = python(code, K_SERVICE="connect", **nobody)
+    assert done.returncode == 0, done.stderr
+    modules = json.loads(done.stdout.splitlines()[-1])
+    assert {"tokenkeeper.store.credentials", "tokenkeeper.tiktok.transport"} <= set(modules)
+    assert {"requests", "cryptography", "google.auth.compute_engine"}.isdisjoint(modules)
+
+
 def test_a_wrong_setting_is_one_sentence_instead_of_a_traceback() -> None:
     """On a terminal the process ends with it."""
     done = python("import main", PUBLIC_URL="ftp://x")

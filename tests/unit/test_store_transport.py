@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 from google.auth import _exponential_backoff
-from google.auth.compute_engine import _metadata
 
 import certificates
 import faults
@@ -20,6 +19,7 @@ from google_login import GOOGLE, TOKENS, GoogleLogin, GoogleSecrets
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
 from tokenkeeper.settings import prepare_requests
+from tokenkeeper.store.credentials import MetadataServer
 from tokenkeeper.store.documents import replication
 from tokenkeeper.store.secretmanager import SecretManager
 from unit.parts import PROJECT, HandClock
@@ -56,7 +56,6 @@ def login(
     monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
     with GoogleLogin(names=[TOKENS]) as running:
         monkeypatch.setenv("GCE_METADATA_IP", running.address)
-        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", running.address)  # read from the environment at import
         hosts = {GOOGLE: port_of(google), TOKENS: port_of(running)}
         with proxies.Proxy(hosts, certificate) as proxy:
             for name, value in proxies.environment(proxy, certificate).items():
@@ -79,17 +78,16 @@ def port_of(server: LocalServer) -> int:
 class TestProject:
     def test_is_the_one_of_the_settings_else_of_the_credentials(self, login: GoogleLogin) -> None:
         """Without a call where it is set; on Cloud Run the metadata server names it."""
-        assert SecretManager(PROJECT, in_cloud=True).project == PROJECT
+        assert SecretManager(PROJECT, metadata_host=login.address).project == PROJECT
         assert login.calls == []
-        assert SecretManager("", in_cloud=True).project == "metadata-project"
+        assert SecretManager("", metadata_host=login.address).project == "metadata-project"
 
-    @pytest.mark.usefixtures("login")
-    def test_of_the_credentials_is_known_to_the_first_call(self, google: GoogleSecrets) -> None:
+    def test_of_the_credentials_is_known_to_the_first_call(self, login: GoogleLogin, google: GoogleSecrets) -> None:
         """A disabled API of this project is not one of a quota project."""
         named = {"consumer": "projects/metadata-project"}
         google.add_fault(faults.google_error("PERMISSION_DENIED", "No.", reason="SERVICE_DISABLED", metadata=named))
         with pytest.raises(StoreForbidden) as raised:
-            SecretManager("", in_cloud=True).get("s", Deadline(5))
+            SecretManager("", metadata_host=login.address).get("s", Deadline(5))
         assert raised.value.reason.cause is Cause.API_DISABLED
 
     @pytest.mark.usefixtures("person")
@@ -118,20 +116,19 @@ class TestCredentials:
         with pytest.raises(SettingsError, match="gcloud auth application-default login"):
             SecretManager("").get("s", Deadline(0.01))
         with pytest.raises(StoreUnavailable, match="metadata server is unavailable"):
-            SecretManager("", in_cloud=True).get("s", Deadline(0.01))
+            SecretManager("", metadata_host=login.address).get("s", Deadline(0.01))
 
     def test_a_token_that_ended_early_is_replaced_at_once(self, login: GoogleLogin, google: GoogleSecrets) -> None:
         """401 for one token is no failure: Google gives another, and the call is made with that."""
         google.add_fault(Fault(status=401))
-        SecretManager(PROJECT, in_cloud=True).get("s", Deadline(0.01))
+        SecretManager(PROJECT, metadata_host=login.address).get("s", Deadline(0.01))
         assert [call.name for call in login.calls].count("metadata_token") == 2
 
-    @pytest.mark.usefixtures("login")
-    def test_that_google_does_not_accept(self, google: GoogleSecrets) -> None:
+    def test_that_google_does_not_accept(self, login: GoogleLogin, google: GoogleSecrets) -> None:
         """401 after a fresh token: the login is the problem."""
         google.add_fault(Fault(status=401, times=None))
         with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read") as raised:
-            SecretManager(PROJECT, in_cloud=True).get("s", Deadline(5))
+            SecretManager(PROJECT, metadata_host=login.address).get("s", Deadline(5))
         assert raised.value.reason.cause is Cause.LOGIN
 
 
@@ -139,7 +136,8 @@ OUTAGES = {
     "500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
     "404": Fault("metadata_token", times=None, status=404, body=b"not found"),
     "HTML": faults.html("metadata_token", times=None),
-    "an account without its fields": Fault("account", times=None, status=500, body=b"x"),
+    "no JSON of its own": Fault("metadata_token", times=None, status=200, body={"error": "x"}),
+    "a closed connection": Fault("metadata_token", times=None, do="drop"),
 }
 NO_TOKENS = {
     "500": Fault("token", times=None, status=500, body={"error": {"code": 500, "message": "Internal error."}}),
@@ -153,8 +151,22 @@ class TestMetadataServer:
     def test_an_outage_passes_by_itself(self, login: GoogleLogin, fault: Fault) -> None:
         """No token for the moment is Secret Manager being unavailable, never a missing permission."""
         login.add_fault(fault)
-        with pytest.raises(StoreUnavailable):
-            SecretManager(PROJECT, in_cloud=True).get("s", Deadline(0.01))
+        with pytest.raises(StoreUnavailable, match="metadata server is unavailable"):
+            SecretManager(PROJECT, metadata_host=login.address).get("s", Deadline(0.01))
+
+    def test_gives_a_token_that_lasts(self, login: GoogleLogin, hand_clock: HandClock) -> None:
+        """One token for all calls, until the server has the next one: four minutes before its end."""
+        secrets = SecretManager(PROJECT, metadata_host=login.address)
+        for minutes, tokens in ((0, 1), (56, 1), (0.5, 2)):
+            hand_clock.pass_by(minutes=minutes)
+            secrets.get("s", Deadline(5))
+            assert [call.name for call in login.calls].count("metadata_token") == tokens
+
+    def test_of_another_universe(self, login: GoogleLogin) -> None:
+        """A cloud of one of Google's partners has a domain of its own."""
+        assert MetadataServer(login.address).universe == "googleapis.com"
+        login.add_fault(Fault("universe", status=200, body=b"apis-partner.example"))
+        assert MetadataServer(login.address).universe == "apis-partner.example"
 
 
 class TestTokenEndpoint:

@@ -152,20 +152,30 @@ class TestProxies:
             assert proxy.asked == [f"{TIKTOK}:443"]
         assert len(server.calls) == 1
 
-    @pytest.mark.parametrize("scheme", ["", "https://"], ids=["without a scheme", "over TLS"])
+    @pytest.mark.parametrize(
+        ("scheme", "user", "password"),
+        [("", "", []), ("https://", "", []), ("http://", "me:p%40ss@", ["Basic bWU6cEBzcw=="])],
+        ids=["without a scheme", "over TLS", "with a password"],
+    )
     def test_however_it_is_named(
-        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+        self,
+        server: Server,
+        certificate: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        scheme: str,
+        user: str,
+        password: list[str],
     ) -> None:
-        """A proxy's address may lack `http://`, and the way to it may be TLS, too."""
+        """A proxy's address may lack `http://`, the way to it may be TLS, and it may want a password."""
         with (
             proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy,
             proxies.Relay(proxy.port, certificate) as tls,
         ):
-            address = f"{scheme}localhost:{tls.port if scheme else proxy.port}"
+            address = f"{scheme}{user}localhost:{tls.port if scheme == 'https://' else proxy.port}"
             named = {"HTTPS_PROXY": address, "https_proxy": address, "REQUESTS_CA_BUNDLE": str(certificate)}
             through(monkeypatch, proxy, **named)
             assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
-            assert proxy.asked == [f"{TIKTOK}:443"]
+            assert (proxy.asked, proxy.passwords) == ([f"{TIKTOK}:443"], password)
 
     def test_one_that_is_not_trusted_or_refuses_has_sent_nothing(
         self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
@@ -178,6 +188,9 @@ class TestProxies:
                 with pytest.raises(TikTokUnreachable):
                     post(f"https://{TIKTOK}")
         with pytest.raises(TikTokUnreachable):
+            post(f"https://{TIKTOK}")
+        monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
+        with pytest.raises(TikTokUnreachable, match="The proxy or the CAs cannot be used"):
             post(f"https://{TIKTOK}")
         assert server.calls == []
 

@@ -46,7 +46,7 @@ class SecretManager:
         locations: Sequence[str] = (),
         kms_key: str = "",
         *,
-        in_cloud: bool = False,
+        metadata_host: str = "",
         transport: Transport | None = None,
     ) -> None:
         """Set up; nothing is called yet.
@@ -56,10 +56,10 @@ class SecretManager:
             emulator_host: `host:port` of an endpoint spoken to over plain http without credentials; empty: Google.
             locations: Regions of new secrets; none: Google chooses.
             kms_key: Full name of the key that new secrets are encrypted with; empty: Google's own.
-            in_cloud: Whether credentials are certain to exist, so that none means that the metadata server is away.
+            metadata_host: As of `Settings`.
             transport: What sends requests; None: HTTP.
         """
-        self._transport = transport or Transport(emulator_host, in_cloud=in_cloud)
+        self._transport = transport or Transport(emulator_host, metadata_host)
         self._replication = documents.replication(locations, kms_key)
         self._calls = Calls(project)
 

@@ -55,7 +55,7 @@ class Vault:
             chosen.emulator_host,
             chosen.secret_locations,
             chosen.secret_kms_key,
-            in_cloud=chosen.in_cloud,
+            metadata_host=chosen.metadata_host,
         )
 
     @cached_property

@@ -99,8 +99,8 @@ class Transport:
         timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds)
         try:
             connections = http.connections(self._base_url) if fresh else self._connections
-        except OSError as error:
-            raise TikTokUnreachable(f"The CAs of this network could not be read ({type(error).__name__})") from None
+        except (HTTPError, OSError) as error:
+            raise TikTokUnreachable(f"The proxy or the CAs cannot be used ({type(error).__name__})") from None
         try:
             response = connections.urlopen(
                 method,

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import google.auth
-import requests
-from google.auth import exceptions as auth_errors
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.exceptions import GoogleAuthError
+from urllib3.exceptions import HTTPError
 
+from tokenkeeper import http
 from tokenkeeper.cli import web
 from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding
 from tokenkeeper.errors import KeeperError
+from tokenkeeper.store.credentials import Found
 
 SOURCE = Path(__file__).parents[3]
 _API = "https://cloudfunctions.googleapis.com/v2/"
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def functions(context: Context) -> Iterator[Finding]:
@@ -80,18 +78,21 @@ def _refresh_is_private(url: str) -> Finding:
 
 
 def _describe(name: str) -> Mapping[str, Any]:
+    headers: dict[str, str] = {}
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
-        with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
-            answer = session.get(_API + name, timeout=CALL_SECONDS)
-        described = json.loads(answer.content)
-    except (auth_errors.GoogleAuthError, requests.exceptions.RequestException) as error:
+        Found().authorize(_API, headers, CALL_SECONDS)
+        with http.connections(_API) as made:
+            answer = made.request(
+                "GET", _API + name, headers=headers, timeout=CALL_SECONDS, redirect=False, retries=False
+            )
+        described = answer.json()
+    except (GoogleAuthError, HTTPError, OSError) as error:
         raise KeeperError(
             f"Google did not describe the function ({type(error).__name__}): gcloud auth application-default login"
         ) from None
     except ValueError:
-        raise KeeperError(f"Google did not describe the function (HTTP {answer.status_code})") from None
-    if answer.status_code != 200:
-        sentence = described.get("error", {}).get("message", f"HTTP {answer.status_code}")
+        raise KeeperError(f"Google did not describe the function (HTTP {answer.status})") from None
+    if answer.status != 200:
+        sentence = described.get("error", {}).get("message", f"HTTP {answer.status}")
         raise KeeperError(f"Google did not describe the function: {sentence} It takes roles/cloudfunctions.viewer.")
     return dict(described)

@@ -74,9 +74,7 @@ def _creation(context: Context) -> Finding:
         chosen = context.settings(Needs.STORE | Needs.CALLBACK)
     except SettingsError:
         return Finding(thing, "unknown", NOT_CHECKED)
-    secrets = SecretManager(
-        chosen.project, chosen.emulator_host, chosen.secret_locations, chosen.secret_kms_key, in_cloud=False
-    )
+    secrets = SecretManager(chosen.project, chosen.emulator_host, chosen.secret_locations, chosen.secret_kms_key)
     secret_id = f"{chosen.secret_prefix}-doctor"
     try:
         with suppress(SecretExists):  # left there by a doctor that was cut off
