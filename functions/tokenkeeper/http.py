@@ -1,4 +1,6 @@
-"""HTTP connections to one host: through a company's proxy and with its CA, and to this machine without either.
+"""HTTP connections to one host, through a company's proxy and with its CA.
+
+Plain http, which is for this machine and for emulators, goes through no proxy.
 
 urllib3 makes the requests, with half of the work that `requests` needs for one. The environment's variables have the
 meaning that they have for `requests`, which google-auth uses.
@@ -7,6 +9,7 @@ meaning that they have for `requests`, which google-auth uses.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import certifi
 import urllib3
-from urllib3.util import make_headers
+from urllib3.util import make_headers, parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
 from tokenkeeper import log, settings
@@ -34,17 +37,21 @@ class Way(NamedTuple):
 def way_to(url: str) -> Way:
     """How the host of this URL is reached, by `HTTPS_PROXY`, `NO_PROXY`, `REQUESTS_CA_BUNDLE` and their like."""
     parts = urlsplit(url)
-    if is_this_machine(parts.hostname or ""):
+    if parts.scheme != "https" or is_this_machine(parts.hostname or ""):
         return Way("", "")
     proxies = {} if proxy_bypass(parts.netloc) else getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
+    proxy = proxies.get("https") or proxies.get("all") or ""
     if proxy and "://" not in proxy:
         proxy = f"http://{proxy}"
     return Way(proxy, settings.ca_bundle())
 
 
-def connections(url: str) -> urllib3.PoolManager:
-    """What sends requests to the host of this URL, and keeps its connections open. It serves many threads.
+def connections(url: str, kept: int = _KEPT) -> urllib3.HTTPConnectionPool:
+    """What sends requests to the host of this URL, which take a path. It serves many threads.
+
+    Args:
+        url: The URL.
+        kept: How many connections are kept open.
 
     Raises:
         OSError: there is no such file of CAs, or nothing in it.
@@ -56,10 +63,28 @@ def connections(url: str) -> urllib3.PoolManager:
         tls["ssl_context"] = _trusting(way.ca or certifi.where())
     log.silence_libraries()
     if not way.proxy:
-        return urllib3.PoolManager(maxsize=_KEPT, **tls)
+        return urllib3.connection_from_url(url, maxsize=kept, **tls)
     if urlsplit(way.proxy).scheme == "https":
         tls["proxy_ssl_context"] = tls.get("ssl_context")
-    return urllib3.ProxyManager(way.proxy, maxsize=_KEPT, proxy_headers=_password(way.proxy), **tls)
+    through = urllib3.ProxyManager(way.proxy, maxsize=kept, proxy_headers=_password(way.proxy), **tls)
+    return through.connection_from_url(url)
+
+
+def once(
+    method: str,
+    url: str,
+    timeout: float | urllib3.Timeout,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+) -> urllib3.BaseHTTPResponse:
+    """The answer to one request, over a connection of its own; redirects are not followed, and nothing is tried again.
+
+    Raises:
+        urllib3.exceptions.HTTPError, OSError: there is none.
+    """
+    with connections(url, kept=1) as made:
+        path = parse_url(url).request_uri
+        return made.urlopen(method, path, body=content, headers=headers, timeout=timeout, redirect=False, retries=False)
 
 
 def _password(proxy: str) -> dict[str, str]:

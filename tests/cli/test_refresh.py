@@ -102,7 +102,7 @@ class TestInCloud:
         done = cli("refresh", "--label", "client=x", PATH=gcloud, TIKTOK_APP_ID=None, TIKTOK_APP_SECRET=None)
         assert done.status == 0, done
         assert done.out.endswith(": 1 skipped.\n")
-        assert "run.finished" in stage.events()
+        stage.refresh.wait_for_event("run.finished")
         forced = json.loads(cli("refresh", "acme", "--force", "--json", PATH=gcloud).out)
         assert forced["refreshed"] == forced["connections"] == 1
         assert (

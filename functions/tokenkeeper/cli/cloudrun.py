@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -90,11 +91,10 @@ def _read(url: str, answer: urllib3.BaseHTTPResponse) -> tuple[int, Mapping[str,
 
 
 def _call(url: str, body: Mapping[str, object], identity: str) -> urllib3.BaseHTTPResponse:
-    headers = {"Authorization": f"Bearer {identity}"}
+    headers = {"Authorization": f"Bearer {identity}", "Content-Type": "application/json"}
     timeout = urllib3.Timeout(connect=10, read=_LONGEST_RUN)
     try:
-        with http.connections(url) as made:
-            return made.request("POST", url, json=body, headers=headers, timeout=timeout, redirect=False, retries=False)
+        return http.once("POST", url, timeout, headers, json.dumps(body).encode())
     except ReadTimeoutError:
         raise KeeperError("The refresh function gave no answer: see `make status` in some minutes.") from None
     except (HTTPError, OSError) as error:  # or a CA file that is missing

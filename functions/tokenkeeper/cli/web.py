@@ -16,8 +16,7 @@ _CLOCK_IS_OFF = 60.0  # seconds
 def get(url: str, seconds: float, *, method: str = "GET") -> urllib3.BaseHTTPResponse | None:
     """The answer at an address, redirects not followed; None where there is none."""
     try:
-        with http.connections(url) as made:
-            return made.request(method, url, timeout=seconds, redirect=False, retries=False)
+        return http.once(method, url, seconds)
     except (HTTPError, OSError):  # or a CA file that is missing
         return None
 

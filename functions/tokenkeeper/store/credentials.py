@@ -13,7 +13,7 @@ from typing import Protocol
 
 import urllib3
 
-from tokenkeeper import clock, log
+from tokenkeeper import clock, http
 from tokenkeeper.errors import SettingsError, StoreUnavailable
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -54,11 +54,9 @@ class MetadataServer:
 
     def __init__(self, host: str) -> None:
         """Set up; nothing is asked yet. The host may have a port."""
-        self._url = f"http://{host}/computeMetadata/v1/"
-        self._connections = urllib3.PoolManager()  # never through a proxy: it is on this machine
+        self._connections = http.connections(f"http://{host}")
         self._lock = threading.Lock()
         self._token, self._until = "", 0.0
-        log.silence_libraries()
 
     @cached_property
     def project(self) -> str:
@@ -94,8 +92,8 @@ class MetadataServer:
         """What is at a path; `otherwise` where there is nothing."""
         headers = {"Metadata-Flavor": "Google"}
         try:
-            answer = self._connections.request(
-                "GET", self._url + path, headers=headers, timeout=seconds, redirect=False, retries=False
+            answer = self._connections.urlopen(
+                "GET", f"/computeMetadata/v1/{path}", headers=headers, timeout=seconds, redirect=False, retries=False
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _away(type(error).__name__) from None

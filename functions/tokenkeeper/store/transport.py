@@ -67,19 +67,19 @@ class Transport:
             google.auth.exceptions.GoogleAuthError: there is no access token.
             SettingsError, StoreUnavailable: as `project`.
         """
-        url = f"{self._base}/v1{path}" + (f"?{urlencode(query)}" if query else "")
+        path = f"/v1{path}" + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else json.dumps(body).encode()
-        answer = self._send(method, url, content, seconds)
+        answer = self._send(method, path, content, seconds)
         if answer.status == 401 and not self._emulator_host:  # the token ended early; Google may give another
-            answer = self._send(method, url, content, seconds, renew=True)
+            answer = self._send(method, path, content, seconds, renew=True)
         return answer
 
-    def _send(self, method: str, url: str, content: bytes | None, seconds: float, *, renew: bool = False) -> Answer:
+    def _send(self, method: str, path: str, content: bytes | None, seconds: float, *, renew: bool = False) -> Answer:
         headers = {"User-Agent": "token-keeper", "Content-Type": "application/json"}
         if not self._emulator_host:
-            self._credentials.authorize(url, headers, seconds, renew=renew)
+            self._credentials.authorize(self._base + path, headers, seconds, renew=renew)
         response = self._connections.urlopen(
-            method, url, body=content, headers=headers, timeout=seconds, redirect=False, retries=False
+            method, path, body=content, headers=headers, timeout=seconds, redirect=False, retries=False
         )
         return Answer(response.status, response.data)
 
@@ -90,7 +90,7 @@ class Transport:
         return f"https://secretmanager.{self._credentials.universe}"
 
     @cached_property
-    def _connections(self) -> urllib3.PoolManager:
+    def _connections(self) -> urllib3.HTTPConnectionPool:
         return http.connections(self._base)
 
     @cached_property

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
@@ -54,14 +54,13 @@ class Transport:
         Args:
             base_url: Base of the API, without a slash at the end. A proxy is never used for this machine.
         """
-        self._base_url = base_url
+        self._base_url, self._base_path = base_url, urlsplit(base_url).path
 
     def get(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, largest: int
     ) -> Answer:
         """GET; raises as `post` does."""
-        url = f"{self._base_url}{path}?{urlencode(query)}"
-        return self._send("GET", url, None, headers, seconds, largest)
+        return self._send("GET", f"{path}?{urlencode(query)}", None, headers, seconds, largest)
 
     def post(
         self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
@@ -82,12 +81,12 @@ class Transport:
         """
         content = json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        return self._send("POST", self._base_url + path, content, headers, seconds, largest, fresh=fresh)
+        return self._send("POST", path, content, headers, seconds, largest, fresh=fresh)
 
     def _send(
         self,
         method: str,
-        url: str,
+        path: str,
         content: bytes | None,
         headers: Mapping[str, str],
         seconds: float,
@@ -98,13 +97,13 @@ class Transport:
         deadline = Deadline(seconds)
         timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds)
         try:
-            connections = http.connections(self._base_url) if fresh else self._connections
+            connections = http.connections(self._base_url, kept=1) if fresh else self._connections
         except (HTTPError, OSError) as error:
             raise TikTokUnreachable(f"The proxy or the CAs cannot be used ({type(error).__name__})") from None
         try:
             response = connections.urlopen(
                 method,
-                url,
+                self._base_path + path,
                 body=content,
                 headers={**_HEADERS, **headers},
                 timeout=timeout,
@@ -122,11 +121,11 @@ class Transport:
             raise TikTokSilent("The connection to TikTok broke") from None
         finally:
             if fresh:
-                connections.clear()
+                connections.close()
         return Answer(response.status, _document(body))
 
     @cached_property
-    def _connections(self) -> urllib3.PoolManager:
+    def _connections(self) -> urllib3.HTTPConnectionPool:
         return http.connections(self._base_url)
 
 

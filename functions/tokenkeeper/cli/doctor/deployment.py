@@ -81,10 +81,7 @@ def _describe(name: str) -> Mapping[str, Any]:
     headers: dict[str, str] = {}
     try:
         Found().authorize(_API, headers, CALL_SECONDS)
-        with http.connections(_API) as made:
-            answer = made.request(
-                "GET", _API + name, headers=headers, timeout=CALL_SECONDS, redirect=False, retries=False
-            )
+        answer = http.once("GET", _API + name, CALL_SECONDS, headers)
         described = answer.json()
     except (GoogleAuthError, HTTPError, OSError) as error:
         raise KeeperError(
