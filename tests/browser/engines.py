@@ -1,16 +1,14 @@
 """Windows of three engines, driven by the same commands of WebDriver's.
 
-Chromium has Playwright. Firefox takes them by Marionette, which is JSON on a socket; the published client brings 17
-packages for what is a dozen lines here. WebKit's own driver takes them over HTTP.
+Chromium has Playwright, Firefox its developers' own client, and WebKit's driver takes them over HTTP.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,49 +94,49 @@ def chromium(browser: Browser) -> Window:
     context = browser.new_context(ignore_https_errors=True)
     context.set_default_timeout(_SECONDS * 1000)
     page = context.new_page()
-    commands: Mapping[str, Callable[..., Any]] = {
-        "Navigate": page.goto,
-        "GetCurrentURL": lambda: page.url,
-        "Back": page.go_back,
-        "Refresh": page.reload,
-        "FindElement": lambda using, value: {using: page.wait_for_selector(value)},
-        "ElementClick": lambda **given: given["id"].click(),
-        "GetCookies": lambda: context.cookies(page.url),
-        "DeleteAllCookies": context.clear_cookies,
-    }
-    return Window(lambda command, **values: commands[command](**values))
+    return _window(
+        {
+            "Navigate": page.goto,
+            "GetCurrentURL": lambda: page.url,
+            "Back": page.go_back,
+            "Refresh": page.reload,
+            "FindElement": lambda using, value: {using: page.wait_for_selector(value)},
+            "GetCookies": lambda: context.cookies(page.url),
+            "DeleteAllCookies": context.clear_cookies,
+        }
+    )
 
 
 @contextmanager
 def firefox(folder: Path) -> Iterator[Window]:
     """Debian's Firefox, with a new profile in a folder."""
     need("firefox-esr")
-    port = free_port()
-    (folder / "user.js").write_text(f'user_pref("marionette.port", {port});\n')
-    words = ["firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", str(folder)]
-    with (
-        _running(words, folder, port),
-        socket.create_connection(("127.0.0.1", port), _SECONDS) as connection,
-        connection.makefile("rwb") as stream,
-    ):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it imports calls what is deprecated
+        from marionette_driver.marionette import Marionette
 
-        def receive() -> Any:
-            length = b""
-            while (digit := stream.read(1)) != b":":
-                length += digit
-            return json.loads(stream.read(int(length)))
-
-        def send(command: str, **values: Any) -> Any:
-            message = json.dumps([0, 0, f"WebDriver:{command}", values]).encode()
-            stream.write(b"%d:%b" % (len(message), message))
-            stream.flush()
-            _, _, error, result = receive()
-            assert not error, f"{command}: {error['message']}"
-            return result if isinstance(result, list) else result.get("value")
-
-        receive()
-        send("NewSession", **_WANTED)
-        yield Window(send)
+        driver: Any = Marionette(  # type: ignore[no-untyped-call]
+            bin=shutil.which("firefox-esr"),
+            headless=True,
+            port=free_port(),
+            workspace=str(folder),
+            startup_timeout=2 * _SECONDS,
+        )
+    try:
+        driver.start_session(_WANTED)
+        yield _window(
+            {
+                "Navigate": driver.navigate,
+                "GetCurrentURL": driver.get_url,
+                "Back": driver.go_back,
+                "Refresh": driver.refresh,
+                "FindElement": lambda using, value: {using: driver.find_element(using, value)},
+                "GetCookies": driver.get_cookies,
+                "DeleteAllCookies": driver.delete_all_cookies,
+            }
+        )
+    finally:
+        driver.cleanup()
 
 
 @contextmanager
@@ -166,6 +164,12 @@ def webkit(folder: Path) -> Iterator[Window]:
             return call(method, f"/{session}{path.format(**values)}", values)
 
         yield Window(send)
+
+
+def _window(commands: Mapping[str, Callable[..., Any]]) -> Window:
+    """What takes commands as calls, and gives elements that can be clicked."""
+    commands = {"ElementClick": lambda **given: given["id"].click(), **commands}
+    return Window(lambda command, **values: commands[command](**values))
 
 
 def need(*programs: str) -> None:
