@@ -22,7 +22,6 @@ names = set -f; set -- $$CONNECTION; set +f;
 new = $(if $(FAMILY),--family "$$FAMILY") $(if $(call on,ANY_ACCOUNT),--any-account) $(if $(LABELS),--labels "$$LABELS") $(if $(FILE),--file "$$FILE")
 label = $(if $(LABEL),--label "$$LABEL")
 # Values reach the shell as variables of the environment, so that nothing in them is taken for a command.
-export CONNECTION EXPIRES FOR SINCE TARGET
 export FAMILY LABELS LABEL FILE HEALTH ONLY
 export CONNECTION EXPIRES FOR SINCE TARGET PROJECT REGION NAME STATE TERRAFORM
 
