@@ -54,7 +54,7 @@ class MetadataServer:
 
     def __init__(self, host: str) -> None:
         """Set up; nothing is asked yet. The host may have a port."""
-        self._connections = http.connections(f"http://{host}")
+        self._connections = http.connections(f"http://{host}", kept=1)
         self._lock = threading.Lock()
         self._token, self._until = "", 0.0
 
