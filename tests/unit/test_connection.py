@@ -1,11 +1,16 @@
-"""What labels and annotations of a token secret say about a connection, also where somebody edited them."""
+"""What labels and annotations of a token secret say about a connection, also where somebody edited them.
+
+And which grants may take the place of its own.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tokenkeeper import clock
 from tokenkeeper.connection import Connection, Problem
+from tokenkeeper.grant import Grant
 from unit.parts import NOON, connected, expiring, long_lived, of_account
 
 
@@ -124,7 +129,24 @@ class TestEditedByHand:
         assert connected(long_lived(), advertisers="").advertisers == ()
 
 
-def test_the_guard_compares_with_what_was_approved() -> None:
-    """Where the last list differs from it, that is written down beside; else both are the same."""
-    assert connected(long_lived()).approved == ("7001", "7002")
-    assert connected(long_lived(), approved="7001", advertisers="7002,7003").approved == ("7001",)
+ADS = connected(long_lived())
+ORGANIC = replace(of_account(), connection="acme")
+RECONNECTIONS: dict[str, tuple[Connection, Grant, str | None]] = {
+    "nothing was connected": (Connection("acme", {}, {}), long_lived(), None),
+    "nothing was connected, an account": (Connection("acme", {}, {}), ORGANIC, None),
+    "another kind of grant": (ADS, expiring(), None),
+    "one of those that were approved": (ADS, long_lived().with_advertisers(["7002", "7004"]), None),
+    "none of them": (ADS, long_lived().with_advertisers(["7003"]), "other_advertisers"),
+    "those of the last list only": (connected(long_lived(), approved="7009"), long_lived(), "other_advertisers"),
+    "not in the last list": (connected(long_lived(), advertisers="7003", approved="7001"), long_lived(), None),
+    "the same account": (connected(ORGANIC), ORGANIC, None),
+    "another account": (connected(ORGANIC), replace(ORGANIC, open_id="open-2"), "other_account"),
+    "advertisers become an account": (ADS, ORGANIC, "other_family"),
+}
+
+
+def test_a_re_connection_is_of_the_same_family_and_for_some_of_the_same_accounts() -> None:
+    """What was approved counts, not the list of the last run."""
+    assert {case: connection.conflict(grant) for case, (connection, grant, _) in RECONNECTIONS.items()} == {
+        case: found for case, (_, _, found) in RECONNECTIONS.items()
+    }

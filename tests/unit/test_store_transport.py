@@ -121,69 +121,53 @@ class TestCredentials:
             SecretManager("", in_cloud=True).get("s", Deadline(0.01))
 
     def test_a_token_that_ended_early_is_replaced_at_once(self, login: GoogleLogin, google: GoogleSecrets) -> None:
-        """401 for one token is no failure: Google gives another, and the call is made with that."""
+        """401 for one token is no failure, since Google gives another; after a fresh one the login is the problem."""
         google.add_fault(Fault(status=401))
         SecretManager(PROJECT, in_cloud=True).get("s", Deadline(0.01))
         assert [call.name for call in login.calls].count("metadata_token") == 2
-
-    @pytest.mark.usefixtures("login")
-    def test_that_google_does_not_accept(self, google: GoogleSecrets) -> None:
-        """401 after a fresh token: the login is the problem."""
         google.add_fault(Fault(status=401, times=None))
         with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read") as raised:
             SecretManager(PROJECT, in_cloud=True).get("s", Deadline(5))
         assert raised.value.reason.cause is Cause.LOGIN
 
 
+# What is asked for a token, in the cloud (the metadata server) or by a person (the token endpoint), answers like this.
 OUTAGES = {
-    "500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
-    "404": Fault("metadata_token", times=None, status=404, body=b"not found"),
-    "HTML": faults.html("metadata_token", times=None),
+    "the metadata server's 500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
+    "the metadata server's 404": Fault("metadata_token", times=None, status=404, body=b"not found"),
+    "HTML for the metadata server": faults.html("metadata_token", times=None),
     "an account without its fields": Fault("account", times=None, status=500, body=b"x"),
-}
-NO_TOKENS = {
-    "500": Fault("token", times=None, status=500, body={"error": {"code": 500, "message": "Internal error."}}),
-    "HTML": faults.html("token", times=None),
+    "the token endpoint's 500": Fault("token", times=None, status=500, body={"error": {"message": "Internal error."}}),
+    "HTML for the token endpoint": faults.html("token", times=None),
     "a closed connection": Fault("token", times=None, do="drop"),
 }
+REFUSALS = {
+    "a revoked login": (400, {"error": "invalid_grant", "error_description": "Token has been revoked."}, Cause.LOGIN),
+    "one to be confirmed": (400, {"error": "invalid_grant", "error_subtype": "invalid_rapt"}, Cause.LOGIN),
+    "another refusal": (401, {"error": "invalid_client"}, Cause.OTHER),
+}
 
 
-class TestMetadataServer:
+class TestNoToken:
     @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
-    def test_an_outage_passes_by_itself(self, login: GoogleLogin, fault: Fault) -> None:
+    def test_an_outage_passes_by_itself(self, login: GoogleLogin, tmp_path: Path, fault: Fault) -> None:
         """No token for the moment is Secret Manager being unavailable, never a missing permission."""
+        if fault.call == "token":
+            google_login.user(tmp_path)
         login.add_fault(fault)
-        with pytest.raises(StoreUnavailable):
-            SecretManager(PROJECT, in_cloud=True).get("s", Deadline(0.01))
-
-
-class TestTokenEndpoint:
-    @pytest.mark.parametrize(
-        "more",
-        [{"error_description": "Token has been revoked."}, {"error_subtype": "invalid_rapt"}],
-        ids=["a revoked login", "a login that has to be confirmed"],
-    )
-    def test_a_login_that_is_over_is_said_so(self, person: GoogleLogin, more: dict[str, str]) -> None:
-        """It is no outage: trying again does not help, and the remedy is in the sentence."""
-        person.add_fault(Fault("token", times=None, status=400, body={"error": "invalid_grant", **more}))
-        with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read the state") as raised:
-            SecretManager(PROJECT).get("s", Deadline(5))
-        assert raised.value.reason.cause is Cause.LOGIN
-        assert "gcloud auth application-default login" in str(raised.value)
-
-    def test_another_refusal_is_quoted(self, person: GoogleLogin) -> None:
-        """What Google's token endpoint says stands in the sentence."""
-        person.add_fault(Fault("token", times=None, status=401, body={"error": "invalid_client"}))
-        with pytest.raises(StoreForbidden, match="invalid_client") as raised:
-            SecretManager(PROJECT).get("s", Deadline(5))
-        assert raised.value.reason.cause is Cause.OTHER
-
-    @pytest.mark.parametrize("fault", NO_TOKENS.values(), ids=NO_TOKENS)
-    def test_an_outage_passes_by_itself(self, person: GoogleLogin, fault: Fault) -> None:
-        """No token for the moment is Secret Manager being unavailable."""
-        person.add_fault(fault)
         with pytest.raises(StoreUnavailable, match="unavailable"):
-            SecretManager(PROJECT).get("s", Deadline(0.01))
+            SecretManager(PROJECT, in_cloud=fault.call != "token").get("s", Deadline(0.01))
+
+    @pytest.mark.parametrize(("status", "body", "cause"), REFUSALS.values(), ids=REFUSALS)
+    def test_a_refusal_does_not(self, person: GoogleLogin, status: int, body: dict[str, str], cause: Cause) -> None:
+        """Trying again does not help: the remedy is in the sentence, and Google's own words."""
+        person.add_fault(Fault("token", times=None, status=status, body=body))
+        with pytest.raises(StoreForbidden) as raised:
+            SecretManager(PROJECT).get("s", Deadline(5))
+        assert raised.value.reason.cause is cause
+        over = "The Google login is over: cannot read the state" in str(raised.value)
+        assert over == ("gcloud auth application-default login" in str(raised.value)) == (cause is Cause.LOGIN)
+        assert over or body["error"] in str(raised.value)
 
 
 KEY = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"

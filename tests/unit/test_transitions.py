@@ -13,7 +13,7 @@ from tokenkeeper import clock, transitions
 from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection, Problem
 from tokenkeeper.grant import Grant
 from tokenkeeper.transitions import LARGEST_NAMES, Change
-from unit.parts import DAY, NOON, HandClock, connected, expiring, long_lived, of_account, refreshable, response
+from unit.parts import DAY, NOON, HandClock, connected, expiring, long_lived, refreshable, response
 
 EMPTY = Connection("acme", {"connection": "acme"}, {})
 LATER = NOON + timedelta(days=1)
@@ -42,19 +42,10 @@ def ended() -> Connection:
 
 class TestConnected:
     def test_a_long_lived_grant(self) -> None:
-        """Only what there is to say is said: no ends, no problem, no warning."""
+        """Only what there is to say is said: no ends, no problem, no warning. The labels are in `flow`."""
         at = NOON + timedelta(milliseconds=123, microseconds=999)
-        made, entries = transitions.connected(EMPTY, long_lived(), at, "link-1", {"client": "x"})
+        made, entries = transitions.connected(EMPTY, long_lived(), at, "link-1", {})
         assert entries == ()
-        assert made.labels == {
-            "managed-by": "tiktok-token-keeper",
-            "holds": "token",
-            "connection": "acme",
-            "family": "advertiser",
-            "kind": "long-lived",
-            "health": "ok",
-            "client": "x",
-        }
         assert made.annotations == {
             "connected-at": "2026-11-22T12:00:00.123Z",
             "last-link": "link-1",
@@ -79,15 +70,6 @@ class TestConnected:
 
 
 class TestRefreshed:
-    def test_new_ends_are_written_and_what_was_wrong_is_over(self) -> None:
-        """The annotations follow the stored grant."""
-        change = transitions.refreshed(failing(), expiring(at=LATER), 3)
-        made = change.connection
-        assert (made.connected_at, made.last_link) == (NOON, "link-1")
-        assert (made.obtained_at, made.expires_at, made.destroyed_to) == (LATER, LATER + timedelta(days=1), 3)
-        assert (made.health, made.problem) == ("ok", None)
-        assert said(change) == [("token.refreshed", "INFO"), ("connection.recovered", "NOTICE")]
-
     @pytest.mark.parametrize(
         ("new_end", "warned"),
         [(NOON + timedelta(days=365), None), (NOON + timedelta(days=10, minutes=5), "14"), (None, None)],
@@ -100,26 +82,8 @@ class TestRefreshed:
         new = refreshable(response("a", "r", expires_in=DAY, refresh_expires_in=seconds))
         assert transitions.refreshed(before, new, 0).connection.annotations.get("warned") == warned
 
-    def test_one_that_reaches_no_advertiser_is_stored_and_failing(self, hand_clock: HandClock) -> None:
-        """The token is new all the same; the alert comes once, however often the runs find the same."""
-        first = transitions.refreshed(connected(expiring()), expiring(at=LATER), 0, reaches_nobody=True)
-        assert (first.connection.health, first.connection.obtained_at) == ("failing", LATER)
-        assert said(first) == [("token.refreshed", "INFO"), ("connection.empty", "ERROR")]
-        hand_clock.pass_by(days=2)
-        second = transitions.refreshed(first.connection, expiring(at=hand_clock.now()), 0, reaches_nobody=True)
-        assert said(second) == [("token.refreshed", "INFO")]
-        assert second.connection.failing_since == NOON
-        assert second.connection.failing_of("empty")
-
 
 class TestVerified:
-    def test_nothing_new_changes_nothing(self) -> None:
-        """A verified token causes no write."""
-        before = transitions.named(connected(long_lived()), {"7001": "Shoes"}).with_(labels={"team": "x"})
-        change = transitions.verified(before, long_lived(), {"7001": "Shoes"}, 0)
-        assert change.connection == before
-        assert change.entries == ()
-
     def test_other_advertisers_leave_the_approved_ones(self) -> None:
         """The guard of re-connections rests on what was approved, not on the last list."""
         once = transitions.verified(connected(long_lived()), long_lived().with_advertisers(["7002", "7003"]), None, 0)
@@ -224,15 +188,6 @@ def test_the_state_remembers_an_alert(
     assert str(change.connection.problem) == problem
     assert change.connection.failing_since == NOON
     assert transition(change.connection) == Change(change.connection)
-
-
-class TestRecovered:
-    def test_labels_that_somebody_removed_are_put_back(self) -> None:
-        """Without a word where nothing else was wrong."""
-        whole = connected(of_account())
-        bare = Connection("organic", {"team": "x"}, whole.annotations)
-        assert transitions.recovered(bare) == Change(whole.with_(labels={"team": "x"}))
-        assert transitions.relabelled(bare) == Change(whole.with_(labels={"team": "x"}))
 
 
 class TestWarnings:
