@@ -123,6 +123,8 @@ class TestInCloud:
         cli.save("cloud", REFRESH_URL=stage.tiktok.url)
         stage.tiktok.add_fault(Fault(status=status, body=b"<html>Rate exceeded.</html>"))
         assert said in sentence(cli("refresh", PATH=gcloud))
+        cli.save("cloud", REFRESH_URL="http://127.0.0.1:9")
+        assert "could not be reached" in sentence(cli("refresh", PATH=gcloud))
 
     def test_service_account(self, cli: Cli, stage: Stage, gcloud: str, tmp_path: Path) -> None:
         """Without gcloud, or where its account is not let in, a service account's key is as good."""
@@ -139,8 +141,3 @@ class TestInCloud:
             stage.tiktok.add_fault(Fault(status=404, body=b"<html>"))
             said = sentence(cli("refresh", PATH=gcloud, GOOGLE_APPLICATION_CREDENTIALS=str(key)))
             assert "There is no refresh function" in said
-
-    def test_unreachable(self, cli: Cli, gcloud: str) -> None:
-        """A function that cannot be reached ends in a sentence."""
-        cli.save("cloud", REFRESH_URL="http://127.0.0.1:9")
-        assert "could not be reached" in sentence(cli("refresh", PATH=gcloud))

@@ -150,8 +150,3 @@ class TestEach:
         assert told.count("5000 ad accounts") == (not name.startswith("airbyte"))
         assert TOKEN not in told
         assert APP_SECRET not in told
-
-
-def test_long_names_are_cut() -> None:
-    """A name as long as a page takes a line."""
-    assert len(written("env", material(names={IDS[0]: "x" * 10_000}))) < 500
