@@ -27,15 +27,11 @@ DAILY = {
 REFUSED: list[dict[str, object]] = [
     {"advertiser_ids": [ACCOUNT] * 6},
     {"dimensions": []},
-    {"dimensions": "campaign_id"},
     {"dimensions": ["campaign_id", "gender"]},
     {"report_type": "WEATHER"},
     {"data_level": "PLANET"},
     {"start_date": "2026-01-01", "end_date": "2026-02-01"},
-    {"start_date": "yesterday"},
-    {"page": 0},
     {"page_size": 1001},
-    {"page_size": "x"},
 ]
 
 
