@@ -87,20 +87,20 @@ def remedy(words: str, **options: Any) -> str:
 
 
 class TestToken:
-    def test_an_advertisers_token(self, store: SecretManagerServer) -> None:
-        """It comes with its end, advertisers, scopes, app and version; its repr does not show it."""
-        store.add_version(SECRET, payload(CANARY, hours=24))
+    def test_what_comes_with_it(self, store: SecretManagerServer) -> None:
+        """Its end, advertisers, scopes, app and version; with an account's, what TikTok calls business_id.
+
+        Its repr does not show it.
+        """
+        store.add_version(SECRET, payload(CANARY, hours=24, later="more"))
         found = tiktok_token.token("acme")
         assert found.access_token == tiktok_token.access_token("acme") == CANARY
         assert (found.version, found.scope, found.app_id, found.open_id) == (1, (4, 10), "7000", None)
         assert found.expires_at is not None
         assert CANARY not in repr(found)
-
-    def test_an_accounts_token(self, store: SecretManagerServer) -> None:
-        """It comes with what TikTok calls business_id."""
         account: dict[str, Any] = {"advertiser_ids": [], "scope": ["video.list"], "open_id": "open-1", "username": None}
         store.add_version(SECRET, payload(**account))
-        found = tiktok_token.token("acme")
+        found = tiktok_token.token("acme", rejected=CANARY)
         assert (found.open_id, found.username, found.scope) == ("open-1", None, ("video.list",))
         assert remedy("none", only=["7001"]) == "configuration"
 
@@ -183,16 +183,11 @@ class TestNewest:
         ids=["no JSON", "no object", "another connection's", "a broken token", "no time"],
     )
     def test_it_cannot_be_read(self, store: SecretManagerServer, stored: bytes) -> None:
-        """The error names the version and quotes nothing of it."""
+        """The error names the version and quotes nothing of it; of a newer keeper's, the copied file is too old."""
         store.add_version(SECRET, stored)
         assert remedy(f"Version 1 of {SECRET} cannot be read") == "reconnect"
-
-    def test_it_is_of_a_newer_keeper(self, store: SecretManagerServer) -> None:
-        """The copied file is too old, which is not the connection's fault; more keys are no trouble."""
-        store.add_version(SECRET, payload(later="more"))
-        tiktok_token.token("acme")
-        store.add_version(SECRET, payload(schema=2))
-        assert remedy("copy the newest tiktok_token.py", rejected="one") == "configuration"
+        store.add_version(SECRET, payload(schema=2, later="more"))
+        assert remedy("copy the newest tiktok_token.py") == "configuration"
 
 
 class TestCache:
@@ -364,7 +359,7 @@ class TestLogin:
         done = subprocess.run(
             command, env=internet.environ(**environment), capture_output=True, text=True, timeout=120, check=False
         )
-        internet.record("what the reader says", done.stdout + done.stderr)
+        internet.stage.canaries.record("what the reader says", done.stdout + done.stderr)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -377,14 +372,15 @@ class TestLogin:
         assert "invalid_grant" in said
         assert "gcloud auth application-default login" in said
 
-    def test_the_role_is_missing(self, internet: Internet) -> None:
-        """The command names the account that has to get it."""
-        internet.sites.readable.clear()
+    def test_google_refuses(self, internet: Internet) -> None:
+        """The command names the account that has to get the role; a disabled API is enabled where it counts.
+
+        Where that is a quota project, it is not to be enabled in the keeper's project.
+        """
+        readable, internet.sites.readable = internet.sites.readable, set()
         said = self.error(internet)
         assert (said[:13], f"--member=serviceAccount:{READER} " in said) == ("permissions: ", True)
-
-    def test_the_quota_project_is_the_trouble(self, internet: Internet) -> None:
-        """An API that is disabled there is not to be enabled in the keeper's project."""
+        internet.sites.readable = readable
         internet.stage.secrets.add_fault(said_by_google("SERVICE_DISABLED"))
         said = self.error(internet, GOOGLE_CLOUD_QUOTA_PROJECT="someones-project")
         assert said.startswith("configuration: ")

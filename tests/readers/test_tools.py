@@ -144,7 +144,7 @@ def test_owox_gets_the_fields_of_its_form(internet: Internet, tmp_path: Path, ki
     entry = json.loads(configured(internet, "owox", tmp_path))
     internet.forget_calls()
     lines = run(recipe("owox"), internet, tmp_path).stdout.splitlines()
-    token = internet.token()
+    token = internet.stage.token()
     assert {label: value.strip() for label, _, value in (line.partition("  ") for line in lines)} == {
         "Access Token": token["access_token"],
         "App ID": APP_ID,
