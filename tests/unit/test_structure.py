@@ -19,25 +19,17 @@ PACKAGE = ROOT / "functions" / "tokenkeeper"
 LARGEST_FILE = 300  # lines
 LARGEST_CLASS = 200
 
-# From bottom to top: a module imports from its own floor or from one below, never from one above.
-Floors = tuple[set[str], ...]
-FLOORS: Floors = (
-    {"clock", "secret", "checks", "errors", "events"},
-    {"log", "settings", "grant"},
-    {"payload", "connection"},
-    {"transitions", "start", "http"},
-    {"store", "tiktok"},
-    {"connect", "refresh"},
-    {"cli"},
-    {"__main__"},
-)
-INFRA_FLOORS: Floors = (
-    {"local", "local.exchange", "local.wire", "local.serving"},
-    {"local.secret_manager", "local.tiktok", "gcp", "readers"},
-    {"local.addresses", "local.processes"},
-    {"local.setup", "local.banner", "local.show"},
-    {"local.launch", "local.run"},
-)
+# Who never imports whom, neither directly nor by way of others: not what is above, nor some neighbours.
+IO = {"log", "settings", "store", "tiktok"}
+NEVER = {
+    **dict.fromkeys(("grant", "payload", "connection", "transitions", "connect.links"), IO),
+    "tiktok.codes": IO - {"tiktok"},
+    "tiktok": {"store", "connect", "refresh", "cli"},
+    "store": {"tiktok", "connect", "refresh", "cli"},
+    "connect": {"refresh", "cli"},
+    "refresh": {"connect", "cli"},
+}
+STARTERS = {"local.setup", "local.banner", "local.show", "local.launch", "local.run"}
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -89,15 +81,6 @@ def folder(name: str) -> str:
     return name.partition(".")[0]
 
 
-def floor(name: str, floors: Floors = FLOORS) -> int:
-    """The floor that a module, or the folder that it is in, is on."""
-    parts = name.split(".")
-    names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    found = next((one for one in names if any(one in rooms for rooms in floors)), None)
-    assert found, f"{name} is on no floor"
-    return next(number for number, rooms in enumerate(floors) if found in rooms)
-
-
 def having(pattern: str, sources: Mapping[str, str] = PRODUCT) -> set[str]:
     """The modules with a line that this pattern is found in."""
     return {name for name, source in sources.items() if re.search(pattern, source, re.MULTILINE)}
@@ -115,38 +98,17 @@ class TestImports:
         assert any(graph.values())
         TopologicalSorter(graph).prepare()
 
-    @pytest.mark.parametrize(
-        ("graph", "floors"), [(GRAPH, FLOORS), (INFRA_GRAPH, INFRA_FLOORS)], ids=["functions", "infra"]
-    )
-    def test_none_upwards(self, graph: Mapping[str, set[str]], floors: Floors) -> None:
-        """A module knows its own floor and those below; a new one is put on a floor before anybody imports it."""
-        upwards = {
-            f"{name} -> {other}"
-            for name, known in graph.items()
-            for other in known
-            if floor(other, floors) > floor(name, floors)
-        }
-        assert upwards == set()
+    @pytest.mark.parametrize("one", NEVER)
+    def test_none_upwards(self, one: str) -> None:
+        """What is pure does no I/O and can be tested without a server; what TikTok and the store know stays apart."""
+        members = [name for name in PRODUCT if one in {name, folder(name)}]
+        assert members
+        assert {folder(name) for name in reached(*members)} & NEVER[one] == set()
 
     def test_the_emulators_and_the_deployment_know_nothing_of_the_product(self) -> None:
         """But for what starts them beside the functions or compares the source; the functions know nothing of them."""
-        starters = INFRA_FLOORS[-2] | INFRA_FLOORS[-1]
-        assert importing("tokenkeeper", INFRA) <= starters | {"gcp.deploy.deployed"}
+        assert importing("tokenkeeper", INFRA) <= STARTERS | {"gcp.deploy.deployed"}
         assert importing("local") == set()
-
-    @pytest.mark.parametrize(
-        ("one", "other"), [("connect", "refresh"), ("refresh", "connect"), ("tiktok", "store"), ("store", "tiktok")]
-    )
-    def test_neighbours_that_do_not_know_each_other(self, one: str, other: str) -> None:
-        """Neither directly nor by way of others."""
-        members = [name for name in PRODUCT if folder(name) == one]
-        assert members
-        assert {name for name in reached(*members) if folder(name) == other} == set()
-
-    def test_what_is_pure_does_no_io(self) -> None:
-        """Grants, payloads, states and plans can be tested without a server, since nothing they import has one."""
-        pure = reached("grant", "payload", "connection", "transitions", "tiktok.codes", "connect.links")
-        assert {name for name in pure if folder(name) in {"log", "settings", "store", "tiktok"}} == set()
 
     def test_the_path_of_a_token_that_cannot_be_refreshed_meets_no_refresh_token(self) -> None:
         """`verify` and `plan` are read without what refreshes and reconciles."""
@@ -177,7 +139,7 @@ class TestOnePlace:
 
     def test_writes_to_a_stream(self) -> None:
         """What a command says to its terminal is no log."""
-        assert {name for name in having(r"\bsys\.(stdout|stderr)\b") if floor(name) < floor("cli")} == {"log"}
+        assert {folder(name) for name in having(r"\bsys\.(stdout|stderr)\b")} - {"cli", "__main__"} == {"log"}
 
     def test_touches_googles_client(self) -> None:
         """Outside of `store` everybody speaks of secrets and versions; the command line logs in to Cloud Run."""
