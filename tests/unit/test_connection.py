@@ -46,12 +46,9 @@ class TestLabels:
         missed = {label for label in whole.labels if without(label).labels_missing}
         assert missed == {"managed-by", "holds", "connection", "kind", "health", "family"}
         assert not whole.labels_missing
-
-    def test_a_missing_family_means_advertiser(self) -> None:
-        """So connections from before there were accounts cause no write."""
-        whole = connected(expiring())
-        labels = {key: text for key, text in whole.labels.items() if key != "family"}
-        assert Connection("acme", labels, whole.annotations).labels_missing is False
+        of_old = connected(expiring())  # from before there were accounts: a missing family means advertisers
+        labels = {key: text for key, text in of_old.labels.items() if key != "family"}
+        assert not Connection("acme", labels, of_old.annotations).labels_missing
 
     def test_without_any_the_annotations_say_the_same(self) -> None:
         """Health follows from what is wrong, kind and family from the ends and the open id."""
@@ -84,42 +81,17 @@ class TestLabels:
         } == states
 
 
-class TestEndOfLife:
-    def test_warnings_come_at_30_14_7_3_and_1_days_once_each(self) -> None:
-        """A warning is due when its day is reached, unless it or a more urgent one was given."""
-        due = {
-            (30.1, ""): None,
-            (30, ""): 30,
-            (20, "30"): None,
-            (14, "30"): 14,
-            (0.1, "1"): None,
-            (2, ""): 3,  # several were missed: only the most urgent
-            (-1, "30"): 1,
-            (2, "nonsense"): 3,
-        }
-        assert {
-            (days, given): connected(
-                expiring(), refresh_expires_at=clock.text(NOON + timedelta(days=days)), warned=given
-            ).warning_due(NOON, refreshable=True)
-            for days, given in due
-        } == due
-
-    def test_without_a_refresh_token_the_tokens_own_end_counts(self) -> None:
-        """What cannot be refreshed ends with the access token; what has no end is not warned of."""
-        made = connected(expiring(), expires_at=clock.text(NOON + timedelta(days=2)))
-        assert made.warning_due(NOON, refreshable=False) == 3
-        assert connected(long_lived()).warning_due(NOON + timedelta(days=9999), refreshable=False) is None
-
-
 class TestEditedByHand:
     """What cannot be read is as good as missing."""
 
     def test_a_time_or_a_number(self) -> None:
-        """A time that cannot be read is no time, a number that cannot be one counts as none destroyed."""
+        """A time that cannot be read is no time, and what is no number of days or versions counts as none."""
         times = {text: connected(expiring(), obtained_at=text).obtained_at for text in ("", "soon", "99999-01-01")}
         assert set(times.values()) == {None}
         numbers = {"7": 7, "": 0, "-1": 0, "x": 0, "9" * 20: 0, "٣": 0}
         assert {text: connected(expiring(), destroyed_to=text).destroyed_to for text in numbers} == numbers
+        ending = connected(expiring(), refresh_expires_at=clock.text(NOON + timedelta(days=2)), warned="nonsense")
+        assert ending.warning_due(NOON, refreshable=True) == 3
 
     def test_names_and_ids(self) -> None:
         """Nothing that no line can show is taken for a name, and an empty annotation names no advertiser."""
