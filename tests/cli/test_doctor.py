@@ -138,20 +138,16 @@ class TestNetwork:
 
 
 class TestDeployment:
-    def test_refresh_is_private(self, cli: Cli, stage: Stage) -> None:
-        """A refresh function that answers anybody is a problem."""
-        cli.save("cloud", REFRESH_URL=stage.refresh.url)
-        assert "answers anybody" in findings(cli("doctor", "--json"))["refresh"]["text"]
+    def test_is_asked(self, cli: Cli, stage: Stage) -> None:
+        """A refresh function that answers anybody is a problem; without credentials nobody knows what is deployed."""
+        cli.save("cloud", REFRESH_URL=stage.refresh.url, CONNECT_FUNCTION="projects/p/locations/l/functions/f")
+        found = findings(cli("doctor", "--json"))
+        assert "answers anybody" in found["refresh"]["text"]
+        assert found["the source of connect"]["verdict"] == "unknown"
+        assert "gcloud auth application-default login" in found["the source of connect"]["text"]
         cli.save("cloud", REFRESH_URL=stage.tiktok.url)
         stage.tiktok.fail_next("unknown", 0, http_status=403, times=None)
         assert findings(cli("doctor", "--json"))["refresh"]["verdict"] == "ok"
-
-    def test_not_described(self, cli: Cli) -> None:
-        """Without credentials nobody knows what is deployed, which is no problem but unknown."""
-        cli.save("cloud", CONNECT_FUNCTION="projects/p/locations/l/functions/f")
-        found = findings(cli("doctor", "--json"))["the source of connect"]
-        assert found["verdict"] == "unknown"
-        assert "gcloud auth application-default login" in found["text"]
 
     def test_compared(self) -> None:
         """What a function was built from is compared with this checkout."""
