@@ -2,7 +2,6 @@
 
 import re
 import stat
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,16 @@ class Family:
     token: str
     app: dict[str, str]
     extra: dict[str, str]
-    approve: Callable[[TikTokServer], str]
-    grant: Callable[[TikTokServer], Grant]
     code_seconds: int
     unknown: int
+
+    def approve(self, server: TikTokServer) -> str:
+        if self.name == "advertiser":
+            return server.authorize("expiring")
+        return server.authorize_account(redirect_uri=REDIRECT)
+
+    def grant(self, server: TikTokServer) -> Grant:
+        return server.grant("expiring") if self.name == "advertiser" else server.grant_account()
 
     def exchange(self, server: TikTokServer, code: str, **changes: object) -> dict[str, Any]:
         return post(server, self.token, **{**self.app, **self.extra, "auth_code": code, **changes})
@@ -49,26 +54,9 @@ class Family:
         return post(server, "/tt_user/token_info/get/", app_id=APP_ID, access_token=token)
 
 
-ADVERTISER = Family(
-    "advertiser",
-    "/oauth2/access_token/",
-    CREDENTIALS,
-    {},
-    lambda server: server.authorize("expiring"),
-    lambda server: server.grant("expiring"),
-    3600,
-    40107,
-)
-ACCOUNT = Family(
-    "account",
-    "/tt_user/oauth2/token/",
-    CLIENT,
-    {"grant_type": "authorization_code", "redirect_uri": REDIRECT},
-    lambda server: server.authorize_account(redirect_uri=REDIRECT),
-    lambda server: server.grant_account(),
-    600,
-    40131,
-)
+ADVERTISER = Family("advertiser", "/oauth2/access_token/", CREDENTIALS, {}, 3600, 40107)
+CODE = {"grant_type": "authorization_code", "redirect_uri": REDIRECT}
+ACCOUNT = Family("account", "/tt_user/oauth2/token/", CLIENT, CODE, 600, 40131)
 both = pytest.mark.parametrize("family", [ADVERTISER, ACCOUNT], ids=["advertiser", "account"])
 
 
