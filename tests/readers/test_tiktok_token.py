@@ -150,7 +150,10 @@ class TestToken:
 
 class TestNewest:
     def test_latest_is_stale(self, store: SecretManagerServer) -> None:
-        """The newest version is found by number, past destroyed ones; so is the first, where `latest` says: none."""
+        """The newest version is found by number, past destroyed ones; so is the first, where `latest` says: none.
+
+        If it is disabled, no older one is taken in its place: a person is told.
+        """
         store.set_lag(latest=1, hide_first=True)
         store.add_version(SECRET, payload())
         assert tiktok_token.token("acme").version == 1
@@ -160,12 +163,8 @@ class TestNewest:
             store.set_state(SECRET, destroyed, "DESTROYED")
         store.set_lag(latest=2)
         assert tiktok_token.token("acme", rejected="one").version == 4
-
-    def test_the_newest_is_disabled(self, store: SecretManagerServer) -> None:
-        """No older one is taken in its place: a person is told."""
-        store.add_version(SECRET, payload())
-        store.set_state(SECRET, store.add_version(SECRET, payload("two")), "DISABLED")
-        assert remedy(f"Version 2 of {SECRET} is disabled") == "reconnect"
+        store.set_state(SECRET, store.add_version(SECRET, payload("five")), "DISABLED")
+        assert remedy(f"Version 5 of {SECRET} is disabled", rejected="four") == "reconnect"
 
     def test_there_is_none(self, store: SecretManagerServer) -> None:
         """Nor is it remembered past a disconnection."""
@@ -191,8 +190,11 @@ class TestNewest:
 
 
 class TestCache:
-    def test_a_token_without_an_end(self, store: SecretManagerServer) -> None:
-        """It is reused for CACHE_SECONDS, then read again; one that TikTok rejected is read past at once."""
+    def test_a_token_is_reused(self, store: SecretManagerServer) -> None:
+        """Without an end for CACHE_SECONDS; with one until less is left than a call asks for.
+
+        One that TikTok rejected is read past at once.
+        """
         store.add_version(SECRET, payload())
         tiktok_token.token("acme")
         calls = len(store.calls)
@@ -200,17 +202,11 @@ class TestCache:
         assert (tiktok_token.access_token("acme"), len(store.calls)) == ("one", calls)
         tiktok_token.CACHE_SECONDS = 0.0
         assert tiktok_token.access_token("acme", rejected="one") == "two"
-        store.add_version(SECRET, payload("three"))
-        assert tiktok_token.access_token("acme") == "three"
-
-    def test_a_token_with_an_end(self, store: SecretManagerServer) -> None:
-        """It is reused until less is left than a call asks for."""
-        store.add_version(SECRET, payload(hours=10))
-        tiktok_token.CACHE_SECONDS = 0.0
-        tiktok_token.token("acme")
-        store.add_version(SECRET, payload("two", hours=24))
-        assert tiktok_token.access_token("acme", minimum_seconds=9 * 3600) == "one"
-        assert tiktok_token.access_token("acme", minimum_seconds=11 * 3600) == "two"
+        store.add_version(SECRET, payload("ten", hours=10))
+        assert tiktok_token.access_token("acme") == "ten"
+        store.add_version(SECRET, payload("day", hours=24))
+        assert tiktok_token.access_token("acme", minimum_seconds=9 * 3600) == "ten"
+        assert tiktok_token.access_token("acme", minimum_seconds=11 * 3600) == "day"
 
     def test_many_threads_read_once(self, store: SecretManagerServer) -> None:
         """Whoever asks while a read is under way waits for it."""
@@ -245,13 +241,13 @@ class TestRejected:
             assert earlier.result(20) == "one"
 
     def test_it_is_the_newest(self, store: SecretManagerServer) -> None:
-        """Only a person helps, which is said at once where nothing can replace it."""
+        """Only a person helps, which is said at once where nothing can replace it.
+
+        The successor of a token with an end may be a moment away: the reader waits for it.
+        """
         store.add_version(SECRET, payload(CANARY))
         assert remedy("make link CONNECTION=acme", rejected=CANARY) == "reconnect"
         assert store.count(ACCESS) == 2
-
-    def test_it_is_being_refreshed(self, store: SecretManagerServer) -> None:
-        """The successor of a token with an end may be a moment away: the reader waits for it."""
         store.add_version(SECRET, payload(hours=10))
         store.add_fault(Fault(ACCESS, skip=2, do="hold", hold="second read"))
         with ThreadPoolExecutor(1) as threads:
@@ -262,12 +258,13 @@ class TestRejected:
             assert found.result(20) == "two"
 
 
-@pytest.mark.parametrize(
-    ("hours", "what_helps", "words"),
-    [(0.5, "wait", "3600 are asked for"), (-2, "wait", "its refresh is late"), (-25, "reconnect", "make status")],
-)
-def test_it_ends_too_soon(store: SecretManagerServer, hours: float, what_helps: str, words: str) -> None:
+ENDING = {0.5: ("wait", "3600 are asked for"), -2: ("wait", "its refresh is late"), -25: ("reconnect", "make status")}
+
+
+@pytest.mark.parametrize("hours", ENDING)
+def test_it_ends_too_soon(store: SecretManagerServer, hours: float) -> None:
     """A late refresh is waited for, for a day; after that a person is needed."""
+    what_helps, words = ENDING[hours]
     store.add_version(SECRET, payload(CANARY, hours=hours))
     assert remedy(words, timeout=3) == what_helps
 
@@ -311,20 +308,20 @@ def said_by_google(reason: str, status: int = 403, name: str = "PERMISSION_DENIE
     return Fault(ACCESS, status=status, body={"error": error}, times=None)
 
 
-@pytest.mark.parametrize(
-    ("fault", "what_helps", "advice"),
-    [
-        (said_by_google("IAM_PERMISSION_DENIED"), "permissions", f"add-iam-policy-binding {SECRET} --project="),
-        (said_by_google("SERVICE_DISABLED"), "configuration", "enable secretmanager.googleapis.com --project="),
-        (said_by_google("SECURITY_POLICY_VIOLATED"), "permissions", "VPC Service Controls"),
-        (said_by_google("BILLING_DISABLED"), "configuration", f"check the project {PROJECT}, its billing account"),
-        (said_by_google("INVALID", 400, "INVALID_ARGUMENT"), "configuration", f"check the project {PROJECT}"),
-    ],
-    ids=["role", "API", "perimeter", "billing", "invalid call"],
-)
-def test_google_refuses(store: SecretManagerServer, fault: Fault, what_helps: str, advice: str) -> None:
+REFUSALS = {
+    "IAM_PERMISSION_DENIED": ("permissions", f"add-iam-policy-binding {SECRET} --project="),
+    "SERVICE_DISABLED": ("configuration", "enable secretmanager.googleapis.com --project="),
+    "SECURITY_POLICY_VIOLATED": ("permissions", "VPC Service Controls"),
+    "BILLING_DISABLED": ("configuration", f"check the project {PROJECT}, its billing account"),
+    "INVALID": ("configuration", f"check the project {PROJECT}"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_google_refuses(store: SecretManagerServer, reason: str) -> None:
     """Google's sentence, and what helps; asked once."""
-    store.add_fault(fault)
+    what_helps, advice = REFUSALS[reason]
+    store.add_fault(said_by_google(reason, 400, "INVALID_ARGUMENT") if reason == "INVALID" else said_by_google(reason))
     assert (remedy("What Google says. uid: abc"), remedy(advice)) == (what_helps, what_helps)
     assert store.count(ACCESS) == 2
 
