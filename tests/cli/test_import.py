@@ -95,41 +95,34 @@ class TestOne:
         assert stage.labels()["health"] == "ok"
 
 
+TYPED = {
+    "": "Nothing was given",
+    "{": "It is not JSON.",
+    '{"code": 40110, "message": "used"}': "has the code 40110",
+    '{"code": 0, "data": {}}': 'There is no usable "access_token"',
+    '{"code": 0, "data": []}': '"data" is no JSON object.',
+}
+LINES: list[tuple[dict[str, object], str]] = [
+    ({"connection": None}, 'The line has no "connection".'),
+    ({"connection": "Acme"}, "\"connection\" is 'Acme', not a connection's name"),
+    ({"family": "organic"}, '"family" is neither'),
+    ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
+    ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),
+    ({"obtained_at": "yesterday"}, '"obtained_at" is no time'),
+]
+
+
 class TestReading:
-    """What is no token ends in a sentence that does not quote it."""
-
-    @pytest.mark.parametrize(
-        ("typed", "reason"),
-        [
-            ("", "Nothing was given"),
-            ("{", "It is not JSON."),
-            ('{"code": 40110, "message": "used"}', "has the code 40110"),
-            ('{"code": 0, "data": {}}', 'There is no usable "access_token"'),
-            ('{"code": 0, "data": []}', '"data" is no JSON object.'),
-        ],
-    )
-    def test_one(self, typed: str, reason: str) -> None:
-        """Neither TikTok's answer nor a token."""
-        with pytest.raises(ImportRefused, match=re.escape(reason)):
-            read_token(typed, "acme", Defaults())
-
-    @pytest.mark.parametrize(
-        ("changes", "reason"),
-        [
-            ({"connection": None}, 'The line has no "connection".'),
-            ({"connection": "Acme"}, "\"connection\" is 'Acme', not a connection's name"),
-            ({"family": "organic"}, '"family" is neither'),
-            ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
-            ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),
-            ({"obtained_at": "yesterday"}, '"obtained_at" is no time'),
-        ],
-    )
-    def test_line(self, changes: dict[str, object], reason: str) -> None:
-        """A line of a file that cannot be used."""
-        line = {"connection": "acme", "access_token": "canary-of-a-token", **changes}
-        with pytest.raises(ImportRefused, match=re.escape(reason)) as caught:
-            read_line(json.dumps(line), Defaults())
-        assert "canary" not in str(caught.value)
+    def test_what_is_no_token(self) -> None:
+        """Neither TikTok's answer nor a token, nor a line of a file, ends in a sentence that does not quote it."""
+        for typed, reason in TYPED.items():
+            with pytest.raises(ImportRefused, match=re.escape(reason)):
+                read_token(typed, "acme", Defaults())
+        for changes, reason in LINES:
+            line = {"connection": "acme", "access_token": "canary-of-a-token", **changes}
+            with pytest.raises(ImportRefused, match=re.escape(reason)) as caught:
+                read_line(json.dumps(line), Defaults())
+            assert "canary" not in str(caught.value)
 
     def test_line_over_defaults(self) -> None:
         """What a line says counts more than what the command says; the token is hidden."""

@@ -1,4 +1,4 @@
-"""Checks of values that are no settings: labels, the address for TikTok accounts, this machine's names.
+"""Checks of values that are no settings: labels, the address for TikTok accounts.
 
 What a connection's name may be is in `security/test_abuse`, what fits into a line in `unit/test_api`.
 """
@@ -35,10 +35,3 @@ def test_an_address_that_tiktok_refuses_for_accounts() -> None:
     assert checks.unfit_for_accounts("https://example.com/connect") == ""
     assert "begins with http:, and TikTok takes only https" in checks.unfit_for_accounts("http://localhost:8080")
     assert "names a port, and TikTok takes none" in checks.unfit_for_accounts("https://example.com:8443")
-
-
-def test_names_of_this_machine() -> None:
-    """To no other may anything go unencrypted."""
-    ours = ["LOCALHOST", "app.localhost", "127.9.9.9", "::1", "[::1]"]
-    others = ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", ""]
-    assert [host for host in ours + others if checks.is_this_machine(host)] == ours

@@ -1,4 +1,4 @@
-"""The one place that knows the time: how times are written and read, and deadlines."""
+"""The one place that knows the time: how times are written and read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tokenkeeper import clock
-from tokenkeeper.clock import Deadline
-from unit.parts import HandClock
 
 TEN = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
@@ -25,13 +23,3 @@ def test_times_are_rfc_3339_in_utc() -> None:
             clock.parse(text)
     moment = TEN.replace(microsecond=123_999)
     assert clock.from_milliseconds(clock.milliseconds(moment)) == TEN.replace(microsecond=123_000)
-
-
-def test_a_deadline_counts_down_and_is_over(hand_clock: HandClock) -> None:
-    """What remains is never less than nothing; a step's own deadline is never later than the whole's."""
-    deadline = Deadline(10)
-    assert (deadline.within(3).remaining, deadline.within(60).remaining) == (3, 10)
-    hand_clock.pass_by(seconds=4)
-    assert (deadline.remaining, deadline.over) == (6, False)
-    hand_clock.pass_by(seconds=60)
-    assert (deadline.remaining, deadline.over) == (0, True)

@@ -70,15 +70,6 @@ class TestUse:
         assert link.is_used(made_at(hand_clock.now(), link.id))
         assert not link.is_used(EMPTY)
 
-    def test_every_link_from_before_is_used_as_well(self, hand_clock: HandClock) -> None:
-        """A link that was issued up to the moment of connecting is used, one from after it is not."""
-        links = []
-        for _ in range(3):
-            links.append(SIGNER.new_link("acme")[0])
-            hand_clock.pass_by(milliseconds=1)
-        made = made_at(links[1].issued_at, "another")
-        assert [link.is_used(made) for link in links] == [True, True, False]
-
 
 def test_a_state_carries_its_link_and_outlives_it(hand_clock: HandClock) -> None:
     """What the flow needs on its way back is all in the state; who began in time may finish."""
