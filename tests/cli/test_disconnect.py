@@ -145,10 +145,7 @@ class TestRevoking:
 
     @pytest.mark.parametrize(
         "fault",
-        [
-            Fault("DeleteSecret", when="after", do="drop", times=1),
-            Fault("DeleteSecret", do="answer", status=400, times=1, body=STALE),
-        ],
+        [Fault("DeleteSecret", when="after", do="drop"), Fault("DeleteSecret", status=400, body=STALE)],
         ids=["its answer is lost", "somebody made a note in between"],
     )
     def test_deletion_is_tried_again(self, cli: Cli, stage: Stage, fault: Fault) -> None:

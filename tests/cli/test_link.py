@@ -110,10 +110,7 @@ class TestWords:
         [
             ("lnk", "No such command 'lnk'"),
             ("link", "Missing argument 'CONNECTION'"),
-            (
-                "link Acme",
-                "it is 'Acme', not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either",
-            ),
+            ("link Acme", "it is 'Acme', not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either"),
             ("link acme\n", "not a connection's name"),
             ("link acme --expires 4m", "is not between 5 minutes and 30 days, like 30m, 72h or 7d"),
             ("link acme --expires 31d", "is not between 5 minutes and 30 days"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 
 import pytest
 
@@ -14,6 +13,11 @@ from unit.parts import HandClock
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
+HEADERS: dict[str, tuple[dict[str, str], str | None]] = {
+    "W3C": ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, SPAN),
+    "Google": ({"X-Cloud-Trace-Context": f"{TRACE.upper()}/255;o=1"}, "00000000000000ff"),
+    "Google without a span": ({"X-Cloud-Trace-Context": TRACE}, None),
+}
 
 
 def entry(message: str = "acme was connected.", **fields: Value) -> Entry:
@@ -67,19 +71,10 @@ class TestDefects:
 
 
 class TestContext:
-    @pytest.mark.parametrize(
-        ("headers", "span"),
-        [
-            ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, SPAN),
-            ({"X-Cloud-Trace-Context": f"{TRACE.upper()}/255;o=1"}, "00000000000000ff"),
-            ({"X-Cloud-Trace-Context": TRACE}, None),
-        ],
-        ids=["W3C", "Google", "Google without a span"],
-    )
-    def test_the_requests_trace_is_in_every_entry(
-        self, logged: Logged, headers: Mapping[str, str], span: str | None
-    ) -> None:
+    @pytest.mark.parametrize("form", HEADERS)
+    def test_the_requests_trace_is_in_every_entry(self, logged: Logged, form: str) -> None:
         """A trace header of either form is written as Cloud Logging wants it; without a project it is not."""
+        headers, span = HEADERS[form]
         for project in ("p", ""):
             with log.context(headers.get, project, reference="0123abcd"):
                 log.write(entry())

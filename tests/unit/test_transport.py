@@ -116,18 +116,12 @@ PROXIES = {
 
 
 class TestProxies:
-    @pytest.mark.parametrize(("scheme", "ends_tls", "variable"), PROXIES.values(), ids=PROXIES)
+    @pytest.mark.parametrize("way", PROXIES.values(), ids=PROXIES)
     def test_a_companys_proxy_is_used(
-        self,
-        server: Server,
-        certificate: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        scheme: str,
-        *,
-        ends_tls: bool,
-        variable: str,
+        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, way: tuple[str, bool, str]
     ) -> None:
         """`HTTPS_PROXY` names it, in whatever form; either variable names the certificates that it needs."""
+        scheme, ends_tls, variable = way
         for name in ("REQUESTS_CA_BUNDLE", "NETRC"):
             monkeypatch.setenv(name, "")  # so that it is as before afterwards
             monkeypatch.delenv(name)
