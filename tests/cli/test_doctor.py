@@ -72,11 +72,13 @@ class TestTikTok:
         assert (done.status, findings(done)[APP]["verdict"]) == (2, "unknown")
 
     def test_nobody_is_there(self, cli: Cli) -> None:
-        """TikTok and Secret Manager that cannot be reached are problems, each by itself."""
+        """TikTok, Secret Manager and connect that cannot be reached are problems, each by itself."""
         nobody = "127.0.0.1:9"
-        found = findings(cli("doctor", "--json", TIKTOK_API_URL=f"http://{nobody}/open_api/v1.3"))
+        away = {"TIKTOK_API_URL": f"http://{nobody}/open_api/v1.3", "PUBLIC_URL": "http://localhost:9"}
+        found = findings(cli("doctor", "--json", **away))
         assert (found[APP]["verdict"], found[STORE]["verdict"]) == ("problem", "ok")
         assert found[APP]["text"].endswith(": start it with make run")
+        assert found[URL]["text"].startswith("connect does not answer at http://localhost:9")
         found = findings(cli("doctor", "--json", SECRET_MANAGER_EMULATOR_HOST=nobody))
         assert "is not running" in found[STORE]["text"]
         assert found[APP]["verdict"] == "ok"
@@ -126,10 +128,8 @@ class TestNetwork:
         found = findings(cli("doctor", "--json", **elsewhere, **proxied, NO_PROXY="tiktok.invalid"))
         assert found["the proxy"]["text"] == "none is used"
 
-    def test_address(self, cli: Cli, stage: Stage) -> None:
-        """An address where nobody, or somebody else, answers is a problem, and so is a clock that is off."""
-        nobody = findings(cli("doctor", "--json", PUBLIC_URL="http://localhost:9"))[URL]
-        assert nobody["text"].startswith("connect does not answer at http://localhost:9")
+    def test_somebody_else_answers(self, cli: Cli, stage: Stage) -> None:
+        """Something else than connect at its address is a problem, and so is a clock that is off."""
         headers = {"Date": "Sun, 01 Nov 2020 10:00:00 GMT"}
         stage.tiktok.add_fault(Fault(status=200, headers=headers, times=None))
         found = findings(cli("doctor", "--json", PUBLIC_URL=stage.tiktok.url, TIKTOK_APP_ID=None))

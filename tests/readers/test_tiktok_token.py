@@ -56,11 +56,7 @@ def store(server: SecretManagerServer, monkeypatch: pytest.MonkeyPatch) -> Itera
     server.create(SECRET, project=PROJECT)
     importlib.reload(tiktok_token)
     yield server
-    server.clear_faults()
-    server.set_lag()
-    server.forget_calls()
-    for secret in server.secrets():
-        server.delete(secret)
+    server.reset()
 
 
 def payload(access_token: str = "one", *, hours: float | None = None, **more: Any) -> bytes:

@@ -76,27 +76,24 @@ def port_of(server: LocalServer) -> int:
     return int(server.address.rpartition(":")[2])
 
 
-class TestProject:
-    def test_is_the_one_of_the_settings_else_of_the_credentials(self, login: GoogleLogin) -> None:
-        """Without a call where it is set; on Cloud Run the metadata server names it."""
-        assert SecretManager(PROJECT, in_cloud=True).project == PROJECT
-        assert login.calls == []
-        assert SecretManager("", in_cloud=True).project == "metadata-project"
+def test_the_project_is_the_one_of_the_settings_else_of_the_credentials(
+    login: GoogleLogin, google: GoogleSecrets, tmp_path: Path
+) -> None:
+    """Without a call where it is set; on Cloud Run the metadata server names it, a person is told what to set.
 
-    @pytest.mark.usefixtures("login")
-    def test_of_the_credentials_is_known_to_the_first_call(self, google: GoogleSecrets) -> None:
-        """A disabled API of this project is not one of a quota project."""
-        named = {"consumer": "projects/metadata-project"}
-        google.add_fault(faults.google_error("PERMISSION_DENIED", "No.", reason="SERVICE_DISABLED", metadata=named))
-        with pytest.raises(StoreForbidden) as raised:
-            SecretManager("", in_cloud=True).get("s", Deadline(5))
-        assert raised.value.reason.cause is Cause.API_DISABLED
-
-    @pytest.mark.usefixtures("person")
-    def test_a_person_without_any_is_told_what_to_set(self) -> None:
-        """A login of gcloud's names no project."""
-        with pytest.raises(SettingsError, match=r"^GOOGLE_CLOUD_PROJECT is missing"):
-            _ = SecretManager("").project
+    The first call knows it, too: a disabled API of this project is not one of a quota project.
+    """
+    assert SecretManager(PROJECT, in_cloud=True).project == PROJECT
+    assert login.calls == []
+    assert SecretManager("", in_cloud=True).project == "metadata-project"
+    named = {"consumer": "projects/metadata-project"}
+    google.add_fault(faults.google_error("PERMISSION_DENIED", "No.", reason="SERVICE_DISABLED", metadata=named))
+    with pytest.raises(StoreForbidden) as raised:
+        SecretManager("", in_cloud=True).get("s", Deadline(5))
+    assert raised.value.reason.cause is Cause.API_DISABLED
+    google_login.user(tmp_path)
+    with pytest.raises(SettingsError, match=r"^GOOGLE_CLOUD_PROJECT is missing"):
+        _ = SecretManager("").project
 
 
 class TestCredentials:
