@@ -15,14 +15,14 @@ import certificates
 import faults
 import google_login
 import proxies
-from emulators.serving import Fault, LocalServer
+from emulators.serving import Fault
 from google_login import GOOGLE, TOKENS, GoogleLogin, GoogleSecrets
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
 from tokenkeeper.settings import prepare_requests
 from tokenkeeper.store.documents import replication
 from tokenkeeper.store.secretmanager import SecretManager
-from unit.parts import PROJECT, HandClock
+from unit.parts import PROJECT, HandClock, port_of
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +69,6 @@ def person(login: GoogleLogin, tmp_path: Path) -> GoogleLogin:
     """The same, where a person has logged in with gcloud."""
     google_login.user(tmp_path)
     return login
-
-
-def port_of(server: LocalServer) -> int:
-    """The port that a server listens on."""
-    return int(server.address.rpartition(":")[2])
 
 
 def test_the_project_is_the_one_of_the_settings_else_of_the_credentials(

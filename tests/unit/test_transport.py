@@ -15,6 +15,7 @@ from emulators.serving import Fault, LocalServer, Request
 from tokenkeeper import settings
 from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 from tokenkeeper.tiktok.transport import Answer, Transport
+from unit.parts import port_of
 
 TIKTOK = "tiktok.example"  # leads nowhere but through the proxies of these tests
 BODY = {"app_id": "7001", "secret": "app-secret"}
@@ -46,11 +47,6 @@ def server(_running: Server) -> Server:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for the server's name that no public authority signed."""
     return certificates.make(tmp_path_factory.mktemp("certificates"), TIKTOK).file
-
-
-def port_of(server: LocalServer) -> int:
-    """The port that a server listens on."""
-    return int(server.address.rpartition(":")[2])
 
 
 def through(monkeypatch: pytest.MonkeyPatch, proxy: proxies.Proxy, **more: str) -> None:
