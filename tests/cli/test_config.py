@@ -47,24 +47,21 @@ class TestConfig:
         assert ("'excel' is none of the tools." in done.err) == bool(words)
 
     @pytest.mark.usefixtures("token")
-    def test_since(self, cli: Cli) -> None:
-        """The first day is the chosen one, else the first of this year."""
-        words = ("config", "acme", "--for", "airbyte")
-        assert json.loads(cli(*words, "--since", "2025-03-04").out)["start_date"] == "2025-03-04"
-        assert json.loads(cli(*words).out)["start_date"].endswith("-01-01")
+    def test_since_and_only(self, cli: Cli) -> None:
+        """The first day is the chosen one, else the first of this year; a selection of ad accounts is passed on.
 
-    @pytest.mark.usefixtures("token")
-    def test_only(self, cli: Cli) -> None:
-        """A selection of ad accounts is passed on; unknown ids are an error that lists the known ones by name."""
-        words = ("config", "acme", "--only")
-        chosen = cli(*words, "7000000000000000002", "--for", "env").out
-        assert "TIKTOK_ADVERTISER_IDS=7000000000000000002\n" in chosen
-        said = sentence(cli(*words, "7000000000000000001,7009,7010", "--for", "env"))
+        Unknown ids are an error that lists the known ones by name.
+        """
+        env, airbyte = ("config", "acme", "--for", "env"), ("config", "acme", "--for", "airbyte")
+        assert json.loads(cli(*airbyte, "--since", "2025-03-04").out)["start_date"] == "2025-03-04"
+        assert json.loads(cli(*airbyte).out)["start_date"].endswith("-01-01")
+        assert "TIKTOK_ADVERTISER_IDS=7000000000000000002\n" in cli(*env, "--only", "7000000000000000002").out
+        said = sentence(cli(*env, "--only", "7000000000000000001,7009,7010"))
         assert said.startswith("acme does not reach 7009, 7010. It reaches: 7000000000000000001 Acme Shoes; ")
-        assert "'--only': it is 'x', not a list of ids" in sentence(cli(*words, "x", "--for", "env"))
-        one = json.loads(cli(*words, "7000000000000000002", "--for", "airbyte").out)
+        assert "'--only': it is 'x', not a list of ids" in sentence(cli(*env, "--only", "x"))
+        one = json.loads(cli(*airbyte, "--only", "7000000000000000002").out)
         assert one["credentials"]["advertiser_id"] == "7000000000000000002"
-        two = cli(*words, "7000000000000000001,7000000000000000002", "--for", "airbyte")
+        two = cli(*airbyte, "--only", "7000000000000000001,7000000000000000002")
         assert "airbyte takes one ad account or all of them" in sentence(two)
 
     def test_account(self, cli: Cli, stage: Stage) -> None:

@@ -54,7 +54,15 @@ class TestSaved:
 
 class TestCommands:
     def test_saved_settings_are_enough(self, cli: Cli, stage: Stage) -> None:
-        """With saved settings a command needs nothing from the environment."""
+        """With saved settings a command needs nothing from the environment; without any a sentence says how to begin.
+
+        A wrong setting is named, and a secret not shown.
+        """
+        said = sentence(cli("link", "acme", LINK_SIGNING_KEYS=None, PUBLIC_URL=None))
+        assert said.startswith("LINK_SIGNING_KEYS is missing, and nothing is set up yet")
+        assert ("make run" in said, "make deploy" in said) == (True, True)
+        said = sentence(cli("link", "acme", LINK_SIGNING_KEYS="short-but-secret"))
+        assert said.startswith("LINK_SIGNING_KEYS has 16")
         stage.plant("acme")
         store = ["GOOGLE_CLOUD_PROJECT", "SECRET_MANAGER_EMULATOR_HOST"]
         names = [*store, "TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "TIKTOK_API_URL", "LINK_SIGNING_KEYS", "PUBLIC_URL"]
@@ -84,16 +92,6 @@ class TestCommands:
         assert cli("--target", "cloud", "status").err.startswith("Acting on Google Cloud; TARGET=local")
         cli.save("cloud", **store, PUBLIC_URL="https://a.example")
         assert "with PUBLIC_URL from the environment" in cli("status").err
-
-    def test_nothing_set_up(self, cli: Cli) -> None:
-        """Where nothing is set up, the sentence says how to begin; a wrong setting is named, and a secret not shown."""
-        said = sentence(cli("link", "acme", LINK_SIGNING_KEYS=None, PUBLIC_URL=None))
-        assert said.startswith("LINK_SIGNING_KEYS is missing, and nothing is set up yet")
-        assert "make run" in said
-        assert "make deploy" in said
-        assert sentence(cli("link", "acme", LINK_SIGNING_KEYS="short-but-secret")).startswith(
-            "LINK_SIGNING_KEYS has 16"
-        )
 
     def test_secrets_of_the_cloud(self, cli: Cli, stage: Stage) -> None:
         """What is kept as a secret is read when a command needs it, and not before; doctor says which it may not."""

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from command_line import SECONDS, Cli, imported, sentence
+from command_line import SECONDS, Cli, imported
 from emulators.serving import Fault
-from stage import APP_ID, REFRESH, TOKEN, Stage
+from stage import APP_ID, PROJECT, REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 
 STALE = {"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": "The etag does not match."}}
@@ -20,7 +20,10 @@ def gone(stage: Stage, name: str = "acme") -> bool:
 
 class TestDisconnect:
     def test_revokes_then_deletes(self, cli: Cli, stage: Stage) -> None:
-        """It says what goes; the grant is revoked, the secrets are deleted, and nobody else's are touched."""
+        """It says what goes; the grant is revoked, the secrets are deleted, and nobody else's are touched.
+
+        A token that has ended at TikTok already is no obstacle.
+        """
         payload = stage.plant("acme", "expiring")
         stage.plant("acme-eu", "expiring")
         done = cli("disconnect", "acme", "--yes")
@@ -31,6 +34,10 @@ class TestDisconnect:
         assert not stage.tiktok.is_alive(payload["access_token"])
         assert gone(stage)
         assert stage.token("acme-eu")
+        stage.tiktok.fail_next("revoke_token", 40105)
+        done = cli("disconnect", "acme-eu", "--yes")
+        assert (done.status, "had ended at TikTok already (code 40105)" in done.err) == (0, True)
+        assert gone(stage, "acme-eu")
 
     def test_warns_of_others(self, cli: Cli, stage: Stage) -> None:
         """Before it asks, it says whose access goes, and names the connections that may end as well, and only those."""
@@ -88,22 +95,8 @@ class TestDisconnect:
         assert not stage.tiktok.is_alive(payload["access_token"])
         assert gone(stage)
 
-    def test_unknown(self, cli: Cli, stage: Stage) -> None:
-        """A connection that does not exist ends in a sentence that names those that do."""
-        stage.plant("beta")
-        assert sentence(cli("disconnect", "acme", "--yes")) == "There is no connection acme. There are: beta."
 
-
-class TestNotRevoked:
-    def test_dead_already(self, cli: Cli, stage: Stage) -> None:
-        """A token that has ended at TikTok already is no obstacle."""
-        stage.plant("acme")
-        stage.tiktok.fail_next("revoke_token", 40105)
-        done = cli("disconnect", "acme", "--yes")
-        assert done.status == 0
-        assert "had ended at TikTok already (code 40105)" in done.err
-        assert gone(stage)
-
+class TestRevoking:
     @pytest.mark.parametrize(
         ("fault", "app_id", "reason"),
         [
@@ -128,40 +121,31 @@ class TestNotRevoked:
         assert "It was not revoked at TikTok" in done.err
         assert gone(stage)
 
-    def test_unreadable(self, cli: Cli, stage: Stage) -> None:
-        """What cannot be read cannot be revoked, unless the refresh secret has the token, too."""
-        for name, kind in (("acme", "long-lived"), ("beta", "expiring")):
-            stage.plant(name, kind)
+    def test_as_far_as_it_is_there(self, cli: Cli, stage: Stage) -> None:
+        """What cannot be read cannot be revoked, unless the refresh secret has the token, too.
+
+        That is revoked as well where the token secret was deleted; what was cut off while connecting has no grant.
+        """
+        kinds = {"unreadable": "long-lived", "rebuilt": "expiring", "orphaned": "expiring", "unfinished": "long-lived"}
+        payloads = {name: stage.plant(name, kind) for name, kind in kinds.items()}
+        for name in ("unreadable", "rebuilt"):
             stage.secrets.add_version(TOKEN + name, b"hello")
-        done = cli("disconnect", "acme", "--yes")
-        assert done.status == 2
-        assert "cannot be read" in done.err
-        assert "It was revoked at TikTok." in cli("disconnect", "beta", "--yes").err
-
-
-class TestWhatIsThere:
-    def test_orphaned(self, cli: Cli, stage: Stage) -> None:
-        """A refresh secret whose token secret was deleted is revoked and deleted, too."""
-        payload = stage.plant("acme", "expiring")
-        stage.secrets.delete(TOKEN + "acme")
-        assert cli("disconnect", "acme", "--yes").status == 0
-        assert not stage.tiktok.is_alive(payload["access_token"])
-        assert gone(stage)
-
-    def test_unfinished(self, cli: Cli, stage: Stage) -> None:
-        """A connection that was cut off while connecting goes without a call to TikTok."""
-        labels = {"managed-by": "tiktok-token-keeper", "holds": "token", "connection": "acme"}
-        stage.secrets.create(TOKEN + "acme", project="test-project", labels=labels)
-        assert "There was no grant to revoke" in cli("disconnect", "acme", "--yes").err
-        assert gone(stage)
-        assert stage.tiktok.count("revoke_token") == 0
+        stage.secrets.delete(TOKEN + "orphaned")
+        stage.secrets.delete(TOKEN + "unfinished")
+        labels = {"managed-by": "tiktok-token-keeper", "holds": "token", "connection": "unfinished"}
+        stage.secrets.create(TOKEN + "unfinished", project=PROJECT, labels=labels)
+        done = {name: cli("disconnect", name, "--yes") for name in kinds}
+        assert (done["unreadable"].status, "cannot be read" in done["unreadable"].err) == (2, True)
+        for name in ("rebuilt", "orphaned"):
+            assert "It was revoked at TikTok." in done[name].err
+        assert "There was no grant to revoke" in done["unfinished"].err
+        assert [name for name in kinds if gone(stage, name)] == ["rebuilt", "orphaned", "unfinished"]
+        alive = [name for name in kinds if stage.tiktok.is_alive(payloads[name]["access_token"])]
+        assert alive == ["unreadable", "unfinished"]
 
     @pytest.mark.parametrize(
         "fault",
-        [
-            Fault("DeleteSecret", when="after", do="drop", times=1),
-            Fault("DeleteSecret", do="answer", status=400, times=1, body=STALE),
-        ],
+        [Fault("DeleteSecret", when="after", do="drop"), Fault("DeleteSecret", status=400, body=STALE)],
         ids=["its answer is lost", "somebody made a note in between"],
     )
     def test_deletion_is_tried_again(self, cli: Cli, stage: Stage, fault: Fault) -> None:

@@ -68,34 +68,26 @@ def workload(folder: Path, **more: object) -> dict[str, Any]:
 
 
 class TestActingAsAServiceAccount:
-    def test_named_in_the_environment(self, refresh: Refresh) -> None:
-        """A person may act as the account that GOOGLE_IMPERSONATE_SERVICE_ACCOUNT names."""
-        done = refresh(PERSON, GOOGLE_IMPERSONATE_SERVICE_ACCOUNT=ACCOUNT)
-        assert done.status == 0, done
-
-    def test_by_the_login(self, refresh: Refresh) -> None:
-        """A login with --impersonate-service-account is one, too."""
+    def test_by_a_person(self, refresh: Refresh, google: GoogleIdentities) -> None:
+        """The account is named in the environment or by the login; whom IAM does not let act is told how."""
         login = {
             "type": "impersonated_service_account",
             "service_account_impersonation_url": ACTING,
             "source_credentials": PERSON,
         }
         assert refresh(login).status == 0
-
-    def test_who_may_not_is_told_how(self, refresh: Refresh, google: GoogleIdentities) -> None:
-        """Where IAM does not let them act as the account there is no identity to call with."""
+        done = refresh(PERSON, GOOGLE_IMPERSONATE_SERVICE_ACCOUNT=ACCOUNT)
+        assert done.status == 0, done
         google.may_act = set()
         said = sentence(refresh(PERSON, GOOGLE_IMPERSONATE_SERVICE_ACCOUNT=ACCOUNT))
         assert "run `gcloud auth login`, or name a service account" in said
 
+    def test_by_a_workload(self, refresh: Refresh, tmp_path: Path) -> None:
+        """The workload itself asks for the account's identity token: the account may not act as itself.
 
-class TestWorkloadIdentityFederation:
-    def test_that_acts_as_an_account(self, refresh: Refresh, tmp_path: Path) -> None:
-        """The workload itself asks for the account's identity token: the account may not act as itself."""
+        One that is granted roles directly, without an account of its own, acts as the one that is named.
+        """
         assert refresh(workload(tmp_path, service_account_impersonation_url=ACTING)).status == 0
-
-    def test_that_is_granted_roles_directly(self, refresh: Refresh, tmp_path: Path) -> None:
-        """A workload without an account of its own acts as the one that is named."""
         done = refresh(workload(tmp_path), GOOGLE_IMPERSONATE_SERVICE_ACCOUNT=ACCOUNT)
         assert done.status == 0, done
         assert "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT" in sentence(refresh(workload(tmp_path)))

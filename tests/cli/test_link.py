@@ -28,13 +28,20 @@ def read(out: str) -> Link:
 
 class TestLink:
     def test_prints_the_link_alone(self, cli: Cli) -> None:
-        """Standard output holds the address and nothing else, and no Secret Manager is needed; the rest is said."""
+        """Standard output holds the address and nothing else, and no Secret Manager is needed; the rest is said.
+
+        With --json it is one object with the link and what it says.
+        """
         done = cli("link", "acme", SECRET_MANAGER_EMULATOR_HOST="127.0.0.1:9")
         assert done.status == 0
         link = read(done.out)
         assert (link.connection, link.any_account, link.family, dict(link.labels)) == ("acme", False, "advertiser", {})
         assert link.expires_at - link.issued_at == timedelta(hours=72)
         assert f"This link connects acme. It works once, until {link.expires_at:%Y-%m-%d %H:%M} UTC. Send" in done.err
+        document = json.loads(cli("link", "acme", "--labels", "client=x", "--json").out)
+        expires_at = clock.text(read(document["link"] + "\n").expires_at)
+        said = {"expires_at": expires_at, "any_account": False, "family": "advertiser", "labels": {"client": "x"}}
+        assert document == {"connection": "acme", "link": document["link"], **said}
 
     def test_connects(self, cli: Cli, stage: Stage) -> None:
         """A printed link leads the whole way to a stored token; family and labels are those of the connection."""
@@ -96,19 +103,6 @@ class TestMany:
         file.unlink()
         assert "cannot be read: No such file or directory." in sentence(cli("import", "--file", str(file)))
 
-    def test_json_of_one(self, cli: Cli) -> None:
-        """--json prints one object with the link and what it says."""
-        document = json.loads(cli("link", "acme", "--labels", "client=x", "--json").out)
-        link = read(document["link"] + "\n")
-        assert document == {
-            "connection": "acme",
-            "link": document["link"],
-            "expires_at": clock.text(link.expires_at),
-            "any_account": False,
-            "family": "advertiser",
-            "labels": {"client": "x"},
-        }
-
 
 class TestWords:
     @pytest.mark.parametrize(
@@ -116,10 +110,7 @@ class TestWords:
         [
             ("lnk", "No such command 'lnk'"),
             ("link", "Missing argument 'CONNECTION'"),
-            (
-                "link Acme",
-                "it is 'Acme', not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either",
-            ),
+            ("link Acme", "it is 'Acme', not a connection's name (1 to 63 of a-z, 0-9 and -, no - at either"),
             ("link acme\n", "not a connection's name"),
             ("link acme --expires 4m", "is not between 5 minutes and 30 days, like 30m, 72h or 7d"),
             ("link acme --expires 31d", "is not between 5 minutes and 30 days"),

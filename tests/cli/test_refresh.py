@@ -17,24 +17,26 @@ from stage import TOKEN, Stage
 
 class TestHere:
     def test_run(self, cli: Cli, stage: Stage) -> None:
-        """A run refreshes what is due and verifies the rest; the summary is all that is printed."""
-        before = stage.plant("acme", "expiring", age_hours=13)
+        """A run refreshes what is due and verifies the rest; the summary is all that is printed.
+
+        Names limit a run, and --force refreshes what is not due; an unknown one ends in a sentence.
+        """
+        before = stage.plant("acme", "expiring", age_hours=13), stage.plant("gamma", "expiring")
         stage.plant("beta")
         done = cli("refresh")
         assert (done.status, done.err) == (0, "")
-        assert done.out.startswith("2 connections in ")
-        assert done.out.endswith(" s: 1 refreshed, 1 verified.\n")
-        assert stage.token("acme")["access_token"] != before["access_token"]
-
-    def test_limited_and_forced(self, cli: Cli, stage: Stage) -> None:
-        """Names limit a run, and --force refreshes what is not due; an unknown one ends in a sentence."""
-        acme, beta = stage.plant("acme", "expiring"), stage.plant("beta", "expiring")
+        assert done.out.startswith("3 connections in ")
+        assert done.out.endswith(" s: 1 refreshed, 1 verified, 1 skipped.\n")
+        now = stage.token("acme"), stage.token("gamma")
+        assert [old["access_token"] == new["access_token"] for old, new in zip(before, now, strict=True)] == [
+            False,
+            True,
+        ]
         done = cli("refresh", "acme", "acme", "--force")
-        assert done.status == 0
-        assert done.out.endswith(": 1 refreshed.\n")
-        assert stage.token("acme")["access_token"] != acme["access_token"]
-        assert stage.token("beta")["access_token"] == beta["access_token"]
-        assert sentence(cli("refresh", "gamma")) == "There is no connection 'gamma'. make status lists all."
+        assert (done.status, done.out.endswith(": 1 refreshed.\n")) == (0, True)
+        assert stage.token("acme")["access_token"] != now[0]["access_token"]
+        assert stage.token("gamma") == now[1]
+        assert sentence(cli("refresh", "delta")) == "There is no connection 'delta'. make status lists all."
 
     def test_needs_person(self, cli: Cli, stage: Stage) -> None:
         """A connection that needs a person is named, with exit status 1; its alert is for people, too."""
@@ -123,6 +125,8 @@ class TestInCloud:
         cli.save("cloud", REFRESH_URL=stage.tiktok.url)
         stage.tiktok.add_fault(Fault(status=status, body=b"<html>Rate exceeded.</html>"))
         assert said in sentence(cli("refresh", PATH=gcloud))
+        cli.save("cloud", REFRESH_URL="http://127.0.0.1:9")
+        assert "could not be reached" in sentence(cli("refresh", PATH=gcloud))
 
     def test_service_account(self, cli: Cli, stage: Stage, gcloud: str, tmp_path: Path) -> None:
         """Without gcloud, or where its account is not let in, a service account's key is as good."""
@@ -139,8 +143,3 @@ class TestInCloud:
             stage.tiktok.add_fault(Fault(status=404, body=b"<html>"))
             said = sentence(cli("refresh", PATH=gcloud, GOOGLE_APPLICATION_CREDENTIALS=str(key)))
             assert "There is no refresh function" in said
-
-    def test_unreachable(self, cli: Cli, gcloud: str) -> None:
-        """A function that cannot be reached ends in a sentence."""
-        cli.save("cloud", REFRESH_URL="http://127.0.0.1:9")
-        assert "could not be reached" in sentence(cli("refresh", PATH=gcloud))

@@ -22,7 +22,18 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 class TestStatus:
     def test_all_well(self, cli: Cli, stage: Stage) -> None:
-        """Healthy connections and the last run are shown, with exit status 0; the list is all that is asked for."""
+        """Healthy connections and the last run are shown, with exit status 0; the list is all that is asked for.
+
+        Where there is no connection yet, it says where a connect link is to be had.
+        """
+        done = cli("status")
+        assert done.status == 0
+        first, *_, last = done.out.splitlines()
+        assert first == (
+            "There is no connection yet. Open a connect link: one that make run printed, or one that you make with "
+            "make link CONNECTION=acme"
+        )
+        assert last == "There was no run yet."
         stage.plant("acme")
         stage.plant("beta", "expiring")
         stage.run()
@@ -37,17 +48,6 @@ class TestStatus:
         assert run.startswith("Last run: just now")
         assert "1 verified, 1 skipped" in run
         assert {call.name for call in stage.secrets.calls} == {"ListSecrets"}
-
-    def test_nothing_yet(self, cli: Cli) -> None:
-        """Without a connection it says where a connect link is to be had, with exit status 0."""
-        done = cli("status")
-        assert done.status == 0
-        first, *_, last = done.out.splitlines()
-        assert first == (
-            "There is no connection yet. Open a connect link: one that make run printed, or one that you make with "
-            "make link CONNECTION=acme"
-        )
-        assert last == "There was no run yet."
 
     def test_needs_person(self, cli: Cli, stage: Stage) -> None:
         """A connection that needs a person is named with what to do, within the window, with exit status 1."""
@@ -94,11 +94,6 @@ class TestStatus:
         assert [one["connection"] for one in document["connections"]] == ["acme"]
         assert cli("status", "--label", "client=y").out.startswith("No connection is selected")
 
-    def test_cannot_tell(self, cli: Cli, stage: Stage) -> None:
-        """Without permission to list there is a sentence and exit status 2."""
-        stage.secrets.deny("secretmanager.secrets.list")
-        assert "make doctor" in sentence(cli("status"))
-
 
 def connection(name: str = "acme", health: str = "ok", **annotations: str) -> Connection:
     kept = {"connected-at": "2026-11-20T10:00:00.000Z"} | {k.replace("_", "-"): v for k, v in annotations.items()}
@@ -140,19 +135,19 @@ class TestWhatToDo:
         assert line.todo.startswith(todo)
         assert bool(line.todo) is bool(todo)
 
-    def test_by_its_refresh_secret(self) -> None:
-        """What cannot be refreshed ends with its token; a refresh secret without a token secret needs a person, too."""
+    def test_by_its_other_secret_and_its_ids(self) -> None:
+        """What cannot be refreshed ends with its token; where not all ids fit there may be more.
+
+        A refresh secret without a token secret needs a person, too.
+        """
         line = judged(connection(expires_at="2026-11-23T11:00:00Z"), refreshable=False)
         assert (line.needs_person, line.ends_at) == (True, datetime(2026, 11, 23, 11, tzinfo=UTC))
-        found = overview(Inventory({}, {"acme"}), NOW, scheduled=False)
-        assert (found.well, found.lines[0].health) == (False, "orphaned")
-        assert json.loads("".join(found.json()))["attention"] == ["acme"]
-
-    def test_many_advertisers(self) -> None:
-        """Where not all advertisers fit into the annotation, it says that there may be more."""
         ids = ",".join(str(7_000_000_000_000_000_000 + number) for number in range(614))
         assert row(judged(connection(advertisers=ids)))[2] == "7000000000000000000 +613 or more"
         assert not judged(connection(advertisers=ids[:2000])).more_advertisers
+        found = overview(Inventory({}, {"acme"}), NOW, scheduled=False)
+        assert (found.well, found.lines[0].health) == (False, "orphaned")
+        assert json.loads("".join(found.json()))["attention"] == ["acme"]
 
 
 def some(number: int, bad: int) -> Overview:
@@ -176,20 +171,16 @@ class TestShown:
         assert [line.split()[0] for line in lines[3:10]] == [f"acme-{number:04}" for number in range(7)]
         assert lines[10] == "4,993 connections that need nothing are not shown: ALL=1 (--all) shows them."
 
-    @pytest.mark.parametrize(
-        ("names", "health", "labels", "number"),
-        [
-            ([], "ok", {}, 53),
-            (["acme-0001", "acme-0050"], "", {}, 2),
-            ([], "reauthorize", {"client": "c1"}, 3),
-            ([], "", {"client": "x"}, 0),
-        ],
-    )
-    def test_selections(self, names: list[str], health: str, labels: dict[str, str], number: int) -> None:
+    def test_selections(self) -> None:
         """What is asked for is shown, and counts for the exit status, and nothing else."""
-        found = select(some(60, 7), names, health, labels)
-        assert len(found.lines) == number
-        assert found.well is ("reauthorize" not in found.counts)
+        asked: list[tuple[list[str], str, dict[str, str]]] = [
+            ([], "ok", {}),
+            (["acme-0001", "acme-0050"], "", {}),
+            ([], "reauthorize", {"client": "c1"}),
+            ([], "", {"client": "x"}),
+        ]
+        found = [select(some(60, 7), *one) for one in asked]
+        assert [(len(one.lines), one.well) for one in found] == [(53, True), (2, False), (3, False), (0, True)]
 
     def test_fits(self) -> None:
         """A table, not records, fits a window of 80 columns: those that matter least are left out."""

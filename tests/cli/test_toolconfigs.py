@@ -7,33 +7,30 @@ import re
 import subprocess
 import tomllib
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import hcl2
 import pytest
 
-from tokenkeeper import grant as grants
 from tokenkeeper.cli.config import notes
 from tokenkeeper.cli.tools import TOOLS, Material
-from tokenkeeper.grant import Grant, TokenResponse
+from tokenkeeper.grant import Grant
 from tokenkeeper.secret import Secret
+from unit import parts
 
 APP_ID, APP_SECRET = "7000000000000000000", "canary-app-secret-0123456789abcdef01234567"
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 IDS = ("7000000000000000001", "7000000000000000002")
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 ODD = 'it\'s \\ a "token" & $HOME `x` #% +'
 NASTY = "Acme\nShoes\r\x1b[31m\u2028\u202e\u0000 =\\' <b>"
 
 
-def granted(connection: str = "acme", **response: Any) -> Grant:
+def granted(connection: str = "acme", refresh_token: str | None = None, **more: Any) -> Grant:
     """A grant with all permissions, as TikTok's answer made it."""
-    given = TokenResponse(Secret(TOKEN), advertiser_ids=IDS, scope=(4, 10, 200, 210, 220, 30))
-    return grants.first(
-        given._replace(**response), connection=connection, app_id=APP_ID, family="advertiser", asked_at=NOON
-    )
+    usual = {"advertiser_ids": IDS, "scope": (4, 10, 200, 210, 220, 30)}
+    return parts.granted(parts.response(TOKEN, refresh_token, **{**usual, **more}), connection)
 
 
 def material(access_token: str = TOKEN, grant: Grant | None = None, **changes: Any) -> Material:
@@ -60,7 +57,7 @@ def said(name: str, of: Material | None = None) -> str:
     return "\n".join(notes(TOOLS[name], of or material()))
 
 
-EXPIRING = granted(expires_in=86_400, refresh_token=Secret("r" * 40))
+EXPIRING = granted(refresh_token="r" * 40, expires_in=parts.DAY)
 
 
 class TestShapes:
@@ -150,8 +147,3 @@ class TestEach:
         assert told.count("5000 ad accounts") == (not name.startswith("airbyte"))
         assert TOKEN not in told
         assert APP_SECRET not in told
-
-
-def test_long_names_are_cut() -> None:
-    """A name as long as a page takes a line."""
-    assert len(written("env", material(names={IDS[0]: "x" * 10_000}))) < 500

@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ def fill(server: SecretManagerServer) -> None:
 
 class TestKeeping:
     def test_everything_is_there_after_a_restart(self, path: Path, connect: Connect) -> None:
-        """Secrets, labels, annotations, policies, states and etags outlive the process, and numbers go on."""
+        """Secrets, labels, annotations, policies, states and etags outlive the process, and numbers go on.
+
+        What an older release kept beside is left out.
+        """
         with SecretManagerServer(path=path) as server:
             fill(server)
             server.create("later", project="acme-dev")
@@ -39,6 +43,8 @@ class TestKeeping:
             policy = client.set_iam_policy(request={"resource": SECRET, "policy": {"bindings": [binding]}})
             listed = list(client.list_secrets(parent="projects/acme-dev"))
             versions = list(client.list_secret_versions(parent=SECRET))
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE versions SET record = json_set(record, '$.destroy_at', 1)")
         with SecretManagerServer(path=path) as server:
             client = connect(server.url)
             assert server.payloads("s") == [b"", b"canary-two", b"canary-three"]
@@ -51,16 +57,6 @@ class TestKeeping:
             assert list(server.secrets()) == ["later"]
             server.create("s", project="acme-dev")
             assert server.add_version("s", b"x") == 1
-
-    def test_older_records(self, path: Path) -> None:
-        """What an older release kept beside is left out."""
-        with SecretManagerServer(path=path) as server:
-            fill(server)
-        with sqlite3.connect(path) as database:
-            database.execute("UPDATE versions SET record = json_set(record, '$.destroy_at', 1)")
-        database.close()
-        with SecretManagerServer(path=path) as server:
-            assert server.payloads("s") == [b"", b"canary-two", b"canary-three"]
 
 
 class TestSecrecy:
@@ -87,46 +83,35 @@ class TestSecrecy:
 
 class TestTrouble:
     def test_places_that_are_refused(self, path: Path, tmp_path: Path) -> None:
-        """A symbolic link in the store's place, and a folder that is a file, are refused."""
+        """A symbolic link in the store's place, a folder that is a file, and a file that is no store, which stays."""
         path.parent.mkdir()
         path.symlink_to(tmp_path / "elsewhere")
-        (tmp_path / "file").write_text("")
-        for place in (path, tmp_path / "file" / "secrets.db"):
-            with pytest.raises(CannotStart, match="cannot be written"):
+        notes = tmp_path / "notes"
+        notes.write_bytes(b"somebody's notes, long enough to be looked at" * 100)
+        before = notes.read_bytes()
+        refused = {path: "cannot be written", notes / "secrets.db": "cannot be written", notes: "is not a store of"}
+        for place, sentence in refused.items():
+            with pytest.raises(CannotStart, match=sentence):
                 SecretManagerServer(path=place).start()
+        assert notes.read_bytes() == before
 
-    @pytest.mark.parametrize(
-        ("key", "sentence"),
-        [
-            (None, r"^The key of the store .* is missing: put .*\.key back, or remove"),
-            (b"nonsense", r"is not the one of the store .*: put the right one back, or remove"),
-            (b"A" * 43 + b"=", r"is not the one of the store .*: put the right one back, or remove"),
-        ],
-        ids=["missing", "no key", "another store's"],
-    )
-    def test_key(self, path: Path, key: bytes | None, sentence: str) -> None:
+    @pytest.mark.parametrize("key", [None, b"nonsense", b"A" * 43 + b"="], ids=["missing", "none", "another store's"])
+    def test_key(self, path: Path, key: bytes | None) -> None:
         """A store without its key is one sentence that says what to do, and stays as it was."""
         with SecretManagerServer(path=path) as server:
             fill(server)
         file = path.with_name("secrets.db.key")
         kept = file.read_bytes()
         file.unlink()
+        sentence = r"^The key of the store .* is missing: put .*\.key back, or remove"
         if key is not None:
             file.write_bytes(key)
+            sentence = r"is not the one of the store .*: put the right one back, or remove"
         with pytest.raises(CannotStart, match=sentence):
             SecretManagerServer(path=path).start()
         file.write_bytes(kept)
         with SecretManagerServer(path=path) as server:
             assert server.payloads("s")[2] == b"canary-three"
-
-    def test_another_file(self, path: Path) -> None:
-        """A file that is no store is one sentence, and not written to."""
-        path.parent.mkdir()
-        path.write_bytes(b"somebody's notes, long enough to be looked at" * 100)
-        before = path.read_bytes()
-        with pytest.raises(CannotStart, match="is not a store of the embedded Secret Manager"):
-            SecretManagerServer(path=path).start()
-        assert path.read_bytes() == before
 
     def test_a_taken_port_gives_the_store_back(self, path: Path) -> None:
         """A start that fails for its port leaves the store to others."""

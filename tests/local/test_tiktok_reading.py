@@ -24,19 +24,6 @@ DAILY = {
     "end_date": "2026-05-02",
     "page_size": 1000,
 }
-REFUSED: list[dict[str, object]] = [
-    {"advertiser_ids": [ACCOUNT] * 6},
-    {"dimensions": []},
-    {"dimensions": "campaign_id"},
-    {"dimensions": ["campaign_id", "gender"]},
-    {"report_type": "WEATHER"},
-    {"data_level": "PLANET"},
-    {"start_date": "2026-01-01", "end_date": "2026-02-01"},
-    {"start_date": "yesterday"},
-    {"page": 0},
-    {"page_size": 1001},
-    {"page_size": "x"},
-]
 
 
 class Reader:
@@ -78,14 +65,18 @@ def test_a_daily_report(reader: Reader) -> None:
     rows = reader.report()
     assert len(rows) == 6
     assert rows[0]["dimensions"]["stat_time_day"] == "2026-05-01 00:00:00"
-    assert rows[0]["metrics"]["campaign_name"] == "Spring launch"
     assert float(rows[0]["metrics"]["spend"]) > 0
-    assert reader.report() == rows
     assert reader.report(start_date="2026-05-02")[0] in rows
     several = reader.report(advertiser_ids=[OTHER, ACCOUNT])
     assert [row["metrics"]["advertiser_id"] for row in several] == [OTHER] * 6 + [ACCOUNT] * 6
     assert len(reader.report(data_level="AUCTION_AD", dimensions=["ad_id"])) == 12
-    assert len(reader.report(data_level="AUCTION_ADVERTISER", dimensions=["advertiser_id"])) == 1
+    refused: list[dict[str, object]] = [
+        {"advertiser_ids": [ACCOUNT] * 6},
+        {"dimensions": ["campaign_id", "gender"]},
+        {"start_date": "2026-01-01", "end_date": "2026-02-01"},
+        {"page_size": 1001},
+    ]
+    assert [reader.ask(REPORT, **{**DAILY, **wrong})["code"] for wrong in refused] == [40002] * len(refused)
 
 
 def test_what_an_advertisers_token_does_not_allow(tiktok: TikTokServer, reader: Reader) -> None:
@@ -99,11 +90,6 @@ def test_what_an_advertisers_token_does_not_allow(tiktok: TikTokServer, reader: 
         others = sorted({4, 100, 200, 210, 220} - {scope})
         assert [Reader(tiktok, one).ask(path, **DAILY)["code"] for one in (others, [scope])] == [40001, 0]
     assert Reader(tiktok, [2]).ask("/campaign/get/", advertiser_id=ACCOUNT)["code"] == 0
-
-
-def test_what_no_report_takes(reader: Reader) -> None:
-    """What TikTok would not take is a parameter error."""
-    assert [reader.ask(REPORT, **{**DAILY, **wrong})["code"] for wrong in REFUSED] == [40002] * len(REFUSED)
 
 
 def profile(server: TikTokServer, grant: Grant, **changes: object) -> dict[str, Any]:

@@ -182,15 +182,11 @@ class Internet:
 
     def rotate(self) -> dict[str, Any]:
         """Connect `acme` again, and let the old token end; returns the new payload."""
-        old = self.token()
+        old = self.stage.token()
         new = self.stage.connected(CONNECTION, "long-lived", old["advertiser_ids"])
         self.stage.tiktok.revoke(old["access_token"])
         assert new["access_token"] != old["access_token"]
         return new
-
-    def token(self, name: str = CONNECTION) -> dict[str, Any]:
-        """The newest payload of a connection."""
-        return self.stage.token(name)
 
     def forget_calls(self) -> None:
         """Forget what was called and refused so far."""
@@ -200,13 +196,9 @@ class Internet:
         self._grpc.asked.clear()
         self._proxy.asked.clear()
 
-    def record(self, where: str, text: str) -> None:
-        """Something was printed: no secret may be in it. See `Canaries.keep` for what belongs somewhere."""
-        self.stage.canaries.record(where, text)
-
     def holding(self, folder: Path, name: str = CONNECTION) -> dict[str, int]:
         """The files below a folder in which the access token of a connection stands, with who may read them."""
-        token = self.token(name)["access_token"].encode()
+        token = self.stage.token(name)["access_token"].encode()
         files = [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()]
         found = [file for file in files if token in file.read_bytes()]
         return {str(file.relative_to(folder)): file.stat().st_mode & 0o777 for file in found}

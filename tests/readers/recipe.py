@@ -96,8 +96,8 @@ def finish(
 ) -> subprocess.CompletedProcess[str]:
     """Wait for what was started, and let the canaries hear what it printed; a failure fails the test, if `check`."""
     printed, errors = process.communicate(timeout=300)  # `Internet.reset` ends what takes longer
-    internet.record(f"what {name} printed", printed)
-    internet.record(f"what {name} printed as errors", errors)
+    internet.stage.canaries.record(f"what {name} printed", printed)
+    internet.stage.canaries.record(f"what {name} printed as errors", errors)
     if check and process.returncode:
         pytest.fail(f"{name} ended with {process.returncode}:\n{printed[-4000:]}\n{errors[-8000:]}")
     return subprocess.CompletedProcess(name, process.returncode, printed, errors)

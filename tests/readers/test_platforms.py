@@ -39,7 +39,7 @@ class TestCloudRun:
         file.write_text(newest(internet))
         with served(self.PAGE, internet, tmp_path, "--target=campaigns", TOKEN_FILE=str(file)) as address:
             before = requests.get(address, timeout=60).json()
-            assert sorted(before) == internet.token()["advertiser_ids"]
+            assert sorted(before) == internet.stage.token()["advertiser_ids"]
             internet.rotate()
             file.write_text(newest(internet))
             assert requests.get(address, timeout=60).json() == before
@@ -60,7 +60,7 @@ class TestCloudRun:
         tiktok.release("middle")
         done = finish(job, internet, "the job", check=False)
         if given == "file":
-            assert sorted(json.loads(done.stdout)) == internet.token()["advertiser_ids"]
+            assert sorted(json.loads(done.stdout)) == internet.stage.token()["advertiser_ids"]
         else:
             assert "TikTok refuses the newest token (code 40105): make status" in done.stderr
             assert done.returncode == 1
@@ -165,7 +165,7 @@ class TestTerraform:
         """Its script gets the token, which no state, plan or line has; a revoked one fails the apply."""
         if shutil.which("terraform") is None:
             pytest.skip("terraform is not installed")
-        page, token = recipe("terraform"), internet.token()
+        page, token = recipe("terraform"), internet.stage.token()
         folder = page.write(tmp_path) / "campaigns"
         given = {"TF_VAR_access_token": token["access_token"], "TF_VAR_advertiser_id": token["advertiser_ids"][0]}
         given |= {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": "/dev/null", "TF_CLI_ARGS": "-no-color"}

@@ -140,7 +140,7 @@ def test_it_loads_what_tiktok_has(case: Case, internet: Internet, tmp_path: Path
     only their owner can read. No other host is asked. Where it was revoked, the next run fails and says what to do,
     without asking TikTok again and again.
     """
-    tiktok, old = internet.stage.tiktok, internet.token()["access_token"]
+    tiktok, old = internet.stage.tiktok, internet.stage.token()["access_token"]
     tiktok.add_fault(Fault(case.asks, do="hold", hold="middle"))
     recipe(case.page).write(tmp_path)
     variables = case.variables(tmp_path)

@@ -56,11 +56,7 @@ def store(server: SecretManagerServer, monkeypatch: pytest.MonkeyPatch) -> Itera
     server.create(SECRET, project=PROJECT)
     importlib.reload(tiktok_token)
     yield server
-    server.clear_faults()
-    server.set_lag()
-    server.forget_calls()
-    for secret in server.secrets():
-        server.delete(secret)
+    server.reset()
 
 
 def payload(access_token: str = "one", *, hours: float | None = None, **more: Any) -> bytes:
@@ -87,20 +83,20 @@ def remedy(words: str, **options: Any) -> str:
 
 
 class TestToken:
-    def test_an_advertisers_token(self, store: SecretManagerServer) -> None:
-        """It comes with its end, advertisers, scopes, app and version; its repr does not show it."""
-        store.add_version(SECRET, payload(CANARY, hours=24))
+    def test_what_comes_with_it(self, store: SecretManagerServer) -> None:
+        """Its end, advertisers, scopes, app and version; with an account's, what TikTok calls business_id.
+
+        Its repr does not show it.
+        """
+        store.add_version(SECRET, payload(CANARY, hours=24, later="more"))
         found = tiktok_token.token("acme")
         assert found.access_token == tiktok_token.access_token("acme") == CANARY
         assert (found.version, found.scope, found.app_id, found.open_id) == (1, (4, 10), "7000", None)
         assert found.expires_at is not None
         assert CANARY not in repr(found)
-
-    def test_an_accounts_token(self, store: SecretManagerServer) -> None:
-        """It comes with what TikTok calls business_id."""
         account: dict[str, Any] = {"advertiser_ids": [], "scope": ["video.list"], "open_id": "open-1", "username": None}
         store.add_version(SECRET, payload(**account))
-        found = tiktok_token.token("acme")
+        found = tiktok_token.token("acme", rejected=CANARY)
         assert (found.open_id, found.username, found.scope) == ("open-1", None, ("video.list",))
         assert remedy("none", only=["7001"]) == "configuration"
 
@@ -150,7 +146,10 @@ class TestToken:
 
 class TestNewest:
     def test_latest_is_stale(self, store: SecretManagerServer) -> None:
-        """The newest version is found by number, past destroyed ones; so is the first, where `latest` says: none."""
+        """The newest version is found by number, past destroyed ones; so is the first, where `latest` says: none.
+
+        If it is disabled, no older one is taken in its place: a person is told.
+        """
         store.set_lag(latest=1, hide_first=True)
         store.add_version(SECRET, payload())
         assert tiktok_token.token("acme").version == 1
@@ -160,12 +159,8 @@ class TestNewest:
             store.set_state(SECRET, destroyed, "DESTROYED")
         store.set_lag(latest=2)
         assert tiktok_token.token("acme", rejected="one").version == 4
-
-    def test_the_newest_is_disabled(self, store: SecretManagerServer) -> None:
-        """No older one is taken in its place: a person is told."""
-        store.add_version(SECRET, payload())
-        store.set_state(SECRET, store.add_version(SECRET, payload("two")), "DISABLED")
-        assert remedy(f"Version 2 of {SECRET} is disabled") == "reconnect"
+        store.set_state(SECRET, store.add_version(SECRET, payload("five")), "DISABLED")
+        assert remedy(f"Version 5 of {SECRET} is disabled", rejected="four") == "reconnect"
 
     def test_there_is_none(self, store: SecretManagerServer) -> None:
         """Nor is it remembered past a disconnection."""
@@ -183,21 +178,19 @@ class TestNewest:
         ids=["no JSON", "no object", "another connection's", "a broken token", "no time"],
     )
     def test_it_cannot_be_read(self, store: SecretManagerServer, stored: bytes) -> None:
-        """The error names the version and quotes nothing of it."""
+        """The error names the version and quotes nothing of it; of a newer keeper's, the copied file is too old."""
         store.add_version(SECRET, stored)
         assert remedy(f"Version 1 of {SECRET} cannot be read") == "reconnect"
-
-    def test_it_is_of_a_newer_keeper(self, store: SecretManagerServer) -> None:
-        """The copied file is too old, which is not the connection's fault; more keys are no trouble."""
-        store.add_version(SECRET, payload(later="more"))
-        tiktok_token.token("acme")
-        store.add_version(SECRET, payload(schema=2))
-        assert remedy("copy the newest tiktok_token.py", rejected="one") == "configuration"
+        store.add_version(SECRET, payload(schema=2, later="more"))
+        assert remedy("copy the newest tiktok_token.py") == "configuration"
 
 
 class TestCache:
-    def test_a_token_without_an_end(self, store: SecretManagerServer) -> None:
-        """It is reused for CACHE_SECONDS, then read again; one that TikTok rejected is read past at once."""
+    def test_a_token_is_reused(self, store: SecretManagerServer) -> None:
+        """Without an end for CACHE_SECONDS; with one until less is left than a call asks for.
+
+        One that TikTok rejected is read past at once.
+        """
         store.add_version(SECRET, payload())
         tiktok_token.token("acme")
         calls = len(store.calls)
@@ -205,17 +198,11 @@ class TestCache:
         assert (tiktok_token.access_token("acme"), len(store.calls)) == ("one", calls)
         tiktok_token.CACHE_SECONDS = 0.0
         assert tiktok_token.access_token("acme", rejected="one") == "two"
-        store.add_version(SECRET, payload("three"))
-        assert tiktok_token.access_token("acme") == "three"
-
-    def test_a_token_with_an_end(self, store: SecretManagerServer) -> None:
-        """It is reused until less is left than a call asks for."""
-        store.add_version(SECRET, payload(hours=10))
-        tiktok_token.CACHE_SECONDS = 0.0
-        tiktok_token.token("acme")
-        store.add_version(SECRET, payload("two", hours=24))
-        assert tiktok_token.access_token("acme", minimum_seconds=9 * 3600) == "one"
-        assert tiktok_token.access_token("acme", minimum_seconds=11 * 3600) == "two"
+        store.add_version(SECRET, payload("ten", hours=10))
+        assert tiktok_token.access_token("acme") == "ten"
+        store.add_version(SECRET, payload("day", hours=24))
+        assert tiktok_token.access_token("acme", minimum_seconds=9 * 3600) == "ten"
+        assert tiktok_token.access_token("acme", minimum_seconds=11 * 3600) == "day"
 
     def test_many_threads_read_once(self, store: SecretManagerServer) -> None:
         """Whoever asks while a read is under way waits for it."""
@@ -250,13 +237,13 @@ class TestRejected:
             assert earlier.result(20) == "one"
 
     def test_it_is_the_newest(self, store: SecretManagerServer) -> None:
-        """Only a person helps, which is said at once where nothing can replace it."""
+        """Only a person helps, which is said at once where nothing can replace it.
+
+        The successor of a token with an end may be a moment away: the reader waits for it.
+        """
         store.add_version(SECRET, payload(CANARY))
         assert remedy("make link CONNECTION=acme", rejected=CANARY) == "reconnect"
         assert store.count(ACCESS) == 2
-
-    def test_it_is_being_refreshed(self, store: SecretManagerServer) -> None:
-        """The successor of a token with an end may be a moment away: the reader waits for it."""
         store.add_version(SECRET, payload(hours=10))
         store.add_fault(Fault(ACCESS, skip=2, do="hold", hold="second read"))
         with ThreadPoolExecutor(1) as threads:
@@ -267,12 +254,13 @@ class TestRejected:
             assert found.result(20) == "two"
 
 
-@pytest.mark.parametrize(
-    ("hours", "what_helps", "words"),
-    [(0.5, "wait", "3600 are asked for"), (-2, "wait", "its refresh is late"), (-25, "reconnect", "make status")],
-)
-def test_it_ends_too_soon(store: SecretManagerServer, hours: float, what_helps: str, words: str) -> None:
+ENDING = {0.5: ("wait", "3600 are asked for"), -2: ("wait", "its refresh is late"), -25: ("reconnect", "make status")}
+
+
+@pytest.mark.parametrize("hours", ENDING)
+def test_it_ends_too_soon(store: SecretManagerServer, hours: float) -> None:
     """A late refresh is waited for, for a day; after that a person is needed."""
+    what_helps, words = ENDING[hours]
     store.add_version(SECRET, payload(CANARY, hours=hours))
     assert remedy(words, timeout=3) == what_helps
 
@@ -316,20 +304,20 @@ def said_by_google(reason: str, status: int = 403, name: str = "PERMISSION_DENIE
     return Fault(ACCESS, status=status, body={"error": error}, times=None)
 
 
-@pytest.mark.parametrize(
-    ("fault", "what_helps", "advice"),
-    [
-        (said_by_google("IAM_PERMISSION_DENIED"), "permissions", f"add-iam-policy-binding {SECRET} --project="),
-        (said_by_google("SERVICE_DISABLED"), "configuration", "enable secretmanager.googleapis.com --project="),
-        (said_by_google("SECURITY_POLICY_VIOLATED"), "permissions", "VPC Service Controls"),
-        (said_by_google("BILLING_DISABLED"), "configuration", f"check the project {PROJECT}, its billing account"),
-        (said_by_google("INVALID", 400, "INVALID_ARGUMENT"), "configuration", f"check the project {PROJECT}"),
-    ],
-    ids=["role", "API", "perimeter", "billing", "invalid call"],
-)
-def test_google_refuses(store: SecretManagerServer, fault: Fault, what_helps: str, advice: str) -> None:
+REFUSALS = {
+    "IAM_PERMISSION_DENIED": ("permissions", f"add-iam-policy-binding {SECRET} --project="),
+    "SERVICE_DISABLED": ("configuration", "enable secretmanager.googleapis.com --project="),
+    "SECURITY_POLICY_VIOLATED": ("permissions", "VPC Service Controls"),
+    "BILLING_DISABLED": ("configuration", f"check the project {PROJECT}, its billing account"),
+    "INVALID": ("configuration", f"check the project {PROJECT}"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_google_refuses(store: SecretManagerServer, reason: str) -> None:
     """Google's sentence, and what helps; asked once."""
-    store.add_fault(fault)
+    what_helps, advice = REFUSALS[reason]
+    store.add_fault(said_by_google(reason, 400, "INVALID_ARGUMENT") if reason == "INVALID" else said_by_google(reason))
     assert (remedy("What Google says. uid: abc"), remedy(advice)) == (what_helps, what_helps)
     assert store.count(ACCESS) == 2
 
@@ -364,7 +352,7 @@ class TestLogin:
         done = subprocess.run(
             command, env=internet.environ(**environment), capture_output=True, text=True, timeout=120, check=False
         )
-        internet.record("what the reader says", done.stdout + done.stderr)
+        internet.stage.canaries.record("what the reader says", done.stdout + done.stderr)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -377,14 +365,15 @@ class TestLogin:
         assert "invalid_grant" in said
         assert "gcloud auth application-default login" in said
 
-    def test_the_role_is_missing(self, internet: Internet) -> None:
-        """The command names the account that has to get it."""
-        internet.sites.readable.clear()
+    def test_google_refuses(self, internet: Internet) -> None:
+        """The command names the account that has to get the role; a disabled API is enabled where it counts.
+
+        Where that is a quota project, it is not to be enabled in the keeper's project.
+        """
+        readable, internet.sites.readable = internet.sites.readable, set()
         said = self.error(internet)
         assert (said[:13], f"--member=serviceAccount:{READER} " in said) == ("permissions: ", True)
-
-    def test_the_quota_project_is_the_trouble(self, internet: Internet) -> None:
-        """An API that is disabled there is not to be enabled in the keeper's project."""
+        internet.sites.readable = readable
         internet.stage.secrets.add_fault(said_by_google("SERVICE_DISABLED"))
         said = self.error(internet, GOOGLE_CLOUD_QUOTA_PROJECT="someones-project")
         assert said.startswith("configuration: ")

@@ -6,7 +6,7 @@ What `make config` prints for other tools is proved in `cli/test_toolconfigs.py`
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from emulators.serving import Answer, Fault, Request
 from local.tiktok import ads
-from readers.internet import CONNECTION, PROJECT, Internet
+from readers.internet import CONNECTION, Internet
 from readers.recipe import finish, recipe, run, start
 from readers.tools import ACCOUNTS, ALL, airbyte, configured, dlt_home, duckdb, meltano_project, trusting
 from stage import APP_ID, APP_SECRET, TOKEN
@@ -144,7 +144,7 @@ def test_owox_gets_the_fields_of_its_form(internet: Internet, tmp_path: Path, ki
     entry = json.loads(configured(internet, "owox", tmp_path))
     internet.forget_calls()
     lines = run(recipe("owox"), internet, tmp_path).stdout.splitlines()
-    token = internet.token()
+    token = internet.stage.token()
     assert {label: value.strip() for label, _, value in (line.partition("  ") for line in lines)} == {
         "Access Token": token["access_token"],
         "App ID": APP_ID,
@@ -171,15 +171,9 @@ def test_airbyte_takes_what_config_prints(internet: Internet, tmp_path: Path) ->
 
 
 def connected_account(internet: Internet) -> str:
-    """Store what the keeper would after one more approval of the same account; returns the access token."""
-    given = internet.stage.tiktok.grant_account()
-    end = datetime.fromtimestamp(given.expires_at or 0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    payload = {"schema": 1, "connection": ORGANIC, "app_id": APP_ID, "access_token": given.access_token}
-    payload |= {"expires_at": end, "advertiser_ids": [], "scope": list(given.scope), "open_id": given.open_id}
-    if TOKEN + ORGANIC not in internet.stage.secrets.secrets():
-        internet.stage.secrets.create(TOKEN + ORGANIC, project=PROJECT)
-    internet.stage.secrets.add_version(TOKEN + ORGANIC, json.dumps(payload).encode())
-    return internet.stage.canaries.keep("an access token", given.access_token)
+    """Approve the same account once more; returns the access token."""
+    assert internet.stage.approve_account(ORGANIC).status_code == 303
+    return str(internet.stage.token(ORGANIC)["access_token"])
 
 
 def test_all_videos_of_a_tiktok_account_are_loaded(internet: Internet, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ ALL: Rows = sorted((account, name) for account in ACCOUNTS for name in CAMPAIGNS
 
 def configured(internet: Internet, tool: str, folder: Path) -> str:
     """What `make config CONNECTION=acme FOR=TOOL` prints. The token belongs there, and the app secret."""
-    for name, secret in (("the token", internet.token()["access_token"]), ("the app secret", APP_SECRET)):
+    for name, secret in (("the token", internet.stage.token()["access_token"]), ("the app secret", APP_SECRET)):
         internet.stage.canaries.keep(name, secret, belongs_in=r"what \('config',\) prints|what owox printed")
     done = Cli(internet.stage, folder / "state")("config", CONNECTION, "--for", tool, "--since", "2026-01-01")
     assert done.status == 0, done.err

@@ -103,11 +103,7 @@ def test_blocks_do_what_a_script_would_do(page: str, shell: str, tmp_path: Path)
             assert "printf" in terminal.history
 
 
-def test_no_block_has_a_comment() -> None:
-    """In zsh it is a command, and people paste it with the rest."""
+def test_no_block_has_a_comment_and_what_asks_comes_last() -> None:
+    """In zsh a comment is a command; whatever reads from the terminal would take the next line for its answer."""
     assert [(page, line) for page, lines in LINES for line in lines if re.search(r"(^|\s)#", line)] == []
-
-
-def test_what_asks_comes_last() -> None:
-    """Whatever reads from the terminal would take the next line for its answer."""
     assert [(page, line) for page, lines in LINES for line in lines[:-1] if re.search(ASKS, line)] == []

@@ -72,13 +72,9 @@ def _to_be_listed() -> Iterator[str]:
             yield folder[0] if folder else name
 
 
-def test_the_readme_can_be_read_at_one_sitting() -> None:
-    """It is at most 12 KB."""
+def test_the_readme_can_be_read_at_one_sitting_and_leads_to_every_guide_and_recipe() -> None:
+    """It is at most 12 KB; what is not linked is not found."""
     assert len(README.text.encode()) <= 12 * 1024
-
-
-def test_the_readme_leads_to_every_guide_and_recipe() -> None:
-    """What is not linked is not found."""
     assert {page.path for page in (*GUIDES, *RECIPES)} <= {link.partition("#")[0] for link in README.links}
 
 

@@ -59,13 +59,7 @@ def _secrets() -> Iterator[SecretManagerServer]:
 def store(_secrets: SecretManagerServer, hand_clock: HandClock) -> SecretManagerServer:
     """An empty embedded Secret Manager that does all that it is asked; its clock is the one moved by hand."""
     _secrets.clock = lambda: hand_clock.now().timestamp()
-    _secrets.clear_faults()
-    _secrets.forget_calls()
-    _secrets.allow_all()
-    _secrets.set_lag()
-    _secrets.set_quota()
-    for secret_id in list(_secrets.secrets()):
-        _secrets.delete(secret_id)
+    _secrets.reset()
     return _secrets
 
 
@@ -78,9 +72,7 @@ def _tiktok() -> Iterator[TikTokServer]:
 @pytest.fixture
 def simulated(_tiktok: TikTokServer) -> TikTokServer:
     """A simulated TikTok that answers all that it is asked."""
-    _tiktok.clear_faults()
-    _tiktok.clear_overrides()
-    _tiktok.forget_calls()
+    _tiktok.reset()
     return _tiktok
 
 

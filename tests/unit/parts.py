@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from emulators.serving import LocalServer
 from tokenkeeper import grant, settings, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection, base_labels
@@ -55,6 +56,11 @@ class HandClock:
         seconds = timedelta(**span).total_seconds()
         self.at += timedelta(seconds=seconds)
         self._passed += max(seconds, 0.0)
+
+
+def port_of(server: LocalServer) -> int:
+    """The port that a server listens on."""
+    return int(server.address.rpartition(":")[2])
 
 
 def soon() -> Deadline:

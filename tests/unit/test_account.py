@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import replace
 
 import pytest
 
@@ -14,9 +13,8 @@ from tokenkeeper.grant import RefreshableGrant
 from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.account import Accounts
 from tokenkeeper.tiktok.families import TikTok
-from tokenkeeper.tiktok.reach import Reach
 from unit import parts
-from unit.parts import NOON, of_account, response
+from unit.parts import NOON, response
 
 
 @pytest.fixture
@@ -50,36 +48,18 @@ def test_the_consent_page_is_given_all_that_it_needs() -> None:
     }
 
 
-class TestTokens:
-    def test_a_code_that_is_wrong(self, family: Accounts) -> None:
-        """The code that says so means a dead token elsewhere; here it says to begin again."""
-        with pytest.raises(TikTokRefused) as error:
-            family.exchange(Secret("no-such-code"))
-        assert (error.value.kind, error.value.code) == (Kind.RESTART, 40131)
+def test_a_code_that_is_wrong(family: Accounts) -> None:
+    """The code that says so means a dead token elsewhere; here it says to begin again."""
+    with pytest.raises(TikTokRefused) as error:
+        family.exchange(Secret("no-such-code"))
+    assert (error.value.kind, error.value.code) == (Kind.RESTART, 40131)
 
-    def test_a_refresh_for_another_account_is_no_answer(
-        self, family: Accounts, simulated: TikTokServer, mine: RefreshableGrant
-    ) -> None:
-        """Nobody's token is put in the place of another's."""
-        simulated.override_answer("account_refresh_token", {"open_id": "somebody-else"})
-        with pytest.raises(TikTokSilent, match="another account's token"):
-            family.refresh(mine)
 
-    def test_a_check_asks_for_the_tokens_account(
-        self, family: Accounts, simulated: TikTokServer, mine: RefreshableGrant
-    ) -> None:
-        """Without the app secret; another account is no answer; a missing scope does not mean that it is dead."""
-        assert family.check(mine) == Reach()
-        assert simulated.requests_of("account_token_info") == [
-            {"app_id": parts.APP_ID, "access_token": mine.access_token.reveal()}
-        ]
-        with pytest.raises(TikTokSilent, match="another account"):
-            family.check(replace(mine, open_id="somebody-else"))
-        simulated.fail_next("account_token_info", 40130)
-        assert family.check(mine) == Reach()
-        simulated.override_answer("account_token_info", {"creator_id": "two words"})
-        with pytest.raises(TikTokSilent, match="names no account"):
-            family.describe(mine.access_token)
+def test_a_token_without_an_account_is_none(family: Accounts, simulated: TikTokServer, mine: RefreshableGrant) -> None:
+    """A token that somebody imports is described by TikTok, or not at all."""
+    simulated.override_answer("account_token_info", {"creator_id": "two words"})
+    with pytest.raises(TikTokSilent, match="names no account"):
+        family.describe(mine.access_token)
 
 
 def test_the_name_of_the_account(family: Accounts, simulated: TikTokServer, mine: RefreshableGrant) -> None:
@@ -89,9 +69,3 @@ def test_the_name_of_the_account(family: Accounts, simulated: TikTokServer, mine
         simulated.override_answer("account_profile", told)
         assert family.names(mine, 5).username == shown
     assert simulated.requests_of("account_profile")[0]["business_id"] == mine.open_id
-
-
-def test_a_scope_that_was_asked_for_and_not_granted_is_missing() -> None:
-    """By the names of the settings; what came beside does not matter."""
-    family = TikTok(parts.read()).family("account")
-    assert family.missing_permissions(of_account()) == ("user.info.profile", "user.info.stats")

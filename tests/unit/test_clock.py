@@ -1,4 +1,4 @@
-"""The one place that knows the time: how times are written and read, and deadlines."""
+"""The one place that knows the time: how times are written and read."""
 
 from __future__ import annotations
 
@@ -7,43 +7,19 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tokenkeeper import clock
-from tokenkeeper.clock import Deadline
-from unit.parts import HandClock
 
 TEN = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
-def test_times_are_written_as_rfc_3339_in_utc() -> None:
-    """To the second, or to the millisecond where that is asked for; rounded down, never up."""
+def test_times_are_rfc_3339_in_utc() -> None:
+    """To the second, or to the millisecond; rounded down, never up. Without an offset a time is taken as UTC."""
     nearly_eleven_in_berlin = datetime(2026, 11, 22, 11, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=1)))
     assert clock.text(nearly_eleven_in_berlin) == "2026-11-22T10:00:00Z"
     assert clock.text(nearly_eleven_in_berlin, precise=True) == "2026-11-22T10:00:00.999Z"
-    assert clock.text(TEN, precise=True) == "2026-11-22T10:00:00.000Z"
-    assert clock.now().tzinfo is UTC
-
-
-def test_times_are_read_with_any_offset() -> None:
-    """An offset is counted in; without one the time is taken as UTC; anything else is no time."""
     written = ["2026-11-22T10:00:00Z", "2026-11-22T11:00:00.000+01:00", "2026-11-22T10:00:00"]
     assert [clock.parse(text) for text in written] == [TEN, TEN, TEN]
     for text in ("", "yesterday", "2026-13-01T00:00:00Z"):
         with pytest.raises(ValueError, match=r"."):
             clock.parse(text)
-
-
-def test_milliseconds_go_there_and_back() -> None:
-    """A time survives as a number of milliseconds, rounded down."""
     moment = TEN.replace(microsecond=123_999)
     assert clock.from_milliseconds(clock.milliseconds(moment)) == TEN.replace(microsecond=123_000)
-    with pytest.raises(OverflowError):
-        clock.from_milliseconds(10**18)
-
-
-def test_a_deadline_counts_down_and_is_over(hand_clock: HandClock) -> None:
-    """What remains is never less than nothing; a step's own deadline is never later than the whole's."""
-    deadline = Deadline(10)
-    assert (deadline.within(3).remaining, deadline.within(60).remaining) == (3, 10)
-    hand_clock.pass_by(seconds=4)
-    assert (deadline.remaining, deadline.over) == (6, False)
-    hand_clock.pass_by(seconds=60)
-    assert (deadline.remaining, deadline.over) == (0, True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tokenkeeper.errors import Kind
 from tokenkeeper.tiktok.codes import SUCCESSES, kind_of
 
@@ -20,19 +18,15 @@ KINDS = {
 }
 
 
+MENTIONING_THE_APP = {40000: Kind.REAUTHORIZE, 40113: Kind.REAUTHORIZE, 50000: Kind.TRANSIENT}
+
+
 def test_every_code_has_its_kind() -> None:
-    """An unknown code passes by itself, as far as anybody knows; 0, and 20001 for what was done in part, are none."""
-    codes = [code for listed in KINDS.values() for code in listed]
-    assert {code: kind_of(code, "Parameter error") for code in codes} == {
-        code: kind for kind, listed in KINDS.items() for code in listed
-    }
+    """An unknown code passes by itself, as far as anybody knows; 0, and 20001 for what was done in part, are none.
+
+    Two codes mean another app, with the message that says so; others keep their meaning whatever it is.
+    """
+    kinds = {code: kind for kind, listed in KINDS.items() for code in listed}
+    assert {code: kind_of(code, "Parameter error") for code in kinds} == kinds
+    assert {code: kind_of(code, OTHER_APP) for code in MENTIONING_THE_APP} == MENTIONING_THE_APP
     assert {0, 20001} == SUCCESSES
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [(40000, Kind.REAUTHORIZE), (40113, Kind.REAUTHORIZE), (50000, Kind.TRANSIENT)],
-)
-def test_two_codes_mean_another_app_with_that_message(code: int, kind: Kind) -> None:
-    """Others keep their meaning, whatever TikTok's message is."""
-    assert kind_of(code, OTHER_APP) is kind

@@ -1,11 +1,16 @@
-"""What labels and annotations of a token secret say about a connection, also where somebody edited them."""
+"""What labels and annotations of a token secret say about a connection, also where somebody edited them.
+
+And which grants may take the place of its own.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tokenkeeper import clock
 from tokenkeeper.connection import Connection, Problem
+from tokenkeeper.grant import Grant
 from unit.parts import NOON, connected, expiring, long_lived, of_account
 
 
@@ -41,12 +46,9 @@ class TestLabels:
         missed = {label for label in whole.labels if without(label).labels_missing}
         assert missed == {"managed-by", "holds", "connection", "kind", "health", "family"}
         assert not whole.labels_missing
-
-    def test_a_missing_family_means_advertiser(self) -> None:
-        """So connections from before there were accounts cause no write."""
-        whole = connected(expiring())
-        labels = {key: text for key, text in whole.labels.items() if key != "family"}
-        assert Connection("acme", labels, whole.annotations).labels_missing is False
+        of_old = connected(expiring())  # from before there were accounts: a missing family means advertisers
+        labels = {key: text for key, text in of_old.labels.items() if key != "family"}
+        assert not Connection("acme", labels, of_old.annotations).labels_missing
 
     def test_without_any_the_annotations_say_the_same(self) -> None:
         """Health follows from what is wrong, kind and family from the ends and the open id."""
@@ -79,42 +81,17 @@ class TestLabels:
         } == states
 
 
-class TestEndOfLife:
-    def test_warnings_come_at_30_14_7_3_and_1_days_once_each(self) -> None:
-        """A warning is due when its day is reached, unless it or a more urgent one was given."""
-        due = {
-            (30.1, ""): None,
-            (30, ""): 30,
-            (20, "30"): None,
-            (14, "30"): 14,
-            (0.1, "1"): None,
-            (2, ""): 3,  # several were missed: only the most urgent
-            (-1, "30"): 1,
-            (2, "nonsense"): 3,
-        }
-        assert {
-            (days, given): connected(
-                expiring(), refresh_expires_at=clock.text(NOON + timedelta(days=days)), warned=given
-            ).warning_due(NOON, refreshable=True)
-            for days, given in due
-        } == due
-
-    def test_without_a_refresh_token_the_tokens_own_end_counts(self) -> None:
-        """What cannot be refreshed ends with the access token; what has no end is not warned of."""
-        made = connected(expiring(), expires_at=clock.text(NOON + timedelta(days=2)))
-        assert made.warning_due(NOON, refreshable=False) == 3
-        assert connected(long_lived()).warning_due(NOON + timedelta(days=9999), refreshable=False) is None
-
-
 class TestEditedByHand:
     """What cannot be read is as good as missing."""
 
     def test_a_time_or_a_number(self) -> None:
-        """A time that cannot be read is no time, a number that cannot be one counts as none destroyed."""
+        """A time that cannot be read is no time, and what is no number of days or versions counts as none."""
         times = {text: connected(expiring(), obtained_at=text).obtained_at for text in ("", "soon", "99999-01-01")}
         assert set(times.values()) == {None}
         numbers = {"7": 7, "": 0, "-1": 0, "x": 0, "9" * 20: 0, "٣": 0}
         assert {text: connected(expiring(), destroyed_to=text).destroyed_to for text in numbers} == numbers
+        ending = connected(expiring(), refresh_expires_at=clock.text(NOON + timedelta(days=2)), warned="nonsense")
+        assert ending.warning_due(NOON, refreshable=True) == 3
 
     def test_names_and_ids(self) -> None:
         """Nothing that no line can show is taken for a name, and an empty annotation names no advertiser."""
@@ -124,7 +101,24 @@ class TestEditedByHand:
         assert connected(long_lived(), advertisers="").advertisers == ()
 
 
-def test_the_guard_compares_with_what_was_approved() -> None:
-    """Where the last list differs from it, that is written down beside; else both are the same."""
-    assert connected(long_lived()).approved == ("7001", "7002")
-    assert connected(long_lived(), approved="7001", advertisers="7002,7003").approved == ("7001",)
+ADS = connected(long_lived())
+ORGANIC = replace(of_account(), connection="acme")
+RECONNECTIONS: dict[str, tuple[Connection, Grant, str | None]] = {
+    "nothing was connected": (Connection("acme", {}, {}), long_lived(), None),
+    "nothing was connected, an account": (Connection("acme", {}, {}), ORGANIC, None),
+    "another kind of grant": (ADS, expiring(), None),
+    "one of those that were approved": (ADS, long_lived().with_advertisers(["7002", "7004"]), None),
+    "none of them": (ADS, long_lived().with_advertisers(["7003"]), "other_advertisers"),
+    "those of the last list only": (connected(long_lived(), approved="7009"), long_lived(), "other_advertisers"),
+    "not in the last list": (connected(long_lived(), advertisers="7003", approved="7001"), long_lived(), None),
+    "the same account": (connected(ORGANIC), ORGANIC, None),
+    "another account": (connected(ORGANIC), replace(ORGANIC, open_id="open-2"), "other_account"),
+    "advertisers become an account": (ADS, ORGANIC, "other_family"),
+}
+
+
+def test_a_re_connection_is_of_the_same_family_and_for_some_of_the_same_accounts() -> None:
+    """What was approved counts, not the list of the last run."""
+    assert {case: connection.conflict(grant) for case, (connection, grant, _) in RECONNECTIONS.items()} == {
+        case: found for case, (_, _, found) in RECONNECTIONS.items()
+    }

@@ -1,4 +1,4 @@
-"""The tree of errors: as it is drawn, and what an error says and carries."""
+"""The tree of errors is as it is drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tokenkeeper import errors
-from tokenkeeper.errors import GoogleReason, KeeperError, Kind, TikTokRefused, TikTokSilent
+from tokenkeeper.errors import KeeperError
 
 PACKAGE = Path(str(errors.__file__)).parent
 
@@ -35,21 +35,3 @@ def test_the_drawn_tree_is_the_real_one() -> None:
         new = [error for error, _ in derived]
     ours = {error.__name__: above for error, above in found.items() if error.__module__.startswith("tokenkeeper.")}
     assert drawn() == ours
-
-
-def test_googles_words_come_at_the_end_of_a_sentence() -> None:
-    """Status, reason and sentence, as far as Google said them."""
-    refused = GoogleReason("PERMISSION_DENIED", "SERVICE_DISABLED", "No.")
-    said = {
-        "": GoogleReason(),
-        "Google: No. (PERMISSION_DENIED, SERVICE_DISABLED)": refused,
-        "NOT_FOUND": GoogleReason("NOT_FOUND"),
-        "No.": GoogleReason(sentence="No."),
-    }
-    assert [str(reason) for reason in said.values()] == list(said)
-
-
-def test_tiktoks_request_id_is_in_the_text() -> None:
-    """Its support asks for it."""
-    assert str(TikTokRefused(Kind.RESTART, 40110, "2026ABC")) == "TikTok answered with code 40110 (request 2026ABC)"
-    assert str(TikTokSilent("TikTok did not answer in time")) == "TikTok did not answer in time"

@@ -1,6 +1,6 @@
 """Every kind of log entry: its sentence, its severities, and what says that it is over.
 
-That its table in the guide has something to say is in `readme/test_tables`.
+That each alert has an end is in `reliability/test_nothing_is_silent`, that the guide names it in `readme/test_tables`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 import string
 from itertools import pairwise
-
-import pytest
 
 from tokenkeeper import events
 from tokenkeeper.events import EVENTS, Event
@@ -34,23 +32,11 @@ def test_a_sentence_says_all_that_its_fields_say() -> None:
         assert re.fullmatch(r"[A-Z<].*[.>]", entry.message), event.name
 
 
-def test_half_a_sentence_is_never_logged() -> None:
-    """A field that is missing is noticed."""
-    with pytest.raises(KeyError):
-        events.RUN_STOPPED.entry(status=500)
-
-
 def test_what_ends_an_event_is_no_alert_itself() -> None:
     """An alert is over when a calmer entry says so."""
     ends = {name for event in EVENTS.values() for name in event.ended_by}
     assert {name for name in ends if EVENTS[name].severities[0] in ALERTS} == set()
     assert {event.name for event in EVENTS.values() if event.endings and not event.ended_by} == set()
-
-
-def test_every_alert_about_a_lasting_state_has_an_end() -> None:
-    """Those without one happen once, or are somebody's own fault to mend."""
-    endless = {name for name, event in EVENTS.items() if event.severities[0] in ALERTS and not event.ended_by}
-    assert endless == {"settings.invalid", "defect"}
 
 
 def test_what_says_make_names_a_command_that_there_is() -> None:

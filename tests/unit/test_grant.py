@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tokenkeeper import grant
 from tokenkeeper.grant import RefreshableGrant
-from unit.parts import APP_ID, DAY, NOON, YEAR, expiring, granted, of_account, response
+from unit.parts import DAY, NOON, YEAR, expiring, granted, of_account, response
+
+KINDS = {
+    "neither refresh token nor lifetime": (None, None, "long-lived", None),
+    "both": ("refresh-1", DAY, "expiring", NOON + timedelta(days=365)),
+    "a refresh token alone": ("refresh-1", None, "expiring", NOON + timedelta(days=365)),
+    "a lifetime alone": (None, DAY, "expiring", NOON + timedelta(days=1)),
+}
 
 
 class TestTheResponseDecides:
-    @pytest.mark.parametrize(
-        ("refresh_token", "expires_in", "kind", "ends"),
-        [
-            (None, None, "long-lived", None),
-            ("refresh-1", DAY, "expiring", NOON + timedelta(days=365)),
-            ("refresh-1", None, "expiring", NOON + timedelta(days=365)),
-            (None, DAY, "expiring", NOON + timedelta(days=1)),
-        ],
-        ids=["neither refresh token nor lifetime", "both", "a refresh token alone", "a lifetime alone"],
-    )
-    def test_kind_and_end(
-        self, refresh_token: str | None, expires_in: float | None, kind: str, ends: datetime | None
-    ) -> None:
+    def test_kind_and_end(self) -> None:
         """A grant is expiring if it can be refreshed or ends; it ends when what renews it does, else with its token."""
-        made = granted(response(refresh_token=refresh_token, expires_in=expires_in, refresh_expires_in=YEAR))
-        assert (made.kind, made.ends_at) == (kind, ends)
-        assert isinstance(made, RefreshableGrant) is (refresh_token is not None)
+        for case, (refresh_token, expires_in, kind, ends) in KINDS.items():
+            made = granted(response(refresh_token=refresh_token, expires_in=expires_in, refresh_expires_in=YEAR))
+            assert (made.kind, made.ends_at) == (kind, ends), case
+            assert isinstance(made, RefreshableGrant) is (refresh_token is not None), case
 
     def test_fractions_of_a_second_never_make_a_token_live_longer(self) -> None:
         """Times are rounded down, lifetimes counted from when the call was sent."""
@@ -44,11 +40,6 @@ class TestChanged:
     def test_a_username_that_is_not_told_does_not_replace_one(self) -> None:
         """A name that was fetched once stays."""
         assert of_account().with_username("acme").with_username("").username == "acme"
-
-    def test_the_same_token_at_another_time_is_another_grant(self) -> None:
-        """Token and time together say whether both secrets hold the same."""
-        assert expiring().same_token(expiring().with_advertisers([]))
-        assert not expiring().same_token(expiring(at=NOON + timedelta(seconds=1)))
 
     def test_a_date_is_never_earlier_than_what_it_replaces(self) -> None:
         """Whatever the clock says, a grant is dated after the one before."""
@@ -69,21 +60,6 @@ class TestRefreshed:
         assert (new.access_token.reveal(), new.refresh_token.reveal()) == ("access-2", kept)
         assert (new.advertiser_ids, new.scope, new.expires_at) == (old.advertiser_ids, old.scope, None)
         assert new.refresh_expires_at == (old.refresh_expires_at if kept == "refresh-1" else None)
-
-    @pytest.mark.parametrize("clock_off", [timedelta(minutes=-10), timedelta(milliseconds=300)])
-    def test_the_newer_of_two_grants_is_always_the_later(self, clock_off: timedelta) -> None:
-        """Whatever this machine's clock says, a new grant is later than the one that it replaces."""
-        old, at = expiring(), NOON + clock_off
-        assert old.refreshed(response("access-2"), at).obtained_at == NOON + timedelta(seconds=1)
-        again = grant.first(
-            response("access-3"),
-            connection="acme",
-            app_id=APP_ID,
-            family="advertiser",
-            asked_at=at,
-            after=old.obtained_at,
-        )
-        assert again.obtained_at == NOON + timedelta(seconds=1)
 
 
 def test_due_past_half_of_the_tokens_life() -> None:

@@ -35,12 +35,6 @@ class TestLinks:
         assert made == Link("acme", made.id, NOON, NOON + timedelta(hours=72), True, "account", {"client": "shoes"})
         assert made.id != SIGNER.new_link("acme")[0].id
 
-    def test_a_link_is_fit_for_an_address(self) -> None:
-        """It needs no quoting, and stays short."""
-        text = SIGNER.new_link("a" * 63, timedelta(days=30), any_account=True)[1].reveal()
-        assert set(text) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-        assert len(text) < 300
-
     def test_labels_that_no_secret_takes_are_no_link(self) -> None:
         """Even if our own key signed them."""
         for labels in ({"Client": "a"}, {"client": "A b"}, {f"a{number}": "" for number in range(9)}):
@@ -75,19 +69,6 @@ class TestUse:
         hand_clock.pass_by(days=-1)
         assert link.is_used(made_at(hand_clock.now(), link.id))
         assert not link.is_used(EMPTY)
-
-    def test_every_link_from_before_is_used_as_well(self, hand_clock: HandClock) -> None:
-        """A link that was issued up to the moment of connecting is used, one from after it is not."""
-        links = []
-        for _ in range(3):
-            links.append(SIGNER.new_link("acme")[0])
-            hand_clock.pass_by(milliseconds=1)
-        made = made_at(links[1].issued_at, "another")
-        assert [link.is_used(made) for link in links] == [True, True, False]
-
-    def test_the_portals_own_link_is_never_used_up(self) -> None:
-        """It has no id, and makes its connection again and again."""
-        assert not Link("acme", "", NOON, NOON).is_used(made_at(NOON, ""))
 
 
 def test_a_state_carries_its_link_and_outlives_it(hand_clock: HandClock) -> None:

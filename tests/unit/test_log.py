@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 
 import pytest
 
@@ -14,6 +13,11 @@ from unit.parts import HandClock
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
+HEADERS: dict[str, tuple[dict[str, str], str | None]] = {
+    "W3C": ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, SPAN),
+    "Google": ({"X-Cloud-Trace-Context": f"{TRACE.upper()}/255;o=1"}, "00000000000000ff"),
+    "Google without a span": ({"X-Cloud-Trace-Context": TRACE}, None),
+}
 
 
 def entry(message: str = "acme was connected.", **fields: Value) -> Entry:
@@ -41,19 +45,15 @@ class TestEntries:
             ("advertisers", 3),
         ]
 
-    def test_nothing_that_comes_in_makes_a_second_line(self, logged: Logged) -> None:
-        """Control characters, separators and broken characters become spaces."""
+    def test_whatever_comes_in_an_entry_is_one_line_of_bounded_length(self, logged: Logged) -> None:
+        """Control characters, separators and broken characters become spaces; long texts and lists are cut, visibly."""
         text = "a\r\nb\0c\x85d\u2028e\ud800f"
         log.write(entry(text, also=text, listed=[text]))
-        (written,) = logged.entries
-        assert [written["message"], written["also"], *written["listed"]] == ["a b c d e f"] * 3
-
-    def test_what_is_too_long_is_cut(self, logged: Logged) -> None:
-        """Long texts and lists are cut, and it shows."""
         log.write(entry("m" * 5000, names=[str(number) for number in range(250)]))
-        (written,) = logged.entries
-        assert written["message"] == "m" * 1000 + "…"
-        assert written["names"][99:] == ["99", "… and 150 more"]
+        odd, long = logged.entries
+        assert [odd["message"], odd["also"], *odd["listed"]] == ["a b c d e f"] * 3
+        assert long["message"] == "m" * 1000 + "…"
+        assert long["names"][99:] == ["99", "… and 150 more"]
 
 
 class TestDefects:
@@ -71,19 +71,10 @@ class TestDefects:
 
 
 class TestContext:
-    @pytest.mark.parametrize(
-        ("headers", "span"),
-        [
-            ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, SPAN),
-            ({"X-Cloud-Trace-Context": f"{TRACE.upper()}/255;o=1"}, "00000000000000ff"),
-            ({"X-Cloud-Trace-Context": TRACE}, None),
-        ],
-        ids=["W3C", "Google", "Google without a span"],
-    )
-    def test_the_requests_trace_is_in_every_entry(
-        self, logged: Logged, headers: Mapping[str, str], span: str | None
-    ) -> None:
+    @pytest.mark.parametrize("form", HEADERS)
+    def test_the_requests_trace_is_in_every_entry(self, logged: Logged, form: str) -> None:
         """A trace header of either form is written as Cloud Logging wants it; without a project it is not."""
+        headers, span = HEADERS[form]
         for project in ("p", ""):
             with log.context(headers.get, project, reference="0123abcd"):
                 log.write(entry())
@@ -93,19 +84,16 @@ class TestContext:
         assert with_project.get("logging.googleapis.com/spanId") == span
         assert "logging" not in str(without)
 
-    def test_what_is_no_trace_is_dropped(self, logged: Logged) -> None:
-        """A header of another form is in no entry."""
+    def test_what_is_no_trace_is_dropped_and_all_ends_with_the_request(self, logged: Logged) -> None:
+        """A header of another form is in no entry, and what one request added not in the next one's."""
         for header in (f"00-{TRACE}-{SPAN}-01\n", "nonsense", ""):
             with log.context({"traceparent": header, "X-Cloud-Trace-Context": header}.get, "p"):
                 log.write(entry())
-        assert "logging" not in logged.getvalue()
-
-    def test_it_ends_with_the_request(self, logged: Logged) -> None:
-        """What one request added is not in the next one's entries, even if it failed."""
         with pytest.raises(KeyError), log.context(lambda _: None, "p", reference="0123abcd"):
             raise KeyError
         log.write(entry())
-        assert "reference" not in logged.entries[0]
+        assert "logging" not in logged.getvalue()
+        assert "reference" not in logged.getvalue()
 
 
 class TestOnATerminal:

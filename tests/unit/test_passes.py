@@ -1,13 +1,14 @@
-"""Working through tasks with many threads: in order, at the pace that is allowed, until the run is over."""
+"""Working through tasks with many threads: when the next one is begun.
+
+That each is worked on in order, an error stays its own and a run ends in time is in `reliability/test_runs`.
+"""
 
 from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-
-import pytest
 
 from tokenkeeper.refresh.passes import one_pass as work_through
 
@@ -15,54 +16,13 @@ TASKS = ["a", "b", "c", "d"]
 
 
 def one_pass(
-    work: Callable[[str], str],
-    *,
-    at_once: int = 8,
-    may_begin: Callable[[bool], bool] = lambda _: True,
-    over: Callable[[], bool] = lambda: False,
-    tasks: Sequence[str] = TASKS,
-) -> tuple[dict[str, Future[str]], Sequence[str]]:
-    """Work on the tasks; returns what came of them, and which were not begun."""
+    work: Callable[[str], str], *, at_once: int = 8, may_begin: Callable[[bool], bool] = lambda _: True
+) -> dict[str, Future[str]]:
+    """Work on the tasks; returns what came of them."""
     finished: dict[str, Future[str]] = {}
-    left = work_through(
-        tasks, work, finished.__setitem__, at_once=at_once, between_starts=0, may_begin=may_begin, over=over
-    )
-    return finished, left
-
-
-def test_each_task_is_worked_on_once_in_order() -> None:
-    """What comes of each is handed back with it; an error does not end the pass."""
-
-    def work(task: str) -> str:
-        if task == "b":
-            raise RuntimeError(task)
-        return task.upper()
-
-    finished, left = one_pass(work, at_once=1)
-    assert list(finished) == TASKS
-    with pytest.raises(RuntimeError):
-        finished.pop("b").result()
-    assert [future.result() for future in finished.values()] == ["A", "C", "D"]
-    assert list(left) == []
-
-
-def test_no_more_are_under_way_than_allowed() -> None:
-    """However many there are."""
-    now, most, lock = 0, 0, threading.Lock()
-
-    def work(task: str) -> str:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        threading.Event().wait(0.01)
-        with lock:
-            now -= 1
-        return task
-
-    finished, _ = one_pass(work, at_once=2, tasks=[str(number) for number in range(10)])
-    assert len(finished) == 10
-    assert most == 2
+    more = {"at_once": at_once, "may_begin": may_begin}
+    work_through(TASKS, work, finished.__setitem__, between_starts=0, over=lambda: False, **more)  # type: ignore[arg-type]
+    return finished
 
 
 def test_the_next_one_is_begun_when_that_is_allowed() -> None:
@@ -80,27 +40,20 @@ def test_the_next_one_is_begun_when_that_is_allowed() -> None:
         go_on.wait(10)
         return task
 
-    finished, _ = one_pass(work, may_begin=may_begin)
-    assert set(finished) == set(TASKS)
+    assert set(one_pass(work, may_begin=may_begin)) == set(TASKS)
     assert asked[:4] == [False, True, True, True]
 
 
-def test_what_is_not_begun_when_the_run_is_over_is_left() -> None:
-    """What is under way comes to its end."""
-    done: list[str] = []
-
-    def work(task: str) -> str:
-        done.append(task)
-        return task
-
-    finished, left = one_pass(work, at_once=1, over=lambda: len(done) >= 2)
-    assert [*finished, *left] == TASKS
-    assert len(left) in {1, 2}  # the third may be begun before the second is known to be done
-
-
-def test_the_log_context_of_the_run_reaches_its_threads() -> None:
-    """So that every entry of a run carries its trace."""
+def test_no_more_are_under_way_than_allowed_and_each_knows_the_run() -> None:
+    """The run's context reaches its threads, so that every entry of its log carries its trace."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
     variable.set("the run's")
-    finished, _ = one_pass(lambda _: variable.get())
-    assert {future.result() for future in finished.values()} == {"the run's"}
+    both, more = threading.Barrier(2), threading.Semaphore(2)
+
+    def work(_: str) -> str:
+        assert more.acquire(blocking=False), "a third one"
+        both.wait(10)
+        more.release()
+        return variable.get()
+
+    assert {future.result() for future in one_pass(work, at_once=2).values()} == {"the run's"}

@@ -9,37 +9,30 @@ import pytest
 from tokenkeeper import payload
 from tokenkeeper.errors import PayloadError
 from tokenkeeper.grant import Grant, RefreshableGrant
-from unit.parts import expiring, granted, long_lived, of_account, refreshable, response
+from unit.parts import expiring, granted, long_lived, of_account, response
 
 MANY = tuple(str(7_000_000_000_000_000_000 + number) for number in range(3000))
 
 
-class TestWhatIsStored:
-    def test_a_whole_grant_byte_for_byte(self) -> None:
-        """The same keys, then the refresh token and its end; a name is written as it is, not escaped."""
-        named = of_account().with_username("käthe")
-        assert payload.of_refresh(named) == payload.of_token(named)[:-1] + (
-            b', "refresh_token": "rft.1", "refresh_expires_at": "2027-11-22T12:00:00Z"}'
-        )
-        assert '"username": "käthe"'.encode() in payload.of_token(named)
+def test_a_refresh_payload_has_the_same_keys_and_two_more() -> None:
+    """The refresh token and its end come last; a name is written as it is, not escaped."""
+    named = of_account().with_username("käthe")
+    assert payload.of_refresh(named) == payload.of_token(named)[:-1] + (
+        b', "refresh_token": "rft.1", "refresh_expires_at": "2027-11-22T12:00:00Z"}'
+    )
+    assert '"username": "käthe"'.encode() in payload.of_token(named)
 
 
-class TestSize:
-    def test_ids_stay_as_long_as_they_fit_to_the_byte(self) -> None:
-        """The limit is Secret Manager's 64 KiB, not a byte less; then ids are null, and their number comes after."""
-        ids = MANY[:2830]
-        room = payload.LARGEST - len(payload.of_token(granted(response("", advertiser_ids=ids))))
-        fits = payload.of_token(granted(response("x" * room, advertiser_ids=ids)))
-        assert len(fits) == payload.LARGEST == 65_536
-        assert json.loads(fits)["advertiser_ids"] == list(ids)
-        over = payload.of_token(granted(response("x" * (room + 1), advertiser_ids=ids)))
-        assert b'"advertiser_ids": null, "advertiser_count": 2830, "scope"' in over
-
-    def test_the_larger_payload_may_be_the_only_one_without_room(self) -> None:
-        """Each of the two payloads keeps the ids that it can hold."""
-        made = refreshable(response("x" * 700, "y" * 4000, advertiser_ids=MANY[:2700]))
-        assert json.loads(payload.of_token(made))["advertiser_ids"] == list(MANY[:2700])
-        assert json.loads(payload.of_refresh(made))["advertiser_ids"] is None
+def test_ids_stay_as_long_as_they_fit_to_the_byte() -> None:
+    """The limit is Secret Manager's 64 KiB, not a byte less; then ids are null, and their number comes after."""
+    ids = MANY[:2830]
+    room = payload.LARGEST - len(payload.of_token(granted(response("", advertiser_ids=ids))))
+    fits = payload.of_token(granted(response("x" * room, advertiser_ids=ids)))
+    assert len(fits) == payload.LARGEST == 65_536
+    assert json.loads(fits)["advertiser_ids"] == list(ids)
+    over = payload.of_token(granted(response("x" * (room + 1), advertiser_ids=ids)))
+    assert b'"advertiser_ids": null, "advertiser_count": 2830, "scope"' in over
+    assert payload.parse(over, "acme").advertiser_count == 2830
 
 
 BROKEN: dict[str, list[object]] = {
@@ -77,11 +70,6 @@ class TestReading:
         read = payload.parse(stored[:-1] + b', "added": {"later": true}}', made.connection)
         assert read == made
         assert type(read) is type(made)
-
-    def test_a_count_instead_of_ids_is_read(self) -> None:
-        """A payload without the ids says how many there are."""
-        read = payload.parse(payload.of_token(long_lived().with_advertisers(MANY)), "acme")
-        assert (read.advertiser_ids, read.advertiser_count) == (None, 3000)
 
     def test_what_is_no_object_cannot_be_read(self) -> None:
         """A broken payload is an error of its own kind."""

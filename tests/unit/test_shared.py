@@ -15,8 +15,6 @@ from tokenkeeper.tiktok.families import TikTok
 from unit import parts
 from unit.parts import NOON
 
-EVERYBODYS = [Cause.API_DISABLED, Cause.QUOTA_PROJECT, Cause.BILLING, Cause.LOGIN, Cause.PERIMETER]
-
 
 @pytest.fixture
 def context() -> RunContext:
@@ -34,7 +32,9 @@ def test_a_suspect_code_stops_a_run_at_the_second_connection(context: RunContext
         context.raise_if_shared("beta", TikTokRefused(Kind.SUSPECT, 40118, "R1"))
 
 
-@pytest.mark.parametrize("cause", EVERYBODYS)
+@pytest.mark.parametrize(
+    "cause", [Cause.API_DISABLED, Cause.QUOTA_PROJECT, Cause.BILLING, Cause.LOGIN, Cause.PERIMETER]
+)
 def test_what_is_certain_to_be_everybodys_stops_the_run(context: RunContext, cause: Cause) -> None:
     """At the first connection, with Google's sentence."""
     with pytest.raises(RunStopped, match=r"Billing is disabled\.") as stopped:

@@ -14,7 +14,7 @@ import certificates
 import faults
 import google_login
 import proxies
-from emulators.serving import Fault, LocalServer
+from emulators.serving import Fault
 from google_login import GOOGLE, TOKENS, GoogleLogin, GoogleSecrets
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
@@ -22,7 +22,7 @@ from tokenkeeper.settings import prepare_requests
 from tokenkeeper.store.credentials import MetadataServer
 from tokenkeeper.store.documents import replication
 from tokenkeeper.store.secretmanager import SecretManager
-from unit.parts import PROJECT, HandClock
+from unit.parts import PROJECT, HandClock, port_of
 
 
 @pytest.fixture(scope="module")
@@ -70,31 +70,24 @@ def person(login: GoogleLogin, tmp_path: Path) -> GoogleLogin:
     return login
 
 
-def port_of(server: LocalServer) -> int:
-    """The port that a server listens on."""
-    return int(server.address.rpartition(":")[2])
+def test_the_project_is_the_one_of_the_settings_else_of_the_credentials(
+    login: GoogleLogin, google: GoogleSecrets, tmp_path: Path
+) -> None:
+    """Without a call where it is set; on Cloud Run the metadata server names it, a person is told what to set.
 
-
-class TestProject:
-    def test_is_the_one_of_the_settings_else_of_the_credentials(self, login: GoogleLogin) -> None:
-        """Without a call where it is set; on Cloud Run the metadata server names it."""
-        assert SecretManager(PROJECT, metadata_host=login.address).project == PROJECT
-        assert login.calls == []
-        assert SecretManager("", metadata_host=login.address).project == "metadata-project"
-
-    def test_of_the_credentials_is_known_to_the_first_call(self, login: GoogleLogin, google: GoogleSecrets) -> None:
-        """A disabled API of this project is not one of a quota project."""
-        named = {"consumer": "projects/metadata-project"}
-        google.add_fault(faults.google_error("PERMISSION_DENIED", "No.", reason="SERVICE_DISABLED", metadata=named))
-        with pytest.raises(StoreForbidden) as raised:
-            SecretManager("", metadata_host=login.address).get("s", Deadline(5))
-        assert raised.value.reason.cause is Cause.API_DISABLED
-
-    @pytest.mark.usefixtures("person")
-    def test_a_person_without_any_is_told_what_to_set(self) -> None:
-        """A login of gcloud's names no project."""
-        with pytest.raises(SettingsError, match=r"^GOOGLE_CLOUD_PROJECT is missing"):
-            _ = SecretManager("").project
+    The first call knows it, too: a disabled API of this project is not one of a quota project.
+    """
+    assert SecretManager(PROJECT, metadata_host=login.address).project == PROJECT
+    assert login.calls == []
+    assert SecretManager("", metadata_host=login.address).project == "metadata-project"
+    named = {"consumer": "projects/metadata-project"}
+    google.add_fault(faults.google_error("PERMISSION_DENIED", "No.", reason="SERVICE_DISABLED", metadata=named))
+    with pytest.raises(StoreForbidden) as raised:
+        SecretManager("", metadata_host=login.address).get("s", Deadline(5))
+    assert raised.value.reason.cause is Cause.API_DISABLED
+    google_login.user(tmp_path)
+    with pytest.raises(SettingsError, match=r"^GOOGLE_CLOUD_PROJECT is missing"):
+        _ = SecretManager("").project
 
 
 class TestCredentials:
@@ -119,41 +112,35 @@ class TestCredentials:
             SecretManager("", metadata_host=login.address).get("s", Deadline(0.01))
 
     def test_a_token_that_ended_early_is_replaced_at_once(self, login: GoogleLogin, google: GoogleSecrets) -> None:
-        """401 for one token is no failure: Google gives another, and the call is made with that."""
+        """401 for one token is no failure, since Google gives another; after a fresh one the login is the problem."""
         google.add_fault(Fault(status=401))
         SecretManager(PROJECT, metadata_host=login.address).get("s", Deadline(0.01))
         assert [call.name for call in login.calls].count("metadata_token") == 2
-
-    def test_that_google_does_not_accept(self, login: GoogleLogin, google: GoogleSecrets) -> None:
-        """401 after a fresh token: the login is the problem."""
         google.add_fault(Fault(status=401, times=None))
         with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read") as raised:
             SecretManager(PROJECT, metadata_host=login.address).get("s", Deadline(5))
         assert raised.value.reason.cause is Cause.LOGIN
 
 
+# What is asked for a token, in the cloud (the metadata server) or by a person (the token endpoint), answers like this.
 OUTAGES = {
-    "500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
-    "404": Fault("metadata_token", times=None, status=404, body=b"not found"),
-    "HTML": faults.html("metadata_token", times=None),
-    "no JSON of its own": Fault("metadata_token", times=None, status=200, body={"error": "x"}),
-    "a closed connection": Fault("metadata_token", times=None, do="drop"),
-}
-NO_TOKENS = {
-    "500": Fault("token", times=None, status=500, body={"error": {"code": 500, "message": "Internal error."}}),
-    "HTML": faults.html("token", times=None),
+    "the metadata server's 500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
+    "the metadata server's 404": Fault("metadata_token", times=None, status=404, body=b"not found"),
+    "HTML for the metadata server": faults.html("metadata_token", times=None),
+    "another JSON for the metadata server": Fault("metadata_token", times=None, status=200, body={"error": "x"}),
+    "no answer of the metadata server": Fault("metadata_token", times=None, do="drop"),
+    "the token endpoint's 500": Fault("token", times=None, status=500, body={"error": {"message": "Internal error."}}),
+    "HTML for the token endpoint": faults.html("token", times=None),
     "a closed connection": Fault("token", times=None, do="drop"),
+}
+REFUSALS = {
+    "a revoked login": (400, {"error": "invalid_grant", "error_description": "Token has been revoked."}, Cause.LOGIN),
+    "one to be confirmed": (400, {"error": "invalid_grant", "error_subtype": "invalid_rapt"}, Cause.LOGIN),
+    "another refusal": (401, {"error": "invalid_client"}, Cause.OTHER),
 }
 
 
 class TestMetadataServer:
-    @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
-    def test_an_outage_passes_by_itself(self, login: GoogleLogin, fault: Fault) -> None:
-        """No token for the moment is Secret Manager being unavailable, never a missing permission."""
-        login.add_fault(fault)
-        with pytest.raises(StoreUnavailable, match="metadata server is unavailable"):
-            SecretManager(PROJECT, metadata_host=login.address).get("s", Deadline(0.01))
-
     def test_gives_a_token_that_lasts(self, login: GoogleLogin, hand_clock: HandClock) -> None:
         """One token for all calls, until the server has the next one: four minutes before its end."""
         secrets = SecretManager(PROJECT, metadata_host=login.address)
@@ -169,33 +156,27 @@ class TestMetadataServer:
         assert MetadataServer(login.address).universe == "apis-partner.example"
 
 
-class TestTokenEndpoint:
-    @pytest.mark.parametrize(
-        "more",
-        [{"error_description": "Token has been revoked."}, {"error_subtype": "invalid_rapt"}],
-        ids=["a revoked login", "a login that has to be confirmed"],
-    )
-    def test_a_login_that_is_over_is_said_so(self, person: GoogleLogin, more: dict[str, str]) -> None:
-        """It is no outage: trying again does not help, and the remedy is in the sentence."""
-        person.add_fault(Fault("token", times=None, status=400, body={"error": "invalid_grant", **more}))
-        with pytest.raises(StoreForbidden, match=r"^The Google login is over: cannot read the state") as raised:
-            SecretManager(PROJECT).get("s", Deadline(5))
-        assert raised.value.reason.cause is Cause.LOGIN
-        assert "gcloud auth application-default login" in str(raised.value)
+class TestNoToken:
+    @pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES)
+    def test_an_outage_passes_by_itself(self, login: GoogleLogin, tmp_path: Path, fault: Fault) -> None:
+        """No token for the moment is Secret Manager being unavailable, never a missing permission."""
+        if fault.call == "token":
+            google_login.user(tmp_path)
+        login.add_fault(fault)
+        metadata_host = "" if fault.call == "token" else login.address
+        with pytest.raises(StoreUnavailable, match="server is unavailable"):
+            SecretManager(PROJECT, metadata_host=metadata_host).get("s", Deadline(0.01))
 
-    def test_another_refusal_is_quoted(self, person: GoogleLogin) -> None:
-        """What Google's token endpoint says stands in the sentence."""
-        person.add_fault(Fault("token", times=None, status=401, body={"error": "invalid_client"}))
-        with pytest.raises(StoreForbidden, match="invalid_client") as raised:
+    @pytest.mark.parametrize(("status", "body", "cause"), REFUSALS.values(), ids=REFUSALS)
+    def test_a_refusal_does_not(self, person: GoogleLogin, status: int, body: dict[str, str], cause: Cause) -> None:
+        """Trying again does not help: the remedy is in the sentence, and Google's own words."""
+        person.add_fault(Fault("token", times=None, status=status, body=body))
+        with pytest.raises(StoreForbidden) as raised:
             SecretManager(PROJECT).get("s", Deadline(5))
-        assert raised.value.reason.cause is Cause.OTHER
-
-    @pytest.mark.parametrize("fault", NO_TOKENS.values(), ids=NO_TOKENS)
-    def test_an_outage_passes_by_itself(self, person: GoogleLogin, fault: Fault) -> None:
-        """No token for the moment is Secret Manager being unavailable."""
-        person.add_fault(fault)
-        with pytest.raises(StoreUnavailable, match="unavailable"):
-            SecretManager(PROJECT).get("s", Deadline(0.01))
+        assert raised.value.reason.cause is cause
+        over = "The Google login is over: cannot read the state" in str(raised.value)
+        assert over == ("gcloud auth application-default login" in str(raised.value)) == (cause is Cause.LOGIN)
+        assert over or body["error"] in str(raised.value)
 
 
 KEY = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"

@@ -13,7 +13,7 @@ from tokenkeeper import clock, transitions
 from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection, Problem
 from tokenkeeper.grant import Grant
 from tokenkeeper.transitions import LARGEST_NAMES, Change
-from unit.parts import DAY, NOON, HandClock, connected, expiring, long_lived, of_account, refreshable, response
+from unit.parts import DAY, NOON, connected, expiring, long_lived, refreshable, response
 
 EMPTY = Connection("acme", {"connection": "acme"}, {})
 LATER = NOON + timedelta(days=1)
@@ -28,12 +28,6 @@ def said(change: Change) -> list[tuple[str, str]]:
     return [(entry.event, entry.severity) for entry in change.entries]
 
 
-def failing(kind: str = "transient", *, alerted: bool = False) -> Connection:
-    """A connection that has been failing since noon."""
-    text = str(Problem(kind, alerted=alerted))
-    return connected(expiring(), failing_since=clock.text(NOON), last_error=text).with_(labels={"health": "failing"})
-
-
 def ended() -> Connection:
     """A connection whose access has ended at TikTok."""
     made = connected(expiring(), failing_since=clock.text(NOON), last_error="reauthorize 40105 R1")
@@ -42,19 +36,10 @@ def ended() -> Connection:
 
 class TestConnected:
     def test_a_long_lived_grant(self) -> None:
-        """Only what there is to say is said: no ends, no problem, no warning."""
+        """Only what there is to say is said: no ends, no problem, no warning. The labels are in `flow`."""
         at = NOON + timedelta(milliseconds=123, microseconds=999)
-        made, entries = transitions.connected(EMPTY, long_lived(), at, "link-1", {"client": "x"})
+        made, entries = transitions.connected(EMPTY, long_lived(), at, "link-1", {})
         assert entries == ()
-        assert made.labels == {
-            "managed-by": "tiktok-token-keeper",
-            "holds": "token",
-            "connection": "acme",
-            "family": "advertiser",
-            "kind": "long-lived",
-            "health": "ok",
-            "client": "x",
-        }
         assert made.annotations == {
             "connected-at": "2026-11-22T12:00:00.123Z",
             "last-link": "link-1",
@@ -79,15 +64,6 @@ class TestConnected:
 
 
 class TestRefreshed:
-    def test_new_ends_are_written_and_what_was_wrong_is_over(self) -> None:
-        """The annotations follow the stored grant."""
-        change = transitions.refreshed(failing(), expiring(at=LATER), 3)
-        made = change.connection
-        assert (made.connected_at, made.last_link) == (NOON, "link-1")
-        assert (made.obtained_at, made.expires_at, made.destroyed_to) == (LATER, LATER + timedelta(days=1), 3)
-        assert (made.health, made.problem) == ("ok", None)
-        assert said(change) == [("token.refreshed", "INFO"), ("connection.recovered", "NOTICE")]
-
     @pytest.mark.parametrize(
         ("new_end", "warned"),
         [(NOON + timedelta(days=365), None), (NOON + timedelta(days=10, minutes=5), "14"), (None, None)],
@@ -100,26 +76,8 @@ class TestRefreshed:
         new = refreshable(response("a", "r", expires_in=DAY, refresh_expires_in=seconds))
         assert transitions.refreshed(before, new, 0).connection.annotations.get("warned") == warned
 
-    def test_one_that_reaches_no_advertiser_is_stored_and_failing(self, hand_clock: HandClock) -> None:
-        """The token is new all the same; the alert comes once, however often the runs find the same."""
-        first = transitions.refreshed(connected(expiring()), expiring(at=LATER), 0, reaches_nobody=True)
-        assert (first.connection.health, first.connection.obtained_at) == ("failing", LATER)
-        assert said(first) == [("token.refreshed", "INFO"), ("connection.empty", "ERROR")]
-        hand_clock.pass_by(days=2)
-        second = transitions.refreshed(first.connection, expiring(at=hand_clock.now()), 0, reaches_nobody=True)
-        assert said(second) == [("token.refreshed", "INFO")]
-        assert second.connection.failing_since == NOON
-        assert second.connection.failing_of("empty")
-
 
 class TestVerified:
-    def test_nothing_new_changes_nothing(self) -> None:
-        """A verified token causes no write."""
-        before = transitions.named(connected(long_lived()), {"7001": "Shoes"}).with_(labels={"team": "x"})
-        change = transitions.verified(before, long_lived(), {"7001": "Shoes"}, 0)
-        assert change.connection == before
-        assert change.entries == ()
-
     def test_other_advertisers_leave_the_approved_ones(self) -> None:
         """The guard of re-connections rests on what was approved, not on the last list."""
         once = transitions.verified(connected(long_lived()), long_lived().with_advertisers(["7002", "7003"]), None, 0)
@@ -162,98 +120,38 @@ def test_one_entry_says_which_advertisers_changed() -> None:
         assert known.lost_most(after) == (severity == "ERROR"), case
 
 
-FALTERING, FAILING = ("connection.faltering", "WARNING"), ("connection.failing", "ERROR")
-FAILURES: dict[str, tuple[Connection, float, list[tuple[str, str]]]] = {
-    "for the first time": (connected(long_lived()), 0, [FALTERING]),
-    "again, and its token has more than six and a half hours left": (failing(), 17.4, []),
-    "its token has less than six and a half hours left": (failing(), 17.6, [FAILING]),
-    "an alert was logged before": (failing(alerted=True), 30, []),
-    "for the first time, and its token is nearly over": (connected(expiring()), 18, [FAILING]),
-    "after its access had ended": (ended(), 0, [FALTERING]),
+def test_a_failure_after_the_access_had_ended_begins_anew() -> None:
+    """It is no lasting one, so that it is a warning first."""
+    change = transitions.failing(ended(), PROBLEM, "verified")
+    assert said(change) == [("connection.faltering", "WARNING")]
+    assert change.connection.health == "failing"
+
+
+ALERTS = {
+    "a secret cannot be read": partial(transitions.broken, detail="It cannot be read."),
+    "it is of another app": transitions.of_other_app,
+    "its access has ended": partial(transitions.ended, code=40105, request_id="R1"),
 }
 
 
-class TestFailing:
-    @pytest.mark.parametrize(("before", "hours", "expected"), FAILURES.values(), ids=FAILURES)
-    def test_a_warning_first_and_one_alert_when_it_matters(
-        self, hand_clock: HandClock, before: Connection, hours: float, expected: list[tuple[str, str]]
-    ) -> None:
-        """The alert comes when the next run may come too late; where nothing is said, nothing is written."""
-        hand_clock.pass_by(hours=hours)
-        change = transitions.failing(before, PROBLEM, "verified")
-        assert said(change) == expected
-        assert change.connection.health == "failing"
-        assert (change.connection == before) == (expected == [])
-
-    def test_a_long_lived_token_becomes_an_alert_after_a_day(self, hand_clock: HandClock) -> None:
-        """Its problem and since when it lasts are in the sentence, and the alert is remembered."""
-        first = transitions.failing(connected(long_lived()), PROBLEM, "verified").connection
-        hand_clock.pass_by(days=1, seconds=-1)
-        assert transitions.failing(first, PROBLEM, "verified").entries == ()
-        hand_clock.pass_by(seconds=1)
-        alert = transitions.failing(first, PROBLEM, "verified")
-        assert said(alert) == [("connection.failing", "ERROR")]
-        assert "failing since 2026-11-22T12:00:00Z (transient 50000 R1)" in alert.entries[0].message
-        assert (alert.connection.alerted, alert.connection.failing_since) == (True, NOON)
+@pytest.mark.parametrize("transition", ALERTS.values(), ids=ALERTS)
+def test_what_needs_a_person_anyway_is_not_alerted_of_again(transition: Callable[[Connection], Change]) -> None:
+    """What helps is the same. That one alert is enough for each is in `reliability/test_nothing_is_silent`."""
+    assert transition(ended()) == Change(ended())
 
 
-unreadable = partial(transitions.broken, detail="It cannot be read.")
-dead = partial(transitions.ended, code=40105, request_id="R1")
-
-
-ALERTS: dict[str, tuple[Callable[[Connection], Change], Connection, str | None, str]] = {
-    "a secret cannot be read": (unreadable, failing(), "secret.unreadable", "broken alerted"),
-    "a secret still cannot be read": (unreadable, failing("broken", alerted=True), None, "broken alerted"),
-    "a secret of one that needs a person anyway": (unreadable, ended(), None, "reauthorize 40105 R1"),
-    "no advertiser is listed": (transitions.empty, connected(long_lived()), "connection.empty", "empty alerted"),
-    "still no advertiser is listed": (transitions.empty, failing("empty", alerted=True), None, "empty alerted"),
-    "of another app": (transitions.of_other_app, connected(long_lived()), None, "other_app alerted"),
-    "of another app, and over": (transitions.of_other_app, ended(), None, "reauthorize 40105 R1"),
-    "its access has ended": (dead, failing(alerted=True), "reauthorization.required", "reauthorize 40105 R1"),
-    "its access has ended, and that is known": (dead, ended(), None, "reauthorize 40105 R1"),
-}
-
-
-@pytest.mark.parametrize(("transition", "before", "event", "problem"), ALERTS.values(), ids=ALERTS)
-def test_the_state_remembers_an_alert(
-    transition: Callable[[Connection], Change], before: Connection, event: str | None, problem: str
-) -> None:
-    """Each comes with the change that keeps it from coming again; the run logs one for all of another app."""
-    change = transition(before)
-    assert [entry.event for entry in change.entries] == ([event] if event else [])
-    assert str(change.connection.problem) == problem
-    assert change.connection.failing_since == NOON
-    assert transition(change.connection) == Change(change.connection)
-
-
-class TestRecovered:
-    def test_labels_that_somebody_removed_are_put_back(self) -> None:
-        """Without a word where nothing else was wrong."""
-        whole = connected(of_account())
-        bare = Connection("organic", {"team": "x"}, whole.annotations)
-        assert transitions.recovered(bare) == Change(whole.with_(labels={"team": "x"}))
-        assert transitions.relabelled(bare) == Change(whole.with_(labels={"team": "x"}))
-
-
-class TestWarnings:
-    @pytest.mark.parametrize(
-        ("refreshable_too", "key", "words"),
-        [
-            (True, "refresh-expires-at", "refresh token"),
-            (False, "expires-at", "token, which cannot be refreshed,"),
-        ],
-        ids=["of a refresh token", "of a token that cannot be refreshed"],
-    )
-    def test_one_entry_and_its_mark(self, *, refreshable_too: bool, key: str, words: str) -> None:
-        """The end, the days and which token it is are in the sentence; the mark keeps it from coming twice."""
-        end = NOON + timedelta(days=6)
-        before = connected(expiring()).with_(annotations={key: clock.text(end)})
-        change = transitions.warned_of_end(before, refreshable=refreshable_too)
-        (entry,) = change.entries
-        assert (entry.event, entry.fields["days"]) == ("refresh_token.ending", 7)
-        assert words in entry.message
-        assert clock.text(end) in entry.message
-        assert transitions.warned_of_end(change.connection, refreshable=refreshable_too) == Change(change.connection)
+@pytest.mark.parametrize(
+    ("refreshable", "key", "words"),
+    [(True, "refresh-expires-at", "refresh token"), (False, "expires-at", "token, which cannot be refreshed,")],
+)
+def test_a_warning_says_what_ends_and_when(*, refreshable: bool, key: str, words: str) -> None:
+    """The end, the days and which token it is are in the sentence."""
+    end = NOON + timedelta(days=6)
+    before = connected(expiring()).with_(annotations={key: clock.text(end)})
+    (entry,) = transitions.warned_of_end(before, refreshable=refreshable).entries
+    assert (entry.event, entry.fields["days"]) == ("refresh_token.ending", 7)
+    assert words in entry.message
+    assert clock.text(end) in entry.message
 
 
 class TestFitting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from emulators.serving import Fault, LocalServer, Request
 from tokenkeeper import settings
 from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 from tokenkeeper.tiktok.transport import Answer, Transport
+from unit.parts import port_of
 
 TIKTOK = "tiktok.example"  # leads nowhere but through the proxies of these tests
 BODY = {"app_id": "7001", "secret": "app-secret"}
@@ -23,20 +23,15 @@ LARGEST = 1_000_000
 
 
 class Server(LocalServer):
-    """Answers every request with an object, and keeps what it was sent."""
+    """Answers every request with an object."""
 
-    def __init__(self) -> None:
-        super().__init__(names=[TIKTOK])
-        self.requests: list[Request] = []
-
-    def perform(self, request: Request) -> Sent:
-        self.requests.append(request)
+    def perform(self, request: Request) -> Sent:  # noqa: ARG002
         return Sent(200, {"code": 0})
 
 
 @pytest.fixture(scope="module")
 def _running() -> Iterator[Server]:
-    with Server() as running:
+    with Server(names=[TIKTOK]) as running:
         yield running
 
 
@@ -45,7 +40,6 @@ def server(_running: Server) -> Server:
     """A server that does all that it is asked."""
     _running.clear_faults()
     _running.forget_calls()
-    _running.requests.clear()
     return _running
 
 
@@ -55,20 +49,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return certificates.make(tmp_path_factory.mktemp("certificates"), TIKTOK).file
 
 
-def port_of(server: LocalServer) -> int:
-    """The port that a server listens on."""
-    return int(server.address.rpartition(":")[2])
-
-
 def through(monkeypatch: pytest.MonkeyPatch, proxy: proxies.Proxy, **more: str) -> None:
     """Let the environment name a company's proxy."""
     for name, value in proxies.environment(proxy, None, **more).items():
         monkeypatch.setenv(name, value)
 
 
-def post(base_url: str, seconds: float = 10, *, fresh: bool = False, largest: int = LARGEST) -> Answer:
+def post(base_url: str, seconds: float = 10) -> Answer:
     """One call, with a transport of its own."""
-    return Transport(base_url).post("/x/", BODY, seconds, largest, fresh=fresh)
+    return Transport(base_url).post("/x/", BODY, seconds, LARGEST)
 
 
 NO_OBJECTS = {
@@ -85,110 +74,85 @@ SLOW = {
 }
 
 
-class TestAnswers:
-    def test_an_answer_is_its_status_and_its_object(self, server: Server) -> None:
-        """A POST brings a JSON body."""
-        assert post(server.url) == Answer(200, {"code": 0})
-        (request,) = server.requests
-        assert (request.method, request.path, request.headers["Content-Type"]) == ("POST", "/x/", "application/json")
-        assert request.body == b'{"app_id": "7001", "secret": "app-secret"}'
-
-    def test_what_is_no_object_is_none(self, server: Server) -> None:
-        """The status is kept, and there is no document."""
-        for name, fault in NO_OBJECTS.items():
-            server.add_fault(fault)
-            assert (name, post(server.url)) == (name, Answer(fault.status or 0, None))
-
-    @pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
-    def test_all_of_it_takes_no_longer_than_allowed(self, server: Server, fault: Fault) -> None:
-        """However slowly an answer comes, the call is over in time, and nobody knows whether it took place."""
+def test_what_is_no_object_is_none(server: Server) -> None:
+    """The status is kept, and there is no document."""
+    for name, fault in NO_OBJECTS.items():
         server.add_fault(fault)
-        with pytest.raises(TikTokSilent, match="not answer in time"):
-            post(server.url, 0.3)
+        assert (name, post(server.url)) == (name, Answer(fault.status or 0, None))
 
 
-class TestWhetherItWasSent:
-    def test_certainly_not_where_no_connection_comes_about(self, server: Server) -> None:
-        """Nobody listens, or there is no TLS: a handshake comes before anything of ours."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            nowhere = f"http://127.0.0.1:{probe.getsockname()[1]}"
-            for address in (nowhere, server.url.replace("http:", "https:")):
-                with pytest.raises(TikTokUnreachable):
-                    post(address)
+@pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
+def test_all_of_it_takes_no_longer_than_allowed(server: Server, fault: Fault) -> None:
+    """However slowly an answer comes, the call is over in time, and nobody knows whether it took place."""
+    server.add_fault(fault)
+    with pytest.raises(TikTokSilent, match="not answer in time"):
+        post(server.url, 0.3)
 
-    @pytest.mark.parametrize("fault", [Fault(do="drop"), faults.truncated()], ids=["no answer", "half an answer"])
-    @pytest.mark.parametrize("fresh", [False, True], ids=["a kept connection", "a new connection"])
-    def test_perhaps_where_a_connection_broke(self, server: Server, fault: Fault, *, fresh: bool) -> None:
-        """What was sent may have taken place, so it is not sent again by itself."""
-        transport = Transport(server.url)
+
+@pytest.mark.parametrize("fault", [Fault(do="drop"), faults.truncated()], ids=["no answer", "half an answer"])
+@pytest.mark.parametrize("fresh", [False, True], ids=["a kept connection", "a new connection"])
+def test_what_may_have_arrived_is_not_sent_again(server: Server, fault: Fault, *, fresh: bool) -> None:
+    """Where a connection broke, what was sent may have taken place."""
+    transport = Transport(server.url)
+    transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
+    server.forget_calls()
+    server.add_fault(fault)
+    with pytest.raises(TikTokSilent):
         transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
-        server.forget_calls()
-        server.add_fault(fault)
-        with pytest.raises(TikTokSilent):
-            transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
-        assert len(server.calls) == 1
+    assert len(server.calls) == 1
+
+
+# How a proxy is reached, whether it ends TLS by itself, and which variable names the certificates that it needs.
+PROXIES = {
+    "one that makes tunnels": ("http://", False, "REQUESTS_CA_BUNDLE"),
+    "one that ends TLS by itself": ("http://", True, "SSL_CERT_FILE"),
+    "one that is named without a scheme": ("", True, "REQUESTS_CA_BUNDLE"),
+    "one that is reached over TLS": ("https://", True, "REQUESTS_CA_BUNDLE"),
+    "one that wants a password": ("http://me:p%40ss@", True, "REQUESTS_CA_BUNDLE"),
+}
 
 
 class TestProxies:
-    @pytest.mark.parametrize("ends_tls", [False, True], ids=["one that makes tunnels", "one that ends TLS by itself"])
-    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+    @pytest.mark.parametrize("way", PROXIES.values(), ids=PROXIES)
     def test_a_companys_proxy_is_used(
-        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, variable: str, *, ends_tls: bool
+        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, way: tuple[str, bool, str]
     ) -> None:
-        """`HTTPS_PROXY` names it; either variable names the certificates that it needs."""
+        """`HTTPS_PROXY` names it, in whatever form; either variable names the certificates that it needs."""
+        scheme, ends_tls, variable = way
+        for name in ("REQUESTS_CA_BUNDLE", "NETRC"):
+            monkeypatch.setenv(name, "")  # so that it is as before afterwards
+            monkeypatch.delenv(name)
         with (
             proxies.Relay(port_of(server), certificate) as tls,
             proxies.Proxy(
                 {TIKTOK: port_of(server) if ends_tls else tls.port}, certificate if ends_tls else None
             ) as proxy,
+            proxies.Relay(proxy.port, certificate) as over_tls,
         ):
-            for name in ("REQUESTS_CA_BUNDLE", "NETRC"):
-                monkeypatch.setenv(name, "")  # so that it is as before afterwards
-                monkeypatch.delenv(name)
-            through(monkeypatch, proxy, **{variable: str(certificate)})
+            address = f"{scheme}localhost:{over_tls.port if scheme == 'https://' else proxy.port}"
+            through(monkeypatch, proxy, HTTPS_PROXY=address, https_proxy=address, **{variable: str(certificate)})
             settings.prepare_requests()
             assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
             assert proxy.asked == [f"{TIKTOK}:443"]
+            assert proxy.passwords == ["Basic bWU6cEBzcw=="] * ("@" in scheme)
         assert len(server.calls) == 1
-
-    @pytest.mark.parametrize(
-        ("scheme", "user", "password"),
-        [("", "", []), ("https://", "", []), ("http://", "me:p%40ss@", ["Basic bWU6cEBzcw=="])],
-        ids=["without a scheme", "over TLS", "with a password"],
-    )
-    def test_however_it_is_named(
-        self,
-        server: Server,
-        certificate: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        scheme: str,
-        user: str,
-        password: list[str],
-    ) -> None:
-        """A proxy's address may lack `http://`, the way to it may be TLS, and it may want a password."""
-        with (
-            proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy,
-            proxies.Relay(proxy.port, certificate) as tls,
-        ):
-            address = f"{scheme}{user}localhost:{tls.port if scheme == 'https://' else proxy.port}"
-            named = {"HTTPS_PROXY": address, "https_proxy": address, "REQUESTS_CA_BUNDLE": str(certificate)}
-            through(monkeypatch, proxy, **named)
-            assert post(f"https://{TIKTOK}") == Answer(200, {"code": 0})
-            assert (proxy.asked, proxy.passwords) == ([f"{TIKTOK}:443"], password)
 
     def test_one_that_is_not_trusted_or_refuses_has_sent_nothing(
         self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its own certificate needs `REQUESTS_CA_BUNDLE`; one that refuses, or is away, may be tried again."""
+        """Its own certificate needs `REQUESTS_CA_BUNDLE`; one that refuses, or is away, may be tried again.
+
+        So may a host that speaks no TLS: a handshake comes before anything of ours.
+        """
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         for hosts in ({TIKTOK: port_of(server)}, {}):
             with proxies.Proxy(hosts, certificate) as proxy:
                 through(monkeypatch, proxy)
                 with pytest.raises(TikTokUnreachable):
                     post(f"https://{TIKTOK}")
-        with pytest.raises(TikTokUnreachable):
-            post(f"https://{TIKTOK}")
+        for url in (f"https://{TIKTOK}", f"https://127.0.0.1:{port_of(server)}"):
+            with pytest.raises(TikTokUnreachable):
+                post(url)
         monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
         with pytest.raises(TikTokUnreachable, match="The proxy or the CAs cannot be used"):
             post(f"https://{TIKTOK}")
@@ -205,16 +169,3 @@ class TestProxies:
             monkeypatch.setenv(name, "http://127.0.0.1:1")
         for host in ("127.0.0.1", "localhost"):
             assert post(f"http://{host}:{port_of(server)}").status == 200
-
-    def test_netrc_is_not_read(
-        self, server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        """A password in a home directory is none of TikTok's business."""
-        netrc = tmp_path / "netrc"
-        netrc.write_text(f"machine {TIKTOK} login me password mine\ndefault login me password mine\n")
-        monkeypatch.setenv("NETRC", str(netrc))
-        settings.prepare_requests()
-        with proxies.Proxy({TIKTOK: port_of(server)}, certificate) as proxy:
-            through(monkeypatch, proxy, REQUESTS_CA_BUNDLE=str(certificate))
-            post(f"https://{TIKTOK}")
-        assert "Authorization" not in server.requests[0].headers
