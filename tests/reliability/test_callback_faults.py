@@ -26,6 +26,7 @@ from reliability.quick import (
     UNSAVED,
     QuickStage,
     Trouble,
+    assert_well,
     clock_off_by,
     code,
     each,
@@ -99,7 +100,7 @@ class Approval:
 
     def assert_kept(self) -> None:
         """What TikTok gave is what both secrets hold, and the connection is described accordingly."""
-        self.stage.assert_well(self.connection)
+        assert_well(self.stage, self.connection)
         given, annotations = self.stage.tiktok.grants[-1], self.stage.annotations(self.connection)
         token = self.stage.token(self.connection)
         assert token["access_token"] == given.access_token
@@ -125,12 +126,12 @@ def moments_of(stage: QuickStage, way: Way) -> dict[str, list[Moment]]:
     """The calls to Secret Manager of a callback that is left alone, by step; their secrets without the name."""
     approval = Approval(stage, way, "alone")
     found = [
-        Moment(one.call, one.resource.removesuffix("alone"), one.skip)
+        Moment(one.call, one.secret.removesuffix("alone"), one.skip)
         for one in stage.moments(approval.assert_connects, "alone")[:-1]
     ]
     exchanged = next(n for n, one in enumerate(found) if one.call in {"access_token", "account_token"})
-    stored = max(n for n, one in enumerate(found) if one.call == "AddSecretVersion" and one.resource == TOKEN)
-    of_store = [(n, one) for n, one in enumerate(found) if one.resource]
+    stored = max(n for n, one in enumerate(found) if one.call == "AddSecretVersion" and one.secret == TOKEN)
+    of_store = [(n, one) for n, one in enumerate(found) if one.secret]
     return {
         "preparing": [one for n, one in of_store if n < exchanged],
         "storing": [one for n, one in of_store if exchanged < n <= stored],
@@ -139,7 +140,7 @@ def moments_of(stage: QuickStage, way: Way) -> dict[str, list[Moment]]:
 
 
 def fault_at(moment: Moment, connection: str, times: int | None, trouble: dict[str, Any]) -> Fault:
-    return Fault(moment.call, f"/{moment.resource}{connection}$", skip=moment.skip, times=times, **trouble)
+    return Fault(moment.call, f"/{moment.secret}{connection}$", skip=moment.skip, times=times, **trouble)
 
 
 class TestSecretManager:

@@ -158,7 +158,7 @@ class TestHolderThatLives:
             ends.append(clock.parse(quick.annotations()["lease"].partition(" ")[2]) - clock.now())
 
         for skip in range(20):
-            quick.at(Moment("AddSecretVersion", "tiktok-ads-refresh-acme", skip), look)
+            quick.wire.at(Moment("AddSecretVersion", "tiktok-ads-refresh-acme", skip), look)
         begun = quick.clocks.stopwatch()
         assert quick.run()[0] == 200
         assert quick.clocks.stopwatch() - begun > TERM
@@ -186,7 +186,7 @@ class TestHolderThatLives:
             quick.later(seconds=TERM - 10)
             quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, times=None))
 
-        quick.at(Moment("refresh_token", "", 0, after=True), late)
+        quick.wire.at(Moment("refresh_token", after=True), late)
         quick.run()
         given = quick.tiktok.grants[-1]
         assert quick.token()["access_token"] == given.access_token
@@ -199,7 +199,7 @@ class TestHolderThatLives:
         quick.plant("acme")
         happens(quick)
         before = quick.payloads(), quick.annotations()
-        quick.at(Moment("advertiser_get", "", asked, after=True), lambda: held(quick))
+        quick.wire.at(Moment("advertiser_get", skip=asked, after=True), lambda: held(quick))
         status, summary = quick.run()
         assert (status, summary[verdict]) == (200, 1)
         quick.secrets.edit(TOKEN + "acme", annotations={"lease": None})
@@ -223,8 +223,8 @@ class TestHolderThatLives:
         def look() -> None:
             left.append(clock.parse(quick.annotations()["lease"].partition(" ")[2]) - clock.now())
 
-        quick.at(Moment("GetSecret", REFRESH + "acme", 0), late)
-        quick.at(Moment("DeleteSecret", REFRESH + "acme", 0), look)
+        quick.wire.at(Moment("GetSecret", REFRESH + "acme"), late)
+        quick.wire.at(Moment("DeleteSecret", REFRESH + "acme"), look)
         assert quick.run()[0] == 200
         assert (REFRESH + "acme" in quick.secrets.secrets()) == bool(happens)
         assert [end > timedelta(seconds=30) for end in left] == [True] * (not happens)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from reliability.direct import Moment
-from reliability.quick import BREAKING, QuickStage, at_moment, each
+from reliability.quick import BREAKING, QuickStage, assert_well, at_moment, each
 from stage import REFRESH, TOKEN
 
 Break = Callable[[QuickStage, str], None]
@@ -48,12 +48,12 @@ class Course:
     def __init__(self, stage: QuickStage, scene: Callable[[QuickStage], None]) -> None:
         scene(stage)
         self._stage, self._scene = stage, scene
-        self.moments = [one for one in stage.moments(stage.run, "acme") if one.resource or one.call == "ListSecrets"]
+        self.moments = [one for one in stage.moments(stage.run, "acme") if one.secret or one.call == "ListSecrets"]
         self.good = b""
 
     def index(self, call: str, resource: str = "") -> int:
         """The position of a call that is made once."""
-        [index] = [n for n, one in enumerate(self.moments) if (one.call, resource in one.resource) == (call, True)]
+        [index] = [n for n, one in enumerate(self.moments) if (one.call, resource in one.secret) == (call, True)]
         return index
 
     @contextmanager
@@ -68,7 +68,7 @@ class Course:
         stage.reset()
         self._scene(stage)
         with at_moment(moment):
-            stage.at(moment, happens)
+            stage.wire.at(moment, happens)
             status, summary = stage.run()
             assert (status, summary["remaining"]) == (200, 0)
             yield
@@ -85,7 +85,7 @@ class Course:
         assert [(entry["event"], entry["connection"]) for entry in said] == [(one, "acme") for one in alerts]
         assert (sum(stage.tiktok.spent.values()), stage.tiktok.reused) == (refreshes, [])
         for name in ("acme", "beside"):
-            stage.assert_well(name)
+            assert_well(stage, name)
 
 
 def kept(stage: QuickStage, secret_id: str) -> bool:

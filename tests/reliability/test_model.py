@@ -131,7 +131,7 @@ class Keeper(RuleBasedStateMachine):
         def run_again() -> None:
             answers.append(self.stage.run({"force": force}, function=other)[0])
 
-        self.stage.at(_moment(call, of + name), run_again)
+        self.stage.wire.at(_moment(call, of + name), run_again)
         answers.append(self.stage.run({"force": force})[0])
         self.stage.wire.forget_moments()
         self.seen["run twice"] += len(answers) - 1
@@ -148,7 +148,7 @@ class Keeper(RuleBasedStateMachine):
             status = self._approve(name, kind).status_code
             answers.append((status, self._expect_what_is_stored(name)))
 
-        self.stage.at(_moment(call, of + name), reconnect)
+        self.stage.wire.at(_moment(call, of + name), reconnect)
         self.stage.run({"force": force})
         self.stage.wire.forget_moments()
         self._follow_refresh_tokens(before)
@@ -259,9 +259,10 @@ class Keeper(RuleBasedStateMachine):
 
     def _run_and_die(self, at: int, of: str = "", *, after: bool, force: bool) -> None:
         refreshed = self._refreshed()
-        with self.stage.dying(at, of, after=after) as process:
+        deaths = self.stage.wire.deaths
+        with self.stage.dying(at, of, after=after):
             self.stage.run({"force": True} if force else None)
-        self.died = process.dead
+        self.died = self.stage.wire.deaths > deaths
         self._look_for_losses(refreshed)
 
     # --- what has to hold ---
@@ -393,7 +394,7 @@ class Keeper(RuleBasedStateMachine):
 
 
 def _moment(call: str, secret_id: str) -> Moment:
-    return Moment(call, "" if call in OF_ALL else secret_id, 0)
+    return Moment(call, "" if call in OF_ALL else secret_id)
 
 
 def _chosen(names: Iterable[str], which: int) -> list[str]:

@@ -24,6 +24,7 @@ from reliability.quick import (
     UNTOUCHED,
     Outcome,
     QuickStage,
+    assert_well,
     code,
     each,
     edited,
@@ -73,7 +74,7 @@ class TestBudget:
             raise SettingsError("GOOGLE_CLOUD_PROJECT is missing.")
 
         quick.plant("acme")
-        quick.at(Moment("ListSecrets", "", 0), refuse)
+        quick.wire.at(Moment("ListSecrets"), refuse)
         status, summary = quick.run()
         assert (status, summary["error"], quick.logged()) == (500, "GOOGLE_CLOUD_PROJECT is missing.", [STOPPED])
 
@@ -183,7 +184,7 @@ class TestSlow:
         assert quick.clocks.stopwatch() < 3 * (1500 + STORE_SECONDS)
         quick.quiet()
         assert quick.run()[0] == 200
-        quick.assert_well()
+        assert_well(quick)
         assert quick.secrets.states(TOKEN + "acme") == {1: "ENABLED", 2: "ENABLED"}
         assert [*quick.tiktok.spent.values()] == [1]
 
@@ -227,12 +228,12 @@ class TestSlow:
         def meanwhile(skip: int) -> None:
             if quick.clocks.stopwatch() - first < TERM + CLOCKS_DIFFER_BY.total_seconds() + 20:
                 statuses.append(quick.run(function=hasty)[0])
-                quick.at(Moment("AddSecretVersion", secret_id, skip), lambda: meanwhile(skip))
+                quick.wire.at(Moment("AddSecretVersion", secret_id, skip), lambda: meanwhile(skip))
             else:
                 quick.secrets.clear_faults()
 
         secret_id = (REFRESH if kind == "expiring" else TOKEN) + "acme"
-        quick.at(Moment("AddSecretVersion", secret_id, 0), lambda: meanwhile(0))
+        quick.wire.at(Moment("AddSecretVersion", secret_id), lambda: meanwhile(0))
         assert quick.approve("acme", kind).status_code == 303
         assert set(statuses) == {503}
         assert quick.tiktok.spent == {}
@@ -314,7 +315,7 @@ def test_a_defect_in_the_work_on_one_connection_stays_its_own(quick: QuickStage)
     """Whatever is raised there, the others are kept, and the log has where it was."""
     for name in ("acme", "beta"):
         quick.plant(name)
-    quick.at(Moment("AccessSecretVersion", f"{TOKEN}acme", 0), lambda: 1 // 0)
+    quick.wire.at(Moment("AccessSecretVersion", f"{TOKEN}acme"), lambda: 1 // 0)
     status, summary = quick.run()
     assert (status, summary["failing"], summary["verified"], summary["attention"]) == (200, 1, 1, ["acme"])
     assert quick.logged() == ["ERROR defect"]
