@@ -9,11 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-import pytest
-
 from emulators.serving import Fault
 from reliability.quick import (
-    APP_MISMATCH,
     FALTERING,
     RECOVERED,
     REFRESHED,
@@ -21,6 +18,7 @@ from reliability.quick import (
     STOPPED,
     STORED,
     QuickStage,
+    assert_well,
     code,
     each,
     fault,
@@ -89,12 +87,8 @@ def revoked(stage: QuickStage) -> None:
     stage.tiktok.revoke(stage.token()["access_token"])
 
 
-def refused(number: int, message: str = "") -> Act:
-    def act(stage: QuickStage) -> None:
-        for call in (*REFRESHING, *VERIFYING):
-            code(number, message)(stage, call)
-
-    return act
+def refused(number: int) -> Act:
+    return lambda stage: [code(number)(stage, call) for call in (*REFRESHING, *VERIFYING)]
 
 
 def away(*calls: str) -> Act:
@@ -149,21 +143,13 @@ WAYS = {
     "the holder of a TikTok account revokes a grant without a refresh token":
         Way(FOREVER_ACCOUNT, revoked, REQUIRED, connect_again, AGAIN),
     "a long-lived token expires": Way(LONG_LIVED, refused(40102), REQUIRED, connect_again, AGAIN),
-    "a refresh token is invalid": Way(EXPIRING, refused(40107), REQUIRED, connect_again, AGAIN),
-    "a TikTok account's refresh token is invalid": Way(ACCOUNT, refused(40131), REQUIRED, connect_again, AGAIN),
     "the user behind a long-lived grant is gone":
         Way(LONG_LIVED, no_permission_and_dead, REQUIRED, connect_again, AGAIN),
     "the user behind an expiring grant is gone": Way(EXPIRING, no_permission_and_dead, REQUIRED, connect_again, AGAIN),
-    "a long-lived token is another app's, 40000":
-        Way(LONG_LIVED, refused(40000, APP_MISMATCH), REQUIRED, connect_again, AGAIN),
-    "an expiring token is another app's, 40113":
-        Way(EXPIRING, refused(40113, APP_MISMATCH), REQUIRED, connect_again, AGAIN),
     "refreshing fails for long": Way(EXPIRING, away(*REFRESHING), FAILING, quiet, (REFRESHED, RECOVERED)),
     "refreshing a TikTok account's fails for long":
         Way(ACCOUNT, away(*REFRESHING), FAILING, quiet, (REFRESHED, RECOVERED)),
     "verifying fails for long": Way(LONG_LIVED, away(*VERIFYING), FAILING, quiet, (RECOVERED,)),
-    "verifying a TikTok account's fails for long":
-        Way(FOREVER_ACCOUNT, away(*VERIFYING), FAILING, quiet, (RECOVERED,)),
     "TikTok refuses the app or this advertiser for long":
         Way(LONG_LIVED, refused(40119), FAILING, quiet, (RECOVERED,)),
     "a long-lived token reaches no advertiser": Way(LONG_LIVED, emptied, (EMPTY,), listed_again, (RECOVERED,)),
@@ -292,45 +278,6 @@ def test_what_a_run_has_no_time_for_is_alerted_of_before_it_ends(quick: QuickSta
     assert len(named) > 2
 
 
-def test_a_token_of_unknown_lifetime_that_is_not_reached_is_alerted_of(quick: QuickStage) -> None:
-    """Where TikTok named no lifetime, it is taken for a day, as for refreshing."""
-    quick.due()
-    quick.tiktok.override_answer("refresh_token", omit=["expires_in"], times=1)
-    assert quick.run()[0] == 200
-    refused(40100)(quick)
-    quick.later(hours=17)
-    assert quick.run()[0] == 503
-    assert quick.logged() == [REFRESHED]
-    quick.later(hours=1)
-    assert quick.run()[0] == 503
-    assert quick.logged() == [*BEHIND]
-
-
-def test_who_was_alerted_of_is_not_said_to_be_behind(quick: QuickStage) -> None:
-    """A connection that is failing, or needs a person, has had its alert."""
-    quick.plant("acme", "expiring", age_hours=22)
-    away(*REFRESHING)(quick)
-    quick.run()
-    assert quick.logged() == [FAILS]
-    quick.quiet()
-    refused(40100)(quick)
-    assert quick.run()[0] == 503
-    assert quick.logged() == []
-
-
-def test_a_secret_that_is_repaired_with_a_token_that_is_dead_by_then(quick: QuickStage) -> None:
-    """What was alerted of was something else: a person is told that only connecting again helps."""
-    quick.plant("acme")
-    broken(TOKEN)(quick)
-    quick.run()
-    assert quick.logged() == [*UNREADABLE]
-    restored(TOKEN)(quick)
-    revoked(quick)
-    for logged in ([*REQUIRED], []):
-        assert quick.run()[1]["attention"] == ["acme"]
-        assert quick.logged() == logged
-
-
 def test_an_app_that_is_refused_stops_each_run_and_the_next_that_goes_through_says_so(quick: QuickStage) -> None:
     """One alert a run for all connections together; afterwards the run's own entry says that it went through."""
     quick.plant("acme", "expiring")
@@ -368,7 +315,7 @@ def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once
         for logged in ([REFRESHED, RECOVERED, RECOVERED], []):
             assert quick.run()[0] == 200
             assert sorted(quick.logged()) == logged
-        quick.assert_well()
+        assert_well(quick)
         quick.tiktok.forget_calls()
 
 
@@ -385,6 +332,14 @@ def test_a_confirmation_that_could_not_be_kept(quick: QuickStage) -> None:
         assert quick.logged() == [STORED]
 
 
+# What is approved, and what becomes of its alert when the end has come.
+ENDING_GRANTS: dict[str, Act] = {
+    "an advertiser's refresh token": lambda stage: stage.approve("acme", "expiring"),
+    "an account's refresh token": QuickStage.approve_account,
+    "a token without a refresh token": lambda stage: stage.approve("acme", "long-lived"),
+}
+
+
 class TestEnds:
     def ends(self, stage: QuickStage) -> list[int]:
         """The warnings given since the last look, in days."""
@@ -392,12 +347,14 @@ class TestEnds:
         stage.logged()
         return found
 
-    @pytest.mark.parametrize("family", ["advertiser", "account"])
-    def test_a_refresh_token_is_warned_of_five_times(self, quick: QuickStage, family: str) -> None:
+    @each("approve", ENDING_GRANTS)
+    def test_is_warned_of_five_times(self, quick: QuickStage, approve: Act) -> None:
         """30, 14, 7, 3 and 1 days before, once each; then one alert that it has ended; then nothing."""
         quick.tiktok.options = replace(quick.tiktok.options, refresh_seconds=40 * 86_400)
-        answer = quick.approve_account() if family == "account" else quick.approve("acme", "expiring")
-        assert answer.status_code == 303
+        if approve is ENDING_GRANTS["a token without a refresh token"]:
+            quick.tiktok.override_answer("access_token", {"expires_in": 40 * 86_400})
+        approve(quick)
+        assert quick.labels()["kind"] == "expiring"
         warned: list[tuple[int, int]] = []
         for half_day in range(2 * 40 + 1):
             quick.run()
@@ -406,22 +363,10 @@ class TestEnds:
             quick.later(hours=11, minutes=58)
         assert [days for days, _ in warned] == [30, 14, 7, 3, 1]
         assert all(left - 1 <= days <= left for days, left in warned)
+        if approve is ENDING_GRANTS["a token without a refresh token"]:
+            quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
         for _ in range(6):
             quick.later(hours=12)
-            quick.run()
-        assert quick.alerts() == ["reauthorization.required"]
-
-    def test_a_token_with_a_lifetime_and_no_refresh_token(self, quick: QuickStage) -> None:
-        """It is verified, warned of like a refresh token, and reported when it has ended."""
-        quick.tiktok.override_answer("access_token", {"expires_in": 20 * 86_400})
-        quick.connected("acme", "long-lived")
-        assert quick.labels()["kind"] == "expiring"
-        for _ in range(21):
-            quick.later(hours=24)
-            quick.run()
-        assert self.ends(quick) == [30, 14, 7, 3, 1]
-        quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
-        for _ in range(3):
             quick.run()
         assert quick.alerts() == ["reauthorization.required"]
 

@@ -20,7 +20,6 @@ from reliability.quick import (
     ANSWER_LOST,
     AS_IT_IS,
     AWAY,
-    BREAKING,
     FORBIDDEN,
     NEW,
     RECOVERED,
@@ -37,7 +36,6 @@ from reliability.quick import (
     edited,
 )
 from stage import REFRESH, TOKEN
-from tokenkeeper import clock
 
 REBUILT, NOT_REMOVED, NOT_RECORDED = "NOTICE secret.rebuilt", "WARNING cleanup.failed", "WARNING run.not_recorded"
 CALLS_OF_A_REFRESH = [
@@ -219,35 +217,22 @@ def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
 
 
 class TestForbidden:
-    def test_reading_one_secret(self, quick: QuickStage) -> None:
-        """A secret that answers 403 brings one alert of its own, however often the run comes; the others are done."""
-        for name in ("acme", "beta", "gamma"):
-            quick.due(name)
-        quick.secrets.deny("secretmanager.versions.access", "token-beta")
-        for alerts in ([UNREADABLE], [], []):
-            status, summary = quick.run()
-            assert (status, summary["attention"], summary["failing"]) == (200, ["beta"], 1)
-            assert [entry for entry in quick.logged() if entry != REFRESHED] == alerts
-        assert quick.outcome("beta") == Outcome("old", "failing", 2, ())  # the calls are the others'
-        for name in ("acme", "gamma"):
-            assert quick.outcome(name) == Outcome("new", "ok", 0, ())
-        quick.quiet()
-        assert quick.run()[0] == 200
-        assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
-
-    def test_adding_to_the_first_secret_of_all(self, quick: QuickStage) -> None:
-        """It is the first that a run asks about, and the run goes on: one alert for that one, the others are done."""
+    @each("case", {"reading": ("versions.access", "token-beta", 200), "adding": ("versions.add", "refresh-beta", 503)})
+    def test_for_one_secret(self, quick: QuickStage, case: tuple[str, str, int]) -> None:
+        """It is the first that a run gets to, and the run goes on: one alert for that one, the others are done."""
+        permission, secret, status = case
         quick.plant("beta", "expiring", age_hours=20)
         for name in ("acme", "gamma"):
             quick.due(name)
-        quick.secrets.deny("secretmanager.versions.add", REFRESH + "beta")
-        for name in ("acme", "gamma"):
-            quick.at(Moment("UpdateSecret", TOKEN + name, 0), lambda: until_asked(quick, "beta"))
-        for logged in ([UNREADABLE, REFRESHED, REFRESHED], []):
-            status, summary = quick.run()
-            assert (status, summary["attention"]) == (503, ["beta"])
+            quick.wire.at(Moment("UpdateSecret", TOKEN + name), lambda: until_refused(quick))
+        quick.secrets.deny(f"secretmanager.{permission}", secret)
+        for logged in ([UNREADABLE, REFRESHED, REFRESHED], [], []):
+            found, summary = quick.run()
+            assert (found, summary["attention"], summary["failing"]) == (status, ["beta"], 1)
             assert sorted(quick.logged()) == logged
         assert quick.outcome("beta") == Outcome("old", "failing", 2, ())  # the calls are the others'
+        for name in ("acme", "gamma"):
+            assert quick.outcome(name) == Outcome("new", "ok", 0, ())
         quick.quiet()
         assert quick.run()[0] == 200
         assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
@@ -291,25 +276,11 @@ class TestForbidden:
             assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "beta"])
         assert quick.logged() == [UNREADABLE] * 2
 
-    @each("kind", {"before a refresh": "expiring", "before a verification": "long-lived"})
-    def test_for_a_reason_that_all_share(self, quick: QuickStage, kind: str) -> None:
-        """What Google says of the project stops the run, with Google's own sentence; nobody is marked."""
-        for name in ("acme", "beta"):
-            quick.plant(name, kind, age_hours=13)
-        sentence = "This API method requires billing to be enabled."
-        body = {"error": {"code": 403, "status": "PERMISSION_DENIED", "message": sentence}}
-        quick.secrets.add_fault(Fault("AccessSecretVersion", times=None, status=403, body=body))
-        assert quick.run()[0] == 500
-        [alert] = [entry for entry in quick.entries() if entry["event"] == "run.stopped"]
-        assert sentence in alert["message"]
-        assert quick.outcome() == Outcome("old", "ok", 0, (STOPPED,))
-        quick.quiet()
-        assert quick.run()[0] == 200
 
-
-def until_asked(stage: QuickStage, *names: str) -> None:
-    """Wait until it was asked whether versions may be added to one of these refresh secrets."""
-    while not any(("TestIamPermissions", REFRESH + name) in stage.wire.calls for name in names):
+def until_refused(stage: QuickStage) -> None:
+    """Wait until the run has met the secret of `beta` that is forbidden."""
+    asked = {("TestIamPermissions", REFRESH + "beta"), ("AccessSecretVersion", TOKEN + "beta")}
+    while not asked & {*stage.wire.calls}:
         threading.Event().wait(0.001)
 
 
@@ -396,50 +367,29 @@ class TestDestroying:
             assert set(list(quick.secrets.states(prefix + "acme").values())[:-2]) == {"DESTROYED"}
 
 
-class TestBroken:
-    @each("break_it", BREAKING)
-    def test_the_token_secret_of_an_expiring_grant(self, quick: QuickStage, break_it: Any) -> None:
-        """It is rebuilt from the refresh secret, with a notice, and the token is refreshed as usual."""
-        quick.due()
-        break_it(quick, TOKEN + "acme")
+@each("dead", {"the token secret is edited by hand": False, "TikTok says that the token has ended": True})
+def test_a_refresh_secret_that_the_list_does_not_show_yet(quick: QuickStage, dead: bool) -> None:
+    """A token is not given up because a late list hides what can renew it."""
+    quick.due()
+    for _ in range(2):
+        quick.secrets.edit(TOKEN + "acme", annotations={})
+    quick.secrets.set_lag(lists=2, hide_first=True)
+    if dead:
+        quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
+    else:
+        edited(quick, TOKEN + "acme")
+    assert quick.run()[0] == 200
+    assert quick.outcome() == Outcome("new", "ok", 1, (REFRESHED,) if dead else (REBUILT, REFRESHED))
+
+
+@each("case", {"an expiring grant": ("expiring", 1), "a long-lived grant": ("long-lived", 13)})
+def test_labels_that_somebody_removed_are_put_back(quick: QuickStage, case: tuple[str, int]) -> None:
+    """By the next run, once; labels of the operator's own stay."""
+    kind, hours = case
+    quick.plant("acme", kind, age_hours=hours)
+    labels = quick.labels()
+    quick.secrets.edit(TOKEN + "acme", labels={**dict.fromkeys(labels), "team": "paid"})
+    for _ in range(2):
         assert quick.run()[0] == 200
-        assert quick.outcome() == Outcome("new", "ok", 1, (REBUILT, REFRESHED))
-
-    @each("dead", {"the token secret is edited by hand": False, "TikTok says that the token has ended": True})
-    def test_a_refresh_secret_that_the_list_does_not_show_yet(self, quick: QuickStage, dead: bool) -> None:
-        """A token is not given up because a late list hides what can renew it."""
-        quick.due()
-        for _ in range(2):
-            quick.secrets.edit(TOKEN + "acme", annotations={})
-        quick.secrets.set_lag(lists=2, hide_first=True)
-        if dead:
-            quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
-        else:
-            edited(quick, TOKEN + "acme")
-        assert quick.run()[0] == 200
-        assert quick.outcome() == Outcome("new", "ok", 1, (REFRESHED,) if dead else (REBUILT, REFRESHED))
-
-
-class TestLabels:
-    @each("health", {"all is well": "ok", "it needs a person": "reauthorize"})
-    @each("case", {"an expiring grant": ("expiring", 1), "a long-lived grant": ("long-lived", 13)})
-    def test_that_somebody_removed_are_put_back(self, quick: QuickStage, case: tuple[str, int], health: str) -> None:
-        """By the next run, once; labels of the operator's own stay."""
-        kind, hours = case
-        quick.plant("acme", kind, age_hours=hours)
-        if health != "ok":
-            error = {"failing-since": clock.text(clock.now()), "last-error": "reauthorize 40105"}
-            quick.secrets.edit(TOKEN + "acme", labels={"health": health}, annotations=error)
-        labels = quick.labels()
-        quick.secrets.edit(TOKEN + "acme", labels={**dict.fromkeys(labels), "team": "paid"})
-        for _ in range(2):
-            assert quick.run()[0] == 200
-            assert quick.labels() == labels | {"team": "paid"}
-        assert quick.secrets.count("UpdateSecret", TOKEN) == 2, "the lease, and the labels"
-
-    def test_that_are_missing_make_a_limited_run_a_bad_request(self, quick: QuickStage) -> None:
-        """A secret of that name that nothing shows to be ours is left untouched, and the run writes no record."""
-        quick.secrets.create(TOKEN + "theirs", project=quick.project, labels={"team": "paid"})
-        status, _ = quick.run({"connections": ["theirs"]})
-        assert (status, quick.writes(), quick.logged()) == (400, [], [])
-        assert quick.labels("theirs") == {"team": "paid"}
+        assert quick.labels() == labels | {"team": "paid"}
+    assert quick.secrets.count("UpdateSecret", TOKEN) == 2, "the lease, and the labels"
