@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections import defaultdict, deque
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from emulators.serving import LocalServer, Request
 from local.secret_manager import errors, server
 from local.secret_manager.file import Keeping
-from local.secret_manager.records import Secret, Version
+from local.secret_manager.records import Secret
 from local.secret_manager.routes import Target, target_of
 from local.secret_manager.service import SecretService
 from local.secret_manager.store import Entry, project_number
@@ -55,13 +54,7 @@ _HTTP_STATUS = errors.HTTP_STATUS | {status: code for code, (status, _) in _USUA
 
 
 class ApiError(errors.ApiError):
-    """Any of Google's errors, with the details that say why.
-
-    Attributes:
-        reason: Of google.rpc.ErrorInfo, such as ``SERVICE_DISABLED``; "" for an error without one.
-        metadata: Of the same.
-        domain: Of the same.
-    """
+    """Any of Google's errors, with the details (google.rpc.ErrorInfo) that say why, where there is a reason."""
 
     def __init__(
         self,
@@ -200,21 +193,6 @@ class Quotas:
         return limits
 
 
-@dataclass(frozen=True)
-class KeptSecret:
-    """A secret as it really is, whatever the lag.
-
-    Attributes:
-        labels: Its labels.
-        annotations: Its annotations.
-        states: The state of each version by number.
-    """
-
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    states: Mapping[int, str]
-
-
 class SecretManagerServer(LocalServer, server.SecretManagerServer):
     """The embedded Secret Manager under control.
 
@@ -226,7 +204,7 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self._denials: tuple[tuple[str, str], ...] = ()
+        self._denials: list[tuple[str, str]] = []
         self._quotas = Quotas()
         self._counted: defaultdict[tuple[str, str, float], deque[float]] = defaultdict(deque)
 
@@ -245,17 +223,12 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
             self._counted.clear()
 
     def deny(self, permission: str, resource: str = "") -> None:
-        """Denies a permission, or a pattern such as ``secretmanager.versions.*``.
-
-        Args:
-            permission: The permission.
-            resource: Regular expression searched for in the resource's name; "" matches all.
-        """
-        self._denials = (*self._denials, (permission, resource))
+        """Denies a permission where the regular expression is found in the resource's name."""
+        self._denials.append((permission, resource))
 
     def allow_all(self) -> None:
         """Lifts every denial."""
-        self._denials = ()
+        self._denials.clear()
 
     def reset(self) -> None:
         """Nothing is kept, recorded or goes wrong any more."""
@@ -269,14 +242,11 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
 
     # What is kept.
 
-    def secrets(self) -> dict[str, KeptSecret]:
-        """Every secret by its id, oldest first."""
+    def secrets(self) -> dict[str, dict[int, str]]:
+        """Every secret's id, oldest first, with the state of each version by number; whatever the lag."""
         with self.service.lock:
             entries = sorted(self.service.entries.values(), key=lambda entry: entry.secret.born)
-            return {
-                one.secret.id: KeptSecret(_map(one.secret, "labels"), _map(one.secret, "annotations"), _states(one))
-                for one in entries
-            }
+            return {one.secret.id: {version.number: version.state for version in one.in_order} for one in entries}
 
     def labels(self, secret_id: str) -> dict[str, str]:
         return _map(self._find(secret_id).secret, "labels")
@@ -286,11 +256,12 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
 
     def payloads(self, secret_id: str) -> list[bytes]:
         """The payload of each version in the order of numbers; b"" for a destroyed one, since none can be empty."""
-        return [self._payload(version) for version in self._find(secret_id).in_order]
+        unseal = self.service.keeping.unseal
+        return [unseal(version.sealed) if version.sealed else b"" for version in self._find(secret_id).in_order]
 
     def states(self, secret_id: str) -> dict[int, str]:
         """The state of each version by number."""
-        return _states(self._find(secret_id))
+        return self.secrets()[secret_id]
 
     def destroyed(self, secret_id: str) -> list[int]:
         """The numbers of the destroyed versions."""
@@ -357,9 +328,7 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
         return {"error": {"code": status, "message": message, "status": name}}
 
     def permits(self, permission: str, resource: str) -> bool:
-        return not any(
-            fnmatch.fnmatchcase(permission, pattern) and re.search(where, resource) for pattern, where in self._denials
-        )
+        return not any(permission == denied and re.search(where, resource) for denied, where in list(self._denials))
 
     def admit(self, target: Target) -> None:
         """Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED; a refused call is not counted."""
@@ -386,16 +355,9 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
                     return entry
         raise KeyError(secret_id)
 
-    def _payload(self, version: Version) -> bytes:
-        return self.service.keeping.unseal(version.sealed) if version.sealed else b""
-
 
 def _map(secret: Secret, name: str) -> dict[str, str]:
     return dict(secret.fields.get(name, {}))
-
-
-def _states(entry: Entry) -> dict[int, str]:
-    return {version.number: version.state for version in entry.in_order}
 
 
 def _exhausted(kind: str, period: str, project: str) -> ApiError:

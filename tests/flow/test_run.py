@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,29 +28,24 @@ OPTIONS = ("PORT", "REFRESH_PORT", "SECRET_MANAGER_PORT", "TIKTOK_PORT")
 
 
 class Running:
-    """One `make run`, without make; what it says goes into a file beside the folder of its state."""
+    """One `make run`, without make; what it says goes into a file."""
 
-    def __init__(self, state: Path, ports: dict[str, str]) -> None:
+    def __init__(self, state: Path, ports: dict[str, str], **changes: str) -> None:
         self._state, self._ports = state, ports
-        self._said = state.with_name(f"said on {ports['PORT']}")
-        with self._said.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "local.run"],
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PYTHONPATH": f"{ROOT / 'infra'}:{ROOT / 'functions'}",
-                    "TOKENKEEPER_STATE": str(state),
-                    **ports,
-                },
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._said = tempfile.NamedTemporaryFile()  # noqa: SIM115
+        paths = {"PYTHONPATH": f"{ROOT / 'infra'}:{ROOT / 'functions'}", "TOKENKEEPER_STATE": str(state)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "local.run"],
+            env={"PATH": os.environ["PATH"], **paths, **ports, **changes},
+            cwd=ROOT,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     @property
     def text(self) -> str:
-        return self._said.read_text()
+        return Path(self._said.name).read_text()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Wait until it has said something."""

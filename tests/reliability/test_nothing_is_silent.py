@@ -364,7 +364,7 @@ class TestEnds:
         assert [days for days, _ in warned] == [30, 14, 7, 3, 1]
         assert all(left - 1 <= days <= left for days, left in warned)
         if approve is ENDING_GRANTS["a token without a refresh token"]:
-            quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
+            quick.tiktok.fail_token(quick.token()["access_token"], 40102)
         for _ in range(6):
             quick.later(hours=12)
             quick.run()

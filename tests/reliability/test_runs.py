@@ -251,7 +251,7 @@ def test_many_connections_with_trouble_among_them(quick: QuickStage, number: int
             case 10 | 11 | 12:
                 quick.tiktok.revoke(given["access_token"])
             case 20 | 21:
-                quick.tiktok.fail_token(key, 50002, times=None)
+                quick.tiktok.fail_token(key, 50002)
             case 30:
                 edited(quick, TOKEN + name)
             case _ if kind == "expiring":
@@ -300,8 +300,8 @@ def test_what_ten_days_cost(quick: QuickStage) -> None:
     assert calls["ListSecretVersions"] <= refreshes
     assert (calls["ListSecrets"], calls["TestIamPermissions"]) == (runs, runs // 2)
     assert len(quick.tiktok.calls) == 16 * runs + refreshes
-    for kept in quick.secrets.secrets().values():
-        assert list(kept.states.values()).count("ENABLED") <= 2
+    for states in quick.secrets.secrets().values():
+        assert list(states.values()).count("ENABLED") <= 2
     assert set(quick.logged()) == {REFRESHED}
 
 

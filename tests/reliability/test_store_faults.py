@@ -375,7 +375,7 @@ def test_a_refresh_secret_that_the_list_does_not_show_yet(quick: QuickStage, dea
         quick.secrets.edit(TOKEN + "acme", annotations={})
     quick.secrets.set_lag(lists=2, hide_first=True)
     if dead:
-        quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
+        quick.tiktok.fail_token(quick.token()["access_token"], 40102)
     else:
         edited(quick, TOKEN + "acme")
     assert quick.run()[0] == 200
