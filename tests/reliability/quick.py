@@ -375,13 +375,19 @@ class QuickStage(Stage):
         self.secrets.edit(TOKEN + connection, annotations={"lease": lease})
         return lease
 
-    def due(self, connection: str = "acme", *, versions: int = 1, family: Any = "advertiser") -> None:
-        """Plant an expiring connection past half of its life, with so many versions of each secret."""
-        self.plant(connection, "expiring", age_hours=13, family=family)
-        for secret_id in (TOKEN + connection, REFRESH + connection):
-            payload = self.secrets.payloads(secret_id)[-1]
-            for _ in range(versions - 1):
-                self.secrets.add_version(secret_id, payload)
+    def assert_run(self, expected: Outcome, status: int = 200) -> None:
+        """A run ends with that status, and that is what comes of it for `acme`."""
+        assert self.run()[0] == status
+        assert self.outcome() == expected
+
+    def due(self, *names: str, versions: int = 1, family: Any = "advertiser") -> None:
+        """Plant expiring connections, `acme` or these, past half of their lives, with so many versions."""
+        for name in names or ("acme",):
+            self.plant(name, "expiring", age_hours=13, family=family)
+            for secret_id in (TOKEN + name, REFRESH + name):
+                payload = self.secrets.payloads(secret_id)[-1]
+                for _ in range(versions - 1):
+                    self.secrets.add_version(secret_id, payload)
 
     # --- between tests ---
 

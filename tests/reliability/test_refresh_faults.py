@@ -159,8 +159,7 @@ def test_the_kind_of_failure_decides_when(quick: QuickStage, case: tuple[str, Tr
     token_calls = result.calls if refreshing else 0
     assert quick.outcome() == Outcome(result.stored, result.health, token_calls, result.logged)
     quick.quiet()
-    assert quick.run()[0] == 200
-    assert quick.outcome() == after(result, refreshing)
+    quick.assert_run(after(result, refreshing))
     assert len(quick.tiktok.reused) == result.reused
 
 
@@ -224,8 +223,7 @@ class TestAdvertisers:
         quick.plant("acme", "expiring", age_hours=13)
         quick.tiktok.override_answer(BY, {"advertiser_ids": [IDS[0]]})
         quick.tiktok.fail_next(OF, 50000, times=None)
-        assert quick.run()[0] == 200
-        assert quick.outcome() == NEW
+        quick.assert_run(NEW)
         assert quick.token()["advertiser_ids"] == list(IDS)
 
 
@@ -238,12 +236,10 @@ def test_a_lifetime_of_any_kind_makes_no_loop(quick: QuickStage, family: str, li
         quick, BY if family == "advertiser" else BY_ACCOUNT
     )
     for outcome in (NEW, AS_IT_IS, AS_IT_IS, AS_IT_IS):
-        assert quick.run()[0] == 200
-        assert quick.outcome() == outcome
+        quick.assert_run(outcome)
         quick.later(minutes=20)
     quick.later(hours=13)
-    assert quick.run()[0] == 200
-    assert quick.outcome() == NEW
+    quick.assert_run(NEW)
 
 
 @each("minutes", {"the clock is behind": -10, "the clock is ahead": 10})
@@ -252,11 +248,9 @@ def test_a_clock_ten_minutes_off_makes_no_loop_and_loses_nothing(quick: QuickSta
     quick.due()
     with clock_off_by(minutes=minutes):
         for outcome in (NEW, AS_IT_IS, AS_IT_IS):
-            assert quick.run()[0] == 200
-            assert quick.outcome() == outcome
+            quick.assert_run(outcome)
     for outcome in (AS_IT_IS, NEW, AS_IT_IS):
-        assert quick.run()[0] == 200
-        assert quick.outcome() == outcome
+        quick.assert_run(outcome)
         quick.later(hours=13 if outcome is AS_IT_IS else 0)
 
 
@@ -268,8 +262,7 @@ def test_refresh_tokens_are_followed_however_they_rotate(quick: QuickStage, rota
     ends = {name: quick.whole_grant(name)["refresh_expires_at"] for name in ("acme", "holder")}
     quick.tiktok.options = replace(quick.tiktok.options, rotation=rotation)
     for _ in range(5):
-        assert quick.run()[0] == 200
-        assert quick.outcome() == Outcome("new", "ok", 2, (REFRESHED, REFRESHED))
+        quick.assert_run(Outcome("new", "ok", 2, (REFRESHED, REFRESHED)))
         assert quick.outcome("holder") == AS_IT_IS
         quick.later(hours=13)
     assert quick.tiktok.reused == []

@@ -133,8 +133,7 @@ class TestTriggers:
         quick.due()
         quick.later(days=300)
         for outcome in (NEW, AS_IT_IS):
-            assert quick.run()[0] == 200
-            assert quick.outcome() == outcome
+            quick.assert_run(outcome)
 
     def test_forced_twice_at_once(self, quick: QuickStage) -> None:
         """Two forced runs redeem two different tokens, one after the other."""
