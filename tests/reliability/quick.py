@@ -454,11 +454,6 @@ def unreachable(stage: QuickStage, call: str) -> None:
     stage.wire.unreachable = math.inf
 
 
-def omitting(*names: str) -> Trouble:
-    """The next answer lacks these fields."""
-    return lambda stage, call: stage.tiktok.override_answer(call, omit=names)
-
-
 # --- what somebody can do to a secret, one of each kind ---
 
 
