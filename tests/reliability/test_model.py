@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import hypothesis.strategies as st
 import pytest
-import requests
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -88,24 +87,13 @@ class Keeper(RuleBasedStateMachine):
 
     @rule(name=names, kind=kinds)
     def connect(self, name: str, kind: str) -> None:
-        answer = self._approve(name, kind)
-        assert answer.status_code == 303 or self.disturbed or "lease" in self._annotations(name), answer.text
-        assert self._expect_what_is_stored(name) or answer.status_code != 303
+        status = self._approve(name, kind)
+        assert status == 303 or self.disturbed or "lease" in self._annotations(name)
+        assert self._expect_what_is_stored(name) or status != 303
 
     @rule(name=names, kind=kinds, at=numbers, after=st.booleans())
     def connect_and_die(self, name: str, kind: str, at: int, after: bool) -> None:
-        self._fresh_links()
-        browser = self.stage.browser()
-        try:
-            family: Family = "account" if name == ACCOUNT else "advertiser"
-            state = browser.begin(self.stage.link(name, any_account=True, family=family))
-        except NotShown:
-            assert self.disturbed
-            return
-        code = self.stage.account_code() if name == ACCOUNT else self.stage.code(kind)
-        self.approved = len(self.stage.tiktok.grants)
-        with self.stage.dying(at, after=after):
-            browser.come_back(code, state)
+        self._approve(name, kind, at, after=after)
         if len(self.stage.tiktok.grants) == self.approved:
             return
         if self._newest(TOKEN + name) or self._newest(REFRESH + name):
@@ -131,7 +119,7 @@ class Keeper(RuleBasedStateMachine):
         def run_again() -> None:
             answers.append(self.stage.run({"force": force}, function=other)[0])
 
-        self.stage.wire.at(_moment(call, of + name), run_again)
+        self.stage.wire.at(Moment(call, "" if call in OF_ALL else of + name), run_again)
         answers.append(self.stage.run({"force": force})[0])
         self.stage.wire.forget_moments()
         self.seen["run twice"] += len(answers) - 1
@@ -145,10 +133,9 @@ class Keeper(RuleBasedStateMachine):
 
         def reconnect() -> None:
             self.stage.later(seconds=STALE if stale else 0)
-            status = self._approve(name, kind).status_code
-            answers.append((status, self._expect_what_is_stored(name)))
+            answers.append((self._approve(name, kind), self._expect_what_is_stored(name)))
 
-        self.stage.wire.at(_moment(call, of + name), reconnect)
+        self.stage.wire.at(Moment(call, "" if call in OF_ALL else of + name), reconnect)
         self.stage.run({"force": force})
         self.stage.wire.forget_moments()
         self._follow_refresh_tokens(before)
@@ -221,7 +208,8 @@ class Keeper(RuleBasedStateMachine):
     @rule(which=positions)
     def edit_by_hand(self, which: int) -> None:
         """Somebody breaks the token secret of an expiring grant."""
-        for name in _chosen(self._rebuildable(), which):
+        expiring = [name for name in self.known if self.stage.labels(name).get("kind") == "expiring"]
+        for name in _chosen(filter(self._refresh_token, expiring), which):
             self.stage.secrets.add_version(TOKEN + name, b"oops")
             self.disturbed = True
 
@@ -238,16 +226,21 @@ class Keeper(RuleBasedStateMachine):
         self._assert_nobody_is_silent()
         self.disturbed = self.troubled = self.lossy = False
 
-    def _approve(self, name: str, kind: str) -> requests.Response:
-        self._fresh_links()
+    def _approve(self, name: str, kind: str, at: int = 0, *, after: bool = False) -> int:
+        """Connect, perhaps dying at a call of the callback; returns the status, 0 where nobody was there to see it."""
+        self.stage.later(seconds=1)  # links of one second are used up together
         self.approved = len(self.stage.tiktok.grants)
+        browser = self.stage.browser()
+        family: Family = "account" if name == ACCOUNT else "advertiser"
         try:
-            if name == ACCOUNT:
-                return self.stage.approve_account(name, any_account=True)
-            return self.stage.approve(name, kind, any_account=True)
+            state = browser.begin(self.stage.link(name, any_account=True, family=family))
         except NotShown as error:
             assert self.disturbed
-            return error.response
+            return error.response.status_code
+        code = self.stage.account_code() if name == ACCOUNT else self.stage.code(kind)
+        with self.stage.dying(at, after=after):
+            return browser.come_back(code, state).status_code
+        return 0
 
     def _expect_what_is_stored(self, name: str) -> bool:
         """Expect what TikTok has given for this approval, if one of the secrets has it; returns whether it has."""
@@ -345,9 +338,6 @@ class Keeper(RuleBasedStateMachine):
 
     # --- looking ---
 
-    def _fresh_links(self) -> None:
-        self.stage.later(seconds=1)
-
     def _annotations(self, name: str) -> dict[str, str]:
         return self.stage.annotations(name) if TOKEN + name in self.stage.secrets.secrets() else {}
 
@@ -361,23 +351,14 @@ class Keeper(RuleBasedStateMachine):
         except ValueError:
             return None
 
-    def _rebuildable(self) -> list[str]:
-        """Whose token secret can be written again from the refresh secret."""
-        return [
-            name
-            for name in self.known
-            if self.stage.labels(name).get("kind") == "expiring" and self._refresh_token(name)
-        ]
-
     def _refresh_token(self, name: str) -> str | None:
         """The refresh token that counts: of the newest grant of a connection."""
         whole, token = self._newest(REFRESH + name) or {}, self._newest(TOKEN + name) or {}
         return None if token.get("obtained_at", "") > whole.get("obtained_at", "") else whole.get("refresh_token")
 
     def _tokens_of(self, name: str) -> set[str]:
-        return {str(json.loads(p)["access_token"]) for p in self._payloads(TOKEN + name) if p.startswith(b"{")} | {
-            str(json.loads(p)["access_token"]) for p in self._payloads(REFRESH + name) if p
-        }
+        payloads = self._payloads(TOKEN + name) + self._payloads(REFRESH + name)
+        return {json.loads(payload)["access_token"] for payload in payloads if payload.startswith(b"{")}
 
     def _refreshed(self) -> int:
         return sum(self.stage.tiktok.spent.values())
@@ -391,10 +372,6 @@ class Keeper(RuleBasedStateMachine):
             token = self._refresh_token(name)
             if token is not None and token not in current:
                 known.may_be_lost = True
-
-
-def _moment(call: str, secret_id: str) -> Moment:
-    return Moment(call, "" if call in OF_ALL else secret_id)
 
 
 def _chosen(names: Iterable[str], which: int) -> list[str]:
