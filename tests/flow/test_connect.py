@@ -10,53 +10,26 @@ import html
 import re
 import threading
 import urllib.parse
-from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 import requests
-from flask import Flask, request
 
 from emulators.serving import Fault
 from flow.reading import assert_stored, nothing_was_used_or_written, reference_on, refused, text_of
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Form, Stage, free_port
-from tokenkeeper import clock, settings
-from tokenkeeper.connect.app import Connect
-from tokenkeeper.connect.links import Signer
-from tokenkeeper.grant import Family
-from tokenkeeper.tiktok.families import TikTok
-from tokenkeeper.tiktok.transport import Answer, Transport
+from tokenkeeper import clock
 
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-class Recording(Transport):
-    """Sends what it is given, and notes how long each POST might take, and whether on a connection of its own."""
-
-    def __init__(self, base_url: str) -> None:
-        super().__init__(base_url)
-        self.posts: list[tuple[float, bool]] = []
-
-    def post(
-        self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
-    ) -> Answer:
-        self.posts.append((seconds, fresh))
-        return super().post(path, body, seconds, largest, fresh=fresh)
-
-
 class TestGoingToTikTok:
-    def test_the_bare_address_says_what_it_is(self, stage: Stage) -> None:
-        """Nothing secret and nothing to click."""
-        page = stage.browser().get("/")
-        assert "There is nothing to do here by itself." in text_of(page)
-        assert not re.search("<a|<form", page.text)
-        assert stage.secrets.calls == []
-
     def test_a_link_leads_to_tiktoks_consent_page(self, stage: Stage) -> None:
         """Its page shows the connection and until when; the button binds the flow to the browser, and no more."""
         before = clock.now()
         browser = stage.browser()
+        assert "There is nothing to do here by itself." in text_of(browser.get("/"))
         page = browser.get(stage.link("acme-eu", timedelta(hours=2)))
         ends = {moment + timedelta(hours=2) for moment in (before, clock.now())}
         assert "Connect TikTok Ads to acme-eu" in text_of(page)
@@ -137,14 +110,6 @@ class TestTheWholeWay:
             "logging.googleapis.com/trace": f"projects/{PROJECT}/traces/{TRACE}",
             "logging.googleapis.com/spanId": "b7ad6b7169203331",
         }
-
-    def test_missing_permissions_are_a_warning_not_an_obstacle(self, stage: Stage) -> None:
-        """Who grants fewer permissions is connected and told which are missing, on the page and in the log."""
-        browser = stage.browser()
-        browser.come_back(stage.code(scope=[10, 200, 210, 220, 30]), browser.begin(stage.link()))
-        assert "Reporting (all reports and insights)" in text_of(browser.get("/done"))
-        assert stage.connect.wait_for_event("connection.stored")["missing_permissions"] == ["Reporting"]
-        assert stage.token()["scope"] == [10, 200, 210, 220, 30]
 
     def test_reconnecting_keeps_the_name(self, stage: Stage) -> None:
         """Readers change nothing: the new token is the next version of the same secret. It takes five calls in turn.
@@ -239,25 +204,6 @@ class TestStep4TheExchange:
         assert entry["request_id"] in text_of(page)
         assert (entry["reason"], entry["code"], entry["connection"]) == ("tiktok_refused", 40115, "acme")
 
-    @pytest.mark.parametrize("family", ["advertiser", "account"])
-    def test_it_may_take_as_long_as_the_budget_allows(self, stage: Stage, family: Family) -> None:
-        """An approver of thousands of ad accounts waits for TikTok; only storing has 20 seconds of its own.
-
-        A kept connection might be closed in the same moment, so the code goes over a new one.
-        """
-        chosen = settings.read(settings.CONNECT, stage.environment(8080, CALLBACK_BUDGET_SECONDS="300"))
-        transport = Recording(chosen.api_url)
-        signer = Signer(chosen.link_keys)
-        state, begun, nonce = signer.new_state(signer.new_link("acme", family=family)[0])
-        query = {"code": stage.account_code() if family == "account" else stage.code(), "state": state}
-        cookie = {"Cookie": f"tk-{begun.flow}={nonce.reveal()}"}
-        with Flask("test").test_request_context("/", query_string=query, headers=cookie):
-            answer = Connect(chosen, tiktok=TikTok(chosen, transport=transport)).answer(request)
-        assert answer.status_code == 303
-        seconds, fresh = transport.posts[0]
-        assert 250 < seconds <= 280
-        assert fresh
-
 
 class TestStep5TheAnswer:
     def test_thousands_of_accounts(self, stage: Stage) -> None:
@@ -285,20 +231,14 @@ def test_a_secret_that_somebody_made_by_hand_becomes_ours(stage: Stage) -> None:
 
 
 def test_region_and_key_of_new_secrets_are_those_that_were_chosen(stage: Stage) -> None:
-    """Unless something is said, they are left to Google: automatic replication, under Google's own key."""
-
-    def replication(secret_id: str) -> object:
-        address = f"{stage.secrets.url}/v1/projects/{PROJECT}/secrets/{secret_id}"
-        return requests.get(address, timeout=10).json()["replication"]
-
-    stage.connected("beta")
-    assert replication(TOKEN + "beta") == {"automatic": {}}
+    """Of both secrets, as the settings say."""
     key = "projects/keys/locations/europe-west1/keyRings/ring/cryptoKeys/key"
     connect = stage.start("connect", SECRET_LOCATIONS="europe-west1", SECRET_KMS_KEY=key)
     assert stage.approve("acme", "expiring", function=connect).status_code == 303
     replica = {"location": "europe-west1", "customerManagedEncryption": {"kmsKeyName": key}}
     for secret_id in (TOKEN + "acme", REFRESH + "acme"):
-        assert replication(secret_id) == {"userManaged": {"replicas": [replica]}}
+        found = requests.get(f"{stage.secrets.url}/v1/projects/{PROJECT}/secrets/{secret_id}", timeout=10).json()
+        assert found["replication"] == {"userManaged": {"replicas": [replica]}}
 
 
 @pytest.mark.parametrize(("public", "asked"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])

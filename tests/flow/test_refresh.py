@@ -63,16 +63,6 @@ class TestRequests:
         assert answer.status_code == 200
         assert list(answer.json()) == ["connections", *COUNTS, "seconds", "attention"]
 
-
-class TestDue:
-    def test_a_fresh_grant_costs_no_call(self, stage: Stage) -> None:
-        """What is not due is known from the listing."""
-        stage.plant("acme", "expiring", age_hours=11)
-        status, summary = stage.run()
-        assert (status, counted(summary)) == (200, {"skipped": 1})
-        assert not stage.tiktok.calls
-        assert [call.name for call in stage.secrets.calls if KEEPER not in call.resource] == ["ListSecrets"]
-
     def test_a_run_may_be_limited_and_forced(self, stage: Stage) -> None:
         """Only the named connections are looked at, each once, and refreshed although fresh; no run is noted."""
         for name in ("acme", "beta", "gamma"):
@@ -126,22 +116,6 @@ class TestRefreshing:
 
 
 class TestVerifying:
-    def test_an_unchanged_token_costs_one_read_and_no_write(self, stage: Stage) -> None:
-        """Nothing new, nothing written, however often it is looked at, in whatever order TikTok lists the accounts."""
-        planted = stage.plant("acme")
-        stage.run()
-        stage.later(hours=6)
-        stage.secrets.forget_calls()
-        stage.tiktok.forget_calls()
-        stage.tiktok.set_advertisers(planted["access_token"], [OUTLET, EUROPE, AMERICA])
-        status, summary = stage.run()
-        assert (status, counted(summary)) == (200, {"verified": 1})
-        assert [call.name for call in stage.tiktok.calls] == ["advertiser_get"]
-        of_acme = [call.name for call in stage.secrets.calls if call.resource.endswith("/latest")]
-        assert of_acme == ["AccessSecretVersion"]
-        assert stage.writes() == ["UpdateSecret"]  # the run's own note
-        assert "refresh_token" not in [call.name for call in stage.tiktok.calls]
-
     def test_other_advertisers_make_a_new_version(self, stage: Stage) -> None:
         """The token stays, the list is the one of now, those that stay keep their places, and one notice tells."""
         planted = stage.plant("acme")

@@ -56,6 +56,7 @@ class Wire:
     Attributes:
         takes: By stand-in (`secrets`, `tiktok`), the shortest and the longest time that a call takes, in seconds.
         calls: Name and secret of each call.
+        posts: Of each POST to TikTok, how long it may take, and whether it is sent over a connection of its own.
         unreachable: To how many calls to TikTok no connection comes about.
         dies_in: At which call from now the process dies; 0 for never.
         dies_of: Only calls whose name has this in it are counted.
@@ -65,6 +66,7 @@ class Wire:
 
     takes: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    posts: list[tuple[float, bool]] = field(default_factory=list)
     unreachable: float = 0
     dies_in: int = 0
     dies_of: str = ""
@@ -86,6 +88,7 @@ class Wire:
         """Forget everything."""
         self.takes.clear()
         self.calls.clear()
+        self.posts.clear()
         self.forget_moments()
         self.unreachable = 0
 
@@ -169,8 +172,9 @@ class DirectTransport(_Direct):
         return self._send(Request("GET", API_PATH + path, urlencode(query), fields, b""), seconds)
 
     def post(
-        self, path: str, body: Mapping[str, object], seconds: float, _largest: int, **_how: object
+        self, path: str, body: Mapping[str, object], seconds: float, _largest: int, *, fresh: bool = False
     ) -> transport.Answer:
+        self._wire.posts.append((seconds, fresh))
         return self._send(Request("POST", API_PATH + path, "", Message(), json.dumps(body).encode()), seconds)
 
     def _send(self, request: Request, seconds: float) -> transport.Answer:

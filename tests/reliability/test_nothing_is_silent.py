@@ -37,23 +37,14 @@ RUNS = 9  # in two days, every six hours
 
 @dataclass(frozen=True)
 class Way:
-    """A way in which a token stops working, or is about to.
+    """A way in which a token stops working, or is about to."""
 
-    Attributes:
-        kind: The grant's kind, and its family.
-        begin: Brings it about, 13 hours after the grant was stored.
-        logged: All that is logged of it in the runs of two days, the alert last; it may be announced by another one.
-        fix: Puts it right.
-        over: All that is logged when it is over, with the one entry that says so.
-        times: In how many of these runs it is said: more than one, where no secret can be marked with it.
-    """
-
-    kind: str
-    begin: Act
-    logged: tuple[str, ...]
-    fix: Act
-    over: tuple[str, ...]
-    times: int = 1
+    kind: str  # of the grant
+    begin: Act  # brings it about, 13 hours after the grant was stored
+    logged: tuple[str, ...]  # all that is logged of it in the runs of two days, the alert last
+    fix: Act  # puts it right
+    over: tuple[str, ...]  # all that is logged when it is over, with the one entry that says so
+    times: int = 1  # in how many of these runs it is said: more than one, where no secret can be marked with it
 
     @property
     def alert(self) -> str:

@@ -26,7 +26,6 @@ from reliability.quick import (
     Outcome,
     QuickStage,
     Trouble,
-    clock_off_by,
     code,
     each,
     fault,
@@ -42,27 +41,16 @@ KINDS = {"a refresh": "expiring", "a verification": "long-lived"}
 
 @dataclass(frozen=True)
 class Result:
-    """What comes of a run over one connection, and of the next one, when nothing is wrong any more.
+    """What comes of a run over one connection, and of the next one, when nothing is wrong any more."""
 
-    Attributes:
-        calls: How often TikTok was asked.
-        health: The connection's state.
-        logged: What is logged.
-        status: The run's.
-        verdict: How the connection is counted.
-        stored: What is stored after it.
-        next_needs_a_person: Whether the next run finds that only a new authorization helps.
-        reused: How often TikTok was sent a used refresh token, in both runs.
-    """
-
-    calls: int
+    calls: int  # how often TikTok was asked
     health: str
     logged: tuple[str, ...]
-    status: int
+    status: int  # the run's
     verdict: str
     stored: str = "old"
     next_needs_a_person: bool = False
-    reused: int = 0
+    reused: int = 0  # how often TikTok was sent a used refresh token, in both runs
 
 
 THROTTLED = Result(5, "ok", (), 503, "remaining")
@@ -240,18 +228,6 @@ def test_a_lifetime_of_any_kind_makes_no_loop(quick: QuickStage, family: str, li
         quick.later(minutes=20)
     quick.later(hours=13)
     quick.assert_run(NEW)
-
-
-@each("minutes", {"the clock is behind": -10, "the clock is ahead": 10})
-def test_a_clock_ten_minutes_off_makes_no_loop_and_loses_nothing(quick: QuickStage, minutes: int) -> None:
-    """A clock that is wrong by ten minutes refreshes once, and so does one that is right, afterwards."""
-    quick.due()
-    with clock_off_by(minutes=minutes):
-        for outcome in (NEW, AS_IT_IS, AS_IT_IS):
-            quick.assert_run(outcome)
-    for outcome in (AS_IT_IS, NEW, AS_IT_IS):
-        quick.assert_run(outcome)
-        quick.later(hours=13 if outcome is AS_IT_IS else 0)
 
 
 @each("rotation", {"each answer brings a new one": "new", "each brings the same": "same", "none brings one": "omitted"})

@@ -6,7 +6,6 @@ Reliability lines 7, 8, 9, 14 and 23; promise 7, and "never slower than that by 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -117,16 +116,6 @@ def test_a_tiktok_that_always_throttles_is_left_alone_soon(quick: QuickStage, ki
 
 class TestTriggers:
     """What Cloud Scheduler and people may do: one refresh for each half of a token's life."""
-
-    @each("body", {"twice": None, "by hand beside it": {"connections": ["acme"]}})
-    def test_at_once(self, quick: QuickStage, body: dict[str, Any] | None) -> None:
-        """Two runs at once refresh once, and one more does nothing."""
-        quick.due(family="account" if body else "advertiser")
-        with quick.clocks.passing_slowly(), quick.meanwhile(quick.run, lambda: quick.run(body)):
-            pass
-        assert quick.outcome() == NEW
-        assert quick.run(body)[0] == 200
-        assert quick.outcome() == AS_IT_IS
 
     def test_late(self, quick: QuickStage) -> None:
         """A run that comes three hundred days late refreshes once, though the access token has ended."""
@@ -283,7 +272,8 @@ def test_many_connections_with_trouble_among_them(quick: QuickStage, number: int
 def test_what_ten_days_cost(quick: QuickStage) -> None:
     """Of 20 connections four expire: calls and versions of each day are as many on the last as on the first."""
     for number in range(16):
-        quick.plant(f"lasting-{number}")
+        given = quick.plant(f"lasting-{number}")
+        quick.tiktok.set_advertisers(given["access_token"], given["advertiser_ids"][::-1])  # in whatever order
     for number, family in enumerate(("advertiser", "account") * 2):
         quick.due(f"expiring-{number}", family=family)
     runs, refreshes = 10 * 4, 10 * 2 * 4

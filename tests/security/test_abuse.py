@@ -100,22 +100,8 @@ class TestStore:
             link = signer.dumps([name, "id", now, now + 300_000, 0])
             return stage.browser().get("/start", params={"link": link}).status_code
 
-        names = [
-            "../x",
-            "a/versions/1",
-            "Acme",
-            "a" * 64,
-            "-a",
-            "a-",
-            "",
-            "a b",
-            "acme\n",
-            "acmé",
-            "a_b",
-            "a.b",
-            7,
-            None,
-        ]
+        odd = ["../x", "a/versions/1", "Acme", "-a", "a-", "a_b", "a.b", "acmé"]
+        names = [*odd, "", "a b", "acme\n", "a" * 64, 7, None]
         assert {name: status(name) for name in names} == dict.fromkeys(names, 400)
         assert stage.secrets.calls == []
         assert status("acme") == 200
