@@ -290,11 +290,11 @@ def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once
         quick.tiktok.forget_calls()
 
 
-# What is approved, and what becomes of its alert when the end has come.
-ENDING_GRANTS: dict[str, Act] = {
-    "an advertiser's refresh token": lambda stage: stage.approve("acme", "expiring"),
-    "an account's refresh token": QuickStage.approve_account,
-    "a token without a refresh token": lambda stage: stage.approve("acme", "long-lived"),
+# What is approved, and whether TikTok tells the token's end when it comes: it is no refresh that shows it.
+ENDING_GRANTS: dict[str, tuple[Act, bool]] = {
+    "an advertiser's refresh token": (lambda stage: stage.approve("acme", "expiring"), False),
+    "an account's refresh token": (QuickStage.approve_account, False),
+    "a token without a refresh token": (lambda stage: stage.approve("acme", "long-lived"), True),
 }
 
 
@@ -305,11 +305,12 @@ class TestEnds:
         stage.logged()
         return found
 
-    @each("approve", ENDING_GRANTS)
-    def test_is_warned_of_five_times(self, quick: QuickStage, approve: Act) -> None:
+    @each("grant", ENDING_GRANTS)
+    def test_is_warned_of_five_times(self, quick: QuickStage, grant: tuple[Act, bool]) -> None:
         """30, 14, 7, 3 and 1 days before, once each; then one alert that it has ended; then nothing."""
+        approve, of_its_own = grant
         quick.tiktok.options = replace(quick.tiktok.options, refresh_seconds=40 * 86_400)
-        if approve is ENDING_GRANTS["a token without a refresh token"]:
+        if of_its_own:
             quick.tiktok.override_answer("access_token", {"expires_in": 40 * 86_400})
         approve(quick)
         assert quick.labels()["kind"] == "expiring"
@@ -321,7 +322,7 @@ class TestEnds:
             quick.later(hours=11, minutes=58)
         assert [days for days, _ in warned] == [30, 14, 7, 3, 1]
         assert all(left - 1 <= days <= left for days, left in warned)
-        if approve is ENDING_GRANTS["a token without a refresh token"]:
+        if of_its_own:
             quick.tiktok.fail_token(quick.token()["access_token"], 40102)
         for _ in range(6):
             quick.later(hours=12)
