@@ -199,15 +199,6 @@ class TestRun:
         assert running.end() == 0
         assert "Traceback" not in running.text
 
-    @pytest.mark.slow
-    def test_two_at_once(self, running: Running, tmp_path: Path) -> None:
-        """A second one for the same store says so, and leaves the first alone."""
-        link = running.link()
-        with Running(tmp_path / "state", free_ports()) as second:
-            assert second.ended() == 1
-            assert "Another process is using the store" in second.text
-        assert approve(link).status_code == 200
-
 
 def children(pid: int) -> dict[int, str]:
     """The processes that it has started, with their words."""

@@ -31,7 +31,6 @@ from reliability.quick import (
     code,
     each,
     fault,
-    not_permitted,
     unreachable,
 )
 from stage import REFRESH, TOKEN
@@ -221,14 +220,8 @@ def granting(*advertisers: str) -> Trouble:
     return lambda stage, call: stage.tiktok.override_answer(call, {"advertiser_ids": [*advertisers]})
 
 
-# One of each kind: what goes wrong with the exchange, the page's status, and with which severity it is logged.
+# What goes wrong with the exchange, the page's status, and with which severity it is logged.
 REFUSALS: dict[str, tuple[Trouble, int, str]] = {
-    "TikTok throttles": (code(40100), 502, WARNING),
-    "TikTok fails for a moment": (code(50002), 502, WARNING),
-    "TikTok refuses the app": (code(40124), 502, ERROR),
-    "TikTok refuses the app or this advertiser": (code(40118), 502, ERROR),
-    "TikTok says that a token is dead": (code(40105), 502, ERROR),
-    "permission is lacking": (not_permitted(), 502, ERROR),
     "the code was used": (code(40110), 502, WARNING),
     "TikTok cannot be reached": (unreachable, 502, ERROR),
     "a gateway answers": (fault(status=502, body=ERROR_PAGE), 502, ERROR),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from emulators.serving import Fault
 from reliability.quick import (
@@ -25,7 +24,6 @@ from reliability.quick import (
 )
 from stage import REFRESH, TOKEN
 from tokenkeeper.events import EVENTS
-from tokenkeeper.transitions import TOKEN_NEARLY_OVER
 
 Act = Callable[[QuickStage], object]
 EXPIRING, LONG_LIVED, ACCOUNT, FOREVER_ACCOUNT = "expiring", "long-lived", "account", "account-long-lived"
@@ -211,28 +209,6 @@ def test_each_alert_about_tokens_is_shown_here_with_what_says_that_it_is_over() 
     assert {end for _, end in shown} <= EVENTS.keys()
 
 
-@each("family", {"an advertiser's": "advertiser", "an account's": "account"})
-def test_an_expiring_token_that_cannot_be_refreshed_is_alerted_of_before_its_end(
-    quick: QuickStage, family: str
-) -> None:
-    """First a warning; the alert when less than 6.5 hours are left, since the next run may be late; never another."""
-    quick.plant("acme", "expiring", family=family)  # type: ignore[arg-type]
-    quick.later(hours=12, minutes=5)
-    away(*REFRESHING)(quick)
-    quick.run()
-    assert quick.logged() == [FALTERING]
-    while quick.clocks.true() + TOKEN_NEARLY_OVER < quick.time("acme", "expires-at") - timedelta(minutes=30):
-        quick.later(minutes=30)
-        quick.run()
-        assert quick.logged() == []
-    quick.later(minutes=31)
-    quick.run()
-    assert quick.logged() == [FAILS]
-    quick.later(hours=30)
-    quick.run()
-    assert quick.logged() == []
-
-
 @each("begin", {name: way.begin for name, way in WAYS.items() if way.logged == BEHIND})
 def test_no_token_ends_silently_because_of_what_its_connection_is_not_to_blame_for(
     quick: QuickStage, begin: Act
@@ -252,20 +228,6 @@ def test_no_token_ends_silently_because_of_what_its_connection_is_not_to_blame_f
     assert quick.tiktok.is_alive(quick.token()["access_token"])
     assert quick.run()[0] == 200
     assert quick.logged() == []
-
-
-def test_what_a_run_has_no_time_for_is_alerted_of_before_it_ends(quick: QuickStage) -> None:
-    """Tokens for which the budget was too short are named; each run gets to some of them."""
-    for number in range(9):
-        quick.plant(f"acme-{number}", "expiring", age_hours=22)
-    quick.new_instances(TIKTOK_MAX_QPS="0.5", RUN_BUDGET_SECONDS="3")
-    named = [9]
-    while quick.run()[0] == 503:
-        [behind] = [entry for entry in quick.entries() if entry["event"] == "run.behind"]
-        assert len(behind["connections"]) == behind["count"] < named[-1]
-        named.append(behind["count"])
-        quick.logged()
-    assert len(named) > 2
 
 
 def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once(quick: QuickStage) -> None:

@@ -1,6 +1,6 @@
 """What TikTok makes of a refresh or a verification, one case of each kind of failure, in both families.
 
-Reliability lines 11, 12, 13, 18 and 19, promise 6. Which of TikTok's answers is of which kind is for the unit tests
+Reliability lines 10, 11, 12, 13, 18 and 19, promise 6. Which of TikTok's answers is of which kind is for the unit tests
 of `tiktok`.
 """
 
