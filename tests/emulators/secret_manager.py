@@ -96,48 +96,31 @@ def denied(permission: str, resource: str) -> ApiError:
     )
 
 
-@dataclass(frozen=True)
-class Lag:
-    """How late reads are, counted in changes of the secret concerned, so that tests do not depend on time.
-
-    Attributes:
-        latest: ``latest`` answers so many versions late.
-        lists: ListSecrets shows each secret as it was so many changes ago, and a deleted one until the lag is
-            set again; ListSecretVersions lacks so many of the newest versions.
-        gets: GetSecret answers so many changes late.
-        hide_first: What has not existed for so many changes is not there yet. Otherwise a secret's first state and its
-            first version are seen at once.
-    """
-
-    latest: int = 0
-    lists: int = 0
-    gets: int = 0
-    hide_first: bool = False
-
-
 class LateService(SecretService):
-    """The calls, as late as the lag says. Reading a version by number is always exact, and so are etags."""
+    """The calls, as late as `set_lag` says. Reading a version by number is always exact, and so are etags."""
+
+    latest = lists = gets = 0
+    hide_first = False
 
     def __init__(self, keeping: Keeping, clock: Any) -> None:
         super().__init__(keeping, clock)
-        self.lag = Lag()
         self.deleted: dict[tuple[str, str], tuple[Secret, deque[Secret]]] = {}
         self._earlier: defaultdict[tuple[str, str], deque[Secret]] = defaultdict(lambda: deque(maxlen=_HISTORY))
 
     def shown(self, entry: Entry) -> Secret | None:
-        return self._seen(entry.secret, self._earlier[_key(entry.secret)], self.lag.gets)
+        return self._seen(entry.secret, self._earlier[_key(entry.secret)], self.gets)
 
     def listed(self) -> list[Secret]:
-        if not self.lag.lists:
+        if not self.lists:
             return super().listed()
         found = [(entry.secret, self._earlier[key]) for key, entry in self.entries.items()]
         found += [gone for key, gone in self.deleted.items() if key not in self.entries]
-        seen = [self._seen(secret, earlier, self.lag.lists) for secret, earlier in found]
+        seen = [self._seen(secret, earlier, self.lists) for secret, earlier in found]
         return [secret for secret in seen if secret is not None]
 
     def newest(self, entry: Entry, *, in_list: bool = False) -> int:
-        number = entry.newest - (self.lag.lists if in_list else self.lag.latest)
-        return number if number >= 1 else int(bool(entry.versions) and not self.lag.hide_first)
+        number = entry.newest - (self.lists if in_list else self.latest)
+        return number if number >= 1 else int(bool(entry.versions) and not self.hide_first)
 
     def change(self, entry: Entry, fields: dict[str, Any]) -> Secret:
         self._earlier[_key(entry.secret)].append(entry.secret)
@@ -146,7 +129,7 @@ class LateService(SecretService):
     def remove(self, entry: Entry) -> None:
         super().remove(entry)
         earlier = self._earlier.pop(_key(entry.secret), deque())
-        if self.lag.lists:
+        if self.lists:
             self.deleted[_key(entry.secret)] = entry.secret, deque([*earlier, entry.secret], maxlen=_HISTORY)
 
     def _seen(self, secret: Secret, earlier: deque[Secret], late: int) -> Secret | None:
@@ -154,7 +137,7 @@ class LateService(SecretService):
             return secret
         if late <= len(earlier):
             return earlier[-late]
-        return None if self.lag.hide_first else (earlier[0] if earlier else secret)
+        return None if self.hide_first else (earlier[0] if earlier else secret)
 
 
 def _key(secret: Secret) -> tuple[str, str]:
@@ -211,10 +194,20 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
     # What makes it go wrong.
 
     def set_lag(self, latest: int = 0, lists: int = 0, gets: int = 0, *, hide_first: bool = False) -> None:
-        """Makes reads so many changes late, see `Lag`; without arguments, no more."""
-        with self.service.lock:
-            self.service.lag = Lag(latest, lists, gets, hide_first)
-            self.service.deleted.clear()
+        """Makes reads late, counted in changes of the secret concerned; without arguments, no more.
+
+        Args:
+            latest: ``latest`` answers so many versions late.
+            lists: ListSecrets shows each secret as it was so many changes ago, and a deleted one until the lag is
+                set again; ListSecretVersions lacks so many of the newest versions.
+            gets: GetSecret answers so many changes late.
+            hide_first: What has not existed for so many changes is not there yet. Otherwise a secret's first state and
+                its first version are seen at once.
+        """
+        service = self.service
+        with service.lock:
+            service.latest, service.lists, service.gets, service.hide_first = latest, lists, gets, hide_first
+            service.deleted.clear()
 
     def set_quota(self, quotas: Quotas = Quotas()) -> None:
         """Keeps these quotas, with nothing counted yet; without an argument, none."""

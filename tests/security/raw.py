@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from canaries import Canaries
 from stage import Function
 
+FORM = "Content-Type: application/x-www-form-urlencoded"
 NEW_KEY = "canary-another-key-abcdefabcdefabcdefabcdefabcdef"
 EVERYWHERE = {
     "Cache-Control": "no-store",

@@ -14,7 +14,7 @@ import requests
 
 from emulators.serving import Fault
 from faults import google_error
-from security.raw import EVERYWHERE, Answer, Wire, reference
+from security.raw import EVERYWHERE, FORM, Answer, Wire, reference
 from stage import Function, Stage
 from tokenkeeper.connect import notices
 from tokenkeeper.connect.cookies import Result
@@ -22,9 +22,6 @@ from tokenkeeper.connect.notices import Notice
 from tokenkeeper.connect.pages import Pages
 from tokenkeeper.connect.refusal import ROWS
 from unit import parts
-
-FORM = "Content-Type: application/x-www-form-urlencoded"
-
 
 # As each is answered without anything having been set up.
 PLAIN = """

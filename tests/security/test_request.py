@@ -8,10 +8,9 @@ import urllib.parse
 
 import pytest
 
-from security.raw import Wire
+from security.raw import FORM, Wire
 from stage import Stage
 
-FORM = "Content-Type: application/x-www-form-urlencoded"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "FOO")
 ALLOWED = {"/": "GET, HEAD", "/?code=1": "GET", "/?state=1": "GET", "/start": "GET, HEAD, POST", "/done": "GET"}
 UNKNOWN = r"""
