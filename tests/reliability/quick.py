@@ -47,11 +47,6 @@ REFRESHED, STORED = "INFO token.refreshed", "NOTICE connection.stored"
 FALTERING, RECOVERED = "WARNING connection.faltering", "NOTICE connection.recovered"
 REQUIRED, STOPPED = "ERROR reauthorization.required", "CRITICAL run.stopped"
 UNREADABLE, UNSAVED, SAVED = "ERROR secret.unreadable", "CRITICAL token.unsaved", "NOTICE token.saved"
-# What can become of a call to Secret Manager, as the words of a fault.
-AWAY: dict[str, Any] = {"status": 503}
-FORBIDDEN: dict[str, Any] = {"status": 403}
-THROTTLED: dict[str, Any] = {"status": 429}
-ANSWER_LOST: dict[str, Any] = {"do": "drop", "when": "after"}
 _SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
 
 
@@ -424,7 +419,6 @@ class QuickStage(Stage):
 
 Trouble = Callable[[QuickStage, str], None]
 """Brings something about, from now on, for the calls of that name."""
-ERROR_PAGE = b"<html><body>502 Bad Gateway</body></html>"
 
 
 def code(number: int, times: int | None = None) -> Trouble:
@@ -435,6 +429,10 @@ def code(number: int, times: int | None = None) -> Trouble:
 def fault(times: int | None = None, **what: Any) -> Trouble:
     """Calls meet this fault."""
     return lambda stage, call: stage.tiktok.add_fault(Fault(call, times=times, **what))
+
+
+gateway = fault(status=502, body=b"<html><body>502 Bad Gateway</body></html>")
+"""Calls are answered by a gateway's error page."""
 
 
 def not_permitted(about_the_user: Trouble | None = None) -> Trouble:

@@ -16,13 +16,8 @@ import requests
 from emulators.serving import Fault
 from reliability.direct import Moment
 from reliability.quick import (
-    ANSWER_LOST,
-    AWAY,
-    ERROR_PAGE,
-    FORBIDDEN,
     REFRESHED,
     STORED,
-    THROTTLED,
     UNSAVED,
     QuickStage,
     Trouble,
@@ -31,6 +26,7 @@ from reliability.quick import (
     code,
     each,
     fault,
+    gateway,
     unreachable,
 )
 from stage import REFRESH, TOKEN
@@ -39,6 +35,7 @@ from tokenkeeper.store.lease import TERM
 BUDGET = 50.0  # seconds; the default of CALLBACK_BUDGET_SECONDS
 ERROR, WARNING = "ERROR connection.refused", "WARNING connection.refused"
 INCOMPLETE = "WARNING connection.incomplete"
+LOST: dict[str, Any] = {"do": "drop", "when": "after"}
 
 
 # What a callback brings, and what is stored before it.
@@ -130,7 +127,7 @@ def fault_at(moment: Moment, connection: str, times: int | None, trouble: dict[s
 
 
 class TestSecretManager:
-    @each("trouble", {"the answer is 503": AWAY, "the answer is 429": THROTTLED, "the answer is lost": ANSWER_LOST})
+    @each("trouble", {"the answer is 503": {}, "the answer is 429": {"status": 429}, "the answer is lost": LOST})
     @every_way
     def test_any_call_may_fail_three_times(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
         """Whichever call it is, the code is exchanged once, the grant stored, and nobody alerted."""
@@ -143,7 +140,7 @@ class TestSecretManager:
                 assert len(set(payloads[len(approval.before.get(name, [])) :])) <= 1, moment
             approval.assert_a_run_completes_it()
 
-    @each("trouble", {"it is forbidden": FORBIDDEN, "the answer is 503": AWAY})
+    @each("trouble", {"it is forbidden": {"status": 403}, "the answer is 503": {}})
     @every_way
     def test_that_fails_always_before_the_exchange(self, quick: QuickStage, way: Way, trouble: dict[str, Any]) -> None:
         """While it is not sure that it can be stored nothing is used up: reloading the page a minute later does it."""
@@ -163,7 +160,7 @@ class TestSecretManager:
     def test_that_never_stores(self, quick: QuickStage, way: Way) -> None:
         """One alert, a page that says so, the old grant as it was; confirming again makes the connection."""
         approval = Approval(quick, way)
-        quick.secrets.add_fault(Fault("AddSecretVersion", times=None, **FORBIDDEN))
+        quick.secrets.add_fault(Fault("AddSecretVersion", times=None, status=403))
         assert_not_kept(approval)
         assert approval.stored() == approval.before
         quick.secrets.clear_faults()
@@ -191,7 +188,7 @@ class TestSecretManager:
         approval = Approval(quick, way)
         quick.later(seconds=1)  # nobody confirms in the second in which the link was made
         approval.confirm()
-        quick.secrets.add_fault(fault_at(moment, "acme", None, AWAY))
+        quick.secrets.add_fault(fault_at(moment, "acme", None, {}))
         assert approval.come_back().status_code == 303
         quick.secrets.clear_faults()
         assert (quick.token_calls(), quick.logged()) == (1, [INCOMPLETE, STORED])
@@ -224,8 +221,8 @@ def granting(*advertisers: str) -> Trouble:
 REFUSALS: dict[str, tuple[Trouble, int, str]] = {
     "the code was used": (code(40110), 502, WARNING),
     "TikTok cannot be reached": (unreachable, 502, ERROR),
-    "a gateway answers": (fault(status=502, body=ERROR_PAGE), 502, ERROR),
-    "it takes effect and its answer is lost": (fault(do="drop", when="after"), 502, ERROR),
+    "a gateway answers": (gateway, 502, ERROR),
+    "it takes effect and its answer is lost": (fault(**LOST), 502, ERROR),
     "no advertiser is ticked": (granting(), 422, WARNING),
     "others are ticked": (granting("7000000000000000099"), 403, ERROR),
     "somebody else works on it": (held_by_somebody, 503, WARNING),

@@ -15,7 +15,6 @@ from typing import Any
 from reliability.direct import Moment
 from reliability.quick import (
     AS_IT_IS,
-    ERROR_PAGE,
     FALTERING,
     NEW,
     RECOVERED,
@@ -29,6 +28,7 @@ from reliability.quick import (
     code,
     each,
     fault,
+    gateway,
     not_permitted,
     unreachable,
 )
@@ -91,10 +91,10 @@ TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
     "the refresh token is invalid": (BY, code(40107), PERSON),
     "a refresh is told that the access token expired": (BY, code(40102), LATE),
     "a refresh is not permitted and the token lives": (BY, not_permitted(), LATE),
-    "a refresh is not permitted and nobody knows": (BY, not_permitted(fault(status=502, body=ERROR_PAGE)), LATE),
+    "a refresh is not permitted and nobody knows": (BY, not_permitted(gateway), LATE),
     "a refresh is not permitted and the token is dead": (BY, not_permitted(code(40105)), PERSON),
     "a refresh cannot reach TikTok": (BY, unreachable, replace(LATE, calls=0)),
-    "a refresh is answered by a gateway": (BY, fault(status=502, body=ERROR_PAGE), LATE),
+    "a refresh is answered by a gateway": (BY, gateway, LATE),
     "a refresh is answered by a gateway first": (BY, fault(times=1, status=502), AT_THE_SECOND_TRY),
     "a refresh has no third try after a silence": (BY, silent_then_failing, LATE),
     "a refresh takes effect and its answer is lost":
@@ -120,7 +120,7 @@ TROUBLES: dict[str, tuple[str, Trouble, Result]] = {
     "a verification cannot reach TikTok": (OF, unreachable, replace(MISSED, calls=0)),
     "a verification lists no advertiser": (OF, answering(list=[]), replace(MISSED, logged=(EMPTY,))),
     "a verification fails once and then lists no advertiser": (OF, failing_then_empty, replace(THROTTLED, calls=2)),
-    "a verification is answered by a gateway": (OF, fault(status=502, body=ERROR_PAGE), MISSED),
+    "a verification is answered by a gateway": (OF, gateway, MISSED),
     "an account's token is invalid": (OF_ACCOUNT, code(40131), PERSON),
     "an account's token lacks a scope": (OF_ACCOUNT, code(40130), VERIFIED),
     "an account's verification tells of another account": (OF_ACCOUNT, answering(creator_id="_000another"), MISSED),
