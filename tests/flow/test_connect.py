@@ -112,10 +112,7 @@ class TestTheWholeWay:
         }
 
     def test_a_re_connection_is_the_next_version_of_the_same_secret(self, stage: Stage) -> None:
-        """Readers change nothing. Each call waits for the one before; what need not be waited for runs beside.
-
-        A new connection's secret is created with the lease in it, and can be asked about only then.
-        """
+        """Readers change nothing; each call waits for the one before, and what need not be waited for runs beside."""
         browser, tokens = stage.browser(), []
         new = "GetSecret CreateSecret TestIamPermissions access_token AddSecretVersion UpdateSecret"
         again = "GetSecret UpdateSecret access_token AddSecretVersion UpdateSecret"

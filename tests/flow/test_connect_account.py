@@ -41,10 +41,7 @@ class TestTheWholeWay:
         assert {"advertisers", "advertiser-names"}.isdisjoint(stage.annotations())
 
     def test_the_result_names_the_account_and_what_is_missing(self, stage: Stage) -> None:
-        """Its user name, the scopes that were not granted, and the day when the year is over.
-
-        The code may come as `code` alone, as TikTok's account consent page sends it, beside the scopes.
-        """
+        """Its user name, the scopes that were not granted, the end of its year; the code may come as `code` alone."""
         browser = stage.browser()
         state = begin(stage, browser)
         code = stage.account_code(SHOES, ["user.info.basic", "user.info.profile", "user.info.stats"])

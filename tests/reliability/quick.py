@@ -299,10 +299,7 @@ class QuickStage(Stage):
     # --- something happens in the middle ---
 
     def moments(self, act: Callable[[], Any], about: str = "") -> list[Moment]:
-        """Before each call that an action makes when it is left alone, and after the last one.
-
-        Only the calls about secrets whose name ends in `about`, and those to TikTok.
-        """
+        """Before each call that an action makes about secrets whose name ends so, or to TikTok, and after the last."""
         first = len(self.wire.calls)
         act()
         found: list[Moment] = []

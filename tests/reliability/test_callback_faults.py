@@ -258,10 +258,7 @@ class TestTikTok:
 
     @each("brings", {"an advertiser's": "long-lived", "an account's": "account"})
     def test_may_take_as_long_as_the_budget_allows(self, quick: QuickStage, brings: str) -> None:
-        """An approver of thousands of ad accounts waits for TikTok; only storing has 20 seconds of its own.
-
-        A kept connection might be closed in the same moment, so the code goes over a new one.
-        """
+        """Only storing has 20 seconds of its own; kept connections may be closed, so the code goes over a new one."""
         quick.new_instances(CALLBACK_BUDGET_SECONDS="300")
         Approval(quick, (brings, None)).assert_connects()
         seconds, fresh = quick.wire.posts[0]

@@ -120,10 +120,7 @@ def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(
 @each("lag", {"readings are exact": 0, "latest is two versions late": 2})
 @each("kind", BRINGS)
 def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage, kind: str, lag: int) -> None:
-    """Wherever a run is on its way to find the old grant dead, the re-connection ends up healthy and is kept working.
-
-    What was stored before the run's last look at the secrets, it sees: then it does not alert, either.
-    """
+    """Wherever a run is that finds the old grant dead, the re-connection stays healthy; what it can see, it heeds."""
 
     def revoked() -> None:
         """A long-lived grant, stored twice, that its advertiser has taken back."""

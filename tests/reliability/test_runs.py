@@ -135,10 +135,7 @@ class TestTriggers:
 
 
 def test_a_run_that_comes_late_or_not_at_all_leaves_time(quick: QuickStage) -> None:
-    """Of four runs a day every second one refreshes, however late each is: what is due by its end is due.
-
-    Where a run is left out, tokens have six hours left at least before the next one.
-    """
+    """Every second run refreshes, however late each is; where one is left out, tokens have six hours left."""
 
     def hours_left() -> float:
         return (quick.time("acme", "expires-at") - clock.now()).total_seconds() / 3600

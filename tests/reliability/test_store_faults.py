@@ -285,10 +285,7 @@ def test_a_secret_that_takes_no_change_is_alerted_of_by_each_run(quick: QuickSta
 
 @each("body", {"of all": None, "of this one": {"connections": ["acme"]}})
 def test_a_connection_that_the_list_lacks_and_nobody_can_read(quick: QuickStage, body: dict[str, Any] | None) -> None:
-    """A run of all names it and does the others, a run of this one is to be called again; then it is done.
-
-    What the list lacks is looked up, not taken for deleted, however late the list is.
-    """
+    """It is named, or the run is to be called again, and the others are done; it is not taken for deleted."""
     quick.due()
     quick.plant("beside")
     for secret_id in (REFRESH + "acme", TOKEN + "beside"):

@@ -118,10 +118,7 @@ class TestStore:
 
 class TestOtherAdvertisers:
     def test_do_not_replace_a_connection_silently(self, stage: Stage) -> None:
-        """A re-connection to entirely different ad accounts is refused; what is stored stays, byte for byte [49].
-
-        The operator can allow it, in the link that is signed.
-        """
+        """A re-connection to entirely different ad accounts is refused, unless the signed link allows it [49]."""
         stage.connected("acme", advertisers=["7000000000000000001"])
         before = stage.secrets.payloads("tiktok-ads-token-acme")
         assert stage.approve("acme", advertisers=["7000000000000000003"]).status_code == 403

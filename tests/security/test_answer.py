@@ -147,10 +147,7 @@ ELSEWHERE = """
 
 class TestEveryAnswer:
     def test_is_as_harmless_as_can_be(self, stage: Stage, wire: Wire) -> None:
-        """Pages, error pages and redirects alike [27] [28] [29] [30] [31] [32] [33] [34] [35] [38] [40].
-
-        A new reason has to be shown here, or to be left out by name.
-        """
+        """Pages, error pages and redirects alike [27] [28] [29] [30] [31] [32] [33] [34] [35] [38] [40]."""
         statuses = set()
         for name, answer in shown(stage, wire):
             statuses.add(answer.status)

@@ -56,10 +56,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 class TestMechanism:
     def test_finds_a_secret_in_any_form(self) -> None:
-        """However a secret is coded or cut off, it is found, and the finding does not repeat it [41].
-
-        Texts, arguments and causes of exceptions count as said.
-        """
+        """However a secret is coded, cut off or raised, it is found, and the finding does not repeat it [41]."""
         canaries = Canaries()
         canaries.keep("a token", SECRET)
         canaries.record("a page", "nothing here")
@@ -104,10 +101,7 @@ class TestMechanism:
         }
 
     def test_records_everything_that_the_functions_say(self, stage: Stage) -> None:
-        """Logs, pages and headers of both functions reach it, and so do the secrets of a whole flow [41].
-
-        What is stored in public holds none: labels, annotations, and in a token secret only its access token.
-        """
+        """Logs, pages and headers of a whole flow reach it; labels, annotations and token secrets hold no more [41]."""
         stage.tiktok.options = Options(kind="expiring")
         stage.connected()
         stage.later(hours=13)

@@ -171,10 +171,7 @@ class TestReplay:
         assert stage.token() == before
 
     def test_of_a_second_flow_of_the_same_link(self, stage: Stage) -> None:
-        """Two people began with one link: the second to come back is told that it was used, as are earlier links [7].
-
-        So is whoever opens one of them, or continues with it.
-        """
+        """The second to come back with one link is told that it was used, and so are earlier links, if opened [7]."""
         earlier, link = stage.link(), stage.link()
         first, second = stage.browser(), stage.browser()
         state, other = first.begin(link), second.begin(link)
