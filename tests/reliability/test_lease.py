@@ -24,17 +24,12 @@ Act = Callable[[QuickStage], None]
 APART = 30.0  # seconds that the functions' clocks may be apart, by contract
 
 
-def many_due(stage: Stage, number: int) -> list[str]:
-    names = [f"acme-{index:03}" for index in range(number)]
-    for index, name in enumerate(names):
-        stage.plant(name, "expiring", age_hours=13, family="account" if index % 2 else "advertiser")
-    return names
-
-
 class TestManyAtOnce:
     def test_five_instances_over_twenty_connections(self, quick: QuickStage) -> None:
         """Five instances at once, with `latest` and lists two versions late: each refresh token is used once."""
-        names = many_due(quick, 20)
+        names = [f"acme-{index:03}" for index in range(20)]
+        quick.due(*names[:10])
+        quick.due(*names[10:], family="account")
         quick.secrets.set_lag(latest=2, lists=2)
         instances = [quick.instance("refresh") for _ in range(5)]
         acts = [lambda one=one: quick.run(function=one) for one in instances]
@@ -51,7 +46,9 @@ class TestManyAtOnce:
         stage.tiktok.spent.clear()
         stage.tiktok.reused.clear()
         stage.tiktok.options = Options(punish_reuse=True)
-        names = many_due(stage, 100)
+        names = [f"acme-{index:03}" for index in range(100)]
+        for index, name in enumerate(names):
+            stage.plant(name, "expiring", age_hours=13, family="account" if index % 2 else "advertiser")
         stage.secrets.set_lag(latest=2, lists=2)
         # A few calls a second each, so that two cores can answer fifty runs before these lose patience.
         processes = [stage.start("refresh", TIKTOK_MAX_QPS="2", RUN_BUDGET_SECONDS="40") for _ in range(5)]
