@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from emulators.serving import Fault
 from emulators.tiktok import Options
 from reliability.direct import Moment
-from reliability.quick import QuickStage, clock_off_by
+from reliability.quick import QuickStage, assert_well, clock_off_by
 from stage import REFRESH, TOKEN, NotShown
 from tokenkeeper.grant import Family
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
@@ -311,17 +311,12 @@ class Keeper(RuleBasedStateMachine):
     def _assert_all_is_well(self) -> None:
         """Every reader has a token that lives, except where the advertiser or a death took it."""
         for name, known in self.known.items():
-            labels, annotations = self.stage.labels(name), self._annotations(name)
+            labels = self.stage.labels(name)
             lost = known.may_be_lost or self._refresh_token(name) in self.orphans
             if known.revoked or (lost and labels["health"] == "reauthorize"):
                 continue
-            token = self.stage.token(name)
-            assert self.stage.tiktok.is_alive(token["access_token"]), name
-            assert labels["health"] == "ok", name
-            assert "lease" not in annotations
-            assert annotations["obtained-at"] == token["obtained_at"]
+            assert_well(self.stage, name)
             if labels["kind"] == "expiring":
-                assert self.stage.whole_grant(name)["access_token"] == token["access_token"]
                 known.may_be_lost = self._refresh_token(name) in self.orphans  # found out when it is due
             else:
                 assert REFRESH + name not in self.stage.secrets.secrets()
