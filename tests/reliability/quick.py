@@ -33,12 +33,15 @@ from tokenkeeper import clock, log, settings
 from tokenkeeper.connect.app import Connect
 from tokenkeeper.refresh.app import Refresh
 from tokenkeeper.refresh.rate import RateLimiter
+from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 from tokenkeeper.store.secretmanager import SecretManager
 from tokenkeeper.store.transport import Transport as StoreTransport
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Transport
 
+STALE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 1
+"""Seconds after which a lease that was just taken may be taken over."""
 BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _NO_PORT = 9  # nothing listens there, and nobody calls it
 _USUAL = {"run.finished", "connection.begun"}

@@ -11,11 +11,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from reliability.direct import Moment
-from reliability.quick import BRINGS, QuickStage, assert_well, at_moment, clock_off_by, each
+from reliability.quick import BRINGS, STALE, QuickStage, assert_well, at_moment, clock_off_by, each
 from stage import REFRESH, TOKEN
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 
-STALE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 1
 BRINGS_ANY = {**BRINGS, "of a TikTok account": "account"}
 
 

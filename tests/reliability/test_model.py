@@ -27,14 +27,12 @@ from hypothesis.stateful import (
 from emulators.serving import Fault
 from emulators.tiktok import Options
 from reliability.direct import Moment
-from reliability.quick import QuickStage, assert_well, clock_off_by
+from reliability.quick import STALE, QuickStage, assert_well, clock_off_by
 from stage import REFRESH, TOKEN, NotShown
 from tokenkeeper.grant import Family
-from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 
 NAMES = ("acme", "beta", "gamma")
 ACCOUNT = "gamma"  # of the family of TikTok accounts
-STALE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 1
 KINDS = ("expiring", "long-lived")
 CALLS = ("GetSecret", "UpdateSecret", "AccessSecretVersion", "AddSecretVersion", "DestroySecretVersion", "ListSecrets")
 OF_ALL = ("ListSecrets", "refresh_token", "account_refresh_token", "advertiser_get")

@@ -18,6 +18,7 @@ from reliability.quick import (
     NEW,
     REFRESHED,
     REQUIRED,
+    STALE,
     STOPPED,
     UNREADABLE,
     UNTOUCHED,
@@ -31,7 +32,6 @@ from reliability.quick import (
 from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
 from tokenkeeper.errors import SettingsError
-from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 from tokenkeeper.store.persist import STORE_SECONDS
 from tokenkeeper.tiktok.api import CALL_SECONDS
 from tokenkeeper.transitions import FAILING_BECOMES_ALERT
@@ -204,7 +204,7 @@ class TestSlow:
         quick.secrets.add_fault(Fault("AddSecretVersion", times=None))
         statuses: list[int] = []
         storing = Moment("AddSecretVersion", (REFRESH if kind == "expiring" else TOKEN) + "acme")
-        end = quick.clocks.stopwatch() + TERM + CLOCKS_DIFFER_BY.total_seconds() + 20
+        end = quick.clocks.stopwatch() + STALE + 20
 
         def meanwhile() -> None:
             if quick.clocks.stopwatch() < end:
