@@ -1,11 +1,10 @@
-"""Fuzzing: arbitrary requests, and arbitrary answers of TikTok's, against the real process.
+"""Fuzzing: arbitrary requests against the real process.
 
-The suite runs a quick, repeatable share of it; with `FUZZ_EXAMPLES=20000` each of the tests tries so many new cases.
+The suite runs a quick, repeatable share of it; with `FUZZ_EXAMPLES=20000` the test tries so many new cases.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from urllib.parse import quote, unquote, urlencode
 
@@ -13,49 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulators.serving import Fault
-from security.raw import EVERYWHERE, Answer, Wire
-from stage import APP_SECRET, LINK_KEY, TOKEN, Stage
+from security.raw import EVERYWHERE, Wire
+from stage import APP_SECRET, LINK_KEY, Stage
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.secret import Secret
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 MARKER = "qzjx7"
 SIGNER = Signer([Secret(LINK_KEY)])
-
-
-def cases(usual: int) -> settings:
-    """So many cases in the suite, the same ones each time."""
-    return settings(
-        max_examples=EXAMPLES or usual,
-        derandomize=not EXAMPLES,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
-def begin(stage: Stage) -> None:
-    """Nothing is stored, nothing goes wrong, and nothing was called."""
-    stage.tiktok.clear_faults()
-    stage.tiktok.forget_calls()
-    stage.secrets.reset()
-
-
-def check(stage: Stage, answer: Answer, *, most: int) -> None:
-    """What holds for every answer; `most` is the highest status that may come."""
-    assert answer.status <= most, answer
-    assert EVERYWHERE.items() <= answer.headers.items()
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
-    said = answer.body + str(answer.headers)
-    assert not [secret for secret in (MARKER, APP_SECRET, LINK_KEY) if secret in said]
-    if answer.status == 303:
-        ours = (stage.tiktok.authorize_url + "?", stage.connect.url + "/done")
-        assert answer.headers["Location"].startswith(ours)
-
-
-# --- requests ---
-
 INJECTED = ["<script>", '"><b>', "{{7*7}}", "' OR 1=1", "../../etc/passwd", "\u202e", "\ufeff"]
 WORDS = ["", MARKER, "a" * 600, "a" * 5000, "null", "0", "-1", "true", "[]", "{}", "%", "%00", "\0", "\r\n"]
 ODD = st.text(max_size=60) | st.sampled_from([*WORDS, *(MARKER + text for text in INJECTED)])
@@ -89,10 +53,17 @@ def test_arbitrary_requests_are_answered(stage: Stage, wire: Wire) -> None:
     """No 5xx without an outage, no exchange without a valid state and its cookie, no echo, all headers."""
     statuses = set()
 
-    @cases(80)
+    @settings(
+        max_examples=EXAMPLES or 80,
+        derandomize=not EXAMPLES,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.data())
     def answered(data: st.DataObject) -> None:
-        begin(stage)
+        stage.tiktok.forget_calls()
+        stage.secrets.reset()
         draw = data.draw
         link, link_text = SIGNER.new_link("acme")
         state_text, state, nonce = SIGNER.new_state(link)
@@ -117,58 +88,19 @@ def test_arbitrary_requests_are_answered(stage: Stage, wire: Wire) -> None:
         lines = [f"{name}: {value}" for name, value in {**headers, "Cookie": cookie}.items()]
         answer = wire.send(method, f"{path}?{query}", *lines, body=body)
         good = f"{names[0]}={own['cookie']}" in cookie and state_text in unquote(query) and method == "GET"
-        check(stage, answer, most=502 if good else 499)
         statuses.add(answer.status)
+        assert answer.status <= (502 if good else 499), answer
+        assert EVERYWHERE.items() <= answer.headers.items()
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+        said = answer.body + str(answer.headers)
+        assert not [secret for secret in (MARKER, APP_SECRET, LINK_KEY) if secret in said]
+        if answer.status == 303:
+            assert answer.headers["Location"].startswith(
+                (f"{stage.tiktok.authorize_url}?", f"{stage.connect.url}/done")
+            )
         assert stage.tiktok.count("access_token") <= int(good)
         assert good or stage.writes() == []
 
     answered()
     assert statuses >= {200, 400, 502}, "none got as far as TikTok"
-    assert "defect" not in stage.events()
-
-
-# --- TikTok's answers ---
-
-STRANGE = ["7000000000000000001", "a" * 5000, "\ud800", "\0", "<b>", "1e400", "NaN", "-1", 10**400]
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.sampled_from(STRANGE)
-ANYTHING = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-USUAL = {"access_token": "a" * 40, "advertiser_ids": ["1"], "list": [{"advertiser_id": "1", "advertiser_name": "a"}]}
-FIELDS = [*USUAL, "refresh_token", "expires_in", "refresh_token_expires_in", "scope"]
-DATA = st.dictionaries(st.sampled_from(FIELDS), ANYTHING, max_size=4).map(lambda changed: {**USUAL, **changed})
-ENVELOPE = {"message": ANYTHING, "request_id": ANYTHING}
-DOCUMENT = st.one_of(
-    st.fixed_dictionaries({"code": st.just(0), "data": DATA, **ENVELOPE}),
-    st.fixed_dictionaries({"code": ANYTHING, "data": ANYTHING, **ENVELOPE}),
-    ANYTHING,
-)
-
-
-def test_arbitrary_answers_of_tiktok_end_in_a_page(stage: Stage, wire: Wire) -> None:
-    """Whatever TikTok answers, the callback stores a readable token or says that it did not; never a defect."""
-    statuses = set()
-
-    @cases(30)
-    @given(DOCUMENT, DOCUMENT)
-    def answered(exchanged: object, listed: object) -> None:
-        begin(stage)
-        text, state, nonce = SIGNER.new_state(SIGNER.new_link("acme")[0])
-        for call, document in (("access_token", exchanged), ("advertiser_get", listed)):
-            stage.tiktok.add_fault(Fault(call, status=200, body=json.dumps(document).encode(), times=None))
-        cookie = f"Cookie: tk-{state.flow}={nonce.reveal()}"
-        answer = wire.send("GET", f"/?auth_code={'a' * 40}&state={text}", cookie)
-        check(stage, answer, most=502)
-        statuses.add(answer.status)
-        if answer.status == 303:
-            assert json.loads(stage.secrets.payloads(TOKEN + "acme")[0])["access_token"]
-            kept = "; ".join(line.partition(";")[0] for line in answer.headers["Set-Cookie"].split("\n"))
-            page = wire.send("GET", "/done", f"Cookie: {kept}")
-            check(stage, page, most=200)
-            assert "TikTok Ads is connected" in page.body
-
-    answered()
-    assert {303, 502} <= statuses <= {303, 422, 502}
     assert "defect" not in stage.events()
