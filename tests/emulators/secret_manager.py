@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections import defaultdict, deque
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from emulators.serving import LocalServer, Request
 from local.secret_manager import errors, server
 from local.secret_manager.file import Keeping
-from local.secret_manager.records import Secret, Version
+from local.secret_manager.records import Secret
 from local.secret_manager.routes import Target, target_of
 from local.secret_manager.service import SecretService
 from local.secret_manager.store import Entry, project_number
@@ -55,13 +54,7 @@ _HTTP_STATUS = errors.HTTP_STATUS | {status: code for code, (status, _) in _USUA
 
 
 class ApiError(errors.ApiError):
-    """Any of Google's errors, with the details that say why.
-
-    Attributes:
-        reason: Of google.rpc.ErrorInfo, such as ``SERVICE_DISABLED``; "" for an error without one.
-        metadata: Of the same.
-        domain: Of the same.
-    """
+    """Any of Google's errors, with the details (google.rpc.ErrorInfo) that say why, where there is a reason."""
 
     def __init__(
         self,
@@ -103,48 +96,31 @@ def denied(permission: str, resource: str) -> ApiError:
     )
 
 
-@dataclass(frozen=True)
-class Lag:
-    """How late reads are, counted in changes of the secret concerned, so that tests do not depend on time.
-
-    Attributes:
-        latest: ``latest`` answers so many versions late.
-        lists: ListSecrets shows each secret as it was so many changes ago, and a deleted one until the lag is
-            set again; ListSecretVersions lacks so many of the newest versions.
-        gets: GetSecret answers so many changes late.
-        hide_first: What has not existed for so many changes is not there yet. Otherwise a secret's first state and its
-            first version are seen at once.
-    """
-
-    latest: int = 0
-    lists: int = 0
-    gets: int = 0
-    hide_first: bool = False
-
-
 class LateService(SecretService):
-    """The calls, as late as the lag says. Reading a version by number is always exact, and so are etags."""
+    """The calls, as late as `set_lag` says. Reading a version by number is always exact, and so are etags."""
+
+    latest = lists = gets = 0
+    hide_first = False
 
     def __init__(self, keeping: Keeping, clock: Any) -> None:
         super().__init__(keeping, clock)
-        self.lag = Lag()
         self.deleted: dict[tuple[str, str], tuple[Secret, deque[Secret]]] = {}
         self._earlier: defaultdict[tuple[str, str], deque[Secret]] = defaultdict(lambda: deque(maxlen=_HISTORY))
 
     def shown(self, entry: Entry) -> Secret | None:
-        return self._seen(entry.secret, self._earlier[_key(entry.secret)], self.lag.gets)
+        return self._seen(entry.secret, self._earlier[_key(entry.secret)], self.gets)
 
     def listed(self) -> list[Secret]:
-        if not self.lag.lists:
+        if not self.lists:
             return super().listed()
         found = [(entry.secret, self._earlier[key]) for key, entry in self.entries.items()]
         found += [gone for key, gone in self.deleted.items() if key not in self.entries]
-        seen = [self._seen(secret, earlier, self.lag.lists) for secret, earlier in found]
+        seen = [self._seen(secret, earlier, self.lists) for secret, earlier in found]
         return [secret for secret in seen if secret is not None]
 
     def newest(self, entry: Entry, *, in_list: bool = False) -> int:
-        number = entry.newest - (self.lag.lists if in_list else self.lag.latest)
-        return number if number >= 1 else int(bool(entry.versions) and not self.lag.hide_first)
+        number = entry.newest - (self.lists if in_list else self.latest)
+        return number if number >= 1 else int(bool(entry.versions) and not self.hide_first)
 
     def change(self, entry: Entry, fields: dict[str, Any]) -> Secret:
         self._earlier[_key(entry.secret)].append(entry.secret)
@@ -153,7 +129,7 @@ class LateService(SecretService):
     def remove(self, entry: Entry) -> None:
         super().remove(entry)
         earlier = self._earlier.pop(_key(entry.secret), deque())
-        if self.lag.lists:
+        if self.lists:
             self.deleted[_key(entry.secret)] = entry.secret, deque([*earlier, entry.secret], maxlen=_HISTORY)
 
     def _seen(self, secret: Secret, earlier: deque[Secret], late: int) -> Secret | None:
@@ -161,7 +137,7 @@ class LateService(SecretService):
             return secret
         if late <= len(earlier):
             return earlier[-late]
-        return None if self.lag.hide_first else (earlier[0] if earlier else secret)
+        return None if self.hide_first else (earlier[0] if earlier else secret)
 
 
 def _key(secret: Secret) -> tuple[str, str]:
@@ -200,21 +176,6 @@ class Quotas:
         return limits
 
 
-@dataclass(frozen=True)
-class KeptSecret:
-    """A secret as it really is, whatever the lag.
-
-    Attributes:
-        labels: Its labels.
-        annotations: Its annotations.
-        states: The state of each version by number.
-    """
-
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    states: Mapping[int, str]
-
-
 class SecretManagerServer(LocalServer, server.SecretManagerServer):
     """The embedded Secret Manager under control.
 
@@ -226,17 +187,27 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self._denials: tuple[tuple[str, str], ...] = ()
+        self._denials: list[tuple[str, str]] = []
         self._quotas = Quotas()
         self._counted: defaultdict[tuple[str, str, float], deque[float]] = defaultdict(deque)
 
     # What makes it go wrong.
 
     def set_lag(self, latest: int = 0, lists: int = 0, gets: int = 0, *, hide_first: bool = False) -> None:
-        """Makes reads so many changes late, see `Lag`; without arguments, no more."""
-        with self.service.lock:
-            self.service.lag = Lag(latest, lists, gets, hide_first)
-            self.service.deleted.clear()
+        """Makes reads late, counted in changes of the secret concerned; without arguments, no more.
+
+        Args:
+            latest: ``latest`` answers so many versions late.
+            lists: ListSecrets shows each secret as it was so many changes ago, and a deleted one until the lag is
+                set again; ListSecretVersions lacks so many of the newest versions.
+            gets: GetSecret answers so many changes late.
+            hide_first: What has not existed for so many changes is not there yet. Otherwise a secret's first state and
+                its first version are seen at once.
+        """
+        service = self.service
+        with service.lock:
+            service.latest, service.lists, service.gets, service.hide_first = latest, lists, gets, hide_first
+            service.deleted.clear()
 
     def set_quota(self, quotas: Quotas = Quotas()) -> None:
         """Keeps these quotas, with nothing counted yet; without an argument, none."""
@@ -245,17 +216,12 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
             self._counted.clear()
 
     def deny(self, permission: str, resource: str = "") -> None:
-        """Denies a permission, or a pattern such as ``secretmanager.versions.*``.
-
-        Args:
-            permission: The permission.
-            resource: Regular expression searched for in the resource's name; "" matches all.
-        """
-        self._denials = (*self._denials, (permission, resource))
+        """Denies a permission where the regular expression is found in the resource's name."""
+        self._denials.append((permission, resource))
 
     def allow_all(self) -> None:
         """Lifts every denial."""
-        self._denials = ()
+        self._denials.clear()
 
     def reset(self) -> None:
         """Nothing is kept, recorded or goes wrong any more."""
@@ -269,14 +235,11 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
 
     # What is kept.
 
-    def secrets(self) -> dict[str, KeptSecret]:
-        """Every secret by its id, oldest first."""
+    def secrets(self) -> dict[str, dict[int, str]]:
+        """Every secret's id, oldest first, with the state of each version by number; whatever the lag."""
         with self.service.lock:
             entries = sorted(self.service.entries.values(), key=lambda entry: entry.secret.born)
-            return {
-                one.secret.id: KeptSecret(_map(one.secret, "labels"), _map(one.secret, "annotations"), _states(one))
-                for one in entries
-            }
+            return {one.secret.id: {version.number: version.state for version in one.in_order} for one in entries}
 
     def labels(self, secret_id: str) -> dict[str, str]:
         return _map(self._find(secret_id).secret, "labels")
@@ -286,11 +249,12 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
 
     def payloads(self, secret_id: str) -> list[bytes]:
         """The payload of each version in the order of numbers; b"" for a destroyed one, since none can be empty."""
-        return [self._payload(version) for version in self._find(secret_id).in_order]
+        unseal = self.service.keeping.unseal
+        return [unseal(version.sealed) if version.sealed else b"" for version in self._find(secret_id).in_order]
 
     def states(self, secret_id: str) -> dict[int, str]:
         """The state of each version by number."""
-        return _states(self._find(secret_id))
+        return self.secrets()[secret_id]
 
     def destroyed(self, secret_id: str) -> list[int]:
         """The numbers of the destroyed versions."""
@@ -357,9 +321,7 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
         return {"error": {"code": status, "message": message, "status": name}}
 
     def permits(self, permission: str, resource: str) -> bool:
-        return not any(
-            fnmatch.fnmatchcase(permission, pattern) and re.search(where, resource) for pattern, where in self._denials
-        )
+        return not any(permission == denied and re.search(where, resource) for denied, where in list(self._denials))
 
     def admit(self, target: Target) -> None:
         """Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED; a refused call is not counted."""
@@ -386,16 +348,9 @@ class SecretManagerServer(LocalServer, server.SecretManagerServer):
                     return entry
         raise KeyError(secret_id)
 
-    def _payload(self, version: Version) -> bytes:
-        return self.service.keeping.unseal(version.sealed) if version.sealed else b""
-
 
 def _map(secret: Secret, name: str) -> dict[str, str]:
     return dict(secret.fields.get(name, {}))
-
-
-def _states(entry: Entry) -> dict[int, str]:
-    return {version.number: version.state for version in entry.in_order}
 
 
 def _exhausted(kind: str, period: str, project: str) -> ApiError:

@@ -82,10 +82,6 @@ class Fault:
     seconds: float = 0.0
     hold: str = ""
 
-    def matches(self, call: Call) -> bool:
-        """Whether the call is one that this fault is about."""
-        return fnmatch.fnmatchcase(call.name, self.call) and re.search(self.resource, call.resource) is not None
-
 
 @dataclass
 class _Armed:
@@ -96,11 +92,12 @@ class _Armed:
 
     def acts_on(self, call: Call) -> bool:
         """Whether the fault acts on this call, which counts it."""
-        if not self.fault.matches(call):
+        fault = self.fault
+        if not fnmatch.fnmatchcase(call.name, fault.call) or re.search(fault.resource, call.resource) is None:
             return False
         self.matched += 1
-        acted = self.matched - self.fault.skip
-        return acted > 0 and (self.fault.times is None or acted <= self.fault.times)
+        acted = self.matched - fault.skip
+        return acted > 0 and (fault.times is None or acted <= fault.times)
 
 
 @dataclass(frozen=True)
@@ -128,10 +125,7 @@ class LocalServer(serving.LocalServer):
     """A server whose calls are recorded and go wrong on demand.
 
     Derived classes implement :meth:`perform`, or derive from an emulator as well, and may extend :meth:`identify` and
-    :meth:`fault_body`.
-
-    Attributes:
-        clock: The wall clock in seconds since the epoch; replace it to control time.
+    :meth:`fault_body`. `clock` is the wall clock in seconds since the epoch; replace it to control time.
     """
 
     def __init__(self, *words: Any, **more: Any) -> None:
@@ -207,11 +201,7 @@ class LocalServer(serving.LocalServer):
             self._changed.notify_all()
 
     def wait_held(self, hold: str, timeout: float = 20) -> None:
-        """Waits until a call is held under that name.
-
-        Raises:
-            TimeoutError: None was within ``timeout`` seconds.
-        """
+        """Waits until a call is held under that name; TimeoutError where none was within ``timeout`` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._held.get(hold, 0) > 0, timeout):
                 raise TimeoutError(f"No call was held under {hold!r} within {timeout} seconds.")
@@ -288,16 +278,14 @@ class LocalServer(serving.LocalServer):
         position = 0
         while True:
             with self._changed:
-                if self._generation != generation:
+                if self._generation != generation or position == len(self._armed):
                     return None
-                fault = None
-                while position < len(self._armed) and fault is None:
-                    armed = self._armed[position]
-                    position += 1
-                    if armed.fault.when == when and armed.acts_on(call):
-                        fault = armed.fault
-            if fault is None:
-                return None
+                armed = self._armed[position]
+                position += 1
+                acts = armed.fault.when == when and armed.acts_on(call)
+            fault = armed.fault
+            if not acts:
+                continue
             if fault.do == "delay":
                 self._stopping.wait(fault.seconds)
             elif fault.do == "hold":

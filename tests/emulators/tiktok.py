@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import repeat
 from typing import Any
 
-from emulators.serving import Answer, Call, Fault, LocalServer, Request, When
+from emulators.serving import Answer, Call, Fault, LocalServer, Request
 from local.tiktok import ACCOUNT_CONSENT_PATH, APP_ID, APP_SECRET, CONSENT_PATH, server
 from local.tiktok.answers import refused
 from local.tiktok.api import API_PATH, ENDPOINTS
@@ -43,7 +42,7 @@ class TikTokServer(LocalServer, server.TikTokServer):
         self.reused: list[str] = []
         self._requests: list[tuple[str, dict[str, Any]]] = []
         self._overrides: list[tuple[str, Mapping[str, Any], Sequence[str]]] = []
-        self._failures: dict[str, Iterator[dict[str, Any]]] = {}
+        self._failures: dict[str, dict[str, Any]] = {}
 
     # Addresses.
 
@@ -86,10 +85,7 @@ class TikTokServer(LocalServer, server.TikTokServer):
         return self.add_account_code(account or next(iter(ACCOUNTS)), asked, redirect_uri, kind)
 
     def grant(
-        self,
-        kind: Kind | None = None,
-        advertisers: Sequence[str] | None = None,
-        scope: Sequence[int] | None = None,
+        self, kind: Kind | None = None, advertisers: Sequence[str] | None = None, scope: Sequence[int] | None = None
     ) -> Grant:
         """Makes an advertiser's grant without a page and without a call."""
         return self.redeem(self.authorize(kind, advertisers, scope))
@@ -114,44 +110,19 @@ class TikTokServer(LocalServer, server.TikTokServer):
     # Going wrong on demand.
 
     def fail_next(
-        self,
-        call: str,
-        code: int,
-        message: str = "",
-        *,
-        times: int | None = 1,
-        http_status: int = 200,
-        when: When = "before",
+        self, call: str, code: int, message: str = "", *, times: int | None = 1, http_status: int = 200
     ) -> None:
-        """Has the next calls of that name refused with a code of TikTok's.
+        """Has the next calls of that name, or pattern, refused with a code of TikTok's; None: all of them."""
+        self.add_fault(Fault(call, times=times, status=http_status, body=refused(code, message)))
 
-        Args:
-            call: `Call.name` or a pattern.
-            code: TikTok's code.
-            message: instead of TikTok's own.
-            times: how many calls; None for all.
-            http_status: HTTP status of the answer.
-            when: "after" commits the call first, so that only the answer is wrong.
-        """
-        self.add_fault(Fault(call, times=times, when=when, status=http_status, body=refused(code, message)))
-
-    def fail_token(self, token: str, code: int, message: str = "", *, times: int | None = 1) -> None:
-        """Has the next calls with that access or refresh token refused, whatever the others do; None: all calls."""
-        with self.lock:
-            refusal = refused(code, message)
-            self._failures[token] = repeat(refusal) if times is None else repeat(refusal, times)
+    def fail_token(self, token: str, code: int) -> None:
+        """Has all calls with that access or refresh token refused, whatever the others do."""
+        self._failures[token] = refused(code)
 
     def override_answer(
         self, call: str, fields: Mapping[str, Any] | None = None, *, omit: Sequence[str] = (), times: int = 1
     ) -> None:
-        """Changes the ``data`` of the next successful answers, and nothing about what took effect.
-
-        Args:
-            call: `Call.name`.
-            fields: values to set or add.
-            omit: names to leave out.
-            times: how many answers.
-        """
+        """Sets fields in the ``data`` of the next successful answers, or leaves them out; all else is as usual."""
         with self.lock:
             self._overrides += [(call, fields or {}, omit)] * times
 
@@ -198,11 +169,9 @@ class TikTokServer(LocalServer, server.TikTokServer):
     def perform(self, request: Request) -> Answer:
         name, fields = _brought(request)
         tokens = [str(fields[key]) for key in ("Access-Token", "refresh_token", "access_token") if key in fields]
-        with self.lock:
-            failing = [self._failures[token] for token in tokens if token in self._failures]
-            refusal = next((one for failure in failing for one in failure), None)
-        if refusal is not None:
-            return Answer(200, refusal, "application/json")
+        for token in tokens:
+            if token in self._failures:
+                return Answer(200, self._failures[token], "application/json")
         answer = super().perform(request)
         if not isinstance(answer.body, Mapping) or answer.body["code"] != 0:
             return answer

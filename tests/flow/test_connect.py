@@ -10,53 +10,26 @@ import html
 import re
 import threading
 import urllib.parse
-from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 import requests
-from flask import Flask, request
 
 from emulators.serving import Fault
 from flow.reading import assert_stored, nothing_was_used_or_written, reference_on, refused, text_of
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Form, Stage, free_port
-from tokenkeeper import clock, settings
-from tokenkeeper.connect.app import Connect
-from tokenkeeper.connect.links import Signer
-from tokenkeeper.grant import Family
-from tokenkeeper.tiktok.families import TikTok
-from tokenkeeper.tiktok.transport import Answer, Transport
+from tokenkeeper import clock
 
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-class Recording(Transport):
-    """Sends what it is given, and notes how long each POST might take, and whether on a connection of its own."""
-
-    def __init__(self, base_url: str) -> None:
-        super().__init__(base_url)
-        self.posts: list[tuple[float, bool]] = []
-
-    def post(
-        self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
-    ) -> Answer:
-        self.posts.append((seconds, fresh))
-        return super().post(path, body, seconds, largest, fresh=fresh)
-
-
 class TestGoingToTikTok:
-    def test_the_bare_address_says_what_it_is(self, stage: Stage) -> None:
-        """Nothing secret and nothing to click."""
-        page = stage.browser().get("/")
-        assert "There is nothing to do here by itself." in text_of(page)
-        assert not re.search("<a|<form", page.text)
-        assert stage.secrets.calls == []
-
     def test_a_link_leads_to_tiktoks_consent_page(self, stage: Stage) -> None:
         """Its page shows the connection and until when; the button binds the flow to the browser, and no more."""
         before = clock.now()
         browser = stage.browser()
+        assert "There is nothing to do here by itself." in text_of(browser.get("/"))
         page = browser.get(stage.link("acme-eu", timedelta(hours=2)))
         ends = {moment + timedelta(hours=2) for moment in (before, clock.now())}
         assert "Connect TikTok Ads to acme-eu" in text_of(page)
@@ -138,34 +111,25 @@ class TestTheWholeWay:
             "logging.googleapis.com/spanId": "b7ad6b7169203331",
         }
 
-    def test_missing_permissions_are_a_warning_not_an_obstacle(self, stage: Stage) -> None:
-        """Who grants fewer permissions is connected and told which are missing, on the page and in the log."""
-        browser = stage.browser()
-        browser.come_back(stage.code(scope=[10, 200, 210, 220, 30]), browser.begin(stage.link()))
-        assert "Reporting (all reports and insights)" in text_of(browser.get("/done"))
-        assert stage.connect.wait_for_event("connection.stored")["missing_permissions"] == ["Reporting"]
-        assert stage.token()["scope"] == [10, 200, 210, 220, 30]
-
-    def test_reconnecting_keeps_the_name(self, stage: Stage) -> None:
-        """Readers change nothing: the new token is the next version of the same secret. It takes five calls in turn.
-
-        They are reading the connection, the lease, the exchange, the version and the closing write; all else runs
-        beside.
-        """
-        first = stage.connected()
-        for server in (stage.secrets, stage.tiktok):
-            server.forget_calls()
-        second = stage.connected()
-        names = [call.name for call in (*stage.secrets.calls, *stage.tiktok.calls)]
-        start_page = ["GetSecret"] * 2  # of the link that was opened, and continued with
-        beside = ["TestIamPermissions", "advertiser_get"]
-        in_turn = ["GetSecret", "UpdateSecret", "access_token", "AddSecretVersion", "UpdateSecret"]
-        assert sorted(names) == sorted([*start_page, *beside, *in_turn])
+    def test_a_re_connection_is_the_next_version_of_the_same_secret(self, stage: Stage) -> None:
+        """Readers change nothing; each call waits for the one before, and what need not be waited for runs beside."""
+        browser, tokens = stage.browser(), []
+        new = "GetSecret CreateSecret TestIamPermissions access_token AddSecretVersion UpdateSecret"
+        again = "GetSecret UpdateSecret access_token AddSecretVersion UpdateSecret"
+        for in_turn, beside in ((new, {"advertiser_get"}), (again, {"advertiser_get", "TestIamPermissions"})):
+            state, code = browser.begin(stage.link()), stage.code()
+            for server in (stage.secrets, stage.tiktok):
+                server.forget_calls()
+            assert browser.come_back(code, state).status_code == 303
+            calls = sorted([*stage.secrets.calls, *stage.tiktok.calls], key=lambda call: call.at)
+            assert [call.name for call in calls if call.name not in beside] == in_turn.split()
+            tokens.append(stage.token())
+        first, second = tokens
         assert len(stage.secrets.payloads(TOKEN + "acme")) == 2
         assert second["access_token"] != first["access_token"]
         assert second["obtained_at"] > first["obtained_at"]
         stored = [event for event in stage.connect.events if event["event"] == "connection.stored"]
-        assert stored[1]["message"] == "acme was connected again."
+        assert [entry["message"] for entry in stored] == ["acme was connected.", "acme was connected again."]
 
 
 class TestNames:
@@ -197,7 +161,7 @@ class TestNames:
         assert "lease" not in stage.annotations()
 
 
-class TestStep3WhetherItCanBeStored:
+class TestTheExchange:
     @pytest.mark.parametrize("permission", ["secretmanager.secrets.create", "secretmanager.versions.add"])
     def test_what_cannot_be_stored_is_not_exchanged(self, stage: Stage, permission: str) -> None:
         """503 before anything is used up, and it says whom to tell; once it is permitted, the same code does it."""
@@ -215,18 +179,6 @@ class TestStep3WhetherItCanBeStored:
         stage.secrets.allow_all()
         assert browser.come_back(code, state).status_code == 303
 
-    def test_a_new_connection_takes_six_calls_one_after_the_other(self, stage: Stage) -> None:
-        """Its secret is created with the lease in it, and can be asked about only then."""
-        browser = stage.browser()
-        state, code = browser.begin(stage.link()), stage.code()
-        stage.secrets.forget_calls()
-        browser.come_back(code, state)
-        calls = sorted([*stage.secrets.calls, *stage.tiktok.calls], key=lambda call: call.at)
-        in_turn = "GetSecret CreateSecret TestIamPermissions access_token AddSecretVersion UpdateSecret"
-        assert [call.name for call in calls if call.name != "advertiser_get"] == in_turn.split()
-
-
-class TestStep4TheExchange:
     def test_of_two_codes_auth_code_is_read(self, stage: Stage) -> None:
         """The other one is left alone. TikTok's no has its request id, on the page and in the log."""
         browser = stage.browser()
@@ -238,40 +190,6 @@ class TestStep4TheExchange:
         entry = refused(stage.connect)
         assert entry["request_id"] in text_of(page)
         assert (entry["reason"], entry["code"], entry["connection"]) == ("tiktok_refused", 40115, "acme")
-
-    @pytest.mark.parametrize("family", ["advertiser", "account"])
-    def test_it_may_take_as_long_as_the_budget_allows(self, stage: Stage, family: Family) -> None:
-        """An approver of thousands of ad accounts waits for TikTok; only storing has 20 seconds of its own.
-
-        A kept connection might be closed in the same moment, so the code goes over a new one.
-        """
-        chosen = settings.read(settings.CONNECT, stage.environment(8080, CALLBACK_BUDGET_SECONDS="300"))
-        transport = Recording(chosen.api_url)
-        signer = Signer(chosen.link_keys)
-        state, begun, nonce = signer.new_state(signer.new_link("acme", family=family)[0])
-        query = {"code": stage.account_code() if family == "account" else stage.code(), "state": state}
-        cookie = {"Cookie": f"tk-{begun.flow}={nonce.reveal()}"}
-        with Flask("test").test_request_context("/", query_string=query, headers=cookie):
-            answer = Connect(chosen, tiktok=TikTok(chosen, transport=transport)).answer(request)
-        assert answer.status_code == 303
-        seconds, fresh = transport.posts[0]
-        assert 250 < seconds <= 280
-        assert fresh
-
-
-class TestStep5TheAnswer:
-    def test_thousands_of_accounts(self, stage: Stage) -> None:
-        """Ids that do not fit are counted, in the payload and on the page; as many as fit are in the annotation."""
-        ids = [str(7_100_000_000_000_000_000 + number) for number in range(4000)]
-        browser = stage.browser()
-        stage.approve(advertisers=ids, browser=browser)
-        assert re.search(r"4000 ad accounts .* and 3\d\d\d more", text_of(browser.get("/done")))
-        stored = stage.token()
-        assert (stored["advertiser_ids"], stored["advertiser_count"]) == (None, 4000)
-        assert len(stage.secrets.payloads(TOKEN + "acme")[0]) <= 64 * 1024
-        kept = stage.annotations()["advertisers"].split(",")
-        assert kept == ids[: len(kept)]
-        assert len(kept) > 500
 
 
 def test_a_secret_that_somebody_made_by_hand_becomes_ours(stage: Stage) -> None:
@@ -285,20 +203,14 @@ def test_a_secret_that_somebody_made_by_hand_becomes_ours(stage: Stage) -> None:
 
 
 def test_region_and_key_of_new_secrets_are_those_that_were_chosen(stage: Stage) -> None:
-    """Unless something is said, they are left to Google: automatic replication, under Google's own key."""
-
-    def replication(secret_id: str) -> object:
-        address = f"{stage.secrets.url}/v1/projects/{PROJECT}/secrets/{secret_id}"
-        return requests.get(address, timeout=10).json()["replication"]
-
-    stage.connected("beta")
-    assert replication(TOKEN + "beta") == {"automatic": {}}
+    """Of both secrets, as the settings say."""
     key = "projects/keys/locations/europe-west1/keyRings/ring/cryptoKeys/key"
     connect = stage.start("connect", SECRET_LOCATIONS="europe-west1", SECRET_KMS_KEY=key)
     assert stage.approve("acme", "expiring", function=connect).status_code == 303
     replica = {"location": "europe-west1", "customerManagedEncryption": {"kmsKeyName": key}}
     for secret_id in (TOKEN + "acme", REFRESH + "acme"):
-        assert replication(secret_id) == {"userManaged": {"replicas": [replica]}}
+        found = requests.get(f"{stage.secrets.url}/v1/projects/{PROJECT}/secrets/{secret_id}", timeout=10).json()
+        assert found["replication"] == {"userManaged": {"replicas": [replica]}}
 
 
 @pytest.mark.parametrize(("public", "asked"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])

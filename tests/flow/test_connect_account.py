@@ -11,25 +11,14 @@ from datetime import timedelta
 import pytest
 
 from flow.reading import assert_stored, nothing_was_used_or_written, refused, text_of
-from stage import TOKEN, Browser, Stage
+from stage import TOKEN, Stage
 from tokenkeeper import clock
 
 SHOES = "acme.shoes"
 SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list"
 
 
-def begin(stage: Stage, browser: Browser) -> str:
-    """Open a link for an account and continue to TikTok; returns the state."""
-    return browser.begin(stage.link(family="account"))
-
-
 class TestTheWholeWay:
-    def test_the_start_page_speaks_of_a_tiktok_account(self, stage: Stage) -> None:
-        """Not of ad accounts, which the holder has none of."""
-        page = text_of(stage.browser().get(stage.link(family="account")))
-        assert "Connect your TikTok account to acme" in page
-        assert "ad account" not in page
-
     def test_both_secrets_are_stored_byte_for_byte(self, stage: Stage) -> None:
         """The payload of the contract has the account's id, and its name once it is known; annotations have both."""
         assert stage.approve_account().status_code == 303
@@ -41,12 +30,11 @@ class TestTheWholeWay:
         assert {"advertisers", "advertiser-names"}.isdisjoint(stage.annotations())
 
     def test_the_result_names_the_account_and_what_is_missing(self, stage: Stage) -> None:
-        """Its user name, the scopes that were not granted, and the day when the year is over.
-
-        The code may come as `code` alone, as TikTok's account consent page sends it, beside the scopes.
-        """
-        browser = stage.browser()
-        state = begin(stage, browser)
+        """Its user name, the scopes that were not granted, the end of its year; the code may come as `code` alone."""
+        browser, link = stage.browser(), stage.link(family="account")
+        start = text_of(browser.get(link))
+        assert "Connect your TikTok account to acme" in start
+        state = browser.begin(link)
         code = stage.account_code(SHOES, ["user.info.basic", "user.info.profile", "user.info.stats"])
         query = urllib.parse.urlencode({"code": code, "scopes": SCOPES, "state": state})
         assert browser.get(f"/?{query}").status_code == 303
@@ -56,7 +44,7 @@ class TestTheWholeWay:
         assert "Some permissions are missing: video.list (videos)." in page
         ends = stage.time("acme", "refresh-expires-at")
         assert f"This access ends on {ends.day} {ends:%B %Y}" in page
-        assert "ad account" not in page
+        assert "ad account" not in start + page
         assert stage.connect.wait_for_event("connection.stored")["missing_permissions"] == ["video.list"]
 
 
@@ -64,7 +52,7 @@ class TestRefusals:
     def test_an_invalid_scope_is_the_operators_setting(self, stage: Stage) -> None:
         """TikTok does not say which: the log, an ERROR, names the scopes that were asked for."""
         browser = stage.browser()
-        state = begin(stage, browser)
+        state = browser.begin(stage.link(family="account"))
         page = browser.get(f"/?error=invalid_scope&error_description=x&state={state}")
         assert "a setting of this service, not a mistake of yours" in text_of(page)
         entry = refused(stage.connect)
@@ -80,7 +68,7 @@ class TestRefusals:
         """422, nothing stored; going back and approving again works."""
         stage.tiktok.override_answer("account_token", omit=["open_id"])
         browser = stage.browser()
-        state = begin(stage, browser)
+        state = browser.begin(stage.link(family="account"))
         page = browser.come_back(stage.account_code(), state)
         assert page.status_code == 422
         assert "confirm again" in text_of(page)

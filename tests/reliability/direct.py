@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.message import Message
@@ -30,66 +29,56 @@ class Died(BaseException):
     """The process is gone. Not an `Exception`, since no code of a dead process runs."""
 
 
-@dataclass
-class Process:
-    """One process that the functions run in, and when it dies.
-
-    Attributes:
-        dies_at: The number of the call, from 1, at which it dies; 0 for never.
-        of: Only calls whose name has this in it are counted.
-        after: Whether that call takes place first; nobody sees its answer.
-        calls: The calls so far.
-        dead: Whether it has died: from then on no call leaves it.
-    """
-
-    dies_at: int = 0
-    of: str = ""
-    after: bool = False
-    calls: int = 0
-    dead: bool = False
-
-
 @dataclass(frozen=True)
 class Moment:
     """A moment in something that is under way.
 
     Attributes:
         call: The name of the call that is made.
-        resource: The secret's name, or the path.
-        skip: How many such calls came before.
+        secret: The id of the secret that it is about; empty where it is about none.
+        skip: How many such calls come before.
         after: Whether the call has taken place and is not answered yet.
     """
 
     call: str
-    resource: str
-    skip: int
+    secret: str = ""
+    skip: int = 0
     after: bool = False
 
     def __str__(self) -> str:
-        return f"{'after' if self.after else 'before'} {self.call} {self.resource} ({self.skip + 1})"
+        return f"{'after' if self.after else 'before'} {self.call} {self.secret} ({self.skip + 1})"
 
 
 @dataclass
 class Wire:
-    """All calls of all processes pass here: they take time, processes die at them, and other things happen meanwhile.
+    """All calls pass here: they take time, the process dies at one of them, and other things happen meanwhile.
 
     Attributes:
         takes: By stand-in (`secrets`, `tiktok`), the shortest and the longest time that a call takes, in seconds.
-        calls: Name and resource of each call.
+        calls: Name and secret of each call.
+        posts: Of each POST to TikTok, how long it may take, and whether it is sent over a connection of its own.
         unreachable: To how many calls to TikTok no connection comes about.
+        dies_in: At which call from now the process dies; 0 for never.
+        dies_of: Only calls whose name has this in it are counted.
+        dies_after: Whether that call takes place first; nobody sees its answer.
+        deaths: How many processes have died: from then on no call leaves them.
     """
 
     takes: dict[str, tuple[float, float]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    posts: list[tuple[float, bool]] = field(default_factory=list)
     unreachable: float = 0
-    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dies_in: int = 0
+    dies_of: str = ""
+    dies_after: bool = False
+    deaths: int = 0
     _acts: dict[Moment, Callable[[], object]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _chance: random.Random = field(default_factory=lambda: random.Random(7))
 
     def at(self, moment: Moment, act: Callable[[], object]) -> None:
-        """Have this happen at that moment, once, while the caller is held up."""
-        self._acts[replace(moment, skip=self._counts[moment.call, moment.resource] + moment.skip)] = act
+        """Have this happen at that moment of whatever comes next, once, while the caller is held up."""
+        self._acts[moment] = act
 
     def forget_moments(self) -> None:
         """Nothing happens at a moment that did not come."""
@@ -99,59 +88,64 @@ class Wire:
         """Forget everything."""
         self.takes.clear()
         self.calls.clear()
-        self._counts.clear()
-        self._acts.clear()
+        self.posts.clear()
+        self.forget_moments()
         self.unreachable = 0
 
     def carry(
-        self, process: Process, server: LocalServer, moment: Moment, request: Request, limit: float
+        self, process: int, server: LocalServer, call: str, secret: str, request: Request, limit: float
     ) -> tuple[Fault | None, Answer]:
-        """Make one call within `limit` seconds.
+        """Make one call within `limit` seconds, for a process that began after so many deaths.
 
         Raises:
+            Died: the process is dead, or dies here.
             TimeoutError: it was done, and the answer came too late.
         """
         with self._lock:
-            if process.dead:
+            if process != self.deaths:
                 raise Died
-            counted = process.of in moment.call
-            process.calls += counted
-            dies = process.dead = counted and process.calls == process.dies_at
-            key = (moment.call, moment.resource)
-            moment = replace(moment, skip=self._counts[key])
-            self._counts[key] += 1
-            self.calls.append(key)
-        if dies and not process.after:
+            counted = self.dies_in > 0 and self.dies_of in call
+            self.dies_in -= counted
+            dies = counted and self.dies_in == 0
+            self.deaths += dies
+            self.calls.append((call, secret))
+        if dies and not self.dies_after:
             raise Died
-        self._happen(moment)
-        if process.dead and not dies:
+        self._happen(Moment(call, secret))
+        if process + dies != self.deaths:
             raise Died
-        takes = self._chance.uniform(*self.takes.get("tiktok" if API_PATH in request.path else "secrets", (0.0, 0.0)))
+        takes = self._chance.uniform(*self.takes.get("secrets" if call[0].isupper() else "tiktok", (0.0, 0.0)))
         if takes:
             clock.sleep(min(takes, limit))
         found = server.respond(request)
-        if dies:
-            raise Died
-        self._happen(replace(moment, after=True))
-        if process.dead:
+        if not dies:
+            self._happen(Moment(call, secret, after=True))
+        if process != self.deaths:
             raise Died
         if takes > limit:
             raise TimeoutError
         return found
 
-    def _happen(self, moment: Moment) -> None:
-        act = self._acts.pop(moment, None)
-        if act is not None:
-            act()
+    def _happen(self, now: Moment) -> None:
+        with self._lock:
+            due = {moment: self._acts.pop(moment) for moment in [*self._acts] if replace(moment, skip=0) == now}
+            self._acts |= {replace(one, skip=one.skip - 1): act for one, act in due.items() if one.skip}
+        for moment, act in due.items():
+            if not moment.skip:
+                act()
 
 
-class DirectStore:
+class _Direct:
+    """A server as it is called by the process that lives now."""
+
+    def __init__(self, wire: Wire, server: LocalServer) -> None:
+        self._wire, self._server, self._process = wire, server, wire.deaths
+
+
+class DirectStore(_Direct):
     """The embedded Secret Manager as `store.secretmanager.SecretManager` gets it passed in: see its `Transport`."""
 
     project = ""
-
-    def __init__(self, wire: Wire, process: Process, server: LocalServer) -> None:
-        self._wire, self._process, self._server = wire, process, server
 
     def send(
         self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, object] | None, seconds: float
@@ -160,18 +154,14 @@ class DirectStore:
         request = Request(method, f"/v1{path}", urlencode(query), Message(), content)
         target = target_of(request)
         assert target is not None
-        moment = Moment(target.call, target.secret, 0)
-        fault, answer = self._wire.carry(self._process, self._server, moment, request, seconds)
+        fault, answer = self._wire.carry(self._process, self._server, target.call, target.secret, request, seconds)
         if fault is not None and fault.do in {"drop", "truncate"}:
             raise ProtocolError
         return store.Answer(answer.status, answer.payload)
 
 
-class DirectTransport:
+class DirectTransport(_Direct):
     """The simulated TikTok as `tiktok.families.TikTok` gets it passed in: see `Transport`."""
-
-    def __init__(self, wire: Wire, process: Process, server: LocalServer) -> None:
-        self._wire, self._process, self._server = wire, process, server
 
     def get(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, _largest: int
@@ -182,17 +172,19 @@ class DirectTransport:
         return self._send(Request("GET", API_PATH + path, urlencode(query), fields, b""), seconds)
 
     def post(
-        self, path: str, body: Mapping[str, object], seconds: float, _largest: int, **_how: object
+        self, path: str, body: Mapping[str, object], seconds: float, _largest: int, *, fresh: bool = False
     ) -> transport.Answer:
+        self._wire.posts.append((seconds, fresh))
         return self._send(Request("POST", API_PATH + path, "", Message(), json.dumps(body).encode()), seconds)
 
     def _send(self, request: Request, seconds: float) -> transport.Answer:
         if self._wire.unreachable > 0:
             self._wire.unreachable -= 1
             raise TikTokUnreachable("TikTok could not be reached (ConnectionError)")
-        moment = Moment(ENDPOINTS[request.path][1], "", 0)
         try:
-            fault, answer = self._wire.carry(self._process, self._server, moment, request, seconds)
+            fault, answer = self._wire.carry(
+                self._process, self._server, ENDPOINTS[request.path][1], "", request, seconds
+            )
         except TimeoutError:
             raise TikTokSilent("TikTok did not answer in time") from None
         if fault is not None and fault.do in {"drop", "truncate"}:

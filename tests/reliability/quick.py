@@ -2,7 +2,7 @@
 
 What is replaced are the product's own seams: the clock's functions, the log's stream, and the Secret Manager and TikTok
 that are passed in (`direct`), over the same stand-ins as everywhere. Something goes wrong in one of two ways: a `Fault`
-says what a service makes of a call, and `QuickStage.at` what somebody else does at that moment. What really dies, under
+says what a service makes of a call, and `Wire.at` what somebody else does at that moment. What really dies, under
 SIGKILL, is in `test_kills`.
 """
 
@@ -13,7 +13,6 @@ import io
 import json
 import math
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,18 +27,21 @@ from werkzeug.test import Client
 from canaries import Canaries
 from emulators.serving import Fault
 from emulators.tiktok import Options, TikTokServer
-from reliability.direct import Died, DirectStore, DirectTransport, Moment, Process, Wire
+from reliability.direct import Died, DirectStore, DirectTransport, Moment, Wire
 from stage import APP_ID, APP_SECRET, REFRESH, TOKEN, Browser, Stage
 from tokenkeeper import clock, log, settings
 from tokenkeeper.connect.app import Connect
 from tokenkeeper.refresh.app import Refresh
 from tokenkeeper.refresh.rate import RateLimiter
+from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 from tokenkeeper.store.secretmanager import SecretManager
 from tokenkeeper.store.transport import Transport as StoreTransport
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Transport
 
+STALE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 1
+"""Seconds after which a lease that was just taken may be taken over."""
 BEGINNING = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _NO_PORT = 9  # nothing listens there, and nobody calls it
 _USUAL = {"run.finished", "connection.begun"}
@@ -48,11 +50,6 @@ REFRESHED, STORED = "INFO token.refreshed", "NOTICE connection.stored"
 FALTERING, RECOVERED = "WARNING connection.faltering", "NOTICE connection.recovered"
 REQUIRED, STOPPED = "ERROR reauthorization.required", "CRITICAL run.stopped"
 UNREADABLE, UNSAVED, SAVED = "ERROR secret.unreadable", "CRITICAL token.unsaved", "NOTICE token.saved"
-# What can become of a call to Secret Manager, as the words of a fault.
-AWAY: dict[str, Any] = {"status": 503}
-FORBIDDEN: dict[str, Any] = {"status": 403}
-THROTTLED: dict[str, Any] = {"status": 429}
-ANSWER_LOST: dict[str, Any] = {"do": "drop", "when": "after"}
 _SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
 
 
@@ -144,6 +141,19 @@ def each(name: str, cases: Mapping[str, Any], *slow: str) -> pytest.MarkDecorato
     return pytest.mark.parametrize(name, values, ids=list(cases))
 
 
+def assert_well(stage: Stage, connection: str = "acme") -> None:
+    """What TikTok holds for good is in all of the connection's secrets; it is healthy, and nobody holds it."""
+    token, labels, annotations = stage.token(connection), stage.labels(connection), stage.annotations(connection)
+    given = next(one for one in stage.tiktok.grants[::-1] if one.access_token == token["access_token"])
+    assert stage.tiktok.is_alive(given.access_token)
+    assert (labels["kind"], labels["health"], labels["family"]) == (given.kind, "ok", given.family)
+    assert annotations["obtained-at"] == token["obtained_at"]
+    assert "lease" not in annotations
+    if given.kind == "expiring":
+        whole = stage.whole_grant(connection)
+        assert (whole["access_token"], whole["refresh_token"]) == (given.access_token, given.refresh_token)
+
+
 @contextmanager
 def at_moment(moment: Moment) -> Iterator[None]:
     """Whatever fails inside says at which moment."""
@@ -199,7 +209,6 @@ class QuickStage(Stage):
     clocks: Time = field(default_factory=Time)
     wire: Wire = field(default_factory=Wire)
     changes: dict[str, str | None] = field(default_factory=dict)
-    _process: Process = field(default_factory=Process)
     _functions: dict[str, Connect | Refresh] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -233,11 +242,10 @@ class QuickStage(Stage):
         environment = self.environment(8080, **{**usual, **self.changes, **changes})
         needs = settings.CONNECT if target == "connect" else settings.REFRESH
         chosen = settings.read(needs, environment)
-        store = cast("StoreTransport", DirectStore(self.wire, self._process, self.secrets))
+        store = cast("StoreTransport", DirectStore(self.wire, self.secrets))
         vault = Vault(chosen, SecretManager(self.project, transport=store))
         rate = RateLimiter(chosen.max_qps) if target == "refresh" else None
-        transport = DirectTransport(self.wire, self._process, self.tiktok)
-        tiktok = TikTok(chosen, rate, cast("Transport", transport))
+        tiktok = TikTok(chosen, rate, cast("Transport", DirectTransport(self.wire, self.tiktok)))
         return Refresh(chosen, vault, tiktok, rate) if target == "refresh" else Connect(chosen, vault, tiktok)
 
     def usual(self, target: str) -> Any:
@@ -265,18 +273,17 @@ class QuickStage(Stage):
         """Here every clock shows the same; see `later` and `clock_off_by`."""
 
     @contextmanager
-    def dying(self, at: int, of: str = "", *, after: bool) -> Iterator[Process]:
+    def dying(self, at: int, of: str = "", *, after: bool) -> Iterator[None]:
         """Whatever runs inside dies at that call (`of` these), and its instances with it."""
-        process = self._process
-        process.dies_at, process.of, process.after, process.calls = at, of, after, 0
+        wire, before = self.wire, self.wire.deaths
+        wire.dies_in, wire.dies_of, wire.dies_after = at, of, after
         try:
-            yield process
+            yield
         except Died:
             pass
         finally:
-            process.dies_at, process.of = 0, ""
-            if process.dead:
-                self._process = Process()
+            wire.dies_in = 0
+            if wire.deaths > before:
                 self._functions.clear()
 
     @contextmanager
@@ -295,23 +302,14 @@ class QuickStage(Stage):
     # --- something happens in the middle ---
 
     def moments(self, act: Callable[[], Any], about: str = "") -> list[Moment]:
-        """Before each call that an action makes when it is left alone, and after the last one.
-
-        Only the calls about secrets whose name ends in `about`, and those to TikTok.
-        """
+        """Before each call that an action makes about secrets whose name ends so, or to TikTok, and after the last."""
         first = len(self.wire.calls)
         act()
-        seen: Counter[tuple[str, str]] = Counter()
-        found = []
-        for call, resource in self.wire.calls[first:]:
-            if not resource or resource.endswith(about):
-                found.append(Moment(call, resource, seen[call, resource]))
-            seen[call, resource] += 1
+        found: list[Moment] = []
+        for call, secret in self.wire.calls[first:]:
+            found.append(Moment(call, secret, sum((one.call, one.secret) == (call, secret) for one in found)))
+        found = [one for one in found if not one.secret or one.secret.endswith(about)]
         return [*found, replace(found[-1], after=True)]
-
-    def at(self, moment: Moment, act: Callable[[], object]) -> None:
-        """Have this happen at that moment of whatever comes next, while its caller is held up."""
-        self.wire.at(moment, act)
 
     # --- looking ---
 
@@ -372,25 +370,19 @@ class QuickStage(Stage):
         self.secrets.edit(TOKEN + connection, annotations={"lease": lease})
         return lease
 
-    def assert_well(self, connection: str = "acme") -> None:
-        """What TikTok holds for good is in all of the connection's secrets; it is healthy, and nobody holds it."""
-        token, labels, annotations = self.token(connection), self.labels(connection), self.annotations(connection)
-        given = next(one for one in self.tiktok.grants if one.access_token == token["access_token"])
-        assert self.tiktok.is_alive(given.access_token)
-        assert (labels["kind"], labels["health"], labels["family"]) == (given.kind, "ok", given.family)
-        assert annotations["obtained-at"] == token["obtained_at"]
-        assert "lease" not in annotations
-        if given.kind == "expiring":
-            whole = self.whole_grant(connection)
-            assert (whole["access_token"], whole["refresh_token"]) == (given.access_token, given.refresh_token)
+    def assert_run(self, expected: Outcome, status: int = 200) -> None:
+        """A run ends with that status, and that is what comes of it for `acme`."""
+        assert self.run()[0] == status
+        assert self.outcome() == expected
 
-    def due(self, connection: str = "acme", *, versions: int = 1, family: Any = "advertiser") -> None:
-        """Plant an expiring connection past half of its life, with so many versions of each secret."""
-        self.plant(connection, "expiring", age_hours=13, family=family)
-        for secret_id in (TOKEN + connection, REFRESH + connection):
-            payload = self.secrets.payloads(secret_id)[-1]
-            for _ in range(versions - 1):
-                self.secrets.add_version(secret_id, payload)
+    def due(self, *names: str, versions: int = 1, family: Any = "advertiser") -> None:
+        """Plant expiring connections, `acme` or these, past half of their lives, with so many versions."""
+        for name in names or ("acme",):
+            self.plant(name, "expiring", age_hours=13, family=family)
+            for secret_id in (TOKEN + name, REFRESH + name):
+                payload = self.secrets.payloads(secret_id)[-1]
+                for _ in range(versions - 1):
+                    self.secrets.add_version(secret_id, payload)
 
     # --- between tests ---
 
@@ -409,7 +401,6 @@ class QuickStage(Stage):
         self.quiet()
         self.clocks.reset()
         self.wire.clear()
-        self._process = Process()
         self.changes.clear()
         self._functions.clear()
         self.recorder.lines.clear()
@@ -428,18 +419,20 @@ class QuickStage(Stage):
 
 Trouble = Callable[[QuickStage, str], None]
 """Brings something about, from now on, for the calls of that name."""
-ERROR_PAGE = b"<html><body>502 Bad Gateway</body></html>"
-APP_MISMATCH = "The app_id is inconsistent with the token's app information. Please retry after correcting it."
 
 
-def code(number: int, message: str = "", times: int | None = None) -> Trouble:
+def code(number: int, times: int | None = None) -> Trouble:
     """Calls are refused with that code."""
-    return lambda stage, call: stage.tiktok.fail_next(call, number, message, times=times)
+    return lambda stage, call: stage.tiktok.fail_next(call, number, times=times)
 
 
 def fault(times: int | None = None, **what: Any) -> Trouble:
     """Calls meet this fault."""
     return lambda stage, call: stage.tiktok.add_fault(Fault(call, times=times, **what))
+
+
+gateway = fault(status=502, body=b"<html><body>502 Bad Gateway</body></html>")
+"""Calls are answered by a gateway's error page."""
 
 
 def not_permitted(about_the_user: Trouble | None = None) -> Trouble:
@@ -457,11 +450,6 @@ def not_permitted(about_the_user: Trouble | None = None) -> Trouble:
 def unreachable(stage: QuickStage, call: str) -> None:
     """No connection comes about."""
     stage.wire.unreachable = math.inf
-
-
-def omitting(*names: str) -> Trouble:
-    """The next answer lacks these fields."""
-    return lambda stage, call: stage.tiktok.override_answer(call, omit=names)
 
 
 # --- what somebody can do to a secret, one of each kind ---

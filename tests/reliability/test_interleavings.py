@@ -11,11 +11,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from reliability.direct import Moment
-from reliability.quick import BRINGS, QuickStage, at_moment, clock_off_by, each
+from reliability.quick import BRINGS, STALE, QuickStage, assert_well, at_moment, clock_off_by, each
 from stage import REFRESH, TOKEN
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 
-STALE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 1
 BRINGS_ANY = {**BRINGS, "of a TikTok account": "account"}
 
 
@@ -45,7 +44,7 @@ def assert_goes_on(stage: QuickStage) -> None:
         stage.later(**span)
         assert stage.run()[0] == 200
         assert_stored(stage)
-        stage.assert_well()
+        assert_well(stage)
         assert (REFRESH + "acme" in stage.secrets.secrets()) == (stage.labels()["kind"] == "expiring")
     assert all(times == 1 for times in stage.tiktok.spent.values())
 
@@ -59,7 +58,7 @@ def due(stage: QuickStage, kind: str) -> None:
 def interrupted(stage: QuickStage, what: Callable[[], Any], moment: Moment, act: Callable[[], Any]) -> tuple[Any, Any]:
     """Do something, and something else at a moment of it; returns what came of both."""
     found: Future[Any] = Future()
-    stage.at(moment, lambda: found.set_result(act()))
+    stage.wire.at(moment, lambda: found.set_result(act()))
     done = what()
     return done, found.result(30)  # a callback asks in another thread whether it may store
 
@@ -120,10 +119,7 @@ def test_a_refresh_in_the_middle_of_a_re_connection_does_not_stay(
 @each("lag", {"readings are exact": 0, "latest is two versions late": 2})
 @each("kind", BRINGS)
 def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage, kind: str, lag: int) -> None:
-    """Wherever a run is on its way to find the old grant dead, the re-connection ends up healthy and is kept working.
-
-    What was stored before the run's last look at the secrets, it sees: then it does not alert, either.
-    """
+    """Wherever a run is that finds the old grant dead, the re-connection stays healthy; what it can see, it heeds."""
 
     def revoked() -> None:
         """A long-lived grant, stored twice, that its advertiser has taken back."""
@@ -140,7 +136,7 @@ def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage
     revoked()
     moments = quick.moments(quick.run, "acme")
     looked_at = REFRESH if kind == "expiring" else TOKEN
-    looks = [n for n, one in enumerate(moments) if one.call == "AccessSecretVersion" and looked_at in one.resource]
+    looks = [n for n, one in enumerate(moments) if one.call == "AccessSecretVersion" and looked_at in one.secret]
     for index, moment in enumerate(moments):
         with at_moment(moment):
             revoked()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,33 +20,15 @@ import pytest
 import requests
 
 from emulators.serving import Fault, LocalServer
+from reliability.quick import QuickStage, assert_well
 from stage import REFRESH, TOKEN, Browser, Function, Stage
 from tokenkeeper.grant import Family
 
 NEVER_ARRIVED = 599  # a status that nobody is there to see
 ISSUED_BY = {"refresh_token", "account_refresh_token"}  # the calls whose answer is lost with the process
-
-
-@dataclass(frozen=True)
-class Deed:
-    """What a victim is killed at.
-
-    Attributes:
-        name: What it is called in the table.
-        target: The function.
-        prepare: Sets the stage; what it returns, `begin` gets.
-        begin: Sends the request to the victim.
-        ends: What the tokens are like in the end: `alive`, or `ended` where TikTok took it away.
-    """
-
-    name: str
-    target: str
-    prepare: Callable[[Stage], Any]
-    begin: Callable[[Function, Any], None]
-    ends: str = "alive"
-
-    def __str__(self) -> str:
-        return self.name
+Flow = tuple[Browser, str, str]
+Prepare = Callable[[Stage], Flow | None]
+"""Sets the stage; returns the flow that somebody comes back with, or None where a run comes."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +40,15 @@ class Point:
     name: str
 
 
-def send_run(function: Function, _: Any) -> None:
-    requests.post(function.url, timeout=120)
-
-
-def send_back(function: Function, flow: tuple[Browser, str, str]) -> None:
-    browser, state, code = flow
-    browser.base = function.url
-    browser.come_back(code, state)
+def send(function: Function, flow: Flow | None) -> None:
+    """What the victim dies of: a callback, or a run."""
+    with suppress(requests.exceptions.RequestException):  # there it died
+        if flow is None:
+            requests.post(function.url, timeout=120)
+        else:
+            browser, state, code = flow
+            browser.base = function.url
+            browser.come_back(code, state)
 
 
 def due(stage: Stage, family: Family = "advertiser") -> None:
@@ -95,10 +79,11 @@ def replaced(stage: Stage) -> None:
     stage.connected("acme", "long-lived")
 
 
-def new_flow(kind: str, over: str | None) -> Callable[[Stage], tuple[Browser, str, str]]:
+def flow_of(kind: str, over: str | None = None) -> Prepare:
+    """Somebody comes back from TikTok."""
     family: Family = "account" if kind == "account" else "advertiser"
 
-    def prepare(stage: Stage) -> tuple[Browser, str, str]:
+    def prepare(stage: Stage) -> Flow:
         if over:
             stage.plant("acme", over, age_hours=5, family=family)
         browser = stage.browser()
@@ -108,37 +93,31 @@ def new_flow(kind: str, over: str | None) -> Callable[[Stage], tuple[Browser, st
     return prepare
 
 
-DEEDS = [
-    Deed("refresh: an expiring grant that is due", "refresh", due, send_run),
-    Deed("refresh: a long-lived grant whose advertisers changed", "refresh", changed, send_run),
-    Deed("refresh: a long-lived grant that has ended", "refresh", ended, send_run, "ended"),
-    Deed("refresh: a refresh secret that a long-lived grant replaced", "refresh", replaced, send_run),
-    Deed("refresh: a TikTok account's grant that is due", "refresh", partial(due, family="account"), send_run),
-    Deed(
-        "refresh: a TikTok account's grant that has ended",
-        "refresh",
-        partial(ended, family="account"),
-        send_run,
-        "ended",
-    ),
-    Deed("connect: a new long-lived grant", "connect", new_flow("long-lived", None), send_back),
-    Deed("connect: a new expiring grant", "connect", new_flow("expiring", None), send_back),
-    Deed("connect: long-lived again", "connect", new_flow("long-lived", "long-lived"), send_back),
-    Deed("connect: expiring again", "connect", new_flow("expiring", "expiring"), send_back),
-    Deed("connect: long-lived in place of expiring", "connect", new_flow("long-lived", "expiring"), send_back),
-    Deed("connect: expiring in place of long-lived", "connect", new_flow("expiring", "long-lived"), send_back),
-    Deed("connect: a new TikTok account", "connect", new_flow("account", None), send_back),
-    Deed("connect: a TikTok account again", "connect", new_flow("account", "expiring"), send_back),
-]
+DEEDS: dict[str, Prepare] = {
+    "refresh: an expiring grant that is due": due,
+    "refresh: a long-lived grant whose advertisers changed": changed,
+    "refresh: a long-lived grant that has ended": ended,
+    "refresh: a refresh secret that a long-lived grant replaced": replaced,
+    "refresh: a TikTok account's grant that is due": partial(due, family="account"),
+    "refresh: a TikTok account's grant that has ended": partial(ended, family="account"),
+    "connect: a new long-lived grant": flow_of("long-lived"),
+    "connect: a new expiring grant": flow_of("expiring"),
+    "connect: long-lived again": flow_of("long-lived", "long-lived"),
+    "connect: expiring again": flow_of("expiring", "expiring"),
+    "connect: long-lived in place of expiring": flow_of("long-lived", "expiring"),
+    "connect: expiring in place of long-lived": flow_of("expiring", "long-lived"),
+    "connect: a new TikTok account": flow_of("account"),
+    "connect: a TikTok account again": flow_of("account", "expiring"),
+}
 
 
-def points_of(stage: Stage, deed: Deed) -> list[Point]:
+def points_of(stage: Stage, prepare: Prepare) -> list[Point]:
     """The calls of a victim that is left alive, in the order in which they came."""
     stage.reset()
-    prepared = deed.prepare(stage)
+    flow = prepare(stage)
     for server in (stage.secrets, stage.tiktok):
         server.forget_calls()
-    deed.begin(stage.connect if deed.target == "connect" else stage.refresh, prepared)
+    send(stage.connect if flow else stage.refresh, flow)
     calls = [
         (call.at, Point(name, skip, call.name))
         for name, server in (("secrets", stage.secrets), ("tiktok", stage.tiktok))
@@ -147,10 +126,10 @@ def points_of(stage: Stage, deed: Deed) -> list[Point]:
     return [point for _, point in sorted(calls, key=lambda one: one[0])]
 
 
-def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
-    """Kill a victim there, let the next runs come, and see what is left; returns the table's entry."""
+def kill_at(stage: Stage, prepare: Prepare, point: Point, when: str) -> str:
+    """Kill a victim there, let the next run come, and see what is left; returns the table's entry."""
     stage.reset()
-    prepared = deed.prepare(stage)
+    flow = prepare(stage)
     before = stage.token() if TOKEN + "acme" in stage.secrets.secrets() else None
     server: LocalServer = getattr(stage, point.server)
     server.forget_calls()
@@ -159,8 +138,8 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
     if when == "before":
         server.add_fault(Fault(do="answer", status=NEVER_ARRIVED, skip=point.skip))
     others = {server: server.connections for server in (stage.secrets, stage.tiktok)}
-    victim = stage.start(deed.target)
-    thread = threading.Thread(target=_until_it_breaks, args=(deed.begin, victim, prepared))
+    victim = stage.start("connect" if flow else "refresh")
+    thread = threading.Thread(target=send, args=(victim, flow))
     thread.start()
     server.wait_held("here")
     victim.kill()
@@ -169,132 +148,91 @@ def kill_at(stage: Stage, deed: Deed, point: Point, when: str) -> str:
     while when == "before" and NEVER_ARRIVED not in {call.status for call in server.calls}:
         time.sleep(0.001)
     server.clear_faults()
-    for one, open_before in others.items():
-        _wait_for_what_was_sent(one, open_before)
+    for one, open_before in others.items():  # until it has carried out what other threads of the victim's had sent
+        requests.get(f"{one.url}/accepted", timeout=30)  # by now each connection of the victim's is accepted, too
+        while one.connections > open_before:
+            time.sleep(0.001)
     issued = stage.tiktok.grants[-1].access_token
     kept = any(issued.encode() in payload for id_ in stage.secrets.secrets() for payload in stage.secrets.payloads(id_))
     stage.later(hours=1)
     status, summary = stage.run()
-    outcome = _judge(stage, deed, before, status, summary)
-    assert not kept or outcome != "not connected yet", f"{deed}, {when} {point}"
-    assert not kept or deed.ends == "ended" or stage.token()["access_token"] == stage.tiktok.grants[-1].access_token
-    return outcome
-
-
-def _wait_for_what_was_sent(server: LocalServer, open_before: int) -> None:
-    """Wait until the server has carried out what the victim's other threads had sent when it died."""
-    requests.get(f"{server.url}/accepted", timeout=30)  # by now each connection of the victim's is accepted, too
-    while server.connections > open_before:
-        time.sleep(0.001)
-
-
-def _until_it_breaks(begin: Callable[[Function, Any], None], victim: Function, prepared: Any) -> None:
-    try:
-        begin(victim, prepared)
-    except requests.exceptions.RequestException:
-        return
-
-
-def _judge(stage: Stage, deed: Deed, before: dict[str, Any] | None, status: int, summary: dict[str, Any]) -> str:
-    assert all(times == 1 for times in stage.tiktok.spent.values()) or stage.alerts(), "a refresh token was used twice"
     if TOKEN + "acme" not in stage.secrets.secrets() or not stage.secrets.payloads(TOKEN + "acme"):
-        assert before is None
-        assert deed.target == "connect"
-        assert stage.alerts() == []
-        assert summary["connections"] == 0
+        assert flow
+        assert (before, kept, stage.alerts(), summary["connections"]) == (None, False, [], 0)
         return "not connected yet"
+    return _judge(stage, before, status, kept=kept)
+
+
+def _judge(stage: Stage, before: dict[str, Any] | None, status: int, *, kept: bool) -> str:
+    assert all(times == 1 for times in stage.tiktok.spent.values()) or stage.alerts(), "a refresh token was used twice"
     assert "lease" not in stage.annotations(), "a dead holder's lease is still there"
     token = stage.token()
-    if deed.ends == "ended":
+    if not stage.tiktok.is_alive(token["access_token"]):  # who approved has revoked it
         assert stage.labels()["health"] == "reauthorize"
         assert set(stage.alerts()) == {"reauthorization.required"}
         return "alerted once" if len(stage.alerts()) == 1 else f"alerted {len(stage.alerts())} times"
-    assert stage.tiktok.is_alive(token["access_token"])
-    assert stage.annotations()["obtained-at"] == token["obtained_at"]
-    if stage.labels()["health"] == "reauthorize":
+    assert not kept or token["access_token"] == stage.tiktok.grants[-1].access_token
+    if stage.labels()["health"] == "reauthorize":  # TikTok refuses what is stored, and exactly one alert says so
+        assert stage.annotations()["obtained-at"] == token["obtained_at"]
+        stage.later(hours=1)
+        assert (stage.run()[0], stage.alerts()) == (200, ["reauthorization.required"])
         return "lost"
-    assert status == 200
-    given = next(one for one in stage.tiktok.grants[::-1] if one.access_token == token["access_token"])
-    assert stage.alerts() == []
-    assert stage.labels()["health"] == "ok"
-    assert stage.labels()["kind"] == given.kind
-    if given.kind == "expiring":
-        whole = stage.whole_grant()
-        assert whole["access_token"] == token["access_token"]
-        assert whole["refresh_token"] == given.refresh_token, "the stored refresh token was used"
-    else:
-        assert REFRESH + "acme" not in stage.secrets.secrets()
+    assert (status, stage.alerts()) == (200, [])
+    assert_well(stage)
+    assert (REFRESH + "acme" in stage.secrets.secrets()) == (stage.labels()["kind"] == "expiring")
     for secret_id in stage.secrets.secrets():
         assert "ENABLED" in list(stage.secrets.states(secret_id).values())[-1:] or secret_id.endswith("keeper")
-    return "alive, the new one" if before is None or token["access_token"] != before["access_token"] else "alive"
-
-
-def lost(stage: Stage) -> None:
-    """The grant went with the process: TikTok refuses what is stored, and exactly one alert says so."""
-    assert stage.alerts() == ["reauthorization.required"]
-    stage.later(hours=1)
-    assert stage.run()[0] == 200
-    assert stage.alerts() == ["reauthorization.required"]
+    return "alive" if before and token["access_token"] == before["access_token"] else "alive, the new one"
 
 
 def table(
-    stage: Stage, deed: Deed, points: list[Point], whens: list[str], record: Callable[[str, object], None]
+    stage: Stage, name: str, points: list[Point], whens: list[str], record: Callable[[str, object], None]
 ) -> None:
     """Kill at every point, and record what came of it; all tables are printed after the tests."""
-    rows = []
+    lines = [f"{name}: killed {' and '.join(whens)} each of {len(points)} calls"]
     mark = max((number for number, point in enumerate(points, 1) if point.name == "UpdateSecret"), default=0)
     for number, point in enumerate(points, 1):
-        row = [f"{number:2} {point.name}"]
+        outcomes = []
         for when in whens:
-            outcome = kill_at(stage, deed, point, when)
+            outcome = kill_at(stage, DEEDS[name], point, when)
             last = point if when == "after" else points[number - 2]
-            allowed = last.name in ISSUED_BY and deed.ends == "alive" and number > (when == "before")
+            allowed = last.name in ISSUED_BY and number > (when == "before")
             assert (outcome == "lost") == allowed, f"{outcome} where it was killed {when} call {number}, {point.name}"
-            if allowed:
-                lost(stage)
-            if deed.ends == "ended":  # an alert is logged before the connection is marked: in between it may be doubled
+            ended = name.endswith("has ended")
+            assert outcome.startswith("alerted") == ended, f"{outcome}, {when} {point}"
+            if ended:  # an alert is logged before the connection is marked: in between it may be doubled
                 between = number == mark and when == "before"
                 assert outcome == "alerted once" or (between and outcome == "alerted 2 times"), f"{when} {point}"
-            row.append(outcome)
-        rows.append(row)
-    lines = [f"{deed.name}: killed {' and '.join(whens)} each of {len(points)} calls"]
-    lines += ["   " + "".join(f"{cell:<26}" for cell in row).rstrip() for row in rows]
+            outcomes.append(f"{outcome:<26}")
+        lines.append(f"   {f'{number:2} {point.name}':<26}{''.join(outcomes)}".rstrip())
     record("table", "\n".join(lines))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("deed", DEEDS, ids=str)
+@pytest.mark.parametrize("name", DEEDS)
 def test_wherever_the_process_is_killed_the_next_run_makes_it_good(
-    stage: Stage, deed: Deed, record_property: Callable[[str, object], None]
+    stage: Stage, name: str, record_property: Callable[[str, object], None]
 ) -> None:
     """Killed before or after any call, a connection is as good after the next run as if nothing had happened."""
-    points = points_of(stage, deed)
+    points = points_of(stage, DEEDS[name])
     assert len(points) >= 4
-    table(stage, deed, points, ["before", "after"], record_property)
+    table(stage, name, points, ["before", "after"], record_property)
 
 
 def test_killed_around_the_two_writes_of_a_refresh(
     stage: Stage, record_property: Callable[[str, object], None]
 ) -> None:
     """Killed after TikTok's answer the grant is lost and alerted of; after the first write it is kept."""
-    deed = DEEDS[0]
-    points = points_of(stage, deed)
-    chosen = [point for point in points if point.name in {"refresh_token", "AddSecretVersion"}]
-    assert [point.name for point in chosen] == ["refresh_token", "AddSecretVersion", "AddSecretVersion"]
-    table(stage, deed, chosen[:2], ["after"], record_property)
+    points = [point for point in points_of(stage, due) if point.name in {"refresh_token", "AddSecretVersion"}]
+    assert [point.name for point in points] == ["refresh_token", "AddSecretVersion", "AddSecretVersion"]
+    table(stage, "refresh: an expiring grant that is due", points[:2], ["after"], record_property)
 
 
-def test_that_most_advertisers_are_gone_is_logged_before_it_is_stored(stage: Stage) -> None:
+def test_that_most_advertisers_are_gone_is_logged_before_it_is_stored(quick: QuickStage) -> None:
     """Once it is stored, no later run would see that anything changed."""
-    given = stage.plant("acme")
-    stage.tiktok.set_advertisers(given["access_token"], given["advertiser_ids"][:1])
-    stage.secrets.add_fault(Fault("AddSecretVersion", do="hold", hold="here", when="after"))
-    victim = stage.start("refresh")
-    thread = threading.Thread(target=_until_it_breaks, args=(send_run, victim, None))
-    thread.start()
-    stage.secrets.wait_held("here")
-    victim.kill()
-    stage.secrets.release("here")
-    thread.join(30)
-    assert stage.token()["advertiser_ids"] == given["advertiser_ids"][:1]
-    assert stage.alerts() == ["connection.changed"]
+    given = quick.plant("acme")
+    quick.tiktok.set_advertisers(given["access_token"], given["advertiser_ids"][:1])
+    with quick.dying(1, "AddSecretVersion", after=True):
+        quick.run()
+    assert quick.token()["advertiser_ids"] == given["advertiser_ids"][:1]
+    assert quick.alerts() == ["connection.changed"]

@@ -15,7 +15,7 @@ import pytest
 from emulators.serving import Fault
 from emulators.tiktok import Options
 from reliability.direct import Moment
-from reliability.quick import AS_IT_IS, FALTERING, NEW, Outcome, QuickStage, clock_off_by, code, each
+from reliability.quick import AS_IT_IS, FALTERING, NEW, Outcome, QuickStage, assert_well, clock_off_by, code, each
 from stage import REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.store.lease import TERM
@@ -24,40 +24,18 @@ Act = Callable[[QuickStage], None]
 APART = 30.0  # seconds that the functions' clocks may be apart, by contract
 
 
-def many_due(stage: Stage, number: int) -> list[str]:
-    names = [f"acme-{index:03}" for index in range(number)]
-    for index, name in enumerate(names):
-        stage.plant(name, "expiring", age_hours=13, family="account" if index % 2 else "advertiser")
-    return names
-
-
-def assert_each_redeemed_once(stage: Stage, names: list[str], *, answers_in_time: bool = True) -> None:
-    """No refresh token was presented twice, and everybody's reader has a token that lives.
-
-    Each is stored once; or again on top of itself, where an answer came too late for its caller to know of the first.
-    """
-    assert stage.tiktok.reused == []
-    assert max(stage.tiktok.spent.values()) == 1
-    for name in names:
-        assert stage.tiktok.is_alive(stage.token(name)["access_token"])
-        assert stage.whole_grant(name)["access_token"] == stage.token(name)["access_token"]
-        assert stage.labels(name)["health"] == "ok"
-        assert "lease" not in stage.annotations(name)
-        _, *stored = stage.secrets.payloads(TOKEN + name)
-        assert len(set(stored)) == 1
-        assert len(stored) == 1 or not answers_in_time
-
-
 class TestManyAtOnce:
     def test_five_instances_over_twenty_connections(self, quick: QuickStage) -> None:
         """Five instances at once, with `latest` and lists two versions late: each refresh token is used once."""
-        names = many_due(quick, 20)
+        names = [f"acme-{index:03}" for index in range(20)]
+        quick.due(*names[:10])
+        quick.due(*names[10:], family="account")
         quick.secrets.set_lag(latest=2, lists=2)
         instances = [quick.instance("refresh") for _ in range(5)]
         acts = [lambda one=one: quick.run(function=one) for one in instances]
         with quick.clocks.passing_slowly(), quick.meanwhile(*acts):
             pass
-        assert_each_redeemed_once(quick, names)
+        assert quick.tiktok.reused == []
         assert (quick.logged(), quick.token_calls()) == (["INFO token.refreshed"] * 20, 20)
         for name in names:
             assert quick.outcome(name) == AS_IT_IS
@@ -68,7 +46,9 @@ class TestManyAtOnce:
         stage.tiktok.spent.clear()
         stage.tiktok.reused.clear()
         stage.tiktok.options = Options(punish_reuse=True)
-        names = many_due(stage, 100)
+        names = [f"acme-{index:03}" for index in range(100)]
+        for index, name in enumerate(names):
+            stage.plant(name, "expiring", age_hours=13, family="account" if index % 2 else "advertiser")
         stage.secrets.set_lag(latest=2, lists=2)
         # A few calls a second each, so that two cores can answer fifty runs before these lose patience.
         processes = [stage.start("refresh", TIKTOK_MAX_QPS="2", RUN_BUDGET_SECONDS="40") for _ in range(5)]
@@ -84,19 +64,16 @@ class TestManyAtOnce:
         refreshed = [sum(entry["event"] == "token.refreshed" for entry in one.events) for one in processes]
         assert sum(number > 0 for number in refreshed) >= 2, "they worked side by side"
         assert stage.run()[0] == 200  # what they did not get to
-        assert len(stage.tiktok.spent) == 100
-        assert_each_redeemed_once(stage, names, answers_in_time=False)
+        assert (len(stage.tiktok.spent), set(stage.tiktok.spent.values()), stage.tiktok.reused) == (100, {1}, [])
+        for name in names:
+            assert_well(stage, name)
+            _, *stored = stage.secrets.payloads(TOKEN + name)
+            assert len(set(stored)) == 1, "on top of itself, where an answer came too late for its caller"
         assert stage.alerts() == []
         stage.tiktok.options = Options()
 
 
-def failing(stage: QuickStage) -> None:
-    """TikTok cannot verify the token."""
-    code(50002)(stage, "advertiser_get")
-
-
 def reaching_more(stage: QuickStage) -> None:
-    """The token reaches one more advertiser."""
     token = stage.token()
     stage.tiktok.set_advertisers(token["access_token"], [*token["advertiser_ids"], "7000000000000000009"])
 
@@ -117,10 +94,15 @@ def written(stage: QuickStage) -> None:
 
 # What happens, after how many calls to TikTok somebody comes, how it counts, and what is logged with nobody in the way.
 AT_WORK: dict[str, tuple[Act, int, str, str]] = {
-    "a failure to be marked": (failing, 1, "failing", FALTERING),
+    "a failure to be marked": (lambda stage: code(50002)(stage, "advertiser_get"), 1, "failing", FALTERING),
     "other advertisers to be stored": (reaching_more, 0, "verified", "NOTICE connection.changed"),
     "an end to be warned of": (ending, 0, "verified", "ERROR refresh_token.ending"),
 }
+
+
+def lease_left(stage: QuickStage) -> timedelta:
+    """How long the lease lasts from now."""
+    return clock.parse(stage.annotations()["lease"].partition(" ")[2]) - clock.now()
 
 
 class TestHolderThatLives:
@@ -143,26 +125,22 @@ class TestHolderThatLives:
             server.wait_held("here")
             looked = quick.secrets.count("GetSecret")
             with quick.meanwhile(second):
-                until(lambda: quick.secrets.count("GetSecret") >= looked + 10)
+                while quick.secrets.count("GetSecret") < looked + 10:
+                    threading.Event().wait(0.001)
                 server.release("here")
         assert quick.outcome() == NEW
-        assert_each_redeemed_once(quick, ["acme"])
 
     def test_renews_it_while_it_is_slow(self, quick: QuickStage) -> None:
         """While storing takes longer than a lease lasts, it is renewed: it never ends under its holder."""
         quick.due()
         quick.secrets.add_fault(Fault("AddSecretVersion", times=20))
-        ends = []
-
-        def look() -> None:
-            ends.append(clock.parse(quick.annotations()["lease"].partition(" ")[2]) - clock.now())
-
+        left: list[timedelta] = []
         for skip in range(20):
-            quick.at(Moment("AddSecretVersion", "tiktok-ads-refresh-acme", skip), look)
+            quick.wire.at(Moment("AddSecretVersion", REFRESH + "acme", skip), lambda: left.append(lease_left(quick)))
         begun = quick.clocks.stopwatch()
         assert quick.run()[0] == 200
         assert quick.clocks.stopwatch() - begun > TERM
-        assert min(ends).total_seconds() > 0
+        assert min(left) > timedelta()
         assert quick.outcome() == NEW
 
     @each("case", {"than a run waits": ("1500", "skipped", []),
@@ -186,7 +164,7 @@ class TestHolderThatLives:
             quick.later(seconds=TERM - 10)
             quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, times=None))
 
-        quick.at(Moment("refresh_token", "", 0, after=True), late)
+        quick.wire.at(Moment("refresh_token", after=True), late)
         quick.run()
         given = quick.tiktok.grants[-1]
         assert quick.token()["access_token"] == given.access_token
@@ -199,7 +177,7 @@ class TestHolderThatLives:
         quick.plant("acme")
         happens(quick)
         before = quick.payloads(), quick.annotations()
-        quick.at(Moment("advertiser_get", "", asked, after=True), lambda: held(quick))
+        quick.wire.at(Moment("advertiser_get", skip=asked, after=True), lambda: held(quick))
         status, summary = quick.run()
         assert (status, summary[verdict]) == (200, 1)
         quick.secrets.edit(TOKEN + "acme", annotations={"lease": None})
@@ -213,27 +191,18 @@ class TestHolderThatLives:
         quick.plant("acme", "expiring", age_hours=5)
         quick.connected("acme", "long-lived")
         quick.later(minutes=1)
-        left = []
+        left: list[timedelta] = []
 
         def late() -> None:
             quick.later(seconds=TERM / 2)
             if happens:
                 happens(quick)
 
-        def look() -> None:
-            left.append(clock.parse(quick.annotations()["lease"].partition(" ")[2]) - clock.now())
-
-        quick.at(Moment("GetSecret", REFRESH + "acme", 0), late)
-        quick.at(Moment("DeleteSecret", REFRESH + "acme", 0), look)
+        quick.wire.at(Moment("GetSecret", REFRESH + "acme"), late)
+        quick.wire.at(Moment("DeleteSecret", REFRESH + "acme"), lambda: left.append(lease_left(quick)))
         assert quick.run()[0] == 200
         assert (REFRESH + "acme" in quick.secrets.secrets()) == bool(happens)
         assert [end > timedelta(seconds=30) for end in left] == [True] * (not happens)
-
-
-def until(found: Callable[[], bool]) -> None:
-    """Wait until that is so."""
-    while not found():
-        threading.Event().wait(0.001)
 
 
 LOST = Outcome("old", "reauthorize", 1, ("ERROR reauthorization.required",))

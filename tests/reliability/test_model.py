@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import hypothesis.strategies as st
 import pytest
-import requests
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -28,14 +27,12 @@ from hypothesis.stateful import (
 from emulators.serving import Fault
 from emulators.tiktok import Options
 from reliability.direct import Moment
-from reliability.quick import QuickStage, clock_off_by
+from reliability.quick import STALE, QuickStage, assert_well, clock_off_by
 from stage import REFRESH, TOKEN, NotShown
 from tokenkeeper.grant import Family
-from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
 
 NAMES = ("acme", "beta", "gamma")
 ACCOUNT = "gamma"  # of the family of TikTok accounts
-STALE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 1
 KINDS = ("expiring", "long-lived")
 CALLS = ("GetSecret", "UpdateSecret", "AccessSecretVersion", "AddSecretVersion", "DestroySecretVersion", "ListSecrets")
 OF_ALL = ("ListSecrets", "refresh_token", "account_refresh_token", "advertiser_get")
@@ -88,24 +85,13 @@ class Keeper(RuleBasedStateMachine):
 
     @rule(name=names, kind=kinds)
     def connect(self, name: str, kind: str) -> None:
-        answer = self._approve(name, kind)
-        assert answer.status_code == 303 or self.disturbed or "lease" in self._annotations(name), answer.text
-        assert self._expect_what_is_stored(name) or answer.status_code != 303
+        status = self._approve(name, kind)
+        assert status == 303 or self.disturbed or "lease" in self._annotations(name)
+        assert self._expect_what_is_stored(name) or status != 303
 
     @rule(name=names, kind=kinds, at=numbers, after=st.booleans())
     def connect_and_die(self, name: str, kind: str, at: int, after: bool) -> None:
-        self._fresh_links()
-        browser = self.stage.browser()
-        try:
-            family: Family = "account" if name == ACCOUNT else "advertiser"
-            state = browser.begin(self.stage.link(name, any_account=True, family=family))
-        except NotShown:
-            assert self.disturbed
-            return
-        code = self.stage.account_code() if name == ACCOUNT else self.stage.code(kind)
-        self.approved = len(self.stage.tiktok.grants)
-        with self.stage.dying(at, after=after):
-            browser.come_back(code, state)
+        self._approve(name, kind, at, after=after)
         if len(self.stage.tiktok.grants) == self.approved:
             return
         if self._newest(TOKEN + name) or self._newest(REFRESH + name):
@@ -131,7 +117,7 @@ class Keeper(RuleBasedStateMachine):
         def run_again() -> None:
             answers.append(self.stage.run({"force": force}, function=other)[0])
 
-        self.stage.at(_moment(call, of + name), run_again)
+        self.stage.wire.at(Moment(call, "" if call in OF_ALL else of + name), run_again)
         answers.append(self.stage.run({"force": force})[0])
         self.stage.wire.forget_moments()
         self.seen["run twice"] += len(answers) - 1
@@ -145,10 +131,9 @@ class Keeper(RuleBasedStateMachine):
 
         def reconnect() -> None:
             self.stage.later(seconds=STALE if stale else 0)
-            status = self._approve(name, kind).status_code
-            answers.append((status, self._expect_what_is_stored(name)))
+            answers.append((self._approve(name, kind), self._expect_what_is_stored(name)))
 
-        self.stage.at(_moment(call, of + name), reconnect)
+        self.stage.wire.at(Moment(call, "" if call in OF_ALL else of + name), reconnect)
         self.stage.run({"force": force})
         self.stage.wire.forget_moments()
         self._follow_refresh_tokens(before)
@@ -221,7 +206,8 @@ class Keeper(RuleBasedStateMachine):
     @rule(which=positions)
     def edit_by_hand(self, which: int) -> None:
         """Somebody breaks the token secret of an expiring grant."""
-        for name in _chosen(self._rebuildable(), which):
+        expiring = [name for name in self.known if self.stage.labels(name).get("kind") == "expiring"]
+        for name in _chosen(filter(self._refresh_token, expiring), which):
             self.stage.secrets.add_version(TOKEN + name, b"oops")
             self.disturbed = True
 
@@ -238,16 +224,21 @@ class Keeper(RuleBasedStateMachine):
         self._assert_nobody_is_silent()
         self.disturbed = self.troubled = self.lossy = False
 
-    def _approve(self, name: str, kind: str) -> requests.Response:
-        self._fresh_links()
+    def _approve(self, name: str, kind: str, at: int = 0, *, after: bool = False) -> int:
+        """Connect, perhaps dying at a call of the callback; returns the status, 0 where nobody was there to see it."""
+        self.stage.later(seconds=1)  # links of one second are used up together
         self.approved = len(self.stage.tiktok.grants)
+        browser = self.stage.browser()
+        family: Family = "account" if name == ACCOUNT else "advertiser"
         try:
-            if name == ACCOUNT:
-                return self.stage.approve_account(name, any_account=True)
-            return self.stage.approve(name, kind, any_account=True)
+            state = browser.begin(self.stage.link(name, any_account=True, family=family))
         except NotShown as error:
             assert self.disturbed
-            return error.response
+            return error.response.status_code
+        code = self.stage.account_code() if name == ACCOUNT else self.stage.code(kind)
+        with self.stage.dying(at, after=after):
+            return browser.come_back(code, state).status_code
+        return 0
 
     def _expect_what_is_stored(self, name: str) -> bool:
         """Expect what TikTok has given for this approval, if one of the secrets has it; returns whether it has."""
@@ -259,9 +250,10 @@ class Keeper(RuleBasedStateMachine):
 
     def _run_and_die(self, at: int, of: str = "", *, after: bool, force: bool) -> None:
         refreshed = self._refreshed()
-        with self.stage.dying(at, of, after=after) as process:
+        deaths = self.stage.wire.deaths
+        with self.stage.dying(at, of, after=after):
             self.stage.run({"force": True} if force else None)
-        self.died = process.dead
+        self.died = self.stage.wire.deaths > deaths
         self._look_for_losses(refreshed)
 
     # --- what has to hold ---
@@ -317,17 +309,12 @@ class Keeper(RuleBasedStateMachine):
     def _assert_all_is_well(self) -> None:
         """Every reader has a token that lives, except where the advertiser or a death took it."""
         for name, known in self.known.items():
-            labels, annotations = self.stage.labels(name), self._annotations(name)
+            labels = self.stage.labels(name)
             lost = known.may_be_lost or self._refresh_token(name) in self.orphans
             if known.revoked or (lost and labels["health"] == "reauthorize"):
                 continue
-            token = self.stage.token(name)
-            assert self.stage.tiktok.is_alive(token["access_token"]), name
-            assert labels["health"] == "ok", name
-            assert "lease" not in annotations
-            assert annotations["obtained-at"] == token["obtained_at"]
+            assert_well(self.stage, name)
             if labels["kind"] == "expiring":
-                assert self.stage.whole_grant(name)["access_token"] == token["access_token"]
                 known.may_be_lost = self._refresh_token(name) in self.orphans  # found out when it is due
             else:
                 assert REFRESH + name not in self.stage.secrets.secrets()
@@ -344,9 +331,6 @@ class Keeper(RuleBasedStateMachine):
 
     # --- looking ---
 
-    def _fresh_links(self) -> None:
-        self.stage.later(seconds=1)
-
     def _annotations(self, name: str) -> dict[str, str]:
         return self.stage.annotations(name) if TOKEN + name in self.stage.secrets.secrets() else {}
 
@@ -360,23 +344,14 @@ class Keeper(RuleBasedStateMachine):
         except ValueError:
             return None
 
-    def _rebuildable(self) -> list[str]:
-        """Whose token secret can be written again from the refresh secret."""
-        return [
-            name
-            for name in self.known
-            if self.stage.labels(name).get("kind") == "expiring" and self._refresh_token(name)
-        ]
-
     def _refresh_token(self, name: str) -> str | None:
         """The refresh token that counts: of the newest grant of a connection."""
         whole, token = self._newest(REFRESH + name) or {}, self._newest(TOKEN + name) or {}
         return None if token.get("obtained_at", "") > whole.get("obtained_at", "") else whole.get("refresh_token")
 
     def _tokens_of(self, name: str) -> set[str]:
-        return {str(json.loads(p)["access_token"]) for p in self._payloads(TOKEN + name) if p.startswith(b"{")} | {
-            str(json.loads(p)["access_token"]) for p in self._payloads(REFRESH + name) if p
-        }
+        payloads = self._payloads(TOKEN + name) + self._payloads(REFRESH + name)
+        return {json.loads(payload)["access_token"] for payload in payloads if payload.startswith(b"{")}
 
     def _refreshed(self) -> int:
         return sum(self.stage.tiktok.spent.values())
@@ -390,10 +365,6 @@ class Keeper(RuleBasedStateMachine):
             token = self._refresh_token(name)
             if token is not None and token not in current:
                 known.may_be_lost = True
-
-
-def _moment(call: str, secret_id: str) -> Moment:
-    return Moment(call, "" if call in OF_ALL else secret_id, 0)
 
 
 def _chosen(names: Iterable[str], which: int) -> list[str]:

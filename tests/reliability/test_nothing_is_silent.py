@@ -7,20 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
-
-import pytest
 
 from emulators.serving import Fault
 from reliability.quick import (
-    APP_MISMATCH,
     FALTERING,
     RECOVERED,
     REFRESHED,
     SAVED,
-    STOPPED,
     STORED,
     QuickStage,
+    assert_well,
     code,
     each,
     fault,
@@ -28,7 +24,6 @@ from reliability.quick import (
 )
 from stage import REFRESH, TOKEN
 from tokenkeeper.events import EVENTS
-from tokenkeeper.transitions import TOKEN_NEARLY_OVER
 
 Act = Callable[[QuickStage], object]
 EXPIRING, LONG_LIVED, ACCOUNT, FOREVER_ACCOUNT = "expiring", "long-lived", "account", "account-long-lived"
@@ -39,23 +34,14 @@ RUNS = 9  # in two days, every six hours
 
 @dataclass(frozen=True)
 class Way:
-    """A way in which a token stops working, or is about to.
+    """A way in which a token stops working, or is about to."""
 
-    Attributes:
-        kind: The grant's kind, and its family.
-        begin: Brings it about, 13 hours after the grant was stored.
-        logged: All that is logged of it in the runs of two days, the alert last; it may be announced by another one.
-        fix: Puts it right.
-        over: All that is logged when it is over, with the one entry that says so.
-        times: In how many of these runs it is said: more than one, where no secret can be marked with it.
-    """
-
-    kind: str
-    begin: Act
-    logged: tuple[str, ...]
-    fix: Act
-    over: tuple[str, ...]
-    times: int = 1
+    kind: str  # of the grant
+    begin: Act  # brings it about, 13 hours after the grant was stored
+    logged: tuple[str, ...]  # all that is logged of it in the runs of two days, the alert last
+    fix: Act  # puts it right
+    over: tuple[str, ...]  # all that is logged when it is over, with the one entry that says so
+    times: int = 1  # in how many of these runs it is said: more than one, where no secret can be marked with it
 
     @property
     def alert(self) -> str:
@@ -89,12 +75,8 @@ def revoked(stage: QuickStage) -> None:
     stage.tiktok.revoke(stage.token()["access_token"])
 
 
-def refused(number: int, message: str = "") -> Act:
-    def act(stage: QuickStage) -> None:
-        for call in (*REFRESHING, *VERIFYING):
-            code(number, message)(stage, call)
-
-    return act
+def refused(number: int) -> Act:
+    return lambda stage: [code(number)(stage, call) for call in (*REFRESHING, *VERIFYING)]
 
 
 def away(*calls: str) -> Act:
@@ -149,21 +131,13 @@ WAYS = {
     "the holder of a TikTok account revokes a grant without a refresh token":
         Way(FOREVER_ACCOUNT, revoked, REQUIRED, connect_again, AGAIN),
     "a long-lived token expires": Way(LONG_LIVED, refused(40102), REQUIRED, connect_again, AGAIN),
-    "a refresh token is invalid": Way(EXPIRING, refused(40107), REQUIRED, connect_again, AGAIN),
-    "a TikTok account's refresh token is invalid": Way(ACCOUNT, refused(40131), REQUIRED, connect_again, AGAIN),
     "the user behind a long-lived grant is gone":
         Way(LONG_LIVED, no_permission_and_dead, REQUIRED, connect_again, AGAIN),
     "the user behind an expiring grant is gone": Way(EXPIRING, no_permission_and_dead, REQUIRED, connect_again, AGAIN),
-    "a long-lived token is another app's, 40000":
-        Way(LONG_LIVED, refused(40000, APP_MISMATCH), REQUIRED, connect_again, AGAIN),
-    "an expiring token is another app's, 40113":
-        Way(EXPIRING, refused(40113, APP_MISMATCH), REQUIRED, connect_again, AGAIN),
     "refreshing fails for long": Way(EXPIRING, away(*REFRESHING), FAILING, quiet, (REFRESHED, RECOVERED)),
     "refreshing a TikTok account's fails for long":
         Way(ACCOUNT, away(*REFRESHING), FAILING, quiet, (REFRESHED, RECOVERED)),
     "verifying fails for long": Way(LONG_LIVED, away(*VERIFYING), FAILING, quiet, (RECOVERED,)),
-    "verifying a TikTok account's fails for long":
-        Way(FOREVER_ACCOUNT, away(*VERIFYING), FAILING, quiet, (RECOVERED,)),
     "TikTok refuses the app or this advertiser for long":
         Way(LONG_LIVED, refused(40119), FAILING, quiet, (RECOVERED,)),
     "a long-lived token reaches no advertiser": Way(LONG_LIVED, emptied, (EMPTY,), listed_again, (RECOVERED,)),
@@ -184,11 +158,11 @@ WAYS = {
     "Secret Manager does not take the token":
         Way(EXPIRING, refuses("AddSecretVersion", TOKEN), BEHIND, quiet, (), RUNS - 1),
 }  # fmt: skip
-SHOWN_BELOW = {
-    ("run.stopped", "run.finished"),
-    ("connection.other_app", "connection.recovered"),
-    ("token.unsaved", "connection.stored"),
-    ("refresh_token.ending", "connection.stored"),
+SHOWN_ELSEWHERE = {
+    ("run.stopped", "run.finished"),  # in `test_refresh_faults`, by a wrong app secret
+    ("token.unsaved", "connection.stored"),  # in `test_callback_faults`, by a store that takes nothing
+    ("connection.other_app", "connection.recovered"),  # below
+    ("refresh_token.ending", "connection.stored"),  # below
 }
 
 
@@ -227,34 +201,12 @@ def logged_in_runs(stage: QuickStage, runs: int, hours: int = 6, status: int | N
 
 def test_each_alert_about_tokens_is_shown_here_with_what_says_that_it_is_over() -> None:
     """`EVENTS` names them all, and for each of them what these tests end with."""
-    shown = {(way.alert, way.end) for way in WAYS.values()} | SHOWN_BELOW
+    shown = {(way.alert, way.end) for way in WAYS.values()} | SHOWN_ELSEWHERE
     assert shown == {(event.name, end) for event in EVENTS.values() for end in event.ended_by}
     alerting = {event.name for event in EVENTS.values() if {"ERROR", "CRITICAL"} & {*event.severities}}
     others = {"connection.refused", "connection.changed", "settings.invalid", "defect"}  # of one moment
     assert {alert for alert, _ in shown} == alerting - others
     assert {end for _, end in shown} <= EVENTS.keys()
-
-
-@each("family", {"an advertiser's": "advertiser", "an account's": "account"})
-def test_an_expiring_token_that_cannot_be_refreshed_is_alerted_of_before_its_end(
-    quick: QuickStage, family: str
-) -> None:
-    """First a warning; the alert when less than 6.5 hours are left, since the next run may be late; never another."""
-    quick.plant("acme", "expiring", family=family)  # type: ignore[arg-type]
-    quick.later(hours=12, minutes=5)
-    away(*REFRESHING)(quick)
-    quick.run()
-    assert quick.logged() == [FALTERING]
-    while quick.clocks.true() + TOKEN_NEARLY_OVER < quick.time("acme", "expires-at") - timedelta(minutes=30):
-        quick.later(minutes=30)
-        quick.run()
-        assert quick.logged() == []
-    quick.later(minutes=31)
-    quick.run()
-    assert quick.logged() == [FAILS]
-    quick.later(hours=30)
-    quick.run()
-    assert quick.logged() == []
 
 
 @each("begin", {name: way.begin for name, way in WAYS.items() if way.logged == BEHIND})
@@ -278,78 +230,6 @@ def test_no_token_ends_silently_because_of_what_its_connection_is_not_to_blame_f
     assert quick.logged() == []
 
 
-def test_what_a_run_has_no_time_for_is_alerted_of_before_it_ends(quick: QuickStage) -> None:
-    """Tokens for which the budget was too short are named; each run gets to some of them."""
-    for number in range(9):
-        quick.plant(f"acme-{number}", "expiring", age_hours=22)
-    quick.new_instances(TIKTOK_MAX_QPS="0.5", RUN_BUDGET_SECONDS="3")
-    named = [9]
-    while quick.run()[0] == 503:
-        [behind] = [entry for entry in quick.entries() if entry["event"] == "run.behind"]
-        assert len(behind["connections"]) == behind["count"] < named[-1]
-        named.append(behind["count"])
-        quick.logged()
-    assert len(named) > 2
-
-
-def test_a_token_of_unknown_lifetime_that_is_not_reached_is_alerted_of(quick: QuickStage) -> None:
-    """Where TikTok named no lifetime, it is taken for a day, as for refreshing."""
-    quick.due()
-    quick.tiktok.override_answer("refresh_token", omit=["expires_in"], times=1)
-    assert quick.run()[0] == 200
-    refused(40100)(quick)
-    quick.later(hours=17)
-    assert quick.run()[0] == 503
-    assert quick.logged() == [REFRESHED]
-    quick.later(hours=1)
-    assert quick.run()[0] == 503
-    assert quick.logged() == [*BEHIND]
-
-
-def test_who_was_alerted_of_is_not_said_to_be_behind(quick: QuickStage) -> None:
-    """A connection that is failing, or needs a person, has had its alert."""
-    quick.plant("acme", "expiring", age_hours=22)
-    away(*REFRESHING)(quick)
-    quick.run()
-    assert quick.logged() == [FAILS]
-    quick.quiet()
-    refused(40100)(quick)
-    assert quick.run()[0] == 503
-    assert quick.logged() == []
-
-
-def test_a_secret_that_is_repaired_with_a_token_that_is_dead_by_then(quick: QuickStage) -> None:
-    """What was alerted of was something else: a person is told that only connecting again helps."""
-    quick.plant("acme")
-    broken(TOKEN)(quick)
-    quick.run()
-    assert quick.logged() == [*UNREADABLE]
-    restored(TOKEN)(quick)
-    revoked(quick)
-    for logged in ([*REQUIRED], []):
-        assert quick.run()[1]["attention"] == ["acme"]
-        assert quick.logged() == logged
-
-
-def test_an_app_that_is_refused_stops_each_run_and_the_next_that_goes_through_says_so(quick: QuickStage) -> None:
-    """One alert a run for all connections together; afterwards the run's own entry says that it went through."""
-    quick.plant("acme", "expiring")
-    quick.plant("lasting")
-    for _ in range(2):
-        quick.later(hours=13)
-        refused(40101)(quick)
-        for _ in range(3):
-            assert quick.run()[0] == 500
-            assert quick.logged() == [STOPPED]
-        quick.quiet()
-        assert quick.run()[0] == 200
-        assert [(entry["severity"], entry["event"]) for entry in quick.entries()] == [
-            ("INFO", "token.refreshed"),
-            ("INFO", "run.finished"),
-        ]
-        quick.logged()
-
-
 def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once(quick: QuickStage) -> None:
     """One alert a run for all of them together, no call about them, and one notice for each when it is over."""
     quick.plant("acme", "expiring")
@@ -368,21 +248,16 @@ def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once
         for logged in ([REFRESHED, RECOVERED, RECOVERED], []):
             assert quick.run()[0] == 200
             assert sorted(quick.logged()) == logged
-        quick.assert_well()
+        assert_well(quick)
         quick.tiktok.forget_calls()
 
 
-def test_a_confirmation_that_could_not_be_kept(quick: QuickStage) -> None:
-    """The callback alerts once; the next connection says that it is over."""
-    for _ in range(2):
-        quick.later(minutes=1)
-        refuses("AddSecretVersion")(quick)
-        assert quick.approve("acme").status_code == 503
-        assert quick.logged() == [*UNSAVED]
-        quick.quiet()
-        quick.later(minutes=1)
-        quick.connected("acme")
-        assert quick.logged() == [STORED]
+# What is approved, and whether TikTok tells the token's end when it comes: it is no refresh that shows it.
+ENDING_GRANTS: dict[str, tuple[Act, bool]] = {
+    "an advertiser's refresh token": (lambda stage: stage.approve("acme", "expiring"), False),
+    "an account's refresh token": (QuickStage.approve_account, False),
+    "a token without a refresh token": (lambda stage: stage.approve("acme", "long-lived"), True),
+}
 
 
 class TestEnds:
@@ -392,12 +267,15 @@ class TestEnds:
         stage.logged()
         return found
 
-    @pytest.mark.parametrize("family", ["advertiser", "account"])
-    def test_a_refresh_token_is_warned_of_five_times(self, quick: QuickStage, family: str) -> None:
+    @each("grant", ENDING_GRANTS)
+    def test_is_warned_of_five_times(self, quick: QuickStage, grant: tuple[Act, bool]) -> None:
         """30, 14, 7, 3 and 1 days before, once each; then one alert that it has ended; then nothing."""
+        approve, of_its_own = grant
         quick.tiktok.options = replace(quick.tiktok.options, refresh_seconds=40 * 86_400)
-        answer = quick.approve_account() if family == "account" else quick.approve("acme", "expiring")
-        assert answer.status_code == 303
+        if of_its_own:
+            quick.tiktok.override_answer("access_token", {"expires_in": 40 * 86_400})
+        approve(quick)
+        assert quick.labels()["kind"] == "expiring"
         warned: list[tuple[int, int]] = []
         for half_day in range(2 * 40 + 1):
             quick.run()
@@ -406,22 +284,10 @@ class TestEnds:
             quick.later(hours=11, minutes=58)
         assert [days for days, _ in warned] == [30, 14, 7, 3, 1]
         assert all(left - 1 <= days <= left for days, left in warned)
+        if of_its_own:
+            quick.tiktok.fail_token(quick.token()["access_token"], 40102)
         for _ in range(6):
             quick.later(hours=12)
-            quick.run()
-        assert quick.alerts() == ["reauthorization.required"]
-
-    def test_a_token_with_a_lifetime_and_no_refresh_token(self, quick: QuickStage) -> None:
-        """It is verified, warned of like a refresh token, and reported when it has ended."""
-        quick.tiktok.override_answer("access_token", {"expires_in": 20 * 86_400})
-        quick.connected("acme", "long-lived")
-        assert quick.labels()["kind"] == "expiring"
-        for _ in range(21):
-            quick.later(hours=24)
-            quick.run()
-        assert self.ends(quick) == [30, 14, 7, 3, 1]
-        quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
-        for _ in range(3):
             quick.run()
         assert quick.alerts() == ["reauthorization.required"]
 
@@ -436,13 +302,3 @@ class TestEnds:
             quick.later(days=4)
             quick.run()
             assert self.ends(quick) == [14, 7]
-
-
-def test_a_token_secret_that_the_list_does_not_show_yet_is_not_taken_for_deleted(quick: QuickStage) -> None:
-    """A late list may show a new connection's refresh secret before its token secret."""
-    quick.due()
-    quick.secrets.edit(REFRESH + "acme")
-    quick.secrets.set_lag(lists=1, hide_first=True)
-    status, summary = quick.run()
-    assert (status, summary["refreshed"], summary["attention"]) == (200, 1, [])
-    assert quick.logged() == [REFRESHED]

@@ -6,8 +6,7 @@ Reliability lines 2, 3, 4, 15, 16 and 17; promises 2, 4, 5 and 7.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -17,11 +16,7 @@ from emulators.serving import Fault
 from emulators.tiktok import Options
 from reliability.direct import Moment
 from reliability.quick import (
-    ANSWER_LOST,
     AS_IT_IS,
-    AWAY,
-    BREAKING,
-    FORBIDDEN,
     NEW,
     RECOVERED,
     REFRESHED,
@@ -33,11 +28,11 @@ from reliability.quick import (
     UNTOUCHED,
     Outcome,
     QuickStage,
+    Trouble,
     each,
     edited,
 )
 from stage import REFRESH, TOKEN
-from tokenkeeper import clock
 
 REBUILT, NOT_REMOVED, NOT_RECORDED = "NOTICE secret.rebuilt", "WARNING cleanup.failed", "WARNING run.not_recorded"
 CALLS_OF_A_REFRESH = [
@@ -51,14 +46,13 @@ def destroyed(stage: QuickStage) -> list[list[int]]:
     return [stage.secrets.destroyed(prefix + "acme") for prefix in (TOKEN, REFRESH)]
 
 
-@each("trouble", {"the answer is 503": AWAY, "the answer is lost": ANSWER_LOST})
+@each("trouble", {"the answer is 503": {}, "the answer is lost": {"do": "drop", "when": "after"}})
 @pytest.mark.parametrize("call", CALLS_OF_A_REFRESH)
 def test_any_call_may_fail_three_times(quick: QuickStage, call: str, trouble: dict[str, Any]) -> None:
     """Whichever call it is, the token is refreshed, once, and nobody is alerted; two versions are left of each."""
     quick.due(versions=8)
     quick.secrets.add_fault(Fault(call, times=3, **trouble))
-    assert quick.run()[0] == 200
-    assert quick.outcome() == NEW
+    quick.assert_run(NEW)
     for prefix in (TOKEN, REFRESH):
         *old, before, newest = quick.secrets.states(prefix + "acme").items()
         assert (before, newest) == ((8, "ENABLED"), (9, "ENABLED")), "a write whose answer was lost is not made again"
@@ -72,12 +66,12 @@ class Always:
     call: str
     on: str = ""
     skip: int = 0
-    status: int = 503
+    status: int = 503  # the run's
     first: Outcome = UNTOUCHED
     more: tuple[str, ...] = ()
     fixed: Outcome = NEW
     versions: int = 1
-    trouble: Mapping[str, Any] = field(default_factory=lambda: AWAY)
+    answer: int = 503  # the call's
 
 
 def left_undone(call: str, on: str, *logged: str, more: tuple[str, ...] = (), versions: int = 1) -> Always:
@@ -96,13 +90,13 @@ FAILING_ALWAYS = {
     "looking for a newer refresh token": Always("AccessSecretVersion", REFRESH, 1),
     "asking whether versions may be added": Always("TestIamPermissions"),
     "storing the whole grant": NOT_STORED,
-    "storing the whole grant, which is forbidden": replace(NOT_STORED, trouble=FORBIDDEN),
+    "storing the whole grant, which is forbidden": replace(NOT_STORED, answer=403),
     "storing the token": Always("AddSecretVersion", TOKEN, first=Outcome("half", "ok", 1, ()), fixed=AS_IT_IS),
     "storing the token, which is forbidden":
-        Always("AddSecretVersion", TOKEN, trouble=FORBIDDEN, status=200, fixed=replace(AS_IT_IS, logged=(RECOVERED,)),
+        Always("AddSecretVersion", TOKEN, answer=403, status=200, fixed=replace(AS_IT_IS, logged=(RECOVERED,)),
                first=Outcome("half", "failing", 1, (UNREADABLE,))),
     "destroying old versions, which is forbidden":
-        replace(left_undone("DestroySecretVersion", TOKEN, NOT_REMOVED, versions=3), trouble=FORBIDDEN),
+        replace(left_undone("DestroySecretVersion", TOKEN, NOT_REMOVED, versions=3), answer=403),
     "everything": Always("*", first=replace(UNTOUCHED, logged=(NOT_RECORDED,)), more=(NOT_RECORDED,)),
     "listing old versions": left_undone("ListSecretVersions", TOKEN, NOT_REMOVED, versions=8),
     "destroying old versions": left_undone("DestroySecretVersion", REFRESH, versions=3),
@@ -115,20 +109,17 @@ FAILING_ALWAYS = {
 def test_a_call_fails_always(quick: QuickStage, case: Always) -> None:
     """Nothing is redeemed twice and nothing lost; once it is fixed the new grant is stored, if need be by another."""
     quick.due(versions=case.versions)
-    quick.secrets.add_fault(Fault(case.call, case.on, skip=case.skip, times=None, **case.trouble))
+    quick.secrets.add_fault(Fault(case.call, case.on, skip=case.skip, times=None, status=case.answer))
     more = replace(case.first, token_calls=0, logged=case.more)
     for outcome in (case.first, more):
-        assert quick.run()[0] == case.status
-        assert quick.outcome() == outcome
+        quick.assert_run(outcome, case.status)
     quick.quiet()
     quick.later(minutes=5)
     if UNSAVED not in case.more:  # only the instance that has it can store that
         quick.new_instances()
-    assert quick.run()[0] == 200
-    assert quick.outcome() == case.fixed
+    quick.assert_run(case.fixed)
     quick.later(hours=13)
-    assert quick.run()[0] == 200
-    assert quick.outcome() == NEW
+    quick.assert_run(NEW)
     for prefix in (TOKEN, REFRESH):
         assert list(quick.secrets.states(prefix + "acme").values()).count("ENABLED") == 2
 
@@ -136,7 +127,7 @@ def test_a_call_fails_always(quick: QuickStage, case: Always) -> None:
 def test_the_closing_write_fails_always(quick: QuickStage) -> None:
     """Both secrets are written and the connection is not: it stays held, so that later runs complete it."""
     quick.due()
-    quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, skip=1, times=None, **AWAY))
+    quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, skip=1, times=None))
     for calls in (1, 0):
         assert quick.run()[0] == 503
         assert (quick.logged(), quick.token_calls()) == ([REFRESHED] * calls, calls)
@@ -144,8 +135,7 @@ def test_the_closing_write_fails_always(quick: QuickStage) -> None:
         assert "lease" in quick.annotations()
     quick.quiet()
     quick.later(minutes=5)
-    assert quick.run()[0] == 200
-    assert quick.outcome() == AS_IT_IS
+    quick.assert_run(AS_IT_IS)
 
 
 def test_another_instance_tries_while_the_first_still_has_it(quick: QuickStage) -> None:
@@ -159,8 +149,7 @@ def test_another_instance_tries_while_the_first_still_has_it(quick: QuickStage) 
     quick.later(hours=1)
     quick.run(function=quick.instance("refresh"))
     assert quick.outcome() == Outcome("old", "reauthorize", 1, (REQUIRED,))
-    assert quick.run()[0] == 200
-    assert quick.outcome() == Outcome("new", "ok", 0, (SAVED, RECOVERED))
+    quick.assert_run(Outcome("new", "ok", 0, (SAVED, RECOVERED)))
 
 
 @each("fault", {"reading it is answered by 503": Fault("GetSecret", REFRESH, times=None),
@@ -184,20 +173,17 @@ def test_a_replaced_refresh_secret_cannot_be_deleted(quick: QuickStage, fault: F
         assert quick.secrets.payloads(TOKEN + "acme") == stored
 
 
-@each("at_once", {"one run comes after the other": False, "both runs come at once": True})
 @each("lag", {"latest is late": (2, 0), "lists are late": (0, 2), "both are late": (1, 1)})
-def test_late_readings_redeem_no_token_twice(quick: QuickStage, lag: tuple[int, int], at_once: bool) -> None:
+def test_late_readings_redeem_no_token_twice(quick: QuickStage, lag: tuple[int, int]) -> None:
     """With `latest` and lists behind, and every trigger doubled, each refresh token is used once over many days."""
-    quick.due(family="account" if at_once else "advertiser")
+    quick.due()
     quick.secrets.set_lag(latest=lag[0], lists=lag[1])
     other = quick.instance("refresh")
     for _ in range(4):
-        if at_once:
-            with quick.clocks.passing_slowly(), quick.meanwhile(quick.run, lambda: quick.run(function=other)):
-                pass
-        else:
-            assert [quick.run()[0], quick.run()[0]] == [200, 200]
+        with quick.clocks.passing_slowly(), quick.meanwhile(quick.run, lambda: quick.run(function=other)):
+            pass
         assert quick.outcome() == NEW
+        quick.assert_run(AS_IT_IS)
         quick.later(hours=13)
     assert quick.tiktok.reused == []
 
@@ -205,8 +191,7 @@ def test_late_readings_redeem_no_token_twice(quick: QuickStage, lag: tuple[int, 
 def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
     """Within Google's quotas a hundred connections are refreshed, at the rate that these allow."""
     names = [f"acme-{number}" for number in range(100)]
-    for name in names:
-        quick.due(name)
+    quick.due(*names)
     quotas = Quotas(per_secret=True, writes_per_minute=600, reads_per_minute=600, accesses_per_minute=90_000)
     quick.secrets.set_quota(quotas)
     for _ in range(20):
@@ -219,35 +204,22 @@ def test_quotas_of_the_project_and_of_each_secret(quick: QuickStage) -> None:
 
 
 class TestForbidden:
-    def test_reading_one_secret(self, quick: QuickStage) -> None:
-        """A secret that answers 403 brings one alert of its own, however often the run comes; the others are done."""
-        for name in ("acme", "beta", "gamma"):
-            quick.due(name)
-        quick.secrets.deny("secretmanager.versions.access", "token-beta")
-        for alerts in ([UNREADABLE], [], []):
-            status, summary = quick.run()
-            assert (status, summary["attention"], summary["failing"]) == (200, ["beta"], 1)
-            assert [entry for entry in quick.logged() if entry != REFRESHED] == alerts
+    @each("case", {"reading": ("versions.access", "token-beta", 200), "adding": ("versions.add", "refresh-beta", 503)})
+    def test_for_one_secret(self, quick: QuickStage, case: tuple[str, str, int]) -> None:
+        """It is the first that a run gets to, and the run goes on: one alert for that one, the others are done."""
+        permission, secret, status = case
+        quick.plant("beta", "expiring", age_hours=20)
+        quick.due("acme", "gamma")
+        for name in ("acme", "gamma"):
+            quick.wire.at(Moment("UpdateSecret", TOKEN + name), lambda: until_refused(quick))
+        quick.secrets.deny(f"secretmanager.{permission}", secret)
+        for logged in ([UNREADABLE, REFRESHED, REFRESHED], [], []):
+            found, summary = quick.run()
+            assert (found, summary["attention"], summary["failing"]) == (status, ["beta"], 1)
+            assert sorted(quick.logged()) == logged
         assert quick.outcome("beta") == Outcome("old", "failing", 2, ())  # the calls are the others'
         for name in ("acme", "gamma"):
             assert quick.outcome(name) == Outcome("new", "ok", 0, ())
-        quick.quiet()
-        assert quick.run()[0] == 200
-        assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
-
-    def test_adding_to_the_first_secret_of_all(self, quick: QuickStage) -> None:
-        """It is the first that a run asks about, and the run goes on: one alert for that one, the others are done."""
-        quick.plant("beta", "expiring", age_hours=20)
-        for name in ("acme", "gamma"):
-            quick.due(name)
-        quick.secrets.deny("secretmanager.versions.add", REFRESH + "beta")
-        for name in ("acme", "gamma"):
-            quick.at(Moment("UpdateSecret", TOKEN + name, 0), lambda: until_asked(quick, "beta"))
-        for logged in ([UNREADABLE, REFRESHED, REFRESHED], []):
-            status, summary = quick.run()
-            assert (status, summary["attention"]) == (503, ["beta"])
-            assert sorted(quick.logged()) == logged
-        assert quick.outcome("beta") == Outcome("old", "failing", 2, ())  # the calls are the others'
         quick.quiet()
         assert quick.run()[0] == 200
         assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
@@ -257,18 +229,15 @@ class TestForbidden:
     def test_everywhere(self, quick: QuickStage, permission: str) -> None:
         """What it may do for nobody is nobody's own trouble: one alert a run, nothing redeemed, nobody marked."""
         names = ["acme", "beta", "gamma"]
-        for name in names:
-            quick.due(name)
+        quick.due(*names)
         quick.plant("lasting")
         quick.secrets.deny(f"secretmanager.{permission}")
         for _ in range(2):
-            assert quick.run()[0] == 500
-            assert quick.outcome() == Outcome("old", "ok", 0, (STOPPED,))
+            quick.assert_run(Outcome("old", "ok", 0, (STOPPED,)), 500)
         for name in (*names, "lasting"):
             assert quick.outcome(name) == UNTOUCHED
         quick.quiet()
-        assert quick.run()[0] == 200
-        assert quick.outcome() == Outcome("new", "ok", 3, (REFRESHED,) * 3)
+        quick.assert_run(Outcome("new", "ok", 3, (REFRESHED,) * 3))
 
     def test_everywhere_among_many(self, quick: QuickStage) -> None:
         """After twenty secrets that no version may be added to, nobody else's is asked about."""
@@ -291,25 +260,11 @@ class TestForbidden:
             assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "beta"])
         assert quick.logged() == [UNREADABLE] * 2
 
-    @each("kind", {"before a refresh": "expiring", "before a verification": "long-lived"})
-    def test_for_a_reason_that_all_share(self, quick: QuickStage, kind: str) -> None:
-        """What Google says of the project stops the run, with Google's own sentence; nobody is marked."""
-        for name in ("acme", "beta"):
-            quick.plant(name, kind, age_hours=13)
-        sentence = "This API method requires billing to be enabled."
-        body = {"error": {"code": 403, "status": "PERMISSION_DENIED", "message": sentence}}
-        quick.secrets.add_fault(Fault("AccessSecretVersion", times=None, status=403, body=body))
-        assert quick.run()[0] == 500
-        [alert] = [entry for entry in quick.entries() if entry["event"] == "run.stopped"]
-        assert sentence in alert["message"]
-        assert quick.outcome() == Outcome("old", "ok", 0, (STOPPED,))
-        quick.quiet()
-        assert quick.run()[0] == 200
 
-
-def until_asked(stage: QuickStage, *names: str) -> None:
-    """Wait until it was asked whether versions may be added to one of these refresh secrets."""
-    while not any(("TestIamPermissions", REFRESH + name) in stage.wire.calls for name in names):
+def until_refused(stage: QuickStage) -> None:
+    """Wait until the run has met the secret of `beta` that is forbidden."""
+    asked = {("TestIamPermissions", REFRESH + "beta"), ("AccessSecretVersion", TOKEN + "beta")}
+    while not asked & {*stage.wire.calls}:
         threading.Event().wait(0.001)
 
 
@@ -325,13 +280,12 @@ def test_a_secret_that_takes_no_change_is_alerted_of_by_each_run(quick: QuickSta
         assert sorted(quick.logged()) == [UNREADABLE, *[REFRESHED] * calls]
         assert quick.outcome() == Outcome("old", "ok", calls, ())
     quick.quiet()
-    assert quick.run()[0] == 200
-    assert quick.outcome() == NEW
+    quick.assert_run(NEW)
 
 
 @each("body", {"of all": None, "of this one": {"connections": ["acme"]}})
 def test_a_connection_that_the_list_lacks_and_nobody_can_read(quick: QuickStage, body: dict[str, Any] | None) -> None:
-    """A run of all names it and does the others, a run of this one is to be called again; nobody loses anything."""
+    """It is named, or the run is to be called again, and the others are done; it is not taken for deleted."""
     quick.due()
     quick.plant("beside")
     for secret_id in (REFRESH + "acme", TOKEN + "beside"):
@@ -344,102 +298,68 @@ def test_a_connection_that_the_list_lacks_and_nobody_can_read(quick: QuickStage,
     else:
         assert (status, summary["connections"]) == (503, 0)
     assert (quick.logged(), quick.tiktok.count("refresh_token")) == ([], 0)
-    quick.quiet()
-    assert quick.run()[0] == 200
-    assert quick.outcome() == NEW
+    quick.secrets.clear_faults()
+    quick.assert_run(NEW)
 
 
-class TestDestroying:
-    def test_what_a_late_list_does_not_show_is_destroyed_all_the_same(self, quick: QuickStage) -> None:
-        """Versions that the list lacks are not forgotten for ever."""
-        quick.due(versions=9)
-        quick.secrets.set_lag(lists=5)
-        assert quick.run()[0] == 200
-        assert destroyed(quick) == [list(range(1, 9))] * 2
-        assert quick.annotations()["destroyed-to"] == "8"
+# Who was there before a refresh that has eight versions of each secret to destroy.
+BEFORE_IT = {
+    "the list is late": lambda stage, _: stage.secrets.set_lag(lists=5),
+    "some are destroyed already": lambda stage, secret_id: stage.secrets.set_state(secret_id, 1, "DESTROYED"),
+    "some are disabled": lambda stage, secret_id: stage.secrets.set_state(secret_id, 1, "DISABLED"),
+}
 
-    @each("state", {"they are destroyed": "DESTROYED", "they are disabled": "DISABLED"})
-    def test_what_somebody_did_away_with_already_is_no_trouble(self, quick: QuickStage, state: str) -> None:
-        """Versions that are destroyed, or disabled, are passed over, or destroyed."""
-        quick.due(versions=4)
-        for secret_id in (TOKEN + "acme", REFRESH + "acme"):
-            for number in (1, 2):
-                quick.secrets.set_state(secret_id, number, state)
-        assert quick.run()[0] == 200
-        assert destroyed(quick) == [[1, 2, 3]] * 2
-        assert quick.outcome() == NEW
 
-    def test_cut_off_half_way_it_goes_on_the_next_time(self, quick: QuickStage) -> None:
-        """What could not be destroyed now is destroyed behind the next refresh, and never the newest two."""
-        quick.due(versions=8)
+@each("happens", BEFORE_IT)
+def test_all_versions_but_two_are_destroyed_although(quick: QuickStage, happens: Trouble) -> None:
+    """What is gone already is no trouble, and what a late list does not show is not forgotten for ever."""
+    quick.due(versions=9)
+    for secret_id in (TOKEN + "acme", REFRESH + "acme"):
+        happens(quick, secret_id)
+    quick.assert_run(NEW)
+    assert destroyed(quick) == [list(range(1, 9))] * 2
+    assert quick.annotations()["destroyed-to"] == "8"
+
+
+@each("fails", {"destroying fails": True, "destroying takes too long": False})
+def test_what_could_not_be_destroyed_is_destroyed_behind_later_refreshes(quick: QuickStage, fails: bool) -> None:
+    """The run is as good, and never the newest two are destroyed."""
+    quick.due(versions=40)
+    if fails:
         quick.secrets.add_fault(Fault("DestroySecretVersion", skip=2, times=None))
+    else:
+        quick.wire.takes["secrets"] = (1, 1)
+    quick.assert_run(NEW)
+    assert 0 < sum(len(numbers) for numbers in destroyed(quick)) < 2 * 39
+    quick.quiet()
+    for newest in (42, 43, 44):
+        quick.later(hours=13)
+        quick.assert_run(NEW)
+        assert destroyed(quick) == [list(range(1, newest - 1))] * 2
+
+
+@each("dead", {"the token secret is edited by hand": False, "TikTok says that the token has ended": True})
+def test_a_refresh_secret_that_the_list_does_not_show_yet(quick: QuickStage, dead: bool) -> None:
+    """A token is not given up because a late list hides what can renew it."""
+    quick.due()
+    for _ in range(2):
+        quick.secrets.edit(TOKEN + "acme", annotations={})
+    quick.secrets.set_lag(lists=2, hide_first=True)
+    if dead:
+        quick.tiktok.fail_token(quick.token()["access_token"], 40102)
+    else:
+        edited(quick, TOKEN + "acme")
+    quick.assert_run(Outcome("new", "ok", 1, (REFRESHED,) if dead else (REBUILT, REFRESHED)))
+
+
+@each("case", {"an expiring grant": ("expiring", 1), "a long-lived grant": ("long-lived", 13)})
+def test_labels_that_somebody_removed_are_put_back(quick: QuickStage, case: tuple[str, int]) -> None:
+    """By the next run, once; labels of the operator's own stay."""
+    kind, hours = case
+    quick.plant("acme", kind, age_hours=hours)
+    labels = quick.labels()
+    quick.secrets.edit(TOKEN + "acme", labels={**dict.fromkeys(labels), "team": "paid"})
+    for _ in range(2):
         assert quick.run()[0] == 200
-        assert quick.outcome() == NEW
-        quick.quiet()
-        for newest in (10, 11, 12):
-            quick.later(hours=13)
-            assert quick.run()[0] == 200
-            assert destroyed(quick) == [list(range(1, newest - 1))] * 2
-            assert list(quick.secrets.states(TOKEN + "acme").values())[-2:] == ["ENABLED", "ENABLED"]
-
-    @pytest.mark.slow
-    def test_more_than_a_list_has_on_one_page(self, quick: QuickStage) -> None:
-        """They are destroyed bit by bit, without keeping a run from its work."""
-        quick.due(versions=1_100)
-        quick.wire.takes["secrets"] = (0.02, 0.02)
-        for _ in range(2):
-            assert "DESTROYED" not in list(quick.secrets.states(TOKEN + "acme").values())[1_000:]
-            assert quick.run()[0] == 200
-            assert quick.outcome() == NEW
-            quick.later(hours=13)
-        for prefix in (TOKEN, REFRESH):
-            assert set(list(quick.secrets.states(prefix + "acme").values())[:-2]) == {"DESTROYED"}
-
-
-class TestBroken:
-    @each("break_it", BREAKING)
-    def test_the_token_secret_of_an_expiring_grant(self, quick: QuickStage, break_it: Any) -> None:
-        """It is rebuilt from the refresh secret, with a notice, and the token is refreshed as usual."""
-        quick.due()
-        break_it(quick, TOKEN + "acme")
-        assert quick.run()[0] == 200
-        assert quick.outcome() == Outcome("new", "ok", 1, (REBUILT, REFRESHED))
-
-    @each("dead", {"the token secret is edited by hand": False, "TikTok says that the token has ended": True})
-    def test_a_refresh_secret_that_the_list_does_not_show_yet(self, quick: QuickStage, dead: bool) -> None:
-        """A token is not given up because a late list hides what can renew it."""
-        quick.due()
-        for _ in range(2):
-            quick.secrets.edit(TOKEN + "acme", annotations={})
-        quick.secrets.set_lag(lists=2, hide_first=True)
-        if dead:
-            quick.tiktok.fail_token(quick.token()["access_token"], 40102, times=None)
-        else:
-            edited(quick, TOKEN + "acme")
-        assert quick.run()[0] == 200
-        assert quick.outcome() == Outcome("new", "ok", 1, (REFRESHED,) if dead else (REBUILT, REFRESHED))
-
-
-class TestLabels:
-    @each("health", {"all is well": "ok", "it needs a person": "reauthorize"})
-    @each("case", {"an expiring grant": ("expiring", 1), "a long-lived grant": ("long-lived", 13)})
-    def test_that_somebody_removed_are_put_back(self, quick: QuickStage, case: tuple[str, int], health: str) -> None:
-        """By the next run, once; labels of the operator's own stay."""
-        kind, hours = case
-        quick.plant("acme", kind, age_hours=hours)
-        if health != "ok":
-            error = {"failing-since": clock.text(clock.now()), "last-error": "reauthorize 40105"}
-            quick.secrets.edit(TOKEN + "acme", labels={"health": health}, annotations=error)
-        labels = quick.labels()
-        quick.secrets.edit(TOKEN + "acme", labels={**dict.fromkeys(labels), "team": "paid"})
-        for _ in range(2):
-            assert quick.run()[0] == 200
-            assert quick.labels() == labels | {"team": "paid"}
-        assert quick.secrets.count("UpdateSecret", TOKEN) == 2, "the lease, and the labels"
-
-    def test_that_are_missing_make_a_limited_run_a_bad_request(self, quick: QuickStage) -> None:
-        """A secret of that name that nothing shows to be ours is left untouched, and the run writes no record."""
-        quick.secrets.create(TOKEN + "theirs", project=quick.project, labels={"team": "paid"})
-        status, _ = quick.run({"connections": ["theirs"]})
-        assert (status, quick.writes(), quick.logged()) == (400, [], [])
-        assert quick.labels("theirs") == {"team": "paid"}
+        assert quick.labels() == labels | {"team": "paid"}
+    assert quick.secrets.count("UpdateSecret", TOKEN) == 2, "the lease, and the labels"

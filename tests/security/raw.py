@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from canaries import Canaries
 from stage import Function
 
+FORM = "Content-Type: application/x-www-form-urlencoded"
 NEW_KEY = "canary-another-key-abcdefabcdefabcdefabcdefabcdef"
 EVERYWHERE = {
     "Cache-Control": "no-store",
@@ -37,10 +38,7 @@ class Wire:
         self._canaries = canaries
 
     def send(self, method: str, target: str, *headers: str, body: bytes = b"", host: str = "tokens.example") -> Answer:
-        """One request on a connection of its own, read until the other side closes. Of a header all values are kept.
-
-        Characters beyond 255 cannot be sent.
-        """
+        """One request on a connection of its own, in Latin-1, read to the end; of a header all values are kept."""
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
         if body and not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in headers):
             lines.append(f"Content-Length: {len(body)}")

@@ -8,10 +8,9 @@ import urllib.parse
 
 import pytest
 
-from security.raw import Wire
+from security.raw import FORM, Wire
 from stage import Stage
 
-FORM = "Content-Type: application/x-www-form-urlencoded"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "FOO")
 ALLOWED = {"/": "GET, HEAD", "/?code=1": "GET", "/?state=1": "GET", "/start": "GET, HEAD, POST", "/done": "GET"}
 UNKNOWN = r"""
@@ -164,10 +163,7 @@ class TestBody:
         assert stage.secrets.calls == []
 
     def test_that_breaks_off_is_no_defect(self, stage: Stage, wire: Wire) -> None:
-        """A body in broken pieces, cut off by the other side, ends in a refusal and no alert [23].
-
-        It has another length than it says, none, a negative one, or more than comes.
-        """
+        """A body that is cut off, or of another length than it says, ends in a refusal and no alert [23]."""
         head = f"POST /start HTTP/1.1\r\nHost: a\r\n{FORM}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
         for body in (b"5\r\nlink=XX", b"zz\r\n", b"-5\r\nabc\r\n0\r\n\r\n", b"ffffffffffffffff\r\na"):
             with socket.create_connection(("127.0.0.1", stage.connect.port), 60) as connection:
@@ -201,10 +197,7 @@ REDIRECTING = ("next", "redirect", "redirect_uri", "return_to", "url", "continue
 
 class TestForged:
     def test_headers_and_parameters_send_nobody_elsewhere(self, stage: Stage, wire: Wire) -> None:
-        """Every address comes from `PUBLIC_URL`, whatever a request says of its host, or of a place to go to [25] [26].
-
-        There are two places to be sent to, ever; nor does a header change the path or the method [17] [18].
-        """
+        """Every address comes from `PUBLIC_URL`, whatever a request says of its host or where to go [25] [26]."""
         forged = [" ".join(header.split()) for header in FORGED.split(";")]
         evil = "&".join(f"{name}=https://evil.example/" for name in REDIRECTING)
         link = stage.link().partition("?")[2]
