@@ -44,9 +44,11 @@ class TestRequests:
         assert stage.secrets.calls == []
 
     def test_a_body_that_says_nothing_is_400(self, stage: Stage) -> None:
-        """The answer says what is wrong, and nothing is run."""
+        """The answer says what is wrong, and nothing is run; a secret without our marks is no connection."""
         stage.plant("acme")
-        bodies = {b"{": "not JSON", b'{"connections": ["nobody"]}': "'nobody'", b" " * 1_000_001: "too large"}
+        stage.secrets.create(TOKEN + "theirs", project=stage.project, labels={"team": "paid"})
+        bodies = {b"{": "not JSON", b" " * 1_000_001: "too large"}
+        bodies |= {b'{"connections": ["%b"]}' % name.encode(): f"'{name}'" for name in ("nobody", "theirs")}
         for body, said in bodies.items():
             answer = post(stage, body)
             assert answer.status_code == 400, answer.text
