@@ -4,95 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from gcp import documentation
-from gcp.configuration import INFRA, NUMBER, ROOT, Plan, local
+from gcp.configuration import ROOT, Plan, local
 from gcp.deploy.screen import COST
+from gcp.guide import REFRESH_URL, Recording
 from tokenkeeper.cli.doctor.deployment import source_hash
-
-GCLOUD = shutil.which("gcloud")
-PAGE = INFRA.parent / "guide" / "without-terraform.md"
-REFRESH_URL = "https://tiktok-ads-refresh-abc.a.run.app"
-ANSWERS = [
-    ["gcloud", "projects describe", 0, NUMBER],
-    ["gcloud", "functions describe", 0, REFRESH_URL],
-    ["gcloud", "channels create", 0, "projects/my-project-123/notificationChannels/7"],
-]
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What the commands of the guide *Without Terraform* did."""
-
-    calls: list[list[str]]
-    given: dict[str, str]
-    directory: Path
-
-    def find(self, *words: str) -> list[dict[str, str]]:
-        """Options of every call that begins with these words, by name; its own argument under an empty name."""
-        found = [call[len(words) :] for call in self.calls if call[: len(words)] == list(words)]
-        return [
-            {"": next((part for part in call if not part.startswith("--")), "")}
-            | dict(part[2:].partition("=")[::2] for part in call if part.startswith("--"))
-            for call in found
-        ]
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """The published commands, run by bash with a gcloud that records how it is called."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    directory = tmp_path_factory.mktemp("readme")
-    programs = directory / "bin"
-    programs.mkdir()
-    stub = Path(__file__).with_name("stub_program.py").read_text()
-    (directory / "functions").symlink_to(ROOT / "functions")
-    for name, text in {
-        "gcloud": f"#!{sys.executable}\n{stub}",
-        "make": '#!/bin/sh\necho "$@" > attached\n',
-        "openssl": "#!/bin/sh\nprintf '%064d\\n' 7\n",
-    }.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    (directory / "answers.json").write_text(json.dumps(ANSWERS))
-    done = subprocess.run(
-        ["/bin/bash", "-eu", "-c", "\n".join(blocks)],
-        input="the-app-secret\n",
-        env={"PATH": f"{programs}:/usr/bin:/bin", "STUB_DIRECTORY": str(directory), "HOME": str(directory)},
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    calls = [json.loads(line) for line in (directory / "calls.jsonl").read_text().splitlines()]
-    given = {call["arguments"][3]: call["given"] for call in calls if call["given"]}
-    return Recording([call["arguments"] for call in calls], given, directory)
-
-
-def complaints(commands: list[str]) -> list[str]:
-    """What gcloud's own parser finds wrong."""
-    if not GCLOUD:
-        pytest.skip("gcloud is not installed")
-    commands = list(dict.fromkeys(commands))  # it judges each once
-    done = subprocess.run(
-        [GCLOUD, "meta", "lint-gcloud-commands", "--commands-file=/dev/stdin"],
-        input=json.dumps([{"command_string": command} for command in commands]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    judged = json.loads(done.stdout)
-    assert len(judged) == len(commands)
-    return [f"{entry['command_string']}: {entry['error_message']}" for entry in judged if not entry["success"]]
 
 
 class TestTables:
@@ -126,15 +45,6 @@ PRICES = {"versions": 0.06, "images": 0.10, "accesses": 0.03 / 10_000, "run time
 
 
 class TestCommands:
-    @pytest.mark.slow
-    def test_gcloud_understands_them(self, recording: Recording) -> None:
-        """gcloud's own parser takes each as the shell makes it, and those in sentences and in the texts of alerts."""  # noqa: D403 - the program's name
-        texts = documentation.README.read_text() + (INFRA / "alerts.tf").read_text()
-        named = [re.sub(r"\$\{[^}]*\}", "x", command) for command in re.findall(r"`(gcloud [^`]+)`", texts)]
-        assert len(named) > 5
-        made = [shlex.join(["gcloud", *call]) for call in recording.calls]
-        assert not complaints([command for command in made + named if not command.startswith("gcloud auth")])
-
     def test_neither_secret_is_on_a_command_line(self, recording: Recording) -> None:
         """Both values go to gcloud by its standard input, without a line's end."""
         assert recording.given["tiktok-ads-app-secret"] == "the-app-secret"
