@@ -42,11 +42,6 @@ def resources(kind: str = "resource") -> Iterator[tuple[str, str, dict[str, Any]
             yield resource, name, body
 
 
-def files() -> dict[str, dict[str, Any]]:
-    """Every file of the configuration, parsed."""
-    return {file.name: _parsed(file) for file in INFRA.glob("*.tf")}
-
-
 def local(name: str) -> Any:
     """A local value as it is written."""
     return next(block[name] for block in written("locals") if name in block)
@@ -59,7 +54,7 @@ def _parsed(file: Path) -> dict[str, Any]:
 
 
 def copy(directory: Path) -> Path:
-    """A copy of what Terraform and deploy.py need, as it lies in the repository; returns its infra/gcp."""
+    """A copy of what a deployment needs, as it lies in the repository; returns its infra/gcp."""
     rubbish = shutil.ignore_patterns("__pycache__", ".terraform*", "*.tf?*", "*_override.tf", "take_over.tf")
     shutil.copytree(INFRA, directory / "infra" / "gcp", ignore=rubbish)
     shutil.copytree(ROOT / "functions", directory / "functions", ignore=rubbish)
@@ -132,10 +127,6 @@ class Plan:
             for found in self.resources
             if found["type"] == kind
         }
-
-    def one(self, kind: str, name: str) -> dict[str, Any]:
-        """Values of one resource."""
-        return self.all(kind)[name]
 
     def service(self, name: str) -> dict[str, Any]:
         """What one of the two functions runs with."""
