@@ -23,48 +23,45 @@ TERRAFORM = shutil.which("terraform")
 REQUIRED = {"project_id": "my-project-123", "region": "europe-west1", "tiktok_app_id": "7000000000000000000"}
 NUMBER = "123456789012"
 
-Block = dict[str, Any]
+
+def written(kind: str) -> list[dict[str, Any]]:
+    """All blocks of a kind, parsed: `resource`, `variable`, `locals`."""
+    return [block for file in INFRA.glob("*.tf") for block in _parsed(file).get(kind, [])]
 
 
-@cache
-def files() -> dict[str, Block]:
-    """Every file of the configuration, parsed."""
-    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
-    return {file.name: hcl2.loads(file.read_text(), serialization_options=options) for file in INFRA.glob("*.tf")}
-
-
-def blocks(kind: str) -> Iterator[tuple[str, Block]]:
+def blocks(kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """All blocks of a kind with one label: `variable`, `output`, `provider`."""
-    for file in files().values():
-        for block in file.get(kind, []):
-            yield from block.items()
+    for block in written(kind):
+        yield from block.items()
 
 
-def resources(kind: str = "resource") -> Iterator[tuple[str, str, Block]]:
+def resources(kind: str = "resource") -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Type, name and body of every resource (or `data`)."""
-    for file in files().values():
-        for block in file.get(kind, []):
-            for resource, named in block.items():
-                for name, body in named.items():
-                    yield resource, name, body
+    for resource, named in blocks(kind):
+        for name, body in named.items():
+            yield resource, name, body
 
 
 def local(name: str) -> Any:
     """A local value as it is written."""
-    return next(block[name] for file in files().values() for block in file.get("locals", []) if name in block)
+    return next(block[name] for block in written("locals") if name in block)
+
+
+@cache
+def _parsed(file: Path) -> dict[str, Any]:
+    options = hcl2.SerializationOptions(strip_string_quotes=True, explicit_blocks=False, with_comments=False)
+    return hcl2.loads(file.read_text(), serialization_options=options)
 
 
 def copy(directory: Path) -> Path:
-    """A copy of what Terraform and deploy.py need, as it lies in the repository; returns its infra/gcp."""
-    rubbish = shutil.ignore_patterns(
-        "__pycache__", ".terraform*", "*.tfstate*", "*.tfvars*", "*_override.tf", "take_over.tf"
-    )
+    """A copy of what a deployment needs, as it lies in the repository; returns its infra/gcp."""
+    rubbish = shutil.ignore_patterns("__pycache__", ".terraform*", "*.tf?*", "*_override.tf", "take_over.tf")
     shutil.copytree(INFRA, directory / "infra" / "gcp", ignore=rubbish)
     shutil.copytree(ROOT / "functions", directory / "functions", ignore=rubbish)
     return directory / "infra" / "gcp"
 
 
-def cloud(resource: str, attribute: str, known: Mapping[str, Any]) -> Any:
+def filled_in(resource: str, attribute: str, known: Mapping[str, Any]) -> Any:
     """What Google would fill in: as `google.json` says, or something that is recognized."""
     if attribute == "project":
         return REQUIRED["project_id"]
@@ -79,6 +76,7 @@ class Terraform:
 
     directory: Path
     environment: Mapping[str, str]
+    things: dict[str, Any]  # what the cloud has
 
     def run(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         """Run one command with these variables; strings as they are, everything else as JSON."""
@@ -106,6 +104,7 @@ class Terraform:
         """What Terraform would make, after an apply in the mind: every value that Google fills in is known."""
         state = self.directory / "planned.tfstate"
         state.unlink(missing_ok=True)
+        self.things.clear()
         done = self.run("apply", "-auto-approve", "-input=false", "-no-color", f"-state={state}", **variables)
         assert done.returncode == 0, done.stderr
         shown = self.run("show", "-json", str(state), **variables)
@@ -129,11 +128,7 @@ class Plan:
             if found["type"] == kind
         }
 
-    def one(self, kind: str, name: str) -> dict[str, Any]:
-        """Values of one resource."""
-        return self.all(kind)[name]
-
     def service(self, name: str) -> dict[str, Any]:
         """What one of the two functions runs with."""
-        found: dict[str, Any] = self.one("google_cloudfunctions2_function", name)["service_config"][0]
+        found: dict[str, Any] = self.all("google_cloudfunctions2_function")[name]["service_config"][0]
         return found

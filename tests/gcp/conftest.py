@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from gcp import configuration, stub_provider
+from gcp import configuration, guide
 from gcp.configuration import Plan, Terraform
-from gcp.machine import HAS_VALUES, USUAL, Machine
-from gcp.stub_provider import Memory
+from gcp.guide import Recording
+from gcp.machine import Machine
+from gcp.stub_provider import Cloud
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs Terraform for real takes seconds each time: not for the quick suite."""
     for item in items:
-        uses = getattr(item, "fixturenames", ())
-        if item.path.parent == Path(__file__).parent and {"alone", "recording"} & set(uses):
+        uses = {"alone", "recording"} & set(getattr(item, "fixturenames", ()))
+        if uses and item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.slow)
 
 
@@ -35,9 +36,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def terraform(alone: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     """Terraform, initialized over a copy of the configuration."""
-    with stub_provider.running(configuration.cloud) as environment:
+    cloud = Cloud()
+    with cloud.running() as environment:
         folder = tmp_path_factory.mktemp("deployment")
-        made = Terraform(configuration.copy(folder), {**environment, **alone})
+        made = Terraform(configuration.copy(folder), {**environment, **alone}, cloud.things)
         # What a Python that ran there leaves behind must not be deployed.
         (folder / "functions" / "__pycache__").mkdir()
         (folder / "functions" / "__pycache__" / "main.pyc").touch()
@@ -65,6 +67,12 @@ def other_plan(terraform: Terraform) -> Plan:
     return terraform.planned(name="second", secret_prefix="second", **less)
 
 
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """What the published commands did that set everything up without Terraform."""
+    return guide.recorded(tmp_path_factory.mktemp("guide"))
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A copy of the repository as far as deploying needs it."""
@@ -73,26 +81,24 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cloud() -> Memory:
-    """What the cloud has."""
-    return Memory()
+def cloud() -> Cloud:
+    """The cloud, with nothing in it."""
+    return Cloud()
 
 
 @pytest.fixture
-def machine(repository: Path, cloud: Memory, alone: dict[str, str]) -> Iterator[Machine]:
+def machine(repository: Path, cloud: Cloud, alone: dict[str, str]) -> Iterator[Machine]:
     """A machine with real Terraform, before which the cloud lies empty. The state is a file here."""
     made = Machine(repository)
-    made.link(str(configuration.TERRAFORM))
+    (made.programs / "terraform").symlink_to(str(configuration.TERRAFORM))
     cloud.file = made.stub / "functions.json"
-    with stub_provider.running(configuration.cloud, cloud) as environment:
+    with cloud.running() as environment:
         made.environment |= {**environment, **alone, "STATE": "local"}
         yield made
 
 
 @pytest.fixture
-def deployed(machine: Machine, cloud: Memory) -> Machine:
+def deployed(machine: Machine, cloud: Cloud) -> Machine:
     """The same after a whole deployment."""
-    status, said = machine.run("deploy", "--yes", answers=[HAS_VALUES, *USUAL])
-    assert status == 0, said
-    machine.forget_calls()
+    machine.run("deploy", "--yes")
     return machine

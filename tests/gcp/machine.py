@@ -8,8 +8,8 @@ import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,25 @@ from gcp.configuration import REQUIRED
 STUB = Path(__file__).with_name("stub_program.py")
 SECRET = "canary-app-secret-0123456789abcdef01234567"
 VARIABLES = "".join(f'{name} = "{value}"\n' for name, value in REQUIRED.items())
-ACCOUNT = ["gcloud", "auth list", 0, "me@example.com"]
-BILLING = ["gcloud", "billing projects describe", 0, "True"]
-HAS_VALUES = ["gcloud", "secrets versions list", 0, "3"]
-USUAL = [ACCOUNT, BILLING]
+# What gcloud says to somebody who is logged in and has a project with billing; then where secrets have values, too.
+USUAL = [["gcloud", "auth list", 0, "me@example.com"], ["gcloud", "billing projects describe", 0, "True"]]
+GOOD = [["gcloud", "secrets versions list", 0, "3"], *USUAL]
+
+
+def install(folder: Path, *programs: str) -> None:
+    """Put stand-ins for programs there that record how they are called."""
+    folder.mkdir(parents=True)
+    for program in programs:
+        (folder / program).write_text(f"#!{sys.executable}\n{STUB.read_text()}")
+        (folder / program).chmod(0o755)
 
 
 @dataclass
 class Machine:
-    """A repository, and a PATH with stand-ins for programs that record how they are called."""
+    """A repository, and a PATH with stand-ins for programs."""
 
     repository: Path
-    programs: tuple[str, ...] = ("gcloud",)
+    stubs: tuple[str, ...] = ("gcloud",)
     environment: dict[str, str] = field(default_factory=dict)
     path: str = ""
 
@@ -39,50 +46,38 @@ class Machine:
         self.variables = self.infra / "terraform.tfvars"
         self.variables.write_text(VARIABLES)
         self.stub = self.repository / "stub"
-        (self.stub / "bin").mkdir(parents=True)
-        for program in self.programs:
-            executable = self.stub / "bin" / program
-            executable.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
-            executable.chmod(0o755)
+        self.programs = self.stub / "bin"
+        install(self.programs, *self.stubs)
 
-    def link(self, program: str) -> None:
-        """Let a real program of this machine be found."""
-        (self.stub / "bin" / Path(program).name).symlink_to(program)
-
-    def start(self, *arguments: str, answers: list[list[Any]], **how: Any) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, answers: list[list[Any]] = GOOD, **how: Any) -> subprocess.Popen[str]:
         """Start a command of the deployment."""
         (self.stub / "answers.json").write_text(json.dumps(answers))
         environment = {
-            "PATH": f"{self.stub / 'bin'}:{self.path}",
+            "PATH": f"{self.programs}:{self.path}",
             "PYTHONPATH": f"{self.repository / 'infra'}:{self.repository / 'functions'}",
             "STUB_DIRECTORY": str(self.stub),
             "HOME": str(self.repository),
             "TOKENKEEPER_DEPLOY_PAUSE": "0",
             **self.environment,
         }
+        how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | how
         return subprocess.Popen(
             [sys.executable, "-m", "gcp.deploy", *arguments], env=environment, cwd=self.repository, text=True, **how
         )
 
-    def run(self, *arguments: str, answers: list[list[Any]], typed: str | None = None) -> tuple[int, str]:
-        """Run one; with `typed`, at a terminal at which that is typed. Returns exit status and all output."""
-        how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    def run(self, *arguments: str, ends: int = 0, answers: list[list[Any]] = GOOD, typed: str | None = None) -> str:
+        """What one says that ends with this status; with `typed`, at a terminal at which that is typed."""
         if typed is None:
-            with self.start(*arguments, answers=answers, **how) as process:
+            with self.start(*arguments, answers=answers) as process:
                 said, _ = process.communicate(timeout=300)
-            return process.returncode, said
-        ours, theirs = pty.openpty()
-        how = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
-        with self.start(*arguments, answers=answers, **how) as process:
-            os.close(theirs)
-            shown, lines = "", typed.splitlines(keepends=True)
-            with os.fdopen(ours, "r+b", buffering=0) as terminal:
-                while piece := _read(terminal):
-                    shown += piece
-                    # A question is what stands at the end without a line's end.
-                    if lines and shown.endswith(": "):
-                        terminal.write(lines.pop(0).encode())
-        return process.returncode, shown
+        else:
+            ours, theirs = pty.openpty()
+            how = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+            with self.start(*arguments, answers=answers, **how) as process:
+                os.close(theirs)
+                said = _talk(ours, typed.splitlines(keepends=True))
+        assert process.returncode == ends, said
+        return said
 
     @property
     def calls(self) -> list[dict[str, Any]]:
@@ -94,10 +89,6 @@ class Machine:
         """Calls that fit a regular expression."""
         return [call["called"] for call in self.calls if re.search(pattern, call["called"])]
 
-    def forget_calls(self) -> None:
-        """Look only at what comes."""
-        (self.stub / "calls.jsonl").unlink(missing_ok=True)
-
     @property
     def kinds(self) -> set[str]:
         """Types of resources in the state that is a file; none while it is being written."""
@@ -108,8 +99,13 @@ class Machine:
         return {entry["type"] for entry in state["resources"] if entry["mode"] == "managed" and entry["instances"]}
 
 
-def _read(terminal: FileIO) -> str:
-    try:
-        return terminal.read(4096).decode()
-    except OSError:  # Linux says so when the other side is closed
-        return ""
+def _talk(terminal: int, lines: list[str]) -> str:
+    """Answer each question at a terminal, until the other side is closed; returns what was shown."""
+    shown = ""
+    with os.fdopen(terminal, "r+b", buffering=0) as stream, suppress(OSError):  # Linux's word for a closed terminal
+        while piece := stream.read(4096):
+            shown += piece.decode()
+            # A question is what stands at the end without a line's end.
+            if lines and shown.endswith(": "):
+                stream.write(lines.pop(0).encode())
+    return shown

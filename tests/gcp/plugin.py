@@ -12,12 +12,8 @@ import grpc  # type: ignore[import-untyped]
 import msgpack  # type: ignore[import-untyped]
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 
-
-class Unknown:
-    """A value that is known after apply."""
-
-
-UNKNOWN = Unknown()
+# In MessagePack, a value that is known after apply is an extension.
+UNKNOWN = msgpack.ExtType(0, b"\0")
 Value = Any
 
 _POOL = descriptor_pool.DescriptorPool()
@@ -32,30 +28,15 @@ def message(name: str) -> Any:
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"tfplugin5.{name}"))
 
 
-class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+def handlers(provider: object) -> Any:
     """Serves a provider: an object with a method for each call of the protocol."""
 
-    def __init__(self, provider: object) -> None:
-        self._provider = provider
-
-    def service(self, details: Any) -> Any:
-        """The method that answers one call."""
-        name = details.method.rpartition("/")[2]
-        if name not in _METHODS:
-            return None
-        answer = getattr(self._provider, name)
+    def handler(name: str, method: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(
-            lambda request, _: answer(request),
-            request_deserializer=message_factory.GetMessageClass(_METHODS[name].input_type).FromString,
-            response_serializer=lambda answered: answered.SerializeToString(),
+            lambda request, _: getattr(provider, name)(request),
+            request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
+            response_serializer=lambda answer: answer.SerializeToString(),
         )
 
-
-def pack(value: Value) -> bytes:
-    """One value as MessagePack, in which an extension is a value that is not known yet."""
-    return bytes(msgpack.packb(value, default=lambda _: msgpack.ExtType(0, b"\0")))
-
-
-def unpack(data: bytes) -> Value:
-    """The value that some MessagePack holds."""
-    return msgpack.unpackb(data, ext_hook=lambda *_: UNKNOWN)
+    methods = {name: handler(name, method) for name, method in _METHODS.items()}
+    return grpc.method_handlers_generic_handler("tfplugin5.Provider", methods)

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from emulators.serving import Answer, Fault, Request
-from gcp.test_readme import complaints
+from gcp.guide import complaints
 from readers.internet import CONNECTION, Internet
 from readers.recipe import finish, programs, recipe, run, served, start
 from readers.tools import CAMPAIGNS, configured

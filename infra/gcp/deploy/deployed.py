@@ -2,69 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from typing import Any
 
-from gcp.deploy.programs import ROOT, SAVED, described, gcloud, write_private
-from gcp.deploy.variables import Target
+from gcp.deploy.prepare import Target
+from gcp.deploy.programs import ROOT, SAVED, gcloud, write_private
+from gcp.deploy.refusals import Refused
 from tokenkeeper.cli.doctor.deployment import source_hash, source_of
 
-# Settings of connect that commands on another machine need as well, where they are set: the rest has defaults, or is
-# connect's alone.
-SHARED = (
-    *("GOOGLE_CLOUD_PROJECT", "SECRET_PREFIX", "PUBLIC_URL", "TIKTOK_APP_ID", "KEEP_VERSIONS", "SECRET_LOCATIONS"),
-    *("SECRET_KMS_KEY", "TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL", "TIKTOK_ACCOUNT_AUTHORIZE_URL"),
-    "TIKTOK_ACCOUNT_SCOPES",
-)
 
-Function = Mapping[str, Any]  # as Google's API describes it
-
-
-def functions(target: Target) -> dict[str, Function]:
-    """Those of the two functions, `connect` and `refresh`, that there are."""
-    where = ("--gen2", f"--region={target.region}")
-    names = {name: f"{target.name}-{name}" for name in ("connect", "refresh")}
-    found = {name: described("functions", "describe", full, *where) for name, full in names.items()}
-    return {name: function for name, function in found.items() if function}
+def functions(target: Target) -> dict[str, Any]:
+    """Those of the two that there are, as Google describes them; raises `Refused` where one cannot be looked up."""
+    found = {}
+    for name in ("connect", "refresh"):
+        which = (f"{target.name}-{name}", "--gen2", f"--region={target.region}")
+        try:
+            found[name] = json.loads(gcloud("functions", "describe", *which, "--format=json"))
+        except Refused as refused:
+            if not refused.refusals[0].means("nothing_there"):
+                raise
+    return found
 
 
-def other_source(made: Mapping[str, Function]) -> list[str]:
+def other_source(made: dict[str, Any]) -> list[str]:
     """What is wrong with functions that do not serve, or run another source, as `make doctor` finds it."""
     expected = source_hash(ROOT / "functions")
     found = {name: source_of(name, made.get(name, {}), expected) for name in ("connect", "refresh")}
     return [f"{name} does not run this source: {about.text}" for name, about in found.items() if about.verdict != "ok"]
 
 
-def remember(made: Mapping[str, Function], target: Target) -> None:
-    """Write down for the command line where everything is; no secret is in it."""
-    connect, refresh = (made[name]["serviceConfig"] for name in ("connect", "refresh"))
-    settings = connect["environmentVariables"]
-    names = {entry["key"]: entry["secret"] for entry in connect["secretEnvironmentVariables"]}
+def remember(made: dict[str, Any], target: Target) -> None:
+    """Write down for the command line where everything is, and the settings of connect; no secret is in it."""
+    service, url = made["connect"]["serviceConfig"], made["refresh"]["serviceConfig"]["uri"]
+    secrets = {entry["key"]: entry["secret"] for entry in service["secretEnvironmentVariables"]}
     values = {
-        **{key: settings[key] for key in SHARED if settings.get(key)},
-        "LINK_SIGNING_KEYS_SECRET": f"projects/{target.project}/secrets/{names['LINK_SIGNING_KEYS']}",
-        "TIKTOK_APP_SECRET_SECRET": f"projects/{target.project}/secrets/{names['TIKTOK_APP_SECRET']}",
-        "REFRESH_URL": refresh["uri"],
-        "REFRESH_AUDIENCE": refresh["uri"],
-        "CONNECT_FUNCTION": target.function("connect"),
-        "REFRESH_FUNCTION": target.function("refresh"),
+        **service["environmentVariables"],
+        **{f"{key}_SECRET": f"projects/{target.project}/secrets/{secret}" for key, secret in secrets.items()},
+        **{f"{name.upper()}_FUNCTION": function["name"] for name, function in made.items()},
+        "REFRESH_URL": url,
+        "REFRESH_AUDIENCE": url,
     }
     write_private(SAVED / "cloud.env", "".join(f"{key}={value}\n" for key, value in values.items()))
     write_private(SAVED / "current", "cloud\n")
 
 
-def forget() -> None:
-    """Undo `remember`."""
-    (SAVED / "cloud.env").unlink(missing_ok=True)
-    current = SAVED / "current"
-    if current.exists() and current.read_text(encoding="utf-8").strip() == "cloud":
-        current.unlink()
-
-
 def open_to_everybody(target: Target, access: str) -> None:
     """Switch Cloud Run's check of callers of connect off or on, as the variable `public_access` says."""
     service = (f"{target.name}-connect", f"--region={target.region}")
-    annotations = (described("run", "services", "describe", *service) or {}).get("metadata", {}).get("annotations", {})
-    is_off = annotations.get("run.googleapis.com/invoker-iam-disabled") == "true"
+    annotation = 'metadata.annotations."run.googleapis.com/invoker-iam-disabled"'
+    is_off = gcloud("run", "services", "describe", *service, f"--format=value({annotation})").lower() == "true"
     if is_off != (access == "no_invoker_check"):
         gcloud("run", "services", "update", *service, "--invoker-iam-check" if is_off else "--no-invoker-iam-check")

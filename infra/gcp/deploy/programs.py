@@ -1,24 +1,21 @@
-"""Other programs, the terminal, and the one error that ends this one."""
+"""Other programs, and the terminal."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from gcp.deploy.refusals import Refusal, explained
+from gcp.deploy.refusals import Refusal, Refused
 
 HERE = Path(__file__).resolve().parents[1]
 ROOT = HERE.parents[1]
 SAVED = ROOT / ".tokenkeeper"
-
-# What gcloud says of what does not exist, and in a project whose API was never switched on.
-NOTHING_THERE = re.compile(r"NOT_FOUND|not found|404|does not exist|has not been used in project|SERVICE_DISABLED")
+LIVE = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 # The environment of other programs: everything but the app's secret, which none of them has to know. The project and
 # whose rights gcloud uses are added as soon as they are known.
@@ -29,47 +26,36 @@ environment |= {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "TF_IN_AUTOMATION": "1"}
 private_folder = tempfile.TemporaryDirectory()
 
 
-class Stop(Exception):
-    """Ends the program; the text says what is wrong and what to do."""
-
-
 def capture(*command: str, given: str = "") -> str:
-    """What a program prints, with `given` on its standard input; raises `Stop`, with what helps, where it fails."""
+    """What a program prints, with `given` on its standard input; raises `Refused` where it fails."""
     done = subprocess.run(command, input=given, text=True, capture_output=True, check=False, env=environment)
     if done.returncode != 0:
         words = " ".join(word for word in command[:5] if word[0] != "-")
-        raise Stop(f"{words} failed:\n{explained([Refusal(done.stderr.strip())])}")
+        raise Refused(f"{words} failed:", [Refusal(done.stderr.strip())])
     return done.stdout.strip()
 
 
-def gcloud(*arguments: str, given: str = "") -> str:
-    """What gcloud prints; raises `Stop` where it fails."""
-    return capture("gcloud", *arguments, given=given)
+gcloud = partial(capture, "gcloud")
 
 
 def try_gcloud(*arguments: str) -> str | None:
     """What gcloud prints, or None where it fails."""
     try:
         return gcloud(*arguments)
-    except Stop:
+    except Refused:
         return None
 
 
-def described(*arguments: str) -> dict[str, Any] | None:
-    """What gcloud describes, or None where that does not exist; raises `Stop` where it cannot be looked up."""
-    try:
-        return dict(json.loads(gcloud(*arguments, "--format=json")))
-    except Stop as stop:
-        if NOTHING_THERE.search(str(stop)):
-            return None
-        raise
+def say(text: str, *, passing: bool = False, error: bool = False) -> None:
+    """Print, also where nobody is listening any more: a closed terminal must not end a deployment half-way.
 
-
-def say(text: str = "", *, end: str = "\n", error: bool = False) -> None:
-    """Print, also where nobody is listening any more: a closed terminal must not end a deployment half-way."""
+    At a terminal, what is `passing` gives way to what is said next.
+    """
     stream = sys.stderr if error else sys.stdout
+    if LIVE and not error:
+        text = "\r\x1b[K" + (text[: shutil.get_terminal_size().columns - 1] if passing else text)
     try:
-        print(text, end=end, flush=True, file=stream)
+        print(text, end="" if LIVE and passing else "\n", flush=True, file=stream)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -1,4 +1,4 @@
-"""What Google refuses, with the setting that helps; Google's own words for everything else."""
+"""What ends a deployment, in words: whoever refuses it, what that means, and what helps."""
 
 from __future__ import annotations
 
@@ -8,33 +8,47 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-ENTRIES = tomllib.loads(Path(__file__).with_name("refusals.toml").read_text(encoding="utf-8"))["refusal"]
-# What Google answers while it has not heard everywhere of something that was made a moment ago.
-NOT_YET_KNOWN = re.compile(
-    r"it could take up to 10 minutes|enabled this API recently|has not been used in project .* before or it is disabled"
-    r"|Permission denied on secret|missing permission on the build service account|Error 400: Service account"
-    r"|There were concurrent policy changes"
-)
+TABLE = tomllib.loads(Path(__file__).with_name("refusals.toml").read_text(encoding="utf-8"))
+
+
+class Stop(Exception):
+    """Ends the program; the text says what is wrong and what to do."""
 
 
 class Refusal(NamedTuple):
-    """What was said, in one line, and of which resource that was."""
+    """What Google or Terraform said, in one line, and of which resource that was."""
 
     words: str
     address: str = ""
 
+    def means(self, what: str) -> re.Match[str] | None:
+        """Whether it has one of the `meanings` of the table."""
+        return re.search("|".join(TABLE["meanings"][what]), self.words)
 
-def help_for(words: str) -> str:
-    """What helps against a refusal; empty: nothing that is known."""
-    found = ((re.search(entry["pattern"], words), entry["helps"]) for entry in ENTRIES)
-    return next((match.expand(helps) for match, helps in found if match), "")
+    def help(self) -> str:
+        """What helps against it; empty: nothing that is known."""
+        found = ((re.search(entry["pattern"], self.words), entry["helps"]) for entry in TABLE["refusal"])
+        return next((match.expand(helps) for match, helps in found if match), "")
+
+
+class Refused(Stop):
+    """Another program ended with an error; the text says with what words, and what helps."""
+
+    def __init__(self, what: str, refusals: list[Refusal]) -> None:
+        self.refusals = refusals  # at least one
+        super().__init__(f"{what}\n{explained(refusals)}")
 
 
 def explained(refusals: Iterable[Refusal]) -> str:
     """Each in its own words and with what helps; of those that the same helps against, the first."""
     said: dict[str, str] = {}
-    for words, address in refusals:
-        entry = f"- {address}: {words[:1500]}" if address else f"- {words[:1500]}"
-        helps = help_for(words)
-        said.setdefault(helps or entry, f"{entry}\n  {helps}".rstrip())
+    for refusal in refusals:
+        words = refusal.words[:1500]
+        entry = f"- {refusal.address}: {words}" if refusal.address else f"- {words}"
+        said.setdefault(refusal.help() or entry, f"{entry}\n  {refusal.help()}".rstrip())
     return "\n".join(said.values())
+
+
+def ours(name: str, /, **values: object) -> str:
+    """What this program itself has to say, by its name in the table."""
+    return str(TABLE["ours"][name]).format_map(values)

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gcp.deploy.programs import say
-from gcp.deploy.terraform import FORGOTTEN, Event, Plan
+from gcp.deploy.programs import LIVE, say
+from gcp.deploy.terraform import Plan, Shown
 
 RESOURCES = tomllib.loads(Path(__file__).with_name("resources.toml").read_text(encoding="utf-8"))
 NAMES = ("account_id", "secret_id", "role_id", "repository_id", "display_name", "service", "name", "title")
 COST = "A month costs some $0.39 with one connection and $6.40 with 100 (infra/gcp/README.md, What it costs)."
 DONE = {"create": "created", "update": "changed", "delete": "deleted"}
-ROOM = 92  # for the names of one kind
 
 
 def summary(plan: Plan) -> str:
     """Everything that a plan would do, in at most some thirty lines."""
-    done: dict[str, dict[str, list[str]]] = {
-        action: {} for action in ("create", "replace", "change", "take over", "delete")
-    }
-    order = [*RESOURCES, *(change["type"] for change in plan.changes)]
-    for change in sorted(plan.changes, key=lambda change: order.index(change["type"])):
-        done[_action(change)].setdefault(_words(change["type"]), []).append(_described(change))
+    kinds = dict.fromkeys(map(_words, [*RESOURCES, *(change["type"] for change in plan.changes)]))
     lines = []
-    for action, kinds in done.items():
-        lines += [f"{action}:"] if kinds else []
-        for kind, names in kinds.items():
-            lines += listed(kind, names)
+    for action in ("create", "replace", "change", "take over", "delete"):
+        changes = [change for change in plan.changes if _action(change) == action]
+        lines += [f"{action}:"] if changes else []
+        for kind in kinds:
+            lines += listed(kind, [_described(change) for change in changes if _words(change["type"]) == kind])
     return "\n".join(lines)
 
 
@@ -44,36 +35,28 @@ def listed(kind: str, names: Sequence[str]) -> list[str]:
     head = f"  {len(names):>3} {kind:<18} "
     if len(names) <= 4 and any("(" in name for name in names):
         return [f"{head}{names[0]}", *(" " * len(head) + name for name in names[1:])]
-    return [head + textwrap.shorten(", ".join(dict.fromkeys(names)), ROOM, placeholder=" …")]
+    return [head + textwrap.shorten(", ".join(dict.fromkeys(names)), 92, placeholder=" …")] if names else []
 
 
-@contextmanager
-def progress(plan: Plan) -> Iterator[Callable[[Event], None]]:
-    """Gives what hears of Terraform's events and says how a plan goes: a line that changes, or lines in a pipe."""
-    live = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+def progress(plan: Plan) -> Callable[[Shown], None]:
+    """What hears of Terraform's events and says how a plan goes: a line that changes, or lines in a pipe."""
+    kinds = {change["address"]: _words(change["type"]) for change in plan.changes}
     total = sum(action in DONE for change in plan.changes for action in change["actions"])
     done = 0
 
-    def listen(event: Event) -> None:
+    def listen(event: Shown) -> None:
         nonlocal done
-        kind, hook = event.get("type", ""), event.get("hook", {})
-        resource, action = hook.get("resource", {}), hook.get("action")
-        if action not in DONE or (resource["resource_type"], action) == FORGOTTEN:
+        hook = event.get("hook", {})
+        address, action = hook.get("resource", {}).get("addr"), hook.get("action")
+        if address not in kinds or action not in DONE:
             return
-        done += kind == "apply_complete"
-        verbs = {"apply_start": action, "apply_complete": DONE[action], "apply_errored": "failed"}
-        thing = f"{_words(resource['resource_type'])}: {resource['addr'].partition('.')[2]}"
-        line = f"[{done}/{total}] {verbs.get(kind)} {thing}"
-        if kind in verbs and live:
-            line = line[: shutil.get_terminal_size().columns - 1]
-            say(f"\r\x1b[K{line}", end="\n" if kind == "apply_errored" else "")
-        elif kind in verbs and kind != "apply_start":
-            say(line)
+        verb = {"apply_start": action, "apply_complete": DONE[action], "apply_errored": "failed"}.get(event["type"])
+        done += event["type"] == "apply_complete"
+        if verb and (LIVE or verb != action):
+            line = f"[{done}/{total}] {verb} {kinds[address]}: {address.partition('.')[2]}"
+            say(line, passing=verb != "failed")
 
-    try:
-        yield listen
-    finally:
-        say("\r\x1b[K" if live else "", end="")
+    return listen
 
 
 def _words(kind: str) -> str:
@@ -83,8 +66,8 @@ def _words(kind: str) -> str:
 def _action(change: Mapping[str, Any]) -> str:
     if change.get("importing"):
         return "take over"
-    words = {("create",): "create", ("delete",): "delete", ("update",): "change"}
-    return words.get(tuple(change["actions"]), "replace")
+    words = {"create": "create", "update": "change", "delete": "delete"}
+    return words.get("".join(change["actions"]), "replace")
 
 
 def _described(change: Mapping[str, Any]) -> str:
@@ -92,8 +75,8 @@ def _described(change: Mapping[str, Any]) -> str:
     values = after or before
     name = next((str(values[key]) for key in NAMES if isinstance(values.get(key), str)), change["address"])
     about = RESOURCES.get(change["type"], {})
+    note = about.get("notes", {}).get(re.split(r"\W+", change["address"].rstrip('"]'))[-1])
     if change["actions"] == ["update"]:
         differing = sorted(key for key in after if after[key] != before.get(key))
-        return f"{name} ({', '.join(about.get('changed', {}).get(key, key) for key in differing) or 'computed values'})"
-    note = about.get("notes", {}).get(re.split(r"\W+", change["address"].rstrip('"]'))[-1])
+        note = ", ".join(about.get("changed", {}).get(key, key) for key in differing) or "computed values"
     return f"{name} ({note})" if note else name
