@@ -12,14 +12,12 @@ TOKEN = "ya29.canary-google-token"
 GOOGLE = "secretmanager.googleapis.com"
 TOKENS = "oauth2.googleapis.com"
 _METADATA = "/computeMetadata/v1/"
-_ACCOUNTS = f"{_METADATA}instance/service-accounts/"
-_EMAIL = "keeper@example.iam.gserviceaccount.com"
 
 
 class GoogleLogin(LocalServer):
     """Answers as a metadata server on Cloud Run, and as Google's token endpoint.
 
-    Calls are named `ping`, `project`, `universe`, `account`, `metadata_token` and `token`.
+    Calls are named `project`, `universe`, `metadata_token` and `token`.
 
     Attributes:
         authorizations: The header `Authorization` of each request; None: there was none.
@@ -32,12 +30,9 @@ class GoogleLogin(LocalServer):
 
     def identify(self, request: Request) -> tuple[str, str]:
         names = {
-            "/": "ping",
             f"{_METADATA}project/project-id": "project",
             f"{_METADATA}universe/universe-domain": "universe",
-            f"{_ACCOUNTS}default/": "account",
-            f"{_ACCOUNTS}default/token": "metadata_token",
-            f"{_ACCOUNTS}{_EMAIL}/": "account",
+            f"{_METADATA}instance/service-accounts/default/token": "metadata_token",
             "/token": "token",
         }
         return names.get(request.path, "unknown"), request.path
@@ -50,10 +45,8 @@ class GoogleLogin(LocalServer):
             return Answer(403, b"<html>Missing required header", "text/html")
         token = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
         match name:
-            case "ping" | "project":
+            case "project":
                 return Answer(200, b"metadata-project", "application/text", metadata)
-            case "account":
-                return Answer(200, {"email": _EMAIL, "scopes": []}, headers=metadata)
             case "metadata_token" | "token":
                 return Answer(200, token, "application/json", metadata)
             case _:

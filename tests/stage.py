@@ -13,7 +13,6 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from canaries import Canaries
 from emulators.secret_manager import SecretManagerServer
 from emulators.tiktok import TikTokServer
 from function import Function as Function
+from tiktok_client import Form
 from tokenkeeper import clock, grant, payload, transitions
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.connection import Connection, base_labels
@@ -86,8 +86,7 @@ class Browser:
         shown = self.get(link)
         if shown.status_code != 200:
             raise NotShown(shown)
-        form = Form(shown.text)
-        sent = self.post("/start", data=form.fields)
+        sent = self.post("/start", data=dict(Form(shown.text).fields))
         if sent.status_code != 303:
             raise NotShown(sent)
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(sent.headers["Location"]).query)
@@ -100,23 +99,6 @@ class Browser:
         """The redirect with which TikTok sends the approver back."""
         query = urllib.parse.urlencode({"auth_code": code, "code": code, "state": state})
         return self.get(f"/?{query}")
-
-
-class Form(HTMLParser):
-    """The fields and the action of a page's form."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self.action = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self.action = values.get("action", "")
-        if tag == "input":
-            self.fields[values["name"]] = values["value"]
 
 
 @dataclass
@@ -243,32 +225,19 @@ class Stage:
         advertisers: Sequence[str] | None = None,
         *,
         any_account: bool = False,
+        family: Family = "advertiser",
         function: Function | None = None,
         browser: Browser | None = None,
     ) -> requests.Response:
         """Go the whole way with a new link, and a new browser if there is none; returns the callback's answer."""
         browser = browser or self.browser(function)
-        state = browser.begin(self.link(connection, any_account=any_account))
-        return browser.come_back(self.code(kind, advertisers), state)
+        state = browser.begin(self.link(connection, any_account=any_account, family=family))
+        code = self.code(kind, advertisers) if family == "advertiser" else self.account_code()
+        return browser.come_back(code, state)
 
     def account_code(self, account: str | None = None, scope: Sequence[str] | None = None) -> str:
         """Approve at TikTok as the holder of a TikTok account; returns the authorization code."""
         return self.canaries.keep("an authorization code", self.tiktok.authorize_account(account, scope))
-
-    def approve_account(
-        self,
-        connection: str = "acme",
-        account: str | None = None,
-        scope: Sequence[str] | None = None,
-        *,
-        any_account: bool = False,
-        function: Function | None = None,
-        browser: Browser | None = None,
-    ) -> requests.Response:
-        """The same as `approve`, for a TikTok account."""
-        browser = browser or self.browser(function)
-        state = browser.begin(self.link(connection, any_account=any_account, family="account"))
-        return browser.come_back(self.account_code(account, scope), state)
 
     def connected(
         self, connection: str = "acme", kind: str | None = None, advertisers: Sequence[str] | None = None

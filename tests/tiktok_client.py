@@ -1,4 +1,4 @@
-"""Asks the simulated TikTok over its socket, as any program would."""
+"""Asks the simulated TikTok over its socket, as any program would; reads the forms of pages."""
 
 import json
 from html.parser import HTMLParser
@@ -45,7 +45,7 @@ class Form(HTMLParser):
         if tag == "form":
             self.action = given["action"]
         elif tag == "button":
-            self.decisions.append(given["value"])
+            self.decisions.append(given.get("value", ""))
         elif tag == "input" and (given["type"] == "hidden" or "checked" in given):
             self.fields.append((given["name"], given["value"]))
 

@@ -17,7 +17,8 @@ import requests
 
 from emulators.serving import Fault
 from flow.reading import assert_stored, nothing_was_used_or_written, reference_on, refused, text_of
-from stage import APP_ID, PROJECT, REFRESH, TOKEN, Form, Stage, free_port
+from stage import APP_ID, PROJECT, REFRESH, TOKEN, Stage, free_port
+from tiktok_client import Form
 from tokenkeeper import clock
 
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
@@ -51,7 +52,7 @@ class TestGoingToTikTok:
         """It is the sentence's around it."""
         link = stage.link()
         page = stage.browser().get(link + after)
-        assert Form(page.text).fields["link"] == link.partition("=")[2]
+        assert dict(Form(page.text).fields)["link"] == link.partition("=")[2]
 
     def test_a_button_that_does_nothing_has_a_link_beside_it_after_a_reload(self, stage: Stage) -> None:
         """A gateway may lead TikTok's page elsewhere, which browsers stop for a form and allow for a link."""

@@ -13,6 +13,7 @@ import pytest
 from flow.reading import assert_stored, nothing_was_used_or_written, refused, text_of
 from stage import TOKEN, Stage
 from tokenkeeper import clock
+from tokenkeeper.grant import Family
 
 SHOES = "acme.shoes"
 SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list"
@@ -21,7 +22,7 @@ SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list"
 class TestTheWholeWay:
     def test_both_secrets_are_stored_byte_for_byte(self, stage: Stage) -> None:
         """The payload of the contract has the account's id, and its name once it is known; annotations have both."""
-        assert stage.approve_account().status_code == 303
+        assert stage.approve(family="account").status_code == 303
         (given,) = stage.tiktok.grants[-1:]
         ends = clock.text(stage.time("acme", "obtained-at") + timedelta(days=365))
         assert_stored(stage, ends, open_id=given.open_id, username=None)
@@ -76,18 +77,17 @@ class TestRefusals:
         assert browser.come_back(stage.account_code(), state).status_code == 303
         assert stage.token()["open_id"]
 
-    @pytest.mark.parametrize("first", ["advertiser", "account"])
-    def test_another_family(self, stage: Stage, first: str) -> None:
+    @pytest.mark.parametrize(("first", "other"), [("advertiser", "account"), ("account", "advertiser")])
+    def test_another_family(self, stage: Stage, first: Family, other: Family) -> None:
         """403 in both directions; a link that allows any account changes the family, labels and all."""
-        one, other = (stage.approve, stage.approve_account)[:: 1 if first == "advertiser" else -1]
-        assert one().status_code == 303
+        assert stage.approve(family=first).status_code == 303
         stored = stage.secrets.payloads(TOKEN + "acme")
-        page = other()
+        page = stage.approve(family=other)
         assert page.status_code == 403
         assert "is for ad accounts" in text_of(page)
         assert stage.secrets.payloads(TOKEN + "acme") == stored
         assert refused(stage.connect)["reason"] == "other_family"
-        assert other(any_account=True).status_code == 303
-        assert stage.labels()["family"] == ("account" if first == "advertiser" else "advertiser")
+        assert stage.approve(any_account=True, family=other).status_code == 303
+        assert stage.labels()["family"] == other
         assert ("open-id" in stage.annotations()) is (first == "advertiser")
         assert ("advertisers" in stage.annotations()) is (first == "account")

@@ -21,7 +21,8 @@ import requests
 
 from canaries import Canaries
 from local import run
-from stage import ROOT, Browser, Form
+from stage import ROOT, Browser
+from tiktok_client import Form
 
 SECONDS = 60
 OPTIONS = ("PORT", "REFRESH_PORT", "SECRET_MANAGER_PORT", "TIKTOK_PORT")
@@ -108,15 +109,11 @@ def approve(link: str) -> requests.Response:
     """What an approver does: go on to TikTok and confirm there; returns what the browser ends at."""
     base = link.partition("/start")[0]
     browser = Browser(base, Canaries())
-    form = Form(browser.get(link.removeprefix(base)).text)
-    consent = browser.post("/start", data=form.fields).headers["Location"]
-    fields = Form(browser.session.get(consent, timeout=SECONDS).text).fields
-    chosen = {name: fields[name] for name in ("app_id", "redirect_uri", "state", "scope")}
-    answer = browser.session.post(
-        consent.partition("?")[0],
-        data={**chosen, "advertiser_id": ["7000000000000000001"], "decision": "confirm"},
-        timeout=SECONDS,
-    )
+    shown = Form(browser.get(link.removeprefix(base)).text)
+    consent = browser.post("/start", data=shown.fields).headers["Location"]
+    page = Form(browser.session.get(consent, timeout=SECONDS).text)
+    chosen = page.changed(("advertiser_id", "7000000000000000001"), ("decision", "confirm"))
+    answer = browser.session.post(consent.partition("?")[0], data=chosen, timeout=SECONDS)
     assert isinstance(answer, requests.Response)
     return answer
 

@@ -172,7 +172,7 @@ def test_airbyte_takes_what_config_prints(internet: Internet, tmp_path: Path) ->
 
 def connected_account(internet: Internet) -> str:
     """Approve the same account once more; returns the access token."""
-    assert internet.stage.approve_account(ORGANIC).status_code == 303
+    assert internet.stage.approve(ORGANIC, family="account").status_code == 303
     return str(internet.stage.token(ORGANIC)["access_token"])
 
 

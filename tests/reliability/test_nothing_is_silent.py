@@ -68,7 +68,7 @@ def connect_again(stage: QuickStage) -> None:
         return
     if stage.labels()["kind"] == LONG_LIVED:
         stage.tiktok.override_answer("account_token", omit=["refresh_token", "expires_in", "refresh_token_expires_in"])
-    assert stage.approve_account("acme", any_account=True).status_code == 303
+    assert stage.approve("acme", any_account=True, family="account").status_code == 303
 
 
 def revoked(stage: QuickStage) -> None:
@@ -255,7 +255,7 @@ def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once
 # What is approved, and whether TikTok tells the token's end when it comes: it is no refresh that shows it.
 ENDING_GRANTS: dict[str, tuple[Act, bool]] = {
     "an advertiser's refresh token": (lambda stage: stage.approve("acme", "expiring"), False),
-    "an account's refresh token": (QuickStage.approve_account, False),
+    "an account's refresh token": (lambda stage: stage.approve("acme", family="account"), False),
     "a token without a refresh token": (lambda stage: stage.approve("acme", "long-lived"), True),
 }
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 import certificates
-import faults
 from canaries import Canaries
 from command_line import Cli
 from emulators.serving import Answer, Fault, LocalServer, Request
@@ -347,7 +346,7 @@ class TestEveryCallToTikTok:
     def test_follows_no_redirect(self, stage: Stage, simulated: Settings, status: int) -> None:
         """A token, a code or the app secret goes to the configured address only [45]."""
         with LocalServer() as elsewhere:
-            stage.tiktok.add_fault(faults.redirect(elsewhere.url, status=status, times=None))
+            stage.tiktok.add_fault(Fault(times=None, status=status, body=b"", headers={"Location": elsewhere.url}))
             assert failures(simulated) == dict.fromkeys(CALLS, TikTokSilent)
         assert elsewhere.calls == []
 

@@ -126,11 +126,15 @@ class TestCredentials:
 OUTAGES = {
     "the metadata server's 500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
     "the metadata server's 404": Fault("metadata_token", times=None, status=404, body=b"not found"),
-    "HTML for the metadata server": faults.html("metadata_token", times=None),
+    "HTML for the metadata server": Fault(
+        "metadata_token", times=None, status=502, body=b"<html><body>502 Bad Gateway</body></html>"
+    ),
     "another JSON for the metadata server": Fault("metadata_token", times=None, status=200, body={"error": "x"}),
     "no answer of the metadata server": Fault("metadata_token", times=None, do="drop"),
     "the token endpoint's 500": Fault("token", times=None, status=500, body={"error": {"message": "Internal error."}}),
-    "HTML for the token endpoint": faults.html("token", times=None),
+    "HTML for the token endpoint": Fault(
+        "token", times=None, status=502, body=b"<html><body>502 Bad Gateway</body></html>"
+    ),
     "a closed connection": Fault("token", times=None, do="drop"),
 }
 REFUSALS = {

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import certificates
-import faults
 import proxies
 from emulators.serving import Answer as Sent
 from emulators.serving import Fault, LocalServer, Request
@@ -61,16 +60,16 @@ def post(base_url: str, seconds: float = 10) -> Answer:
 
 
 NO_OBJECTS = {
-    "plain text": faults.not_json(),
-    "nothing with a 502": faults.empty(status=502),
+    "plain text": Fault(status=200, body=b"upstream connect error"),
+    "nothing with a 502": Fault(status=502, body=b""),
     "a list": Fault(status=200, body=b"[1, 2]"),
     "no UTF-8": Fault(status=200, body=b"\xff\xfe{}"),
     "a tower of brackets": Fault(status=200, body=b"[" * 100_000),
 }
 SLOW = {
     "no answer": Fault(do="hold", hold="slow"),
-    "byte by byte, with long gaps": faults.drip(seconds=30),
-    "byte by byte, never late with the next": faults.drip(seconds=1.2),
+    "byte by byte, with long gaps": Fault(do="drip", when="after", status=200, seconds=30),
+    "byte by byte, never late with the next": Fault(do="drip", when="after", status=200, seconds=1.2),
 }
 
 
@@ -89,7 +88,9 @@ def test_all_of_it_takes_no_longer_than_allowed(server: Server, fault: Fault) ->
         post(server.url, 0.3)
 
 
-@pytest.mark.parametrize("fault", [Fault(do="drop"), faults.truncated()], ids=["no answer", "half an answer"])
+@pytest.mark.parametrize(
+    "fault", [Fault(do="drop"), Fault(do="truncate", when="after", status=200)], ids=["no answer", "half an answer"]
+)
 @pytest.mark.parametrize("fresh", [False, True], ids=["a kept connection", "a new connection"])
 def test_what_may_have_arrived_is_not_sent_again(server: Server, fault: Fault, *, fresh: bool) -> None:
     """Where a connection broke, what was sent may have taken place."""

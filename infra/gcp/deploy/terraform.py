@@ -94,7 +94,7 @@ class Terraform:
             say(ours("stopped"), error=True)
             sys.exit(128 + self._received[0])
         if process.returncode != 0:
-            what = f"terraform {arguments[0]} failed. Everything it said is in {LOG.relative_to(ROOT)}."
+            what = f"{self._name[0]} {arguments[0]} failed. Everything it said is in {LOG.relative_to(ROOT)}."
             raise Refused(what, errors or [Refusal(words.strip() or "it gave no reason")])
 
     def _lines(self, process: Popen[bytes], reader: TextIO) -> Iterator[str]:
