@@ -17,17 +17,11 @@ _PIECE = 16
 
 @dataclass
 class Canaries:
-    """What must not show up, and everything that was said in public.
+    """What must not show up, and everything that was said in public."""
 
-    Attributes:
-        secrets: Secret texts, each with the name of what it is.
-        recorded: Everything that left the product, each with where it was.
-        allowed: For some secrets, where they belong: a regular expression that the whole of a place matches.
-    """
-
-    secrets: dict[str, str] = field(default_factory=dict)
-    recorded: list[tuple[str, str]] = field(default_factory=list)
-    allowed: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)  # secret texts, each with the name of what it is
+    recorded: list[tuple[str, str]] = field(default_factory=list)  # where, and everything that left the product
+    allowed: dict[str, str] = field(default_factory=dict)  # for some, where they belong: a place matches that pattern
 
     def keep(self, name: str, text: str, *, belongs_in: str = "") -> str:
         """Let a text be a secret, everywhere or everywhere but in places that match `belongs_in`; returns it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,19 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """A self-signed certificate.
-
-    Attributes:
-        file: Certificate and key, in PEM.
-    """
-
-    file: Path
-
-
-def make(folder: Path, *names: str) -> Certificate:
-    """Make one for `localhost`, `127.0.0.1` and these names, good from yesterday until tomorrow."""
+def make(folder: Path, *names: str) -> Path:
+    """Make one for `localhost`, `127.0.0.1` and these names, good for a day; returns the file of it and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -47,4 +35,4 @@ def make(folder: Path, *names: str) -> Certificate:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
-    return Certificate(file)
+    return file

@@ -34,14 +34,10 @@ class GoogleIdentities(LocalServer):
     """Gives access tokens to a person and to a workload, and lets those act as `ACCOUNT` that may; or have its key.
 
     Only an identity token of `ACCOUNT` for `AUDIENCE` is let in to the function, which is at every other path.
-
-    Attributes:
-        may_act: The access tokens whose owner may act as `ACCOUNT`, which may not act as itself.
-        audiences: Whom the identity tokens so far were made out to.
     """
 
-    may_act: set[str]
-    audiences: list[str]
+    may_act: set[str]  # the access tokens whose owner may act as `ACCOUNT`, which may not act as itself
+    audiences: list[str]  # whom the identity tokens so far were made out to
 
     def opened(self) -> None:
         self.may_act, self.audiences = {PERSON, WORKLOAD}, []

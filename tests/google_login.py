@@ -18,12 +18,9 @@ class GoogleLogin(LocalServer):
     """Answers as a metadata server on Cloud Run, and as Google's token endpoint.
 
     Calls are named `project`, `universe`, `metadata_token` and `token`.
-
-    Attributes:
-        authorizations: The header `Authorization` of each request; None: there was none.
     """
 
-    authorizations: list[str | None]
+    authorizations: list[str | None]  # the header `Authorization` of each request; None: there was none
 
     def opened(self) -> None:
         self.authorizations = []

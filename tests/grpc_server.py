@@ -12,16 +12,11 @@ Method = tuple[Any, Any, Callable[[Any, grpc.ServicerContext], Any]]
 
 
 class GrpcServer(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """The server; any other method is unknown.
-
-    Attributes:
-        methods: By name, the types of request and answer, and what makes the answer.
-        port: Where it serves.
-        asked: The names of all methods that were called.
-    """
+    """The server of these methods (by name, the types of request and answer, and what makes the answer)."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
-        self.methods, self.asked = methods, list[str]()
+        self.methods = methods
+        self.asked: list[str] = []  # the names of all methods that were called
         self._server = grpc.server(ThreadPoolExecutor(4))
         self.port: int = self._server.add_insecure_port("127.0.0.1:0")
         self._server.add_generic_rpc_handlers((self,))

@@ -13,18 +13,13 @@ from typing import Self
 
 
 class Relay:
-    """Takes connections on a free port of this machine and passes them on, until the block ends.
-
-    Attributes:
-        port: The port.
-        leads_to: A port of this machine that each connection is passed on to.
-    """
+    """Takes connections on a free `port` of this machine and passes them on, until the block ends."""
 
     def __init__(self, leads_to: int, certificate: Path | None = None, http2: int = 0) -> None:
         """Set up.
 
         Args:
-            leads_to: The port; it may be set later.
+            leads_to: A port of this machine that each connection is passed on to.
             certificate: Ends TLS with it; None: bytes are passed on as they come.
             http2: The port for whoever speaks HTTP/2 only; 0: HTTP/2 is not spoken.
         """
@@ -88,12 +83,7 @@ class Relay:
 
 
 class Proxy(Relay):
-    """An HTTP proxy that takes CONNECT.
-
-    Attributes:
-        asked: The hosts that it was asked for, as `host:port`.
-        passwords: The headers `Proxy-Authorization` that it was given.
-    """
+    """An HTTP proxy that takes CONNECT."""
 
     def __init__(self, hosts: Mapping[str, int], certificate: Path | None = None, http2: int = 0) -> None:
         """Set up.
@@ -105,8 +95,8 @@ class Proxy(Relay):
         """
         super().__init__(0, certificate, http2)
         self._hosts = hosts
-        self.asked: list[str] = []
-        self.passwords: list[str] = []
+        self.asked: list[str] = []  # the hosts that it was asked for, as `host:port`
+        self.passwords: list[str] = []  # the headers `Proxy-Authorization` that it was given
 
     @property
     def url(self) -> str:

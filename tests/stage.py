@@ -40,15 +40,11 @@ KEEPER = "tiktok-ads-keeper"
 
 
 class NotShown(AssertionError):
-    """The start page, or its form, is answered otherwise than it should.
-
-    Attributes:
-        response: What came instead.
-    """
+    """The start page, or its form, is answered otherwise than it should."""
 
     def __init__(self, response: requests.Response) -> None:
         super().__init__(response.text)
-        self.response = response
+        self.response = response  # what came instead
 
 
 class Browser:

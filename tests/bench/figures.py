@@ -9,22 +9,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        what: What was measured.
-        against: What it is compared with.
-        figure: The median, with its unit.
-        spread: The middle half of the measurements, or how many there were.
-        reach: What the product is meant to reach.
-        bars: Ratios for the plot, by name: ours first, then the obvious way's where there is one.
-    """
-
-    what: str
-    against: str
-    figure: str
-    spread: str
-    reach: str
+    what: str  # what was measured
+    against: str  # what it is compared with
+    figure: str  # the median, with its unit
+    spread: str  # the middle half of the measurements, or how many there were
+    reach: str  # what the product is meant to reach
+    # ratios for the plot, by name: ours first, then the obvious way's where there is one
     bars: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -33,21 +33,13 @@ SCREENSHOTS = os.environ.get("SCREENSHOTS", "")  # a folder to put pictures of t
 
 @dataclass
 class Visit:
-    """One tab in one browser, at one public address.
+    """One tab in one browser, at one public address."""
 
-    Attributes:
-        stage: What is behind it.
-        address: The public address, without a slash at the end.
-        page: The tab.
-        complaints: What the browser wrote to its console.
-        asked: Addresses of everything that was asked for.
-    """
-
-    stage: Stage
-    address: str
+    stage: Stage  # what is behind it
+    address: str  # the public address, without a slash at the end
     page: Page
-    complaints: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)  # what the browser wrote to its console
+    asked: list[str] = field(default_factory=list)  # addresses of everything that was asked for
 
     def __post_init__(self) -> None:
         self.page.on("console", self._spoke)
@@ -148,7 +140,7 @@ def on_localhost(stage: Stage) -> Iterator[str]:
 def behind_tls(stage: Stage) -> Iterator[str]:
     """A `connect` on https://localhost, where something ends TLS in front of it as the cloud does; its address."""
     port = free_port()
-    with Relay(port, certificates.make(stage.folder).file) as relay:
+    with Relay(port, certificates.make(stage.folder)) as relay:
         address = f"https://localhost:{relay.port}"
         stage.start("connect", PORT=str(port), PUBLIC_URL=address)
         yield address

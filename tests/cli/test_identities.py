@@ -39,7 +39,7 @@ def refresh(cli: Cli, google: GoogleIdentities, tmp_path: Path) -> Refresh:
     """Run `make refresh` with these credentials in a file, on a machine without gcloud."""
     cli.save("cloud", REFRESH_URL=google.url, REFRESH_AUDIENCE=AUDIENCE)
     hosts = (TOKENS, FEDERATION, CREDENTIALS)
-    certificate = certificates.make(tmp_path, *hosts).file
+    certificate = certificates.make(tmp_path, *hosts)
     port = int(google.address.rpartition(":")[2])
     file = tmp_path / "credentials.json"
 

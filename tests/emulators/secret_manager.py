@@ -146,20 +146,13 @@ def _key(secret: Secret) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Quotas:
-    """Which of Google's quotas are kept (*Quotas and limits*); by default none.
+    """Which of Google's quotas are kept (*Quotas and limits*); by default none."""
 
-    Attributes:
-        per_secret: Add and update 2 a second for each secret; destroy 1 a second for each version.
-            In windows that slide, Google's 120 and 60 a minute follow from these.
-        writes_per_minute: Of the whole project, None for no limit; Google's is 600.
-        reads_per_minute: Likewise, for calls that neither write nor access; Google's is 600.
-        accesses_per_minute: Likewise, for AccessSecretVersion; Google's is 90,000.
-    """
-
+    # Add and update 2 a second for each secret, destroy 1 for each version: Google's 120 and 60 a minute follow.
     per_secret: bool = False
-    writes_per_minute: int | None = None
-    reads_per_minute: int | None = None
-    accesses_per_minute: int | None = None
+    writes_per_minute: int | None = None  # of the whole project; Google's is 600
+    reads_per_minute: int | None = None  # of calls that neither write nor access; Google's is 600
+    accesses_per_minute: int | None = None  # of AccessSecretVersion; Google's is 90,000
 
     def of(self, target: Target) -> list[tuple[str, str, float, int]]:
         """The windows that a call counts in: what is counted, of whom, seconds, and the most calls."""

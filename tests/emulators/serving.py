@@ -25,62 +25,38 @@ Deed = Literal["answer", "delay", "drop", "hold", "drip", "truncate"]
 
 @dataclass(frozen=True)
 class Call:
-    """One recorded request.
+    """One recorded request."""
 
-    Attributes:
-        number: Counts from 1 in the order of arrival.
-        name: What was called, such as ``AddSecretVersion`` or ``refresh_token``.
-        resource: What it was called on: a resource name or a path.
-        status: HTTP status that was sent; 0 while unanswered and where the answer was dropped.
-        at: ``time.monotonic()`` at arrival, in seconds.
-    """
-
-    number: int
-    name: str
-    resource: str
-    status: int
-    at: float
+    number: int  # counts from 1 in the order of arrival
+    name: str  # what was called, such as `AddSecretVersion` or `refresh_token`
+    resource: str  # what it was called on: a resource name or a path
+    status: int  # HTTP status that was sent; 0 while unanswered and where the answer was dropped
+    at: float  # `time.monotonic()` at arrival, in seconds
 
 
 @dataclass(frozen=True)
 class Fault:
     """Something that goes wrong with calls that match.
 
-    Faults act in the order in which they were added. ``delay`` and ``hold`` let the call go on to the next
-    one; every other kind ends it.
-
-    Attributes:
-        call: The call's name, or a shell pattern such as ``*``.
-        resource: Regular expression searched for in the call's resource; "" matches all.
-        skip: Matching calls let through first.
-        times: Matching calls acted on after that; None for all.
-        when: ``before`` the call takes effect (``answer``, ``drop``, ``drip`` and ``truncate`` then keep it from
-            taking effect), or ``after`` it was committed.
-        do: ``answer`` sends ``status`` and ``body``. ``delay`` waits ``seconds``. ``drop`` closes the connection
-            without a byte. ``hold`` waits until :meth:`LocalServer.release`. ``drip`` spreads the body over
-            ``seconds``. ``truncate`` announces the whole body and sends half of it.
-        status: HTTP status of ``answer``, and of ``drip`` and ``truncate`` where ``body`` is given or ``when`` is
-            ``before``.
-        body: Bytes, or an object sent as JSON; None means the server's usual body for that status, and, for ``drip``
-            and ``truncate`` afterwards, the real answer.
-        content_type: Of ``body``.
-        headers: Sent as well.
-        seconds: Length of ``delay``, total length of ``drip``.
-        hold: Name of the hold.
+    Faults act in the order in which they were added. `delay` and `hold` let the call go on to the next one; every other
+    kind ends it.
     """
 
-    call: str = "*"
-    resource: str = ""
-    skip: int = 0
-    times: int | None = 1
-    when: When = "before"
+    call: str = "*"  # the call's name, or a shell pattern
+    resource: str = ""  # regular expression searched for in the call's resource; "" matches all
+    skip: int = 0  # matching calls let through first
+    times: int | None = 1  # matching calls acted on after that; None for all
+    when: When = "before"  # the call takes effect (which all but `delay` and `hold` keep it from), or after it has
+    # `answer` sends `status` and `body`, `delay` waits, `drop` closes the connection without a byte, `hold` waits for
+    # `release`, `drip` spreads the body over `seconds`, `truncate` announces the whole body and sends half of it.
     do: Deed = "answer"
     status: int = 503
+    # bytes, or an object sent as JSON; None: the server's usual one, or the real answer after the call took effect
     body: bytes | Mapping[str, Any] | None = None
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    hold: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)  # sent as well
+    seconds: float = 0.0  # of `delay` and `drip`
+    hold: str = ""  # names the hold
 
 
 @dataclass

@@ -30,16 +30,12 @@ class TikTokServer(LocalServer, server.TikTokServer):
 
     Calls are named as in `ENDPOINTS`, those of the consent pages `consent_page`, `consent_confirm`, `consent_decline`
     and `consent_return`; their resource is the path.
-
-    Attributes:
-        spent: how often each refresh token was presented: once when it is used, more often when it is reused.
-        reused: refresh tokens that were presented after they had been used, once for each time.
     """
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self.spent: Counter[str] = Counter()
-        self.reused: list[str] = []
+        self.spent: Counter[str] = Counter()  # how often each refresh token was presented
+        self.reused: list[str] = []  # refresh tokens that were presented after they had been used, once for each time
         self._requests: list[tuple[str, dict[str, Any]]] = []
         self._overrides: list[tuple[str, Mapping[str, Any], Sequence[str]]] = []
         self._failures: dict[str, dict[str, Any]] = {}

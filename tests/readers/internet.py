@@ -41,22 +41,15 @@ HOSTS = (
 
 
 class Sites(LocalServer):
-    """All hosts. In front of the embedded Secret Manager stands what IAM lets the reader do, for REST and gRPC alike.
-
-    Attributes:
-        readable: Ids of the secrets whose versions the reader may access, which is all that it may do.
-        reads: What was called at Secret Manager, with the secret's id ("" where there is none).
-        issued: Access tokens of Google's.
-        pages: What a test answers under other hosts, by host and path.
-    """
+    """All hosts. In front of the embedded Secret Manager stands what IAM lets the reader do, by REST and gRPC."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
         self._stage = stage
-        self.readable: set[str] = set()
-        self.reads: list[tuple[str, str]] = []
-        self.issued: list[str] = []
-        self.pages: dict[str, Callable[[Request], Answer]] = {}
+        self.readable: set[str] = set()  # ids of the secrets whose versions the reader may access, and no more
+        self.reads: list[tuple[str, str]] = []  # what was called at Secret Manager, with the secret's id or ""
+        self.issued: list[str] = []  # access tokens of Google's
+        self.pages: dict[str, Callable[[Request], Answer]] = {}  # what a test answers elsewhere, by host and path
 
     def answers_to(self, name: str) -> bool:
         return name in HOSTS
@@ -109,24 +102,18 @@ class Sites(LocalServer):
 
 
 class Internet:
-    """Everything that a pipeline finds outside of its own machine.
-
-    Attributes:
-        stage: The product and the emulators, in the project `my-project-123`.
-        sites: What the reader may read, and what was called.
-        started: Tools that were started in it; those that still run at the end of a test are ended then.
-    """
+    """Everything that a pipeline finds outside of its own machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._homes = 0
         (folder / "stage").mkdir()
         self.stage = Stage(folder / "stage", project=PROJECT)
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[subprocess.Popen[str]] = []  # tools; those that still run at a test's end are ended then
         self.sites = Sites(self.stage).start()
         self._key = service_account_key(READER, "https://oauth2.googleapis.com/token")
         (folder / "reader.json").write_text(json.dumps(self._key))
-        self._certificate = certificates.make(folder, *HOSTS).file
+        self._certificate = certificates.make(folder, *HOSTS)
         api = secretmanager_v1
         access = (api.AccessSecretVersionRequest, api.AccessSecretVersionResponse, self.sites.access)
         self._grpc = GrpcServer({ACCESS: access})

@@ -40,31 +40,18 @@ READ = ("AccessSecretVersion", TOKEN + CONNECTION)
 
 @dataclass(frozen=True)
 class Case:
-    """One recipe.
+    """One recipe."""
 
-    Attributes:
-        page: The page's name.
-        found: What it brought, from its folder and from what it printed.
-        wanted: The same, as TikTok has it.
-        environment: Where its tool is installed; None: on this machine.
-        refused: What it says when TikTok refuses the newest token.
-        asks: The call of TikTok's that it makes for each advertiser.
-        block: Which of the page's blocks of commands is run; None: all.
-        again: Whether it reads again in the middle of a run.
-        holds: Pattern of the file that holds the token while it runs; empty: none does.
-        variables: What else it is run with.
-    """
-
-    page: str
-    found: Callable[[Path, str], Rows]
-    wanted: Rows
-    environment: str | None = None
-    refused: str = "make link CONNECTION=acme"
-    asks: str = "campaign_get"
-    block: int | None = None
-    again: bool = True
-    holds: str = ""
-    variables: Callable[[Path], dict[str, str]] = lambda _: {}
+    page: str  # the page's name
+    found: Callable[[Path, str], Rows]  # what it brought, from its folder and from what it printed
+    wanted: Rows  # the same, as TikTok has it
+    environment: str | None = None  # where its tool is installed; None: on this machine
+    refused: str = "make link CONNECTION=acme"  # what it says when TikTok refuses the newest token
+    asks: str = "campaign_get"  # the call of TikTok's that it makes for each advertiser
+    block: int | None = None  # which of the page's blocks of commands is run; None: all
+    again: bool = True  # whether it reads again in the middle of a run
+    holds: str = ""  # pattern of the file that holds the token while it runs; empty: none does
+    variables: Callable[[Path], dict[str, str]] = lambda _: {}  # what else it is run with
 
     def script(self, folder: Path) -> str:
         """The commands; a database of Airflow's that is there already is not made again, since that takes long."""

@@ -31,19 +31,12 @@ class Died(BaseException):
 
 @dataclass(frozen=True)
 class Moment:
-    """A moment in something that is under way.
+    """A moment in something that is under way."""
 
-    Attributes:
-        call: The name of the call that is made.
-        secret: The id of the secret that it is about; empty where it is about none.
-        skip: How many such calls come before.
-        after: Whether the call has taken place and is not answered yet.
-    """
-
-    call: str
-    secret: str = ""
-    skip: int = 0
-    after: bool = False
+    call: str  # the name of the call that is made
+    secret: str = ""  # the id of the secret that it is about; empty where it is about none
+    skip: int = 0  # how many such calls come before
+    after: bool = False  # whether the call has taken place and is not answered yet
 
     def __str__(self) -> str:
         return f"{'after' if self.after else 'before'} {self.call} {self.secret} ({self.skip + 1})"
@@ -51,27 +44,18 @@ class Moment:
 
 @dataclass
 class Wire:
-    """All calls pass here: they take time, the process dies at one of them, and other things happen meanwhile.
+    """All calls pass here: they take time, the process dies at one of them, and other things happen meanwhile."""
 
-    Attributes:
-        takes: By stand-in (`secrets`, `tiktok`), the shortest and the longest time that a call takes, in seconds.
-        calls: Name and secret of each call.
-        posts: Of each POST to TikTok, how long it may take, and whether it is sent over a connection of its own.
-        unreachable: To how many calls to TikTok no connection comes about.
-        dies_in: At which call from now the process dies; 0 for never.
-        dies_of: Only calls whose name has this in it are counted.
-        dies_after: Whether that call takes place first; nobody sees its answer.
-        deaths: How many processes have died: from then on no call leaves them.
-    """
-
+    # By stand-in (`secrets`, `tiktok`), the shortest and the longest time that a call takes, in seconds.
     takes: dict[str, tuple[float, float]] = field(default_factory=dict)
-    calls: list[tuple[str, str]] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)  # name and secret of each call
+    # Of each POST to TikTok, how long it may take, and whether it is sent over a connection of its own.
     posts: list[tuple[float, bool]] = field(default_factory=list)
-    unreachable: float = 0
-    dies_in: int = 0
-    dies_of: str = ""
-    dies_after: bool = False
-    deaths: int = 0
+    unreachable: float = 0  # to how many calls to TikTok no connection comes about
+    dies_in: int = 0  # at which call from now the process dies; 0 for never
+    dies_of: str = ""  # only calls whose name has this in it are counted
+    dies_after: bool = False  # whether that call takes place first; nobody sees its answer
+    deaths: int = 0  # how many processes have died: from then on no call leaves them
     _acts: dict[Moment, Callable[[], object]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _chance: random.Random = field(default_factory=lambda: random.Random(7))

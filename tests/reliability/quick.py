@@ -108,20 +108,14 @@ def clock_off_by(**span: float) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The four things that matter after any trouble.
+    """The four things that matter after any trouble."""
 
-    Attributes:
-        stored: Which grant its secrets hold: `old`, the one that was there first; `new`, the one that TikTok holds for
-            good; `half` where the refresh secret has that and the token secret not yet; `broken` for anything else.
-        health: The connection's state.
-        token_calls: How often TikTok was asked to make a token since this was asked last.
-        logged: What was logged since then, with severities, without what every run says.
-    """
-
+    # Which grant its secrets hold: `old`, the one that was there first; `new`, the one that TikTok holds for good;
+    # `half` where the refresh secret has that and the token secret not yet; `broken` for anything else.
     stored: str
-    health: str
-    token_calls: int
-    logged: tuple[str, ...]
+    health: str  # the connection's state
+    token_calls: int  # how often TikTok was asked to make a token since this was asked last
+    logged: tuple[str, ...]  # what was logged since then, with severities, without what every run says
 
 
 NEW = Outcome("new", "ok", 1, (REFRESHED,))
@@ -198,17 +192,11 @@ def _served(function: Callable[[], Connect | Refresh]) -> Callable[..., Any]:
 
 @dataclass
 class QuickStage(Stage):
-    """Both stand-ins, both functions, in one process.
-
-    Attributes:
-        clocks: Everybody's time.
-        wire: What all calls pass.
-        changes: Settings that differ from the usual ones.
-    """
+    """Both stand-ins, both functions, in one process."""
 
     clocks: Time = field(default_factory=Time)
-    wire: Wire = field(default_factory=Wire)
-    changes: dict[str, str | None] = field(default_factory=dict)
+    wire: Wire = field(default_factory=Wire)  # what all calls pass
+    changes: dict[str, str | None] = field(default_factory=dict)  # settings that differ from the usual ones
     _functions: dict[str, Connect | Refresh] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

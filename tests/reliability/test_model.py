@@ -49,17 +49,11 @@ positions = st.integers(0, len(NAMES) - 1)  # among those that there are
 
 @dataclass
 class Expected:
-    """What the model knows of a connection.
+    """What the model knows of a connection."""
 
-    Attributes:
-        revoked: Whether the advertiser took the access away.
-        may_be_lost: Whether a process died, or storing failed, between TikTok's answer and the first write.
-        alerts: How often somebody was asked to authorize again.
-    """
-
-    revoked: bool = False
-    may_be_lost: bool = False
-    alerts: int = 0
+    revoked: bool = False  # whether the advertiser took the access away
+    may_be_lost: bool = False  # whether a process died, or storing failed, between TikTok's answer and the first write
+    alerts: int = 0  # how often somebody was asked to authorize again
 
 
 class Keeper(RuleBasedStateMachine):

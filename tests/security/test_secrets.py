@@ -364,7 +364,7 @@ class TestEveryCallToTikTok:
     def test_checks_whom_it_talks_to(self, stage: Stage, tmp_path: Path) -> None:
         """A certificate that nobody vouches for ends the call before anything is said [45]."""
         port = int(stage.tiktok.address.rpartition(":")[2])
-        with Relay(port, certificates.make(tmp_path).file) as stranger:
+        with Relay(port, certificates.make(tmp_path)) as stranger:
             address = f"https://localhost:{stranger.port}/open_api/v1.3"
             assert failures(read_settings(TIKTOK_API_URL=address)) == dict.fromkeys(CALLS, TikTokUnreachable)
         assert stage.tiktok.calls == []

@@ -28,7 +28,7 @@ from unit.parts import PROJECT, HandClock, port_of
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With which a company ends TLS for Google's names."""
-    return certificates.make(tmp_path_factory.mktemp("company"), GOOGLE, TOKENS).file
+    return certificates.make(tmp_path_factory.mktemp("company"), GOOGLE, TOKENS)
 
 
 @pytest.fixture

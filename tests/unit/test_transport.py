@@ -45,7 +45,7 @@ def server(_running: Server) -> Server:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for the server's name that no public authority signed."""
-    return certificates.make(tmp_path_factory.mktemp("certificates"), TIKTOK).file
+    return certificates.make(tmp_path_factory.mktemp("certificates"), TIKTOK)
 
 
 def through(monkeypatch: pytest.MonkeyPatch, proxy: proxies.Proxy, **more: str) -> None:
