@@ -235,17 +235,20 @@ class TestForbidden:
         assert quick.run()[0] == 200
         assert quick.outcome("beta") == Outcome("new", "ok", 1, (REFRESHED, RECOVERED))
 
-    @each("case", {"reading is forbidden": ("versions.access", 3), "adding is forbidden": ("versions.add", 1),
-                   "listing is forbidden": ("secrets.list", 3)})  # fmt: skip
-    def test_everywhere(self, quick: QuickStage, case: tuple[str, int]) -> None:
+    @each("case", {"reading is forbidden": ("versions.access", 3, 4), "adding is forbidden": ("versions.add", 1, 1),
+                   "listing is forbidden": ("secrets.list", 3, 0)})  # fmt: skip
+    def test_everywhere(self, quick: QuickStage, case: tuple[str, int, int]) -> None:
         """What it may do for nobody is nobody's own trouble: one alert a run, nothing redeemed, nobody marked."""
-        permission, number = case
+        permission, number, remaining = case
         names = ["acme", "beta", "gamma"][:number]
         quick.due(*names)
         quick.plant("lasting")
         quick.secrets.deny(f"secretmanager.{permission}")
         for _ in range(2):
-            quick.assert_run(Outcome("old", "ok", 0, (STOPPED,)), 500)
+            status, summary = quick.run()
+            assert (status, summary["remaining"]) == (500, remaining)
+            assert f"secretmanager.{permission}" in summary["error"]
+            assert quick.outcome() == Outcome("old", "ok", 0, (STOPPED,))
         for name in (*names, "lasting"):
             assert quick.outcome(name) == UNTOUCHED
         quick.quiet()
@@ -257,7 +260,8 @@ class TestForbidden:
             quick.due(f"c{number}")
         quick.new_instances(TIKTOK_MAX_QPS="0.5")
         quick.secrets.deny("secretmanager.versions.add")
-        assert quick.run()[0] == 500
+        status, summary = quick.run()
+        assert (status, summary["remaining"]) == (500, 60)
         assert 20 <= quick.secrets.count("TestIamPermissions") < 60
         assert (quick.logged(), quick.tiktok.calls) == ([STOPPED], [])
 
@@ -271,6 +275,7 @@ class TestForbidden:
             status, summary = quick.run(body)
             assert (status, summary["failing"], summary["attention"]) == (200, 2, ["acme", "beta"])
         assert quick.logged() == [UNREADABLE] * 2
+        assert quick.secrets.count("UpdateSecret", TOKEN) == 2 * 2, "the lease and the mark, by the first of the runs"
 
 
 def until_refused(stage: QuickStage) -> None:
