@@ -310,8 +310,10 @@ class TestEnds:
     def test_is_not_warned_of_where_somebody_connects_again_meanwhile(self, quick: QuickStage) -> None:
         """What renews itself by now ends in a day as well, and nobody need do anything about it."""
         quick.plant("acme")
-        quick.secrets.edit(TOKEN + "acme", annotations={"expires-at": clock.text(clock.now() + timedelta(days=6))})
+        end = clock.text(clock.now() + timedelta(days=6))
+        quick.secrets.edit(TOKEN + "acme", labels={"holds": None}, annotations={"expires-at": end})
         quick.wire.at(Moment("advertiser_get", after=True), lambda: quick.connected("acme", "expiring"))
         quick.later(minutes=1)
         assert quick.run()[1]["verified"] == 1
         assert (quick.labels()["kind"], self.ends(quick)) == ("expiring", [])
+        assert_well(quick)

@@ -264,6 +264,7 @@ def test_many_connections_with_trouble_among_them(quick: QuickStage, number: int
     quick.later(seconds=FAILING_BECOMES_ALERT.total_seconds() / 48)
     quick.run()
     assert quick.logged() == []
+    assert quick.secrets.count("UpdateSecret", TOKEN + "c0030") == 2, "what is marked is not marked again"
 
 
 def test_what_ten_days_cost(quick: QuickStage) -> None:

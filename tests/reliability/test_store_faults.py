@@ -380,3 +380,4 @@ def test_labels_that_somebody_removed_are_put_back(quick: QuickStage, case: tupl
         assert quick.run()[0] == 200
         assert quick.labels() == labels | {"team": "paid"}
     assert quick.secrets.count("UpdateSecret", TOKEN) == 2, "the lease, and the labels"
+    assert quick.secrets.count("AddSecretVersion") == 0
