@@ -16,6 +16,7 @@ from reliability.quick import (
     BRINGS,
     FALTERING,
     NEW,
+    RECOVERED,
     REFRESHED,
     REQUIRED,
     STALE,
@@ -125,9 +126,13 @@ class TestTriggers:
             quick.assert_run(outcome)
 
     def test_forced_twice_at_once(self, quick: QuickStage) -> None:
-        """Two forced runs redeem two different tokens, one after the other."""
+        """What a forced run fails at is over in the next one; two redeem two different tokens, one after the other."""
         quick.plant("acme", "expiring")
         forced = {"force": True}
+        code(50002)(quick, "refresh_token")
+        assert quick.run(forced)[0] == 503
+        quick.quiet()
+        quick.assert_run(Outcome("old", "ok", 2, (FALTERING, RECOVERED)))
         with quick.clocks.passing_slowly(), quick.meanwhile(lambda: quick.run(forced), lambda: quick.run(forced)):
             pass
         assert quick.outcome() == Outcome("new", "ok", 2, NEW.logged * 2)
