@@ -72,14 +72,17 @@ def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kin
         return approve(quick, kind)
 
     due(quick, kind)
+    statuses = set()
     for moment in quick.moments(quick.run, "acme"):
         with at_moment(moment):
             due(quick, kind)
-            _, connected = interrupted(quick, quick.run, moment, reconnect)
+            (status, _), connected = interrupted(quick, quick.run, moment, reconnect)
+            statuses.add(status)
             assert connected == 303
             assert_stored(quick)
             assert_goes_on(quick)
             assert quick.alerts() == []
+    assert statuses == {200, 503}, "who was in the middle of a refresh that was due is called again"
 
 
 CLOCKS = {

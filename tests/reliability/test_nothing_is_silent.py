@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from emulators.serving import Fault
+from reliability.direct import Moment
 from reliability.quick import (
     FALTERING,
     RECOVERED,
@@ -23,6 +25,7 @@ from reliability.quick import (
     not_permitted,
 )
 from stage import REFRESH, TOKEN
+from tokenkeeper import clock
 from tokenkeeper.events import EVENTS
 
 Act = Callable[[QuickStage], object]
@@ -250,6 +253,7 @@ def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once
             assert sorted(quick.logged()) == logged
         assert_well(quick)
         quick.tiktok.forget_calls()
+    assert quick.secrets.count("UpdateSecret", TOKEN + "lasting") == 2 * 4, "when it begins, and when it is over"
 
 
 # What is approved, and whether TikTok tells the token's end when it comes: it is no refresh that shows it.
@@ -302,3 +306,14 @@ class TestEnds:
             quick.later(days=4)
             quick.run()
             assert self.ends(quick) == [14, 7]
+
+    def test_is_not_warned_of_where_somebody_connects_again_meanwhile(self, quick: QuickStage) -> None:
+        """What renews itself by now ends in a day as well, and nobody need do anything about it."""
+        quick.plant("acme")
+        end = clock.text(clock.now() + timedelta(days=6))
+        quick.secrets.edit(TOKEN + "acme", labels={"holds": None}, annotations={"expires-at": end})
+        quick.wire.at(Moment("advertiser_get", after=True), lambda: quick.connected("acme", "expiring"))
+        quick.later(minutes=1)
+        assert quick.run()[1]["verified"] == 1
+        assert (quick.labels()["kind"], self.ends(quick)) == ("expiring", [])
+        assert_well(quick)

@@ -184,6 +184,7 @@ class TestAdvertisers:
         self.listing(quick, kind, listed, again=False)
         assert quick.outcome() == (NEW if kind == "expiring" else UNTOUCHED)
         assert quick.token()["advertiser_ids"] == list(IDS)
+        assert len(quick.secrets.payloads(TOKEN + "acme")) == 1 + (kind == "expiring")
 
     @each("kind", KINDS)
     def test_are_gone_says_tiktok_twice(self, quick: QuickStage, kind: str) -> None:

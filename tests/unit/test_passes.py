@@ -53,6 +53,7 @@ def test_no_more_are_under_way_than_allowed_and_each_knows_the_run() -> None:
     def work(_: str) -> str:
         assert more.acquire(blocking=False), "a third one"
         both.wait(10)
+        threading.Event().wait(0.05)  # so that the third has to wait for its place
         more.release()
         return variable.get()
 

@@ -42,7 +42,8 @@ def test_gives_way_where_a_newer_grant_is_stored(writer: GrantWriter, store: Sto
 
 
 def test_writes_where_nobody_stored_anything_newer(writer: GrantWriter, store: Store) -> None:
-    """A lease that was lost is no reason to lose a grant; what cannot be parsed is none."""
+    """A lease that was lost is no reason to lose a grant; what cannot be parsed, or the same again, is none."""
     store.add_version(TOKEN, b"edited by hand")
+    store.add_version(REFRESH, payload.of_refresh(expiring()))
     writer.add_refresh(NEW)
     assert store.payloads(REFRESH)[-1] == payload.of_refresh(NEW)

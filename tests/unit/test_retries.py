@@ -5,15 +5,19 @@ What is said of tokens that a run did not reach is in `reliability/test_nothing_
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from tokenkeeper import clock, transitions
+from tokenkeeper.connection import Connection
 from tokenkeeper.refresh.outcome import FAILING, TryAgain, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.retries import STORE_AWAY, Behind, Retries
 from tokenkeeper.transitions import Change
 from unit.conftest import Logged
-from unit.parts import HandClock, connected, expiring, long_lived
+from unit.parts import NOON, HandClock, connected, expiring, long_lived
 
 
 @pytest.fixture
@@ -76,13 +80,24 @@ def test_the_store_is_away_after_so_many_in_a_row(retries: Retries, between: str
     assert retries.store_is_away is (between == "nothing")
 
 
-def test_what_is_not_due_is_not_behind(
-    rate: RateLimiter, retries: Retries, hand_clock: HandClock, logged: Logged
+NOT_REACHED = {
+    "its token is nearly over": (connected(expiring()), True, ["run.behind"]),
+    "it is not due": (connected(expiring()), False, []),
+    "a person was alerted of it": (transitions.ended(connected(expiring()), 40105, "R1").connection, True, []),
+    "its token lasts": (connected(expiring(), expires_at=clock.text(NOON + timedelta(days=2))), True, []),
+    "TikTok did not say when": (connected(expiring(), expires_at=""), True, ["run.behind"]),
+    "TikTok did not say when, just now": (connected(expiring(at=NOON + timedelta(hours=1)), expires_at=""), True, []),
+    "nobody knows when": (connected(expiring(), expires_at="", obtained_at=""), True, []),
+}
+
+
+@pytest.mark.parametrize(("connection", "due", "events"), NOT_REACHED.values(), ids=NOT_REACHED)
+def test_what_ends_before_the_next_run_is_behind(
+    retries: Retries, hand_clock: HandClock, logged: Logged, connection: Connection, due: bool, events: list[str]
 ) -> None:
-    """Even where its token is nearly over."""
+    """Where TikTok does not say when a token ends, that is a day after it was issued."""
     hand_clock.pass_by(hours=18)
-    for due in (False, True):
-        behind = Behind(rate, retries)
-        behind.record(Task(connected(expiring()), refreshable=True, inspect=False, due=due), None)
-        behind.log(except_for=())
-        assert logged.events == ["run.behind"] * due
+    behind = Behind(RateLimiter(1000), retries)
+    behind.record(Task(connection, refreshable=True, inspect=False, due=due), None)
+    behind.log(except_for=())
+    assert logged.events == events

@@ -145,13 +145,14 @@ REFUSALS = {
 
 
 class TestMetadataServer:
-    def test_gives_a_token_that_lasts(self, login: GoogleLogin, hand_clock: HandClock) -> None:
+    def test_gives_a_token_that_lasts(self, login: GoogleLogin, google: GoogleSecrets, hand_clock: HandClock) -> None:
         """One token for all calls, until the server has the next one: four minutes before its end."""
         secrets = SecretManager(PROJECT, metadata_host=login.address)
         for minutes, tokens in ((0, 1), (56, 1), (0.5, 2)):
             hand_clock.pass_by(minutes=minutes)
             secrets.get("s", Deadline(5))
             assert [call.name for call in login.calls].count("metadata_token") == tokens
+        assert google.authorizations == [f"Bearer {google_login.TOKEN}"] * 3
 
     def test_of_another_universe(self, login: GoogleLogin) -> None:
         """A cloud of one of Google's partners has a domain of its own."""
