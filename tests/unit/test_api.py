@@ -11,9 +11,7 @@ import pytest
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent, TikTokUnreachable
 from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.api import Api, RateLimit, identifier, line, token_response
-from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Answer, Transport
-from unit import parts
 
 Document = Mapping[str, Any] | None
 
@@ -23,11 +21,11 @@ class Canned(Transport):
 
     def __init__(self, status: int, document: Document) -> None:
         super().__init__("https://tiktok.invalid")
-        self.sent: list[tuple[str, bool]] = []  # and whether it was on a connection of its own
+        self.sent: list[str] = []
         self._answer = Answer(status, document)
 
     def post(self, path: str, body: Mapping[str, object], *_: float, fresh: bool = False) -> Answer:  # noqa: ARG002
-        self.sent.append((path, fresh))
+        self.sent.append(path)
         return self._answer
 
 
@@ -138,14 +136,6 @@ class TestCalls:
         with pytest.raises(TikTokUnreachable):
             Api("", rate, transport).post("/x/", {}, before_sending=refuse)
         assert transport.sent == []
-
-    def test_a_code_goes_over_a_new_connection(self) -> None:
-        """A kept one may be closed in the same moment: then nobody knows whether the code was used."""
-        transport = Canned(200, {"code": 0, "data": {"access_token": "a"}})
-        tiktok = TikTok(parts.read(), transport=transport)
-        for family in (tiktok.family("advertiser"), tiktok.family("account")):
-            family.exchange(Secret("code"))
-        assert transport.sent == [("/oauth2/access_token/", True), ("/tt_user/oauth2/token/", True)]
 
 
 def test_names_and_ids_that_can_be_shown_and_written_down() -> None:
