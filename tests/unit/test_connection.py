@@ -60,6 +60,7 @@ class TestLabels:
             "cut off while connecting": Connection("acme", {}, {"lease": "connect-1 2026"}),
         }
         bare = {name: Connection(one.name, {}, one.annotations) for name, one in made.items()}
+        assert all(one.ours for one in bare.values())
         assert {name: (one.health, one.kind, one.family) for name, one in bare.items()} == {
             "ok": ("ok", "long-lived", "advertiser"),
             "failing": ("failing", "expiring", "account"),

@@ -25,6 +25,7 @@ class TestTheResponseDecides:
             made = granted(response(refresh_token=refresh_token, expires_in=expires_in, refresh_expires_in=YEAR))
             assert (made.kind, made.ends_at) == (kind, ends), case
             assert isinstance(made, RefreshableGrant) is (refresh_token is not None), case
+        assert granted(response(scope=None)).scope == ()
 
     def test_fractions_of_a_second_never_make_a_token_live_longer(self) -> None:
         """Times are rounded down, lifetimes counted from when the call was sent."""

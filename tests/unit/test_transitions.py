@@ -85,6 +85,8 @@ class TestVerified:
         assert once.connection.approved == ("7001", "7002")
         twice = transitions.verified(once.connection, long_lived().with_advertisers(["7003"]), None, 0)
         assert (twice.connection.advertisers, twice.connection.approved) == (("7003",), ("7001", "7002"))
+        too_many = transitions.verified(once.connection, without_ids(5000), None, 0)
+        assert too_many.connection.advertisers == ("7002", "7003")
 
 
 class TestCompleted:
