@@ -55,6 +55,13 @@ def test_a_code_that_is_wrong(family: Accounts) -> None:
     assert (error.value.kind, error.value.code) == (Kind.RESTART, 40131)
 
 
+def test_a_refresh_does_first_what_has_to_come_before_it(family: Accounts, mine: RefreshableGrant) -> None:
+    """So that a lease is renewed right before a refresh token is sent."""
+    done: list[str] = []
+    family.refresh(mine, lambda: done.append("renewed"))
+    assert done == ["renewed"]
+
+
 def test_a_token_without_an_account_is_none(family: Accounts, simulated: TikTokServer, mine: RefreshableGrant) -> None:
     """A token that somebody imports is described by TikTok, or not at all."""
     simulated.override_answer("account_token_info", {"creator_id": "two words"})

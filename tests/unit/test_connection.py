@@ -11,7 +11,7 @@ from datetime import timedelta
 from tokenkeeper import clock
 from tokenkeeper.connection import Connection, Problem
 from tokenkeeper.grant import Grant
-from unit.parts import NOON, connected, expiring, long_lived, of_account
+from unit.parts import DAY, NOON, connected, expiring, granted, long_lived, of_account, response
 
 
 class TestProblem:
@@ -56,13 +56,16 @@ class TestLabels:
             "ok": connected(long_lived()),
             "failing": connected(of_account(), last_error="transient 50000"),
             "over": connected(expiring(), last_error="reauthorize 40105 R"),
+            "ending": connected(granted(response(expires_in=DAY))),
             "cut off while connecting": Connection("acme", {}, {"lease": "connect-1 2026"}),
         }
         bare = {name: Connection(one.name, {}, one.annotations) for name, one in made.items()}
+        assert all(one.ours for one in bare.values())
         assert {name: (one.health, one.kind, one.family) for name, one in bare.items()} == {
             "ok": ("ok", "long-lived", "advertiser"),
             "failing": ("failing", "expiring", "account"),
             "over": ("reauthorize", "expiring", "advertiser"),
+            "ending": ("ok", "expiring", "advertiser"),
             "cut off while connecting": ("", "", "advertiser"),
         }
 
@@ -79,6 +82,7 @@ class TestLabels:
             (health, problem): connected(expiring(), last_error=problem).with_(labels={"health": health}).alerted
             for health, problem in states
         } == states
+        assert not connected(expiring()).with_(labels={"health": "failing"}).failing_of("empty")
 
 
 class TestEditedByHand:

@@ -25,6 +25,7 @@ class TestTheResponseDecides:
             made = granted(response(refresh_token=refresh_token, expires_in=expires_in, refresh_expires_in=YEAR))
             assert (made.kind, made.ends_at) == (kind, ends), case
             assert isinstance(made, RefreshableGrant) is (refresh_token is not None), case
+        assert granted(response(scope=None)).scope == ()
 
     def test_fractions_of_a_second_never_make_a_token_live_longer(self) -> None:
         """Times are rounded down, lifetimes counted from when the call was sent."""
@@ -60,6 +61,8 @@ class TestRefreshed:
         assert (new.access_token.reveal(), new.refresh_token.reveal()) == ("access-2", kept)
         assert (new.advertiser_ids, new.scope, new.expires_at) == (old.advertiser_ids, old.scope, None)
         assert new.refresh_expires_at == (old.refresh_expires_at if kept == "refresh-1" else None)
+        told = old.refreshed(response("access-2", answered, refresh_expires_in=DAY, scope=(4,)), NOON)
+        assert (told.refresh_expires_at, told.scope) == (NOON + timedelta(days=1), (4,))
 
 
 def test_due_past_half_of_the_tokens_life() -> None:

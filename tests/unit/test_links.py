@@ -55,11 +55,14 @@ class TestLinks:
             SIGNER.read_link(text.reveal())
 
     def test_an_operators_clock_may_be_ten_minutes_ahead(self, hand_clock: HandClock) -> None:
-        """A link is made on the operator's own machine."""
+        """A link is made on the operator's own machine; one that is dated much later would outlive its use."""
         hand_clock.pass_by(minutes=10)
         _, text = SIGNER.new_link("acme")
         hand_clock.pass_by(minutes=-10)
         SIGNER.read_link(text.reveal())
+        hand_clock.pass_by(minutes=-10)
+        with pytest.raises(LinkInvalid):
+            SIGNER.read_link(text.reveal())
 
 
 class TestUse:

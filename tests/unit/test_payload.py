@@ -33,6 +33,7 @@ def test_ids_stay_as_long_as_they_fit_to_the_byte() -> None:
     over = payload.of_token(granted(response("x" * (room + 1), advertiser_ids=ids)))
     assert b'"advertiser_ids": null, "advertiser_count": 2830, "scope"' in over
     assert payload.parse(over, "acme").advertiser_count == 2830
+    assert payload.parse(over.replace(b"2830", b'"x"'), "acme").advertiser_count == 0
 
 
 BROKEN: dict[str, list[object]] = {
@@ -86,8 +87,10 @@ class TestReading:
         ]
         assert taken == []
 
-    def test_a_username_that_is_none_does_not_matter(self) -> None:
-        """The token works without it."""
+    def test_a_username_or_a_scope_that_is_none_does_not_matter(self) -> None:
+        """The token works without them."""
         document = json.loads(payload.of_token(of_account()))
-        odd = [payload.parse(json.dumps(document | {"username": one}).encode(), "organic") for one in (5, "a\nb")]
-        assert [read.username for read in odd] == ["", ""]
+        assert document["username"] is None
+        edits: list[dict[str, object]] = [{"username": 5}, {"username": "a\nb"}, {"scope": None}]
+        odd = [payload.parse(json.dumps(document | edit).encode(), "organic") for edit in edits]
+        assert [(read.username, len(read.scope)) for read in odd] == [("", 2), ("", 2), ("", 0)]

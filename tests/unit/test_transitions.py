@@ -85,6 +85,8 @@ class TestVerified:
         assert once.connection.approved == ("7001", "7002")
         twice = transitions.verified(once.connection, long_lived().with_advertisers(["7003"]), None, 0)
         assert (twice.connection.advertisers, twice.connection.approved) == (("7003",), ("7001", "7002"))
+        too_many = transitions.verified(once.connection, without_ids(5000), None, 0)
+        assert too_many.connection.advertisers == ("7002", "7003")
 
 
 class TestCompleted:
@@ -102,6 +104,7 @@ CHANGES: dict[str, tuple[Grant | int, Sequence[str], str | None, tuple[int, int]
     "one more": (FOUR, ["1", "2", "3", "4", "5"], "NOTICE", (1, 0)),
     "half are gone": (FOUR, ["1", "2"], "NOTICE", (0, 2)),
     "more than half are gone": (FOUR, ["1"], "ERROR", (0, 3)),
+    "as many others": (FOUR, ["1", "6", "7", "8"], "ERROR", (3, 3)),
     "as many as before, of more than can be stored": (3000, MANY[:3000], None, (0, 0)),
     "half as many": (3000, MANY[:1500], "NOTICE", (0, 1500)),
     "fewer than half": (3000, MANY[:1499], "ERROR", (0, 1501)),
@@ -125,6 +128,24 @@ def test_a_failure_after_the_access_had_ended_begins_anew() -> None:
     change = transitions.failing(ended(), PROBLEM, "verified")
     assert said(change) == [("connection.faltering", "WARNING")]
     assert change.connection.health == "failing"
+
+
+LASTING = {
+    ("ok", 99, 6.5): "connection.faltering",  # what was wrong before is over
+    ("ok", 99, 6.4): "connection.failing",
+    ("failing", 23.9, 6.5): None,
+    ("failing", 24, 6.5): "connection.failing",
+}
+
+
+def test_a_failure_is_alerted_of_when_it_has_lasted_a_day_or_the_token_is_nearly_over() -> None:
+    """With 6.5 hours left the next of four runs a day comes in time; until then it is a warning, once."""
+    for (health, hours, left), event in LASTING.items():
+        since, end = NOON - timedelta(hours=hours), NOON + timedelta(hours=left)
+        marks = {"failing-since": clock.text(since), "expires-at": clock.text(end), "last-error": str(PROBLEM)}
+        before = connected(expiring()).with_(labels={"health": health}, annotations=marks)
+        found = transitions.failing(before, PROBLEM, "refreshed").entries
+        assert [entry.event for entry in found] == ([event] if event else []), (health, hours, left)
 
 
 ALERTS = {
