@@ -222,13 +222,14 @@ class Stage:
         *,
         any_account: bool = False,
         family: Family = "advertiser",
+        account: str | None = None,
         function: Function | None = None,
         browser: Browser | None = None,
     ) -> requests.Response:
         """Go the whole way with a new link, and a new browser if there is none; returns the callback's answer."""
         browser = browser or self.browser(function)
         state = browser.begin(self.link(connection, any_account=any_account, family=family))
-        code = self.code(kind, advertisers) if family == "advertiser" else self.account_code()
+        code = self.code(kind, advertisers) if family == "advertiser" else self.account_code(account)
         return browser.come_back(code, state)
 
     def account_code(self, account: str | None = None, scope: Sequence[str] | None = None) -> str:

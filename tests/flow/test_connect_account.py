@@ -30,7 +30,7 @@ class TestTheWholeWay:
         assert (stage.annotations()["open-id"], stage.annotations()["username"]) == (given.open_id, SHOES)
         assert {"advertisers", "advertiser-names"}.isdisjoint(stage.annotations())
         for account, known in ((SHOES, SHOES), ("acme.outlet", None)):  # nobody gets another account's name
-            assert stage.approve_account(account=account, any_account=True).status_code == 303
+            assert stage.approve(family="account", account=account, any_account=True).status_code == 303
             assert stage.token()["username"] == known
 
     def test_the_result_names_the_account_and_what_is_missing(self, stage: Stage) -> None:

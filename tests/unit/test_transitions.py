@@ -13,7 +13,7 @@ from tokenkeeper import clock, transitions
 from tokenkeeper.connection import LARGEST_ADVERTISERS, Connection, Problem
 from tokenkeeper.grant import Grant
 from tokenkeeper.transitions import LARGEST_NAMES, Change
-from unit.parts import DAY, NOON, connected, expiring, long_lived, refreshable, response
+from unit.parts import DAY, NOON, connected, expiring, long_lived, of_account, refreshable, response
 
 EMPTY = Connection("acme", {"connection": "acme"}, {})
 LATER = NOON + timedelta(days=1)
@@ -210,3 +210,11 @@ class TestFitting:
 def without_ids(count: int) -> Grant:
     """A grant for so many ad accounts that its payload had no room for their ids."""
     return replace(long_lived(), advertiser_ids=None, advertiser_count=count)
+
+
+def test_another_accounts_name_does_not_stay() -> None:
+    """Where TikTok did not tell the new account's name in time, there is none until it does."""
+    before = connected(of_account().with_username("acme.shoes"))
+    other = replace(of_account(), open_id="open-2")
+    made = transitions.connected(before, other, LATER, "link-2", {}).connection
+    assert (made.open_id, made.username) == ("open-2", "")

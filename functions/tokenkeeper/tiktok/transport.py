@@ -146,9 +146,7 @@ def _certainly_not_sent(error: BaseException) -> bool:
     if isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError):
         return True
     found = next((one for one in (error, *error.args) if isinstance(one, ssl.SSLError)), None)  # urllib3's holds it
-    return isinstance(found, ssl.SSLCertVerificationError) or (
-        found is not None and found.reason in _HANDSHAKE_FAILURES
-    )
+    return found is not None and found.reason in _HANDSHAKE_FAILURES
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:
