@@ -64,7 +64,7 @@ def connections(url: str, kept: int = _KEPT) -> urllib3.HTTPConnectionPool:
     log.silence_libraries()
     if not way.proxy:
         return urllib3.connection_from_url(url, maxsize=kept, **tls)
-    if urlsplit(way.proxy).scheme == "https":
+    if parse_url(way.proxy).scheme == "https":
         tls["proxy_ssl_context"] = tls.get("ssl_context")
     through = urllib3.ProxyManager(way.proxy, maxsize=kept, proxy_headers=_password(way.proxy), **tls)
     return through.connection_from_url(url)
@@ -89,10 +89,8 @@ def once(
 
 def _password(proxy: str) -> dict[str, str]:
     """The header that a proxy wants whose URL has a user."""
-    parts = urlsplit(proxy)
-    if not parts.username:
-        return {}
-    return dict(make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}"))
+    user, _, password = (parse_url(proxy).auth or "").partition(":")
+    return dict(make_headers(proxy_basic_auth=f"{unquote(user)}:{unquote(password)}")) if user else {}
 
 
 @cache

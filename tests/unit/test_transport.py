@@ -154,9 +154,10 @@ class TestProxies:
         for url in (f"https://{TIKTOK}", f"https://127.0.0.1:{port_of(server)}"):
             with pytest.raises(TikTokUnreachable):
                 post(url)
-        monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
-        with pytest.raises(TikTokUnreachable, match="The proxy or the CAs cannot be used"):
-            post(f"https://{TIKTOK}")
+        for proxy_url in ("socks5://127.0.0.1:1", "http://[127.0.0.1"):
+            monkeypatch.setenv("https_proxy", proxy_url)
+            with pytest.raises(TikTokUnreachable, match="The proxy or the CAs cannot be used"):
+                post(f"https://{TIKTOK}")
         assert server.calls == []
 
     def test_some_hosts_are_reached_without(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
