@@ -120,6 +120,7 @@ def firefox(folder: Path) -> Iterator[Window]:
             headless=True,
             port=free_port(),
             workspace=str(folder),
+            gecko_log=str(folder / "gecko.log"),  # else it is written where the tests are started
             startup_timeout=2 * _SECONDS,
         )
     try:
