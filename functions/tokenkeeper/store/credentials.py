@@ -54,7 +54,7 @@ class MetadataServer:
 
     def __init__(self, host: str) -> None:
         """Set up; nothing is asked yet. The host may have a port."""
-        self._connections = http.connections(f"http://{host}", kept=1)
+        self._url = f"http://{host}/computeMetadata/v1/"
         self._lock = threading.Lock()
         self._token, self._until = "", 0.0
 
@@ -90,11 +90,8 @@ class MetadataServer:
 
     def _get(self, path: str, seconds: float, otherwise: bytes | None = None) -> bytes:
         """What is at a path; `otherwise` where there is nothing."""
-        headers = {"Metadata-Flavor": "Google"}
         try:
-            answer = self._connections.urlopen(
-                "GET", f"/computeMetadata/v1/{path}", headers=headers, timeout=seconds, redirect=False, retries=False
-            )
+            answer = http.once("GET", self._url + path, seconds, {"Metadata-Flavor": "Google"})
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _away(type(error).__name__) from None
         if answer.status == 404 and otherwise is not None:
