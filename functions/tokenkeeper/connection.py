@@ -222,6 +222,10 @@ class Connection:
         name = self.annotations.get("username", "")
         return name if is_line(name) else ""
 
+    def username_of(self, grant: Grant) -> str:
+        """The name that is known of a grant's account; empty where it is for another account, or there is none."""
+        return self.username if self.open_id == grant.open_id else ""
+
     def ends_at(self, *, refreshable: bool) -> datetime | None:
         """When only a new authorization will help, as far as it is known: the refresh token's end, or the token's."""
         return self.refresh_expires_at if refreshable else self.expires_at

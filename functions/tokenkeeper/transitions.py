@@ -239,7 +239,6 @@ def fitting_names(names: Mapping[str, str]) -> str:
 def _stored(before: Connection, grant: Grant) -> Connection:
     refresh_end = grant.refresh_expires_at if isinstance(grant, RefreshableGrant) else None
     old_end = before.refresh_expires_at or before.expires_at
-    name = grant.username or (before.username if before.open_id == grant.open_id else "")
     moved = old_end is None or grant.ends_at is None or grant.ends_at - old_end > _SAME_END
     stored = before.with_(
         annotations={
@@ -250,7 +249,7 @@ def _stored(before: Connection, grant: Grant) -> Connection:
             "last-error": None,
             "warned": None if moved else before.annotations.get("warned"),
             "open-id": grant.open_id or None,
-            "username": name or None,
+            "username": grant.username or before.username_of(grant) or None,
             **_advertisers(before, grant),
         },
     )

@@ -177,7 +177,7 @@ class Callback:
             found = list_advertisers(self.tiktok, grant, self._deadline, self._storing_seconds)
             grant = grant.with_advertisers(found)
         flow.check_grant(grant, connection)
-        return grant.with_username(connection.username) if grant.open_id == connection.open_id else grant
+        return grant.with_username(connection.username_of(grant))
 
     # --- 6: store ---
 
