@@ -19,7 +19,7 @@ SHOWN = FOLDER / "shown.txt"
 def main() -> int:
     """Take them all."""
     if not CHROMIUM.exists():
-        print(f"{CHROMIUM} is missing: install Debian's package chromium to take pictures.", file=sys.stderr)
+        print(f"{CHROMIUM} is missing: install Debian's chromium-headless-shell to take pictures.", file=sys.stderr)
         return 1
 
     def take(page: Page, name: str) -> None:
