@@ -147,21 +147,24 @@ class DirectStore(_Direct):
 class DirectTransport(_Direct):
     """The simulated TikTok as `tiktok.families.TikTok` gets it passed in: see `Transport`."""
 
-    def get(
-        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, _largest: int
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        seconds: float,
+        _largest: int,
+        *,
+        fresh: bool = False,
     ) -> transport.Answer:
+        if method == "POST":
+            self._wire.posts.append((seconds, fresh))
         fields = Message()
         for name, value in headers.items():
             fields[name] = value
-        return self._send(Request("GET", API_PATH + path, urlencode(query), fields, b""), seconds)
-
-    def post(
-        self, path: str, body: Mapping[str, object], seconds: float, _largest: int, *, fresh: bool = False
-    ) -> transport.Answer:
-        self._wire.posts.append((seconds, fresh))
-        return self._send(Request("POST", API_PATH + path, "", Message(), json.dumps(body).encode()), seconds)
-
-    def _send(self, request: Request, seconds: float) -> transport.Answer:
+        path, _, query = target.partition("?")
+        request = Request(method, API_PATH + path, query, fields, content or b"")
         if self._wire.unreachable > 0:
             self._wire.unreachable -= 1
             raise TikTokUnreachable("TikTok could not be reached (ConnectionError)")

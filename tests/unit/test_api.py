@@ -24,8 +24,8 @@ class Canned(Transport):
         self.sent: list[str] = []
         self._answer = Answer(status, document)
 
-    def post(self, path: str, body: Mapping[str, object], *_: float, fresh: bool = False) -> Answer:  # noqa: ARG002
-        self.sent.append(path)
+    def send(self, method: str, target: str, *_: object, fresh: bool = False) -> Answer:  # noqa: ARG002
+        self.sent.append(target)
         return self._answer
 
 

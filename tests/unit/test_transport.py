@@ -17,7 +17,7 @@ from tokenkeeper.tiktok.transport import Answer, Transport
 from unit.parts import port_of
 
 TIKTOK = "tiktok.example"  # leads nowhere but through the proxies of these tests
-BODY = {"app_id": "7001", "secret": "app-secret"}
+BODY = b'{"app_id": "7001", "secret": "app-secret"}'
 LARGEST = 1_000_000
 
 
@@ -56,7 +56,12 @@ def through(monkeypatch: pytest.MonkeyPatch, proxy: proxies.Proxy, **more: str) 
 
 def post(base_url: str, seconds: float = 10) -> Answer:
     """One call, with a transport of its own."""
-    return Transport(base_url).post("/x/", BODY, seconds, LARGEST)
+    return send(Transport(base_url), seconds)
+
+
+def send(transport: Transport, seconds: float = 10, *, fresh: bool = False) -> Answer:
+    """One call."""
+    return transport.send("POST", "/x/", {}, BODY, seconds, LARGEST, fresh=fresh)
 
 
 NO_OBJECTS = {
@@ -95,11 +100,11 @@ def test_all_of_it_takes_no_longer_than_allowed(server: Server, fault: Fault) ->
 def test_what_may_have_arrived_is_not_sent_again(server: Server, fault: Fault, *, fresh: bool) -> None:
     """Where a connection broke, what was sent may have taken place."""
     transport = Transport(server.url)
-    transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
+    send(transport, fresh=fresh)
     server.forget_calls()
     server.add_fault(fault)
     with pytest.raises(TikTokSilent):
-        transport.post("/x/", BODY, 10, LARGEST, fresh=fresh)
+        send(transport, fresh=fresh)
     assert len(server.calls) == 1
 
 

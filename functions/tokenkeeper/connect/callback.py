@@ -37,7 +37,7 @@ from tokenkeeper.settings import Settings
 from tokenkeeper.store.lease import CALLBACK, Lease, hold
 from tokenkeeper.store.persist import store_authorization
 from tokenkeeper.store.vault import Vault
-from tokenkeeper.tiktok.coverage import with_tables
+from tokenkeeper.tiktok.coverage import missing_permissions, with_tables
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.reach import Reach
 from tokenkeeper.transitions import Change
@@ -218,7 +218,7 @@ class Callback:
     # --- 8: to the result ---
 
     def _redirect(self, flow: Flow, grant: Grant, before: Connection, reach: Reach) -> Response:
-        missing = tuple(self.tiktok.family(grant.family).missing_permissions(grant))
+        missing = missing_permissions(grant, self.settings.account_scopes)
         log.write(
             events.CONNECTION_STORED.entry(
                 connection=grant.connection,

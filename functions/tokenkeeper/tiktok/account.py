@@ -6,7 +6,7 @@ a year, which a refresh does not prolong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -98,10 +98,6 @@ class Accounts:
         query = {"business_id": grant.open_id, "fields": '["username","display_name"]'}
         data = self.api.get("/business/get/", query, grant.access_token, seconds)
         return Reach(username=line(data.get("username")) or line(data.get("display_name")))
-
-    def missing_permissions(self, grant: Grant) -> Sequence[str]:
-        """The scopes that were asked for and not granted."""
-        return tuple(scope for scope in self.settings.account_scopes if scope not in set(grant.scope))
 
     @property
     def _app(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ nor a lifetime; versions before 1.1 did, and a later one may.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +17,6 @@ from tokenkeeper.grant import Grant, RefreshableGrant, TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Settings
 from tokenkeeper.tiktok.api import CALL_SECONDS, LARGEST_LIST, Api, line, nothing, token_response
-from tokenkeeper.tiktok.coverage import missing_permissions
 from tokenkeeper.tiktok.reach import Reach
 
 
@@ -70,10 +69,6 @@ class Advertisers:
     def names(self, grant: Grant, seconds: float) -> Reach:
         """The ad accounts by name."""
         return self._list(grant.access_token, seconds)
-
-    def missing_permissions(self, grant: Grant) -> Sequence[str]:
-        """The permissions that a grant lacks, by name."""
-        return missing_permissions(grant)
 
     def _list(self, access_token: Secret, seconds: float = CALL_SECONDS) -> Reach:
         """The ad accounts that a token reaches now. Needs the permission Read Ad Account Information.

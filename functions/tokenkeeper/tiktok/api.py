@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
+from urllib.parse import urlencode
 
 from tokenkeeper import grant
 from tokenkeeper.checks import is_line
@@ -43,13 +45,7 @@ class Api:
     """One API base. One instance serves many threads."""
 
     def __init__(self, base_url: str, rate: RateLimit | None = None, transport: Transport | None = None) -> None:
-        """Set up; nothing is called yet.
-
-        Args:
-            base_url: Base of the API, without a slash at the end.
-            rate: What paces the calls; None: nothing does.
-            transport: What sends them; None: HTTP to `base_url`, made when it is needed.
-        """
+        """Set up; nothing is called yet. A rate that is None paces nothing; a transport that is None is HTTP."""
         self._base_url = base_url
         self._rate = rate or RateLimit()
         self._given = transport
@@ -72,23 +68,19 @@ class Api:
     ) -> Mapping[str, Any]:
         """POST a JSON body; returns the answer's `data` with its `request_id`.
 
-        Args:
-            path: What comes after the base.
-            body: What to send.
-            seconds: The most that the call may take.
-            largest: The most bytes of the answer.
-            fresh: See `Transport.post`.
-            before_sending: Called when the rate limit has let the call through, right before it is sent.
+        For `seconds`, `largest` and `fresh` see `Transport.send`. `before_sending` is called when the rate limit has
+        let the call through, right before it is sent.
 
         Raises:
             TikTokRefused: TikTok answered with a code other than 0.
             TikTokUnreachable: certain not to have arrived.
             TikTokSilent: sent, and no usable answer came back.
         """
+        content, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
         transport = self._transport  # made before the slot comes, which importing it would miss
         self._rate.wait()
         before_sending()
-        return self._data(transport.post(path, body, seconds, largest, fresh=fresh))
+        return self._data(transport.send("POST", path, headers, content, seconds, largest, fresh=fresh))
 
     def get(
         self,
@@ -100,10 +92,10 @@ class Api:
         largest: int = LARGEST_ANSWER,
     ) -> Mapping[str, Any]:
         """GET with an access token; returns and raises as `post` does."""
+        target, headers = f"{path}?{urlencode(query)}", {"Access-Token": access_token.reveal()}
         transport = self._transport
-        headers = {"Access-Token": access_token.reveal()}
         self._rate.wait()
-        return self._data(transport.get(path, query, headers, seconds, largest))
+        return self._data(transport.send("GET", target, headers, None, seconds, largest))
 
     def _data(self, answer: Answer) -> Mapping[str, Any]:
         try:
@@ -121,11 +113,7 @@ class Api:
 def token_response(
     data: Mapping[str, Any], *, advertiser_ids: tuple[str, ...] | None, scope: Scope | None, open_id: str = ""
 ) -> TokenResponse:
-    """What a token endpoint answered.
-
-    Raises:
-        TikTokSilent: it says that all is well and holds no usable token.
-    """
+    """What a token endpoint answered; raises `TikTokSilent` where it holds no usable token."""
     access_token = _token(data.get("access_token"))
     if access_token is None:
         raise TikTokSilent("TikTok's answer has code 0 and no usable token", data["request_id"])
@@ -148,19 +136,19 @@ def line(value: object) -> str:
 
 def identifier(value: object) -> str:
     """An opaque id of TikTok's; empty where it is none."""
-    usable = isinstance(value, str) and 0 < len(value) <= 256 and value.isascii() and value.isprintable()
-    return value if usable and isinstance(value, str) and not set(value) & set(' ,"\\') else ""
+    return value if _is_ascii(value, 256) and not set(value) & set(' ,"\\') else ""
 
 
 def _data(answer: Answer) -> Mapping[str, Any]:
-    document = answer.document
-    request_id = _request_id(document)
+    document = answer.document or {}
+    told = document.get("request_id")
+    request_id = told if _is_ascii(told, 64) and told.isalnum() else ""
     if answer.status == 429:
         raise TikTokRefused(Kind.THROTTLED, 429, request_id)
     if answer.status >= 500 or 300 <= answer.status < 400:
         raise TikTokSilent(f"TikTok answered with HTTP {answer.status}", request_id)
-    code = _integer(None if document is None else document.get("code"))
-    if document is None or code is None:
+    code = _integer(document.get("code"))
+    if code is None:
         raise TikTokSilent(f"TikTok's answer (HTTP {answer.status}) is not its JSON")
     if code not in SUCCESSES:
         raise TikTokRefused(kind_of(code, str(document.get("message", ""))), code, request_id)
@@ -171,8 +159,7 @@ def _data(answer: Answer) -> Mapping[str, Any]:
 
 
 def _token(value: object) -> Secret | None:
-    usable = isinstance(value, str) and 0 < len(value) <= 4096 and value.isascii() and value.isprintable()
-    return Secret(value) if usable and isinstance(value, str) and " " not in value else None
+    return Secret(value) if _is_ascii(value, 4096) and " " not in value else None
 
 
 def _integer(value: object) -> int | None:
@@ -181,6 +168,5 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _request_id(document: Mapping[str, Any] | None) -> str:
-    value = None if document is None else document.get("request_id")
-    return value if isinstance(value, str) and value.isascii() and value.isalnum() and len(value) <= 64 else ""
+def _is_ascii(value: object, longest: int) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= longest and value.isascii() and value.isprintable()

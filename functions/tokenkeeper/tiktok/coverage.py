@@ -41,9 +41,14 @@ BY_SCOPE = {
 """For TikTok accounts: the scopes that are needed together."""
 
 
-def missing_permissions(grant: Grant) -> Sequence[str]:
-    """The permissions that an advertiser's grant lacks, by name; ids in it that no list documents do not matter."""
-    return tuple(name for name, one in PERMISSIONS.items() if not set(one.ids) & set(grant.scope))
+def missing_permissions(grant: Grant, scopes: Sequence[str] = ()) -> Sequence[str]:
+    """The permissions that a grant lacks, by name; of a TikTok account's, those of the `scopes` that were asked for.
+
+    Ids in the grant that no list documents do not matter.
+    """
+    if grant.family == "account":
+        return tuple(scope for scope in scopes if scope not in grant.scope)
+    return tuple(name for name, one in PERMISSIONS.items() if set(one.ids).isdisjoint(grant.scope))
 
 
 def with_tables(permission: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
@@ -49,28 +49,28 @@ class Transport:
     """Sends requests to one API; keeps connections open between them. One instance serves many threads."""
 
     def __init__(self, base_url: str) -> None:
-        """Set up; nothing is sent yet.
-
-        Args:
-            base_url: Base of the API, without a slash at the end. A proxy is never used for this machine.
-        """
+        """Set up for an API's base, which has no slash at the end; nothing is sent yet."""
         self._base_url, self._base_path = base_url, urlsplit(base_url).path
 
-    def get(
-        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: float, largest: int
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        seconds: float,
+        largest: int,
+        *,
+        fresh: bool = False,
     ) -> Answer:
-        """GET; raises as `post` does."""
-        return self._send("GET", f"{path}?{urlencode(query)}", None, headers, seconds, largest)
-
-    def post(
-        self, path: str, body: Mapping[str, object], seconds: float, largest: int, *, fresh: bool = False
-    ) -> Answer:
-        """POST a JSON body.
+        """Send one request.
 
         Args:
-            path: What comes after the base.
-            body: What to send.
-            seconds: The most that it may take, the body's arrival included.
+            method: GET or POST.
+            target: What comes after the base, with the query.
+            headers: Headers of this request.
+            content: The body; None: there is none.
+            seconds: The most that it may take, the answer's arrival included.
             largest: The most bytes that the answer's body may have.
             fresh: Use a new connection: one that was kept open may be closed by the other side in the same moment, and
                 then nobody knows whether the request arrived.
@@ -79,50 +79,31 @@ class Transport:
             TikTokUnreachable: certain not to have arrived.
             TikTokSilent: sent, and no complete answer came back in time.
         """
-        content = json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        return self._send("POST", path, content, headers, seconds, largest, fresh=fresh)
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        content: bytes | None,
-        headers: Mapping[str, str],
-        seconds: float,
-        largest: int,
-        *,
-        fresh: bool = False,
-    ) -> Answer:
         deadline = Deadline(seconds)
-        timeout = urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds)
         try:
             connections = http.connections(self._base_url, kept=1) if fresh else self._connections
         except (HTTPError, OSError) as error:
             raise TikTokUnreachable(f"The proxy or the CAs cannot be used ({type(error).__name__})") from None
         try:
-            response = connections.urlopen(
+            with connections.urlopen(  # closes a connection whose answer was not read to its end
                 method,
-                self._base_path + path,
+                self._base_path + target,
                 body=content,
                 headers={**_HEADERS, **headers},
-                timeout=timeout,
+                timeout=urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds),
                 redirect=False,
                 retries=False,
                 preload_content=False,
-            )
-            with response:  # closes a connection whose answer was not read to its end
-                body = _read(response, deadline, largest)
+            ) as response:
+                return Answer(response.status, _document(_read(response, deadline, largest)))
         except (HTTPError, OSError, ValueError) as error:
             if _certainly_not_sent(error):
                 raise TikTokUnreachable(f"TikTok could not be reached ({type(error).__name__})") from None
-            if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
-                raise TikTokSilent("TikTok did not answer in time") from None
-            raise TikTokSilent("The connection to TikTok broke") from None
+            late = isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError)
+            raise TikTokSilent("TikTok did not answer in time" if late else "The connection to TikTok broke") from None
         finally:
             if fresh:
                 connections.close()
-        return Answer(response.status, _document(body))
 
     @cached_property
     def _connections(self) -> urllib3.HTTPConnectionPool:
