@@ -7,39 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from tokenkeeper import clock
 from tokenkeeper.checks import is_line
 from tokenkeeper.grant import Family, Grant
 
+T = TypeVar("T")
 Conflict = Literal["other_family", "other_account", "other_advertisers"]
 
 MANAGED_BY = ("managed-by", "tiktok-token-keeper")
 LARGEST_ADVERTISERS = 12 * 1024  # characters; keys and values of all annotations share Secret Manager's 16 KiB
 WARNING_DAYS = (30, 14, 7, 3, 1)
-ANNOTATIONS = frozenset(
-    (
-        "connected-at",
-        "obtained-at",
-        "expires-at",
-        "refresh-expires-at",
-        "failing-since",
-        "last-error",
-        "last-link",
-        "warned",
-        "advertisers",
-        "advertiser-names",
-        "approved",
-        "open-id",
-        "username",
-        "destroyed-to",
-        "lease",
-    )
-)
 _HEALTHS = ("ok", "failing", "reauthorize")
 _ALERTED = "alerted"
 _CODE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -75,17 +57,45 @@ class Problem(NamedTuple):
         return cls(kind, code, rest[0] if rest else "", alerted)
 
 
-class _Time:
-    """A time among a connection's annotations; None where there is none, or it was edited by hand."""
+# What was edited by hand, so that it cannot be read, is as good as missing.
 
-    def __init__(self, key: str) -> None:
-        self._key = key
 
-    def __get__(self, connection: Connection, _: type[Connection]) -> datetime | None:
-        try:
-            return clock.parse(connection.annotations.get(self._key, ""))
-        except (ValueError, OverflowError):
-            return None
+def _time(text: str) -> datetime | None:
+    try:
+        return clock.parse(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _names(text: str) -> Mapping[str, str]:
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    found = names.items() if isinstance(names, dict) else ()
+    return {id_: name for id_, name in found if isinstance(name, str) and is_line(name)}
+
+
+def _line(text: str) -> str:
+    return text if is_line(text) else ""
+
+
+class _Annotation(Generic[T]):
+    """An annotation as `read` understands it, which gets an empty text where there is none."""
+
+    def __init__(self, key: str, read: Callable[[str], T]) -> None:
+        self.key, self._read = key, read
+
+    def __get__(self, connection: Connection, _: type[Connection]) -> T:
+        return self._read(connection.annotations.get(self.key, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +109,26 @@ class Connection:
     # good as the other
     etag: str = field(default="", compare=False)
 
-    connected_at = _Time("connected-at")  # when it was last connected, to the millisecond
-    obtained_at = _Time("obtained-at")  # when the stored token was issued
-    expires_at = _Time("expires-at")  # end of the stored access token
-    refresh_expires_at = _Time("refresh-expires-at")  # end of the stored refresh token
-    failing_since = _Time("failing-since")  # since when it has been `failing` or `reauthorize`
+    connected_at = _Annotation("connected-at", _time)  # when it was last connected, to the millisecond
+    obtained_at = _Annotation("obtained-at", _time)  # when the stored token was issued
+    expires_at = _Annotation("expires-at", _time)  # end of the stored access token
+    refresh_expires_at = _Annotation("refresh-expires-at", _time)  # end of the stored refresh token
+    failing_since = _Annotation("failing-since", _time)  # since when it has been `failing` or `reauthorize`
+    problem = _Annotation("last-error", Problem.parse)  # what is wrong with it; None: nothing
+    last_link = _Annotation("last-link", str)  # id of the link that made the connection
+    lease = _Annotation("lease", str)  # who holds the connection and until when, or empty
+    destroyed_to = _Annotation("destroyed-to", _number)  # versions of the token secret up to this number are destroyed
+    advertisers = _Annotation("advertisers", _ids)  # those that the token reaches, as many as the annotation holds
+    names = _Annotation("advertiser-names", _names)  # the advertisers' names by id, as many as the annotation holds
+    open_id = _Annotation("open-id", str)  # the TikTok account, for the family `account`; else empty
+    username = _Annotation("username", _line)  # the TikTok account's name, where it is known
+    warned = _Annotation("warned", _number)  # for how many days ahead the last end-of-life warning was; 0: none was
+    _approved = _Annotation("approved", _ids)  # as `advertisers`, once they differ
 
     @property
     def ours(self) -> bool:
         """Whether the secret carries our label or one of our annotations; its name alone does not make it ours."""
-        return self.labels.get(MANAGED_BY[0]) == MANAGED_BY[1] or not ANNOTATIONS.isdisjoint(self.annotations)
+        return self.labels.get(MANAGED_BY[0]) == MANAGED_BY[1] or not _ANNOTATIONS.isdisjoint(self.annotations)
 
     @property
     def made(self) -> bool:
@@ -150,15 +170,7 @@ class Connection:
     def own_labels(self) -> dict[str, str]:
         """The labels that it should carry, as far as they are known."""
         known = {"kind": self.kind, "health": self.health, "family": self.family if self.made else ""}
-        return {
-            **base_labels("token", self.name),
-            **{key: value for key, value in known.items() if value},
-        }
-
-    @property
-    def problem(self) -> Problem | None:
-        """What is wrong with it; None: nothing."""
-        return Problem.parse(self.annotations.get("last-error", ""))
+        return base_labels("token", self.name) | {key: value for key, value in known.items() if value}
 
     @property
     def bad(self) -> bool:
@@ -176,51 +188,9 @@ class Connection:
         return self.health == "failing" and self.problem is not None and self.problem.kind == kind
 
     @property
-    def last_link(self) -> str:
-        """Id of the link that made the connection."""
-        return self.annotations.get("last-link", "")
-
-    @property
-    def lease(self) -> str:
-        """Who holds the connection and until when, or empty."""
-        return self.annotations.get("lease", "")
-
-    @property
-    def destroyed_to(self) -> int:
-        """Versions of the token secret up to this number are destroyed."""
-        text = self.annotations.get("destroyed-to", "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-    @property
-    def advertisers(self) -> tuple[str, ...]:
-        """The advertisers that the token reaches, as many as the annotation holds."""
-        return _split(self.annotations.get("advertisers", ""))
-
-    @property
     def approved(self) -> tuple[str, ...]:
         """The advertisers that were approved, which a re-connection is compared with."""
-        return _split(self.annotations.get("approved", "")) or self.advertisers
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The advertisers' names by id, as many as the annotation holds, for people to read."""
-        try:
-            names = json.loads(self.annotations.get("advertiser-names", "{}"))
-        except (ValueError, RecursionError):  # edited by hand: as good as missing
-            return {}
-        found = names.items() if isinstance(names, dict) else ()
-        return {id_: name for id_, name in found if isinstance(name, str) and is_line(name)}
-
-    @property
-    def open_id(self) -> str:
-        """The TikTok account, for the family `account`; else empty."""
-        return self.annotations.get("open-id", "")
-
-    @property
-    def username(self) -> str:
-        """The TikTok account's name, where it is known."""
-        name = self.annotations.get("username", "")
-        return name if is_line(name) else ""
+        return self._approved or self.advertisers
 
     def username_of(self, grant: Grant) -> str:
         """The name that is known of a grant's account; empty where it is for another account, or there is none."""
@@ -234,8 +204,7 @@ class Connection:
         """For how many days ahead (30, 14, 7, 3, 1) an end-of-life warning is due that was not given yet, or None."""
         end = self.ends_at(refreshable=refreshable)
         reached = [days for days in WARNING_DAYS if end is not None and end - now <= timedelta(days=days)]
-        given = self.annotations.get("warned", "")
-        already = int(given) if given in map(str, WARNING_DAYS) else WARNING_DAYS[0] + 1
+        already = self.warned if self.warned in WARNING_DAYS else WARNING_DAYS[0] + 1
         return min(reached) if reached and min(reached) < already else None
 
     def conflict(self, grant: Grant) -> Conflict | None:
@@ -267,10 +236,9 @@ class Connection:
         )
 
 
+_ANNOTATIONS = frozenset(one.key for one in vars(Connection).values() if isinstance(one, _Annotation))
+
+
 def base_labels(holds: str, connection: str = "") -> dict[str, str]:
     """The labels that every secret of ours carries, whatever its state."""
     return dict([MANAGED_BY, ("holds", holds)]) | ({"connection": connection} if connection else {})
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))

@@ -139,8 +139,8 @@ def first(
 
     Args:
         response: TikTok's answer.
-        connection: Name of the connection.
-        app_id: The app.
+        connection: Its name.
+        app_id: The app that it was given to.
         family: What was authorized.
         asked_at: When the call was sent: lifetimes are counted from here, so that they never come out too long.
         after: `obtained_at` of the grant that this one replaces. The new one is later, whatever the clock says.
@@ -194,10 +194,7 @@ def lifetime(value: object) -> float | None:
 def permission_ids(value: object) -> tuple[int, ...] | None:
     """Permission ids from a list of numbers or digits, or a comma-separated text; what is neither is left out."""
     items = _items(value)
-    if items is None:
-        return None
-    texts = [str(item).strip() for item in items if isinstance(item, int | str) and not isinstance(item, bool)]
-    return tuple(int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 32)
+    return None if items is None else tuple(int(text) for text in map(_digits, items) if text)
 
 
 def scope_names(value: object) -> tuple[str, ...] | None:
@@ -205,8 +202,8 @@ def scope_names(value: object) -> tuple[str, ...] | None:
     items = _items(value)
     if items is None:
         return None
-    names = [item.strip() for item in items if isinstance(item, str)]
-    return tuple(name for name in names if name and name.isascii() and name.isprintable() and len(name) <= 100)
+    names = [item for item in items if isinstance(item, str)]
+    return tuple(name for name in names if name.isascii() and name.isprintable() and 0 < len(name) <= 100)
 
 
 def advertiser_ids(value: object) -> tuple[str, ...] | None:
@@ -217,16 +214,19 @@ def advertiser_ids(value: object) -> tuple[str, ...] | None:
     """
     if not isinstance(value, list):
         return None
-    ids = [str(item) if isinstance(item, int) and not isinstance(item, bool) else item for item in value]
-    if not all(isinstance(item, str) and item.isascii() and item.isdigit() and len(item) <= 32 for item in ids):
-        return None
-    return tuple(dict.fromkeys(ids))
+    ids = tuple(dict.fromkeys(map(_digits, value)))
+    return ids if all(ids) else None
+
+
+def _digits(item: object) -> str:
+    """An id that is a number or digits; empty where it is none."""
+    text = str(item) if isinstance(item, int | str) else ""
+    return text if text.isascii() and text.isdigit() and len(text) <= 32 else ""
 
 
 def _items(value: object) -> list[object] | None:
-    if isinstance(value, str):
-        return list(value.split(","))
-    return value if isinstance(value, list) else None
+    items = value.split(",") if isinstance(value, str) else value
+    return [one.strip() if isinstance(one, str) else one for one in items] if isinstance(items, list) else None
 
 
 def _end(start: datetime, seconds: float | None) -> datetime | None:
