@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def now() -> datetime:
     """The time of day, in UTC."""
@@ -26,16 +28,12 @@ def sleep(seconds: float) -> None:
 
 def milliseconds(moment: datetime) -> int:
     """`moment` as milliseconds since 1970, rounded down."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def from_milliseconds(value: int) -> datetime:
-    """The opposite of `milliseconds`.
-
-    Raises:
-        OverflowError: the value lies beyond the years that dates can hold.
-    """
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
+    """The opposite of `milliseconds`; raises `OverflowError` beyond the years that dates can hold."""
+    return _EPOCH + timedelta(milliseconds=value)
 
 
 def text(moment: datetime, *, precise: bool = False) -> str:
@@ -45,11 +43,7 @@ def text(moment: datetime, *, precise: bool = False) -> str:
 
 
 def parse(stamp: str) -> datetime:
-    """Read an RFC 3339 time; one without an offset is taken as UTC.
-
-    Raises:
-        ValueError: it is no such time.
-    """
+    """Read an RFC 3339 time, in UTC where it has no offset; raises `ValueError` or `OverflowError` where it is none."""
     moment = datetime.fromisoformat(stamp)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 

@@ -52,7 +52,8 @@ class Grant:
 
     def dated(self, moment: datetime, after: datetime | None) -> Self:
         """The same grant, obtained at `moment`, or later where it has to be later than `after`. Its ends stay."""
-        return replace(self, obtained_at=_later_than(after, moment))
+        moment = moment.replace(microsecond=0)
+        return replace(self, obtained_at=moment if after is None else max(moment, after + timedelta(seconds=1)))
 
     def with_advertisers(self, ids: Sequence[str]) -> Self:
         """The same grant, for other ad accounts."""
@@ -110,10 +111,9 @@ class RefreshableGrant(Grant):
             access_token=response.access_token,
             expires_at=_end(asked_at, response.expires_in),
             scope=self.scope if response.scope is None else response.scope,
-            obtained_at=_later_than(self.obtained_at, asked_at),
             refresh_token=response.refresh_token or self.refresh_token,
             refresh_expires_at=refresh_end if rotated or refresh_end else self.refresh_expires_at,
-        )
+        ).dated(asked_at, self.obtained_at)
 
     @property
     def kind(self) -> KindOfGrant:
@@ -126,24 +126,10 @@ class RefreshableGrant(Grant):
         return self.refresh_expires_at
 
 
-def first(
-    response: TokenResponse,
-    *,
-    connection: str,
-    app_id: str,
-    family: Family,
-    asked_at: datetime,
-    after: datetime | None = None,
-) -> Grant:
+def first(response: TokenResponse, *, connection: str, app_id: str, family: Family, asked_at: datetime) -> Grant:
     """The grant of a new authorization: a `RefreshableGrant` where the response has a refresh token.
 
-    Args:
-        response: TikTok's answer.
-        connection: Its name.
-        app_id: The app that it was given to.
-        family: What was authorized.
-        asked_at: When the call was sent: lifetimes are counted from here, so that they never come out too long.
-        after: `obtained_at` of the grant that this one replaces. The new one is later, whatever the clock says.
+    Lifetimes are counted from when the call was sent, `asked_at`, so that they never come out too long.
     """
     ids = response.advertiser_ids or ()
     grant = Grant(
@@ -155,7 +141,7 @@ def first(
         advertiser_ids=ids,
         advertiser_count=len(ids),
         scope=response.scope or (),
-        obtained_at=_later_than(after, asked_at),
+        obtained_at=asked_at.replace(microsecond=0),
         open_id=response.open_id,
     )
     if response.refresh_token is None:
@@ -234,8 +220,3 @@ def _end(start: datetime, seconds: float | None) -> datetime | None:
         return None if seconds is None else (start + timedelta(seconds=seconds)).replace(microsecond=0)
     except OverflowError:  # beyond the calendar
         return None
-
-
-def _later_than(previous: datetime | None, moment: datetime) -> datetime:
-    moment = moment.replace(microsecond=0)
-    return moment if previous is None else max(moment, previous + timedelta(seconds=1))

@@ -47,11 +47,7 @@ def way_to(url: str) -> Way:
 
 
 def connections(url: str, kept: int = _KEPT) -> urllib3.HTTPConnectionPool:
-    """What sends requests to the host of this URL, which take a path. It serves many threads.
-
-    Args:
-        url: The URL.
-        kept: How many connections are kept open.
+    """What sends requests to the host of this URL, which take a path, and keeps some connections open.
 
     Raises:
         OSError: there is no such file of CAs, or nothing in it.

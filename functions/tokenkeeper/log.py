@@ -28,6 +28,7 @@ _MOST_ITEMS = 100
 _ONLY_IN_SENTENCE = {"detail", "needing"}
 _IN_HEAD = {"severity", "message", "event"}
 _CONTEXT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("context", default=MappingProxyType({}))
+# The trace and the span, in the headers that W3C and Google Cloud define.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -39,11 +40,9 @@ _form: Callable[[Line], str] | None = None
 
 
 def write_to(stream: TextIO | None, form: Callable[[Line], str] | None = None) -> None:
-    """Send everything to `stream` from now on. Without this call, or with None, it is standard output.
+    """Send everything to `stream` from now on; None, as without this call: to standard output.
 
-    Args:
-        stream: Where to.
-        form: What is written for an entry; None: JSON, or on a terminal what a person can read.
+    `form` makes the text of an entry; None: JSON, or on a terminal what a person can read.
     """
     global _stream, _form
     _stream, _form = stream, form
@@ -89,22 +88,17 @@ def readable(entry: Line, at: datetime) -> str:
 def context(header: Callable[[str], str | None], project: str, **fields: str) -> Iterator[None]:
     """Add the trace that the request names, and `fields`, to every entry written inside.
 
-    Args:
-        header: Gives a header of the request: `traceparent` (W3C) or `X-Cloud-Trace-Context` (Google).
-        project: The project that the trace belongs to; empty: none is written.
-        fields: More to add, such as `reference`.
+    `header` gives a header of the request; without a project, which the trace belongs to, no trace is written.
     """
-    added = dict(fields)
-    w3c = _TRACEPARENT.fullmatch(header("traceparent") or "")
-    google = _CLOUD_TRACE.fullmatch(header("X-Cloud-Trace-Context") or "")
-    if project and w3c:
-        added["logging.googleapis.com/trace"] = f"projects/{project}/traces/{w3c[1]}"
-        added["logging.googleapis.com/spanId"] = w3c[2]
-    elif project and google:
-        added["logging.googleapis.com/trace"] = f"projects/{project}/traces/{google[1].lower()}"
-        if google[2] is not None:
-            added["logging.googleapis.com/spanId"] = f"{int(google[2]) % 2**64:016x}"
-    token = _CONTEXT.set({**_CONTEXT.get(), **added})
+    trace = span = ""
+    if w3c := _TRACEPARENT.fullmatch(header("traceparent") or ""):
+        trace, span = w3c.groups()
+    elif google := _CLOUD_TRACE.fullmatch(header("X-Cloud-Trace-Context") or ""):
+        trace, span = google[1].lower(), f"{int(google[2]) % 2**64:016x}" if google[2] else ""
+    if project and trace:
+        fields["logging.googleapis.com/trace"] = f"projects/{project}/traces/{trace}"
+        fields |= {"logging.googleapis.com/spanId": span} if span else {}
+    token = _CONTEXT.set({**_CONTEXT.get(), **fields})
     try:
         yield
     finally:

@@ -44,13 +44,8 @@ def start(**classes: str) -> Function:
         raise SystemExit(str(error)) from None
     if has_app_context() and hasattr(function, "attach"):
         function.attach(current_app)
-    _disable_control_socket()
-    return cast("Function", function)
-
-
-def _disable_control_socket() -> None:
-    """Do without gunicorn's control socket, which is a file in the home directory."""
     with suppress(ImportError):
         from gunicorn.config import ControlSocketDisable
 
-        ControlSocketDisable.default = True
+        ControlSocketDisable.default = True  # it is a file in the home directory
+    return cast("Function", function)

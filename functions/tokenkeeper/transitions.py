@@ -81,7 +81,7 @@ def refreshed(
     if not reaches_nobody:
         return Change(stored, (entry, *_recovered_entries(before)))
     bad, alerts = empty(before)
-    kept = {key: bad.annotations[key] for key in ("failing-since", "last-error") if key in bad.annotations}
+    kept = {key: bad.annotations.get(key) for key in ("failing-since", "last-error")}
     return Change(stored.with_(labels={"health": "failing"}, annotations=kept), (entry, *alerts))
 
 
@@ -136,52 +136,41 @@ def failing(before: Connection, problem: Problem, action: str) -> Change:
     lasting = since is not None and now - since >= FAILING_BECOMES_ALERT
     nearly_over = ends is not None and ends - now < TOKEN_NEARLY_OVER
     if not before.alerted and (lasting or nearly_over):
-        entry = events.CONNECTION_FAILING.entry(
-            connection=before.name, since=clock.text(since or now), problem=problem.short
-        )
-        return Change(_bad(before, "failing", problem._replace(alerted=True)), (entry,))
+        started = clock.text(since or now)
+        entry = events.CONNECTION_FAILING.entry(connection=before.name, since=started, problem=problem.short)
+        return Change(_bad(before, problem._replace(alerted=True)), (entry,))
     if before.health == "failing":
         return Change(before)
     entry = events.CONNECTION_FALTERING.entry(connection=before.name, problem=problem.short, action=action)
-    return Change(_bad(before, "failing", problem), (entry,))
+    return Change(_bad(before, problem), (entry,))
 
 
 def ended(before: Connection, code: int, request_id: str) -> Change:
     """TikTok says, with this code, that the access has ended: only a new authorization helps."""
-    if before.health == "reauthorize":
-        return Change(before)
     entry = events.REAUTHORIZATION_REQUIRED.entry(connection=before.name, code=code, request_id=request_id or None)
-    return Change(_bad(before, "reauthorize", Problem("reauthorize", code, request_id)), (entry,))
+    return _alerted(before, Problem("reauthorize", code, request_id), entry)
 
 
 def broken(before: Connection, detail: str) -> Change:
     """A secret of it cannot be read or written; `detail` is the sentence that says so."""
-    if before.health == "reauthorize" or before.failing_of("broken"):
-        return Change(before)  # what helps is the same; or it was alerted before
     entry = events.SECRET_UNREADABLE.entry(connection=before.name, detail=detail)
-    return Change(_bad(before, "failing", Problem("broken", alerted=True)), (entry,))
+    return _alerted(before, Problem("broken", alerted=True), entry)
 
 
 def empty(before: Connection) -> Change:
     """TikTok lists no advertiser for a token that works, and said so twice."""
-    if before.failing_of("empty"):
-        return Change(before)
-    entry = events.CONNECTION_EMPTY.entry(connection=before.name)
-    return Change(_bad(before, "failing", Problem("empty", alerted=True)), (entry,))
+    return _alerted(before, Problem("empty", alerted=True), events.CONNECTION_EMPTY.entry(connection=before.name))
 
 
 def of_other_app(before: Connection) -> Change:
     """It belongs to another app than the configured one; the run logs one alert for all of these."""
-    if before.failing_of("other_app") or before.health == "reauthorize":
-        return Change(before)
-    return Change(_bad(before, "failing", Problem("other_app", alerted=True)))
+    return _alerted(before, Problem("other_app", alerted=True))
 
 
 def recovered(before: Connection) -> Change:
     """All is well again; labels that were missing are put back."""
-    well = before.with_(
-        labels={**before.own_labels, "health": "ok"}, annotations={"failing-since": None, "last-error": None}
-    )
+    labels = {**before.own_labels, "health": "ok"}
+    well = before.with_(labels=labels, annotations={"failing-since": None, "last-error": None})
     return Change(well, _recovered_entries(before))
 
 
@@ -277,13 +266,20 @@ def _reconciled(before: Connection, grant: Grant, *, reconnected: bool) -> Conne
 
 
 def _pruned(before: Connection, destroyed_to: int) -> Connection:
-    if destroyed_to <= before.destroyed_to:
-        return before
-    return before.with_(annotations={"destroyed-to": str(destroyed_to)})
+    more = destroyed_to > before.destroyed_to
+    return before.with_(annotations={"destroyed-to": str(destroyed_to)}) if more else before
 
 
-def _bad(before: Connection, health: str, problem: Problem) -> Connection:
+def _alerted(before: Connection, problem: Problem, *entries: Entry) -> Change:
+    """It has this problem; nothing is new where it had it before, or its access has ended: what helps is the same."""
+    if before.health == "reauthorize" or before.failing_of(problem.kind):
+        return Change(before)
+    return Change(_bad(before, problem), entries)
+
+
+def _bad(before: Connection, problem: Problem) -> Connection:
     since = before.failing_since or clock.now()
+    health = "reauthorize" if problem.kind == "reauthorize" else "failing"
     return before.with_(
         labels={**before.own_labels, "health": health},
         annotations={"failing-since": clock.text(since), "last-error": str(problem)},

@@ -171,8 +171,7 @@ class Callback:
             app_id=self.settings.app_id,
             family=flow.link.family,
             asked_at=asked_at,
-            after=connection.obtained_at,
-        )
+        ).dated(asked_at, connection.obtained_at)
         if response.advertiser_ids is None:  # the answer did not say
             found = list_advertisers(self.tiktok, grant, self._deadline, self._storing_seconds)
             grant = grant.with_advertisers(found)
