@@ -13,7 +13,7 @@ from flask import Flask, request
 
 from tokenkeeper.connect.app import Connect
 from tokenkeeper.connect.cookies import Result
-from tokenkeeper.connect.links import Signer
+from tokenkeeper.connect.links import Link, Signer
 from tokenkeeper.connect.pages import Pages
 from tokenkeeper.connect.refusal import ROWS, Refused, refused_by_store, refused_by_tiktok
 from tokenkeeper.errors import (
@@ -35,12 +35,17 @@ from unit.conftest import Logged
 PAGES = Pages(parts.read())
 
 
+def link_for(family: Family) -> Link:
+    """A connect link."""
+    return Link("acme", "link-1", parts.NOON, parts.NOON, family=family)
+
+
 class TestRefusals:
     @pytest.mark.parametrize("family", ["advertiser", "account"])
     def test_each_has_an_entry_and_a_page_for_both_families(self, family: Family) -> None:
         """The event knows the severity, the detail is what is logged, and no gap is left in the page's words."""
         for reason, row in ROWS.items():
-            refused = Refused(reason, "A detail.", "acme", family=family)
+            refused = Refused(reason, "A detail.", link_for(family))
             assert (refused.entry.fields["reason"], refused.entry.fields["status"]) == (reason, row.status)
             assert refused.entry.severity in row.event.severities, reason
             assert "A detail." in refused.entry.message, reason
@@ -58,17 +63,17 @@ class TestRefusals:
             40105: ("TikTok refused to complete the connection.", "ERROR"),
         }
         errors = [TikTokRefused(kind_of(code, ""), code, "") for code in expected]
-        refusals = {error.code: refused_by_tiktok(error, "acme", "advertiser") for error in errors}
+        refusals = {error.code: refused_by_tiktok(error, link_for("advertiser")) for error in errors}
         said = {code: (one.notice.happened, one.entry.severity) for code, one in refusals.items()}
         assert said == {code: (f"{words} (TikTok's code {code})", how) for code, (words, how) in expected.items()}
-        silent = refused_by_tiktok(TikTokSilent("No answer"), "acme", "advertiser")
+        silent = refused_by_tiktok(TikTokSilent("No answer"), link_for("advertiser"))
         assert silent.notice.happened == "TikTok's answer could not be understood, or did not come in time."
         assert (silent.entry.fields["reason"], silent.entry.severity) == ("tiktok_silent", "ERROR")
 
     @pytest.mark.parametrize(("family", "life"), [("advertiser", "an hour"), ("account", "ten minutes")])
     def test_of_tiktoks_says_why_and_until_when(self, family: Family, life: str) -> None:
         """What TikTok said stands on the page in plain words, with its code, its reference and that of the log."""
-        refused = refused_by_tiktok(TikTokRefused(Kind.RESTART, 40110, "2026ABC"), "acme", family)
+        refused = refused_by_tiktok(TikTokRefused(Kind.RESTART, 40110, "2026ABC"), link_for(family))
         text = PAGES.notice(refused.notice, refused.status, "0123abcd").get_data(as_text=True)
         assert f"used already, or is more than {life} old. (TikTok&#39;s code 40110)" in text
         assert "TikTok&#39;s reference is 2026ABC." in text
@@ -79,7 +84,8 @@ class TestRefusals:
 def test_what_passes_by_itself_is_told_from_what_does_not() -> None:
     """A role, a policy, a request that is not accepted or a setting is for the operator; an outage is waited for."""
     lasting = [StoreForbidden("No."), StoreRejected("No."), SettingsError("No.")]
-    refusals = [refused_by_store(error, "store_unavailable", "acme") for error in (*lasting, StoreUnavailable("No."))]
+    link, errors = link_for("advertiser"), [*lasting, StoreUnavailable("No.")]
+    refusals = [refused_by_store(error, "store_unavailable", link) for error in errors]
     assert [one.entry.fields["reason"] for one in refusals] == ["store_refused"] * 3 + ["store_unavailable"]
 
 

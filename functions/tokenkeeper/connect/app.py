@@ -47,8 +47,9 @@ class Connect:
         app.after_request(self._harden)
 
         def own_page(error: HTTPException) -> Response:
-            missing = error.code == 404
-            return self._pages.notice(*((notices.NOT_FOUND, 404) if missing else (notices.MALFORMED, 400)))
+            if error.code == 404:
+                return self._pages.notice(notices.NOT_FOUND, 404)
+            return self._pages.notice(notices.MALFORMED, 400)
 
         app.register_error_handler(HTTPException, own_page)
 
@@ -127,9 +128,9 @@ class Connect:
         except SecretMissing:
             return False
         except (StoreError, SettingsError) as error:
-            raise refused_by_store(error, "link_not_checked", link.connection) from None
+            raise refused_by_store(error, "link_not_checked", link) from None
         if link.is_used(connection):
-            raise Refused("link_used", connection=link.connection)
+            raise Refused("link_used", link=link)
         return connection.made
 
     # --- the result ---

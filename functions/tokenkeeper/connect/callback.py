@@ -16,7 +16,7 @@ from tokenkeeper import clock, events, log, transitions
 from tokenkeeper import grant as grants
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connect.cookies import Cookies, Result
-from tokenkeeper.connect.flow import Flow, list_advertisers
+from tokenkeeper.connect.flow import Flow
 from tokenkeeper.connect.links import Link, Signer, bound_to
 from tokenkeeper.connect.pages import redirect
 from tokenkeeper.connect.refusal import Refused, refused_by_store, refused_by_tiktok
@@ -64,7 +64,7 @@ class Callback:
         budget = self.settings.callback_budget
         self._deadline = Deadline(budget)
         self._prepared_by = Deadline(min(_PREPARE_SECONDS, budget / 2))
-        self._storing_seconds = min(20.0, budget / 3)  # kept back for step 6
+        self._asked_by = Deadline(budget - min(20.0, budget / 3))  # for step 4; the rest is for storing
 
     def answer(self) -> Response:
         """Go all the way.
@@ -94,10 +94,10 @@ class Callback:
         scopes = list(self.settings.account_scopes)
         detail = f"TikTok does not grant this app one of the scopes in TIKTOK_ACCOUNT_SCOPES: {', '.join(scopes)}."
         try:
-            flow = self._check_state()
+            link = self._check_state().link
         except Refused:  # anybody can send that: no alert
-            raise Refused("invalid_scope", detail, severity="WARNING", fields={"scopes": scopes}) from None
-        raise flow.refused("invalid_scope", detail, scopes=scopes)
+            raise Refused("invalid_scope", detail, severity="WARNING", scopes=scopes) from None
+        raise Refused("invalid_scope", detail, link, scopes=scopes)
 
     # --- 2: check the state ---
 
@@ -143,24 +143,23 @@ class Callback:
         except LeaseHeld as error:
             raise flow.refused("connection_busy", str(error)) from None
         except (StoreError, SettingsError, TimeoutError) as error:
-            raise refused_by_store(error, "store_unavailable", name, flow.link.family) from None
+            raise refused_by_store(error, "store_unavailable", flow.link) from None
         return lease
 
     # --- 4: exchange the code, once ---
 
     def _exchange(self, flow: Flow, code: Secret) -> tuple[TokenResponse, datetime]:
         while True:
-            asked_at = clock.now()
-            seconds = max(1.0, self._deadline.remaining - self._storing_seconds)
+            asked_at, seconds = clock.now(), max(1.0, self._asked_by.remaining)
             try:
                 return self.tiktok.family(flow.link.family).exchange(code, seconds), asked_at
             except TikTokUnreachable as error:
                 # Certain not to have arrived, so it may be sent again.
-                if self._deadline.remaining - self._storing_seconds < 2.0:
+                if self._asked_by.remaining < 2.0:
                     raise flow.refused("tiktok_unreachable", f"{error}.") from None
                 clock.sleep(1.0)
             except TikTokError as error:
-                raise refused_by_tiktok(error, flow.link.connection, flow.link.family) from None
+                raise refused_by_tiktok(error, flow.link) from None
 
     # --- 5: check the answer ---
 
@@ -173,8 +172,7 @@ class Callback:
             asked_at=asked_at,
         ).dated(asked_at, connection.obtained_at)
         if response.advertiser_ids is None:  # the answer did not say
-            found = list_advertisers(self.tiktok, grant, self._deadline, self._storing_seconds)
-            grant = grant.with_advertisers(found)
+            grant = grant.with_advertisers(flow.list_advertisers(self.tiktok, grant, self._deadline, self._asked_by))
         flow.check_grant(grant, connection)
         return grant.with_username(connection.username_of(grant))
 

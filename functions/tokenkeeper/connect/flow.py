@@ -10,7 +10,6 @@ from tokenkeeper.connect.links import Link
 from tokenkeeper.connect.refusal import Refused, refused_by_tiktok
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import Kind, TikTokError, TikTokRefused
-from tokenkeeper.events import Value
 from tokenkeeper.grant import Grant
 from tokenkeeper.tiktok.families import TikTok
 
@@ -42,28 +41,27 @@ class Flow(NamedTuple):
         if found:
             raise self.refused(found)
 
-    def refused(self, reason: str, detail: str = "", **fields: Value) -> Refused:
+    def list_advertisers(self, tiktok: TikTok, grant: Grant, deadline: Deadline, asked_by: Deadline) -> list[str]:
+        """The advertisers of a grant whose token response did not name them; asked for twice where that may help.
+
+        The code is used by now: giving up over one hiccup would cost the approver another approval. TikTok is asked
+        until `asked_by`; from then to the deadline is for storing.
+
+        Raises:
+            Refused: TikTok did not say.
+        """
+        tries = 2
+        while True:
+            seconds = min(_LIST_SECONDS, max(1.0, deadline.remaining / 2))
+            try:
+                return list(tiktok.family(grant.family).names(grant, seconds).advertisers or ())
+            except TikTokError as error:
+                tries -= 1
+                may_pass = not isinstance(error, TikTokRefused) or error.kind in {Kind.TRANSIENT, Kind.THROTTLED}
+                if not (tries and may_pass and asked_by.remaining > 2.0):
+                    raise refused_by_tiktok(error, self.link) from None
+                clock.sleep(1.0)
+
+    def refused(self, reason: str, detail: str = "") -> Refused:
         """The refusal of this flow for a reason."""
-        return Refused(reason, detail, self.link.connection, family=self.link.family, fields=fields)
-
-
-def list_advertisers(tiktok: TikTok, grant: Grant, deadline: Deadline, storing_seconds: float) -> list[str]:
-    """The advertisers of a grant whose token response did not name them; asked for twice where that may help.
-
-    The code is used by now: giving up over one hiccup would cost the approver another approval. Of the callback's time,
-    `storing_seconds` are for storing.
-
-    Raises:
-        Refused: TikTok did not say.
-    """
-    tries = 2
-    while True:
-        seconds = min(_LIST_SECONDS, max(1.0, deadline.remaining / 2))
-        try:
-            return list(tiktok.family(grant.family).names(grant, seconds).advertisers or ())
-        except TikTokError as error:
-            tries -= 1
-            may_pass = not isinstance(error, TikTokRefused) or error.kind in {Kind.TRANSIENT, Kind.THROTTLED}
-            if not (tries and may_pass and deadline.remaining > storing_seconds + 2.0):
-                raise refused_by_tiktok(error, grant.connection, grant.family) from None
-            clock.sleep(1.0)
+        return Refused(reason, detail, self.link)

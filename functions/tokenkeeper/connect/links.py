@@ -83,10 +83,7 @@ class Signer:
         family: Family = "advertiser",
         labels: Mapping[str, str] | None = None,
     ) -> tuple[Link, Secret]:
-        """Make a link; names and labels are checked ones.
-
-        Returns:
-            The link, and its signed text.
+        """Make a link and its signed text; names and labels are checked ones.
 
         Raises:
             ValueError: the life is shorter than 5 minutes or longer than 30 days.
@@ -113,11 +110,7 @@ class Signer:
         return link
 
     def new_state(self, link: Link) -> tuple[str, State, Secret]:
-        """Begin a flow.
-
-        Returns:
-            The state's text, what it says, and the value of the cookie that binds it to a browser.
-        """
+        """Begin a flow: the state's text, what it says, and the value of the cookie that binds it to a browser."""
         nonce = Secret(secrets.token_urlsafe(24))
         text, state = self.state_of(link, flow_prefix(link) + secrets.token_hex(2), nonce)
         return text, state, nonce

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from tokenkeeper import events
 from tokenkeeper.connect import notices
+from tokenkeeper.connect.links import Link
 from tokenkeeper.connect.notices import AGAIN, TELL, Notice
 from tokenkeeper.errors import Kind, SettingsError, StoreForbidden, StoreRejected, TikTokError, TikTokRefused
 from tokenkeeper.events import Entry, Event, Severity, Value
-from tokenkeeper.grant import Family
 from tokenkeeper.tiktok.codes import ACCOUNT_CODE_OR_TOKEN, CODE_CANCELLED, CODE_USED, SECRET_OR_CODE
 
 
@@ -75,21 +75,19 @@ class Refused(Exception):
         self,
         reason: str,
         detail: str = "",
-        connection: str = "",
+        link: Link | None = None,
         *,
-        family: Family = "advertiser",
         notice: Notice | None = None,
         severity: Severity | None = None,
         headers: Mapping[str, str] | None = None,
-        fields: Mapping[str, Value] | None = None,
+        **fields: Value,
     ) -> None:
         """Set up.
 
         Args:
-            reason: One of `ROWS`, whose page and severity hold unless others are given.
+            reason: One of `ROWS`, whose page and severity hold unless `notice` and `severity` are given.
             detail: A sentence for the log; empty: the page's heading.
-            connection: The connection, once it is known for certain.
-            family: What the page is about.
+            link: The connect link, once it is known for certain; the page is about its family.
             notice: Another page.
             severity: Another severity of the log entry.
             headers: More headers of the answer.
@@ -99,14 +97,14 @@ class Refused(Exception):
         row = ROWS[reason]
         self.status = row.status
         self.headers = headers or {}
-        self.notice = (notice or row.notice).for_family(family)
+        self.notice = (notice or row.notice).for_family(link.family if link else "advertiser")
         self.entry: Entry = row.event.entry(
             severity or row.severity,
             detail=detail or f"{self.notice.title}.",
             reason=reason,
-            connection=connection or None,
+            connection=link.connection if link else None,
             status=row.status,
-            **(fields or {}),
+            **fields,
         )
 
 
@@ -131,35 +129,28 @@ _BY_KIND: Mapping[Kind, _Words] = {
 }
 
 
-def refused_by_tiktok(error: TikTokError, connection: str, family: Family) -> Refused:
+def refused_by_tiktok(error: TikTokError, link: Link) -> Refused:
     """The refusal for a code that TikTok did not exchange, with TikTok's own reference."""
-    words, reason, code = _SILENT, "tiktok_silent", None
+    happened, todo, severity = _SILENT
+    reason, code = "tiktok_silent", None
     if isinstance(error, TikTokRefused):
-        words = _BY_CODE.get(error.code) or _BY_KIND.get(error.kind) or _OTHER
+        happened, todo, severity = _BY_CODE.get(error.code) or _BY_KIND.get(error.kind) or _OTHER
         reason, code = "tiktok_refused", error.code
-    happened, todo, severity = words
-    parts = [happened, f"(TikTok's code {code})" if code is not None else ""]
-    parts.append(f"TikTok's reference is {error.request_id}." if error.request_id else "")
-    notice = notices.tiktok_refused(" ".join(filter(None, parts)), todo)
+        happened += f" (TikTok's code {code})"
+    if error.request_id:
+        happened += f" TikTok's reference is {error.request_id}."
     return Refused(
         reason,
         f"{error}.",
-        connection,
-        family=family,
-        notice=notice,
+        link,
+        notice=notices.tiktok_refused(happened, todo),
         severity=severity,
-        fields={"code": code, "request_id": error.request_id or None},
+        code=code,
+        request_id=error.request_id or None,
     )
 
 
-def refused_by_store(error: Exception, otherwise: str, connection: str, family: Family = "advertiser") -> Refused:
-    """The refusal for Secret Manager's.
-
-    Args:
-        error: Why the store did not do what it was asked.
-        otherwise: The reason, one of `ROWS`, for what may pass by itself.
-        connection: The connection's name.
-        family: What the page is about.
-    """
+def refused_by_store(error: Exception, otherwise: str, link: Link) -> Refused:
+    """The refusal for Secret Manager's; `otherwise`, one of `ROWS`, is the reason where it may pass by itself."""
     lasting = isinstance(error, StoreForbidden | StoreRejected | SettingsError)
-    return Refused("store_refused" if lasting else otherwise, str(error), connection, family=family)
+    return Refused("store_refused" if lasting else otherwise, str(error), link)

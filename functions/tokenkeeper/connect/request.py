@@ -30,7 +30,6 @@ _LINK = re.compile(r"[A-Za-z0-9._-]{1,1024}", re.ASCII)
 _AFTER_A_LINK = " .,;:!?'\")]}>»”’"  # what a sentence or a chat program leaves at the end of a pasted link
 _CALLBACK_KEYS = frozenset(("auth_code", "code", "state", "error"))
 _METHODS = {"/": "GET, HEAD", "/start": "GET, HEAD, POST", "/done": "GET"}
-_CALLBACK_METHODS = "GET"  # HEAD must never use anything up
 
 
 class Arguments(NamedTuple):
@@ -44,11 +43,7 @@ class Arguments(NamedTuple):
 
     @classmethod
     def parse(cls, query: bytes) -> Arguments:
-        """Take a query or a form apart.
-
-        Raises:
-            Refused: a parameter comes twice, or they are not text.
-        """
+        """Take a query or a form apart; raises `Refused` where a parameter comes twice, or they are not text."""
         try:
             pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError:
@@ -65,20 +60,16 @@ class Arguments(NamedTuple):
         )
 
     def check_callback(self) -> None:
-        """Check that a callback has what it needs, and nothing odd in it.
+        """Check that a callback has what it needs, and nothing odd in it; raises `Refused` where it has not.
 
-        Raises:
-            Refused: it has not; the log gets a code's length and kind of characters, never the code.
+        The log gets a code's length and kind of characters, never the code.
         """
         for code in (secret.reveal() for secret in self.codes):
             printable = code.isascii() and code.isprintable()
             if not printable or len(code) > LONGEST_CODE:
+                detail = f"The authorization code is not 1 to {LONGEST_CODE:,} characters of printable ASCII."
                 kind = "printable ASCII" if printable else "control" if code.isascii() else "not ASCII"
-                raise Refused(
-                    "code_malformed",
-                    f"The authorization code is not 1 to {LONGEST_CODE:,} characters of printable ASCII.",
-                    fields={"length": len(code), "characters": kind},
-                )
+                raise Refused("code_malformed", detail, length=len(code), characters=kind)
         if (self.state and not _STATE.fullmatch(self.state)) or (self.error and not _ERROR.fullmatch(self.error)):
             raise Refused("callback_malformed")
         if not self.codes and self.error is None:
@@ -101,18 +92,14 @@ def path_of(request: Request, settings: Settings) -> str:
 
 
 def arguments_of(request: Request, path: str) -> Arguments:
-    """Check path, query and method, and return the query's parameters.
-
-    Raises:
-        Refused: there is no such address, or it is not used like that.
-    """
+    """The query's parameters; raises `Refused` where there is no such address, or it is not used like that."""
     if path not in _METHODS:
         raise Refused("unknown_path")
     query = request.query_string
     if len(query) > LONGEST_QUERY:
         raise Refused("query_too_long")
     arguments = Arguments() if path == "/done" else Arguments.parse(query)
-    methods = _CALLBACK_METHODS if path == "/" and arguments.is_callback else _METHODS[path]
+    methods = "GET" if arguments.is_callback and path == "/" else _METHODS[path]  # HEAD must never use anything up
     if request.method not in methods.split(", "):
         raise Refused("wrong_method", headers={"Allow": methods})
     if request.method != "POST" and (request.content_length or "Transfer-Encoding" in request.headers):
@@ -121,11 +108,7 @@ def arguments_of(request: Request, path: str) -> Arguments:
 
 
 def form_of(request: Request, body: bytes) -> Arguments:
-    """The parameters of a form that this function's own page sent.
-
-    Raises:
-        Refused: it is none, is too large, or comes from another site.
-    """
+    """The parameters of a form that this function's own page sent; raises `Refused` where it did not."""
     if max(len(body), request.content_length or 0) > LARGEST_FORM:
         raise Refused("form_too_large")
     if request.mimetype != "application/x-www-form-urlencoded":
@@ -138,10 +121,8 @@ def form_of(request: Request, body: bytes) -> Arguments:
 def check_host(request: Request, settings: Settings) -> None:
     """Check that a browser does not call this machine by another of its names, where it has none of our cookies.
 
-    Other programs may: without a browser's cookies, `Sec-Fetch-Site` and form, nothing goes wrong.
-
-    Raises:
-        Refused: `PUBLIC_URL` says localhost and the browser 127.0.0.1, or the reverse.
+    Raises `Refused` where `PUBLIC_URL` says localhost and the browser 127.0.0.1, or the reverse. Other programs may:
+    without a browser's cookies, `Sec-Fetch-Site` and form, nothing goes wrong.
     """
     if "Sec-Fetch-Site" not in request.headers:
         return
@@ -163,7 +144,14 @@ def body_of(request: Request) -> bytes:
     """
     if not request.content_length and "Transfer-Encoding" not in request.headers:
         return b""
-    watch = threading.Timer(_BODY_SECONDS, _stop_reading, [request.environ.get("gunicorn.socket")])
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+
+    def stop_reading() -> None:
+        if connection is not None:
+            with suppress(OSError):  # closed in the same moment
+                connection.shutdown(socket.SHUT_RD)
+
+    watch = threading.Timer(_BODY_SECONDS, stop_reading)
     watch.daemon = True
     watch.start()
     try:
@@ -173,9 +161,3 @@ def body_of(request: Request) -> bytes:
     finally:
         watch.cancel()
         request.stream = io.BytesIO()  # the framework reads on to the end otherwise
-
-
-def _stop_reading(connection: socket.socket | None) -> None:
-    if connection is not None:
-        with suppress(OSError):  # closed in the same moment
-            connection.shutdown(socket.SHUT_RD)
