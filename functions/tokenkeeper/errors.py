@@ -107,12 +107,7 @@ class Superseded(KeeperError):
 
 
 class StoreError(KeeperError):
-    """Secret Manager refused, failed, or did not answer.
-
-    Attributes:
-        secret_id: The secret that the call was about; empty for a list.
-        reason: What Google said.
-    """
+    """Secret Manager refused, failed, or did not answer. `secret_id` is empty for a list; `reason` is Google's."""
 
     def __init__(self, text: str, secret_id: str = "", reason: GoogleReason | None = None) -> None:
         super().__init__(text)
@@ -155,30 +150,18 @@ class StoreThrottled(StoreUnavailable):
 class Kind(Enum):
     """What a failure at TikTok asks for; see "Kinds of failure" in the documentation."""
 
-    THROTTLED = "throttled"
-    """Too many calls: slower, later."""
-    TRANSIENT = "transient"
-    """Wrong for a moment: again later."""
-    OPERATOR = "operator"
-    """All connections would fail alike: stop and alert the operator."""
-    SUSPECT = "suspect"
-    """The app's trouble or one advertiser's: as OPERATOR once a second connection gets it."""
-    REAUTHORIZE = "reauthorize"
-    """Only a new authorization helps."""
-    PERMISSION = "permission"
-    """REAUTHORIZE if the token turns out to be dead; else only a permission is missing."""
-    EXPIRED = "expired"
-    """The access token is no longer accepted: refresh it, or REAUTHORIZE where there is no refresh token."""
-    RESTART = "restart"
-    """The authorization code cannot be used (any more): begin the connection again."""
+    THROTTLED = "throttled"  # too many calls: slower, later
+    TRANSIENT = "transient"  # wrong for a moment: again later
+    OPERATOR = "operator"  # all connections would fail alike: stop and alert the operator
+    SUSPECT = "suspect"  # the app's trouble or one advertiser's: as OPERATOR once a second connection gets it
+    REAUTHORIZE = "reauthorize"  # only a new authorization helps
+    PERMISSION = "permission"  # REAUTHORIZE if the token turns out to be dead; else only a permission is missing
+    EXPIRED = "expired"  # the token is no longer accepted: refresh it, or REAUTHORIZE where there is no refresh token
+    RESTART = "restart"  # the authorization code cannot be used (any more): begin the connection again
 
 
 class TikTokError(KeeperError):
-    """The TikTok Business API did not do what it was asked.
-
-    Attributes:
-        request_id: TikTok's id of the call, for its support; empty where there was none.
-    """
+    """The TikTok Business API did not do what it was asked. `request_id` is for its support; empty: there was none."""
 
     def __init__(self, text: str, request_id: str = "") -> None:
         super().__init__(f"{text} (request {request_id})" if request_id else text)
@@ -186,12 +169,7 @@ class TikTokError(KeeperError):
 
 
 class TikTokRefused(TikTokError):
-    """TikTok answered with a code other than 0.
-
-    Attributes:
-        kind: What the code asks for.
-        code: TikTok's return code.
-    """
+    """TikTok answered with a code other than 0, which asks for what `kind` says."""
 
     def __init__(self, kind: Kind, code: int, request_id: str) -> None:
         super().__init__(f"TikTok answered with code {code}", request_id)

@@ -21,16 +21,11 @@ ACCOUNT_SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list"
 class Needs(Flag):
     """Which settings a program uses; the others are neither required nor looked at."""
 
-    STORE = auto()
-    """Where the secrets are: always needed."""
-    APP = auto()
-    """The developer app's credentials and TikTok's address."""
-    LINKS = auto()
-    """Signing keys and the public URL."""
-    CALLBACK = auto()
-    """TikTok's consent pages and the portal's own link."""
-    RUN = auto()
-    """Rate and budget of a run."""
+    STORE = auto()  # where the secrets are: always needed
+    APP = auto()  # the developer app's credentials and TikTok's address
+    LINKS = auto()  # signing keys and the public URL
+    CALLBACK = auto()  # TikTok's consent pages and the portal's own link
+    RUN = auto()  # rate and budget of a run
 
 
 CONNECT = Needs.STORE | Needs.APP | Needs.LINKS | Needs.CALLBACK
@@ -142,11 +137,7 @@ SETTINGS: Mapping[str, Setting] = {one.name: one.metadata["setting"] for one in 
 
 
 def read(needs: Needs, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check the settings that `needs` names.
-
-    Raises:
-        SettingsError: one is missing or invalid.
-    """
+    """Read and check the settings that `needs` names; raises `SettingsError` where one is missing or invalid."""
     settings, problems = _read(needs, environment)
     for problem in filter(None, problems.values()):
         raise SettingsError(problem)
@@ -154,11 +145,7 @@ def read(needs: Needs, environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def survey(needs: Needs, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Check every setting that `needs` names, however many are invalid.
-
-    Returns:
-        By variable: what is wrong with it, as `read` would say, or an empty text.
-    """
+    """By variable of each setting that `needs` names: what is wrong with it, as `read` would say, or an empty text."""
     return _read(needs, environment)[1]
 
 
@@ -228,9 +215,9 @@ def prepare_requests() -> None:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", ca_file)
 
 
-def target(environment: Mapping[str, str] = os.environ) -> str:
+def target() -> str:
     """The function that functions-framework is to serve: `connect` or `refresh`."""
-    return environment.get("FUNCTION_TARGET", "connect")
+    return os.environ.get("FUNCTION_TARGET", "connect")
 
 
 def in_cloud(environment: Mapping[str, str] = os.environ) -> bool:

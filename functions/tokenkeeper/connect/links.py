@@ -95,18 +95,9 @@ class Signer:
         return link, Secret(str(self._links.dumps(_packed(link))))
 
     def read_link(self, text: str) -> Link:
-        """Read a link's text.
-
-        Raises:
-            LinkInvalid: it is none of ours, or was changed.
-            LinkExpired: its time is over.
-        """
+        """Read a link's text; raises as `read_state` does."""
         link = _read(self._links, text, "link", _unpacked)
-        now = clock.now()
-        if link.issued_at > now + _CLOCKS_DIFFER_BY:
-            raise LinkInvalid("the link is dated in the future")
-        if now > link.expires_at:
-            raise LinkExpired("the link has expired")
+        _check_time("link", link.issued_at, link.expires_at, _CLOCKS_DIFFER_BY)
         return link
 
     def new_state(self, link: Link) -> tuple[str, State, Secret]:
@@ -126,14 +117,10 @@ class Signer:
 
         Raises:
             LinkInvalid: it is none of ours, was changed, or is dated in the future.
-            LinkExpired: it is more than an hour old.
+            LinkExpired: its time is over.
         """
         state = _read(self._states, text, "state", _unpacked_state)
-        age = clock.now() - state.issued_at
-        if age < -_INSTANCES_DIFFER_BY:
-            raise LinkInvalid("the state is dated in the future")
-        if age > STATE_LIFE:
-            raise LinkExpired("the state has expired")
+        _check_time("state", state.issued_at, state.issued_at + STATE_LIFE, _INSTANCES_DIFFER_BY)
         return state
 
     def sign_result(self, result: object) -> str:
@@ -168,6 +155,14 @@ def _read(serializer: URLSafeSerializer, text: str, kind: str, unpacked: Callabl
         raise LinkInvalid(f"the {kind} is not signed by this function") from None
 
 
+def _check_time(kind: str, issued_at: datetime, expires_at: datetime, clocks_differ_by: timedelta) -> None:
+    now = clock.now()
+    if issued_at > now + clocks_differ_by:
+        raise LinkInvalid(f"the {kind} is dated in the future")
+    if now > expires_at:
+        raise LinkExpired(f"the {kind} has expired")
+
+
 def _hash(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:16]).decode().rstrip("=")
 
@@ -183,9 +178,8 @@ def _packed(link: Link) -> list[object]:
 def _unpacked(packed: list[Any]) -> Link:
     connection, id_, issued, expires, any_account, *more = packed
     family, labels = more or (0, {})
-    if not CONNECTION.fullmatch(connection) or len(labels) > MOST_LABELS:
-        raise ValueError
-    if not all(LABEL_KEY.fullmatch(key) and LABEL_VALUE.fullmatch(value) for key, value in dict(labels).items()):
+    fitting = all(LABEL_KEY.fullmatch(key) and LABEL_VALUE.fullmatch(value) for key, value in dict(labels).items())
+    if not CONNECTION.fullmatch(connection) or not fitting or len(labels) > MOST_LABELS:
         raise ValueError
     times = clock.from_milliseconds(issued), clock.from_milliseconds(expires)
     return Link(connection, str(id_), *times, any_account == 1, _FAMILIES[family], labels)

@@ -23,11 +23,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Pages:
-    """Makes the pages of one function.
-
-    Attributes:
-        headers: What every answer carries.
-    """
+    """Makes the pages of one function; every answer carries `headers`."""
 
     def __init__(self, settings: Settings) -> None:
         self._start = f"{settings.public_url}/start"
