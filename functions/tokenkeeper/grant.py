@@ -188,8 +188,7 @@ def scope_names(value: object) -> tuple[str, ...] | None:
     items = _items(value)
     if items is None:
         return None
-    names = [item for item in items if isinstance(item, str)]
-    return tuple(name for name in names if name.isascii() and name.isprintable() and 0 < len(name) <= 100)
+    return tuple(name for item in items if (name := opaque(item, 100)))
 
 
 def advertiser_ids(value: object) -> tuple[str, ...] | None:
@@ -202,6 +201,12 @@ def advertiser_ids(value: object) -> tuple[str, ...] | None:
         return None
     ids = tuple(dict.fromkeys(map(_digits, value)))
     return ids if all(ids) else None
+
+
+def opaque(value: object, longest: int) -> str:
+    """A text of printable ASCII, as ids and tokens are; empty where it is none, or longer."""
+    text = value if isinstance(value, str) else ""
+    return text if text.isascii() and text.isprintable() and len(text) <= longest else ""
 
 
 def _digits(item: object) -> str:

@@ -98,10 +98,10 @@ def _stamp(moment: datetime | None) -> str | None:
 
 
 def _text(document: Mapping[str, object], key: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+    text = grant.opaque(document.get(key), LARGEST)
+    if not text:
         raise _unusable(key)
-    return value
+    return text
 
 
 def _time(document: Mapping[str, object], key: str) -> datetime:

@@ -47,9 +47,8 @@ class Connect:
         app.after_request(self._harden)
 
         def own_page(error: HTTPException) -> Response:
-            if error.code == 404:
-                return self._pages.notice(notices.NOT_FOUND, 404)
-            return self._pages.notice(notices.MALFORMED, 400)
+            missing = error.code == 404
+            return self._pages.notice(notices.NOT_FOUND if missing else notices.MALFORMED, 404 if missing else 400)
 
         app.register_error_handler(HTTPException, own_page)
 
@@ -94,44 +93,39 @@ class Connect:
 
     def _show_link(self, request: Request, arguments: Arguments) -> Response:
         """The page that a connect link opens; opening it uses nothing up and sets no cookie."""
-        text, link = self._read_link(arguments)
-        again = self._check_unused(link)
+        link, again = self._read_link(arguments)
         direct, flow = "", self._cookies.begun(request, link)
         if flow:
             state, _ = self._signer.state_of(link, flow, Secret(self._cookies.nonce(request, flow)))
             direct = self._tiktok.family(link.family).consent_url(state)
-        return self._pages.start(link, text, again=again, direct=direct)
+        return self._pages.start(link, arguments.link.reveal(), again=again, direct=direct)
 
     def _begin(self, request: Request, arguments: Arguments) -> Response:
         """What the page's button does: bind the flow to this browser, and go to TikTok's consent page."""
-        _, link = self._read_link(arguments)
-        self._check_unused(link)
+        link, _ = self._read_link(arguments)
         text, state, nonce = self._signer.new_state(link)
         response = redirect(self._tiktok.family(link.family).consent_url(text))
         self._cookies.begin(request, response, state, nonce)
         log.write(events.CONNECTION_BEGUN.entry(connection=link.connection))
         return response
 
-    def _read_link(self, arguments: Arguments) -> tuple[str, Link]:
-        text = arguments.checked_link()
+    def _read_link(self, arguments: Arguments) -> tuple[Link, bool]:
+        """A link that is still good, and whether its connection exists already."""
         try:
-            return text, self._signer.read_link(text)
+            link = self._signer.read_link(arguments.checked_link())
         except LinkExpired:
             raise Refused("link_expired") from None
         except LinkInvalid as error:
             raise Refused("link_invalid", f"{error}.") from None
-
-    def _check_unused(self, link: Link) -> bool:
-        """Check that a link is still good, and return whether its connection exists already."""
         try:
             connection = self._vault.connection(link.connection, Deadline(_CHECK_SECONDS))
         except SecretMissing:
-            return False
+            return link, False
         except (StoreError, SettingsError) as error:
             raise refused_by_store(error, "link_not_checked", link) from None
         if link.is_used(connection):
             raise Refused("link_used", link=link)
-        return connection.made
+        return link, connection.made
 
     # --- the result ---
 

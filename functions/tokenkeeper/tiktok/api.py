@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tokenkeeper import grant
@@ -136,13 +136,15 @@ def line(value: object) -> str:
 
 def identifier(value: object) -> str:
     """An opaque id of TikTok's; empty where it is none."""
-    return value if _is_ascii(value, 256) and not set(value) & set(' ,"\\') else ""
+    text = grant.opaque(value, 256)
+    return "" if set(text) & set(' ,"\\') else text
 
 
 def _data(answer: Answer) -> Mapping[str, Any]:
     document = answer.document or {}
-    told = document.get("request_id")
-    request_id = told if _is_ascii(told, 64) and told.isalnum() else ""
+    request_id = grant.opaque(document.get("request_id"), 64)
+    if not request_id.isalnum():
+        request_id = ""
     if answer.status == 429:
         raise TikTokRefused(Kind.THROTTLED, 429, request_id)
     if answer.status >= 500 or 300 <= answer.status < 400:
@@ -159,14 +161,11 @@ def _data(answer: Answer) -> Mapping[str, Any]:
 
 
 def _token(value: object) -> Secret | None:
-    return Secret(value) if _is_ascii(value, 4096) and " " not in value else None
+    text = grant.opaque(value, 4096)
+    return Secret(text) if text and " " not in text else None
 
 
 def _integer(value: object) -> int | None:
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.removeprefix("-").isdigit():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _is_ascii(value: object, longest: int) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= longest and value.isascii() and value.isprintable()
