@@ -34,12 +34,7 @@ class Event(NamedTuple):
     endings: str = ""  # what else there is to say about the end
 
     def entry(self, severity: Severity | None = None, **fields: Value) -> Entry:
-        """An entry of this kind.
-
-        Args:
-            severity: One of `severities`; None: the usual one.
-            fields: What the sentence names, and what else is written beside it.
-        """
+        """An entry of this kind, with what the sentence names and what else is written beside it."""
         return Entry(self.name, severity or self.severities[0], self.sentence.format(**fields), fields)
 
 

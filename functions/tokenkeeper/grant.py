@@ -192,11 +192,7 @@ def scope_names(value: object) -> tuple[str, ...] | None:
 
 
 def advertiser_ids(value: object) -> tuple[str, ...] | None:
-    """Advertiser ids from a list of digits or numbers, each once, in TikTok's order.
-
-    Returns:
-        None where it is no list, or one that holds something that is no id.
-    """
+    """Advertiser ids from a list of digits or numbers, each once, in TikTok's order; None where anything else is."""
     if not isinstance(value, list):
         return None
     ids = tuple(dict.fromkeys(map(_digits, value)))

@@ -44,15 +44,10 @@ def connected(
     labels: Mapping[str, str],
     names: Mapping[str, str] | None = None,
 ) -> Change:
-    """A new authorization was stored.
+    """A new authorization was stored at that time.
 
-    Args:
-        before: The connection.
-        grant: What was authorized.
-        at: When it was stored.
-        link: Id of the link that it was made with; empty: none, as the portal's own link.
-        labels: The operator's own labels.
-        names: The advertisers' names by id; None: not known, so those that were known stay.
+    `link` is the id of the link that it was made with, empty for the portal's own; `labels` are the operator's own;
+    `names` are the advertisers' by id, None where they are not known, so that those that were known stay.
     """
     if names is None:
         known = before.names

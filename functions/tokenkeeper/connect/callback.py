@@ -67,11 +67,7 @@ class Callback:
         self._asked_by = Deadline(budget - min(20.0, budget / 3))  # for step 4; the rest is for storing
 
     def answer(self) -> Response:
-        """Go all the way.
-
-        Raises:
-            Refused: it ended before the token was stored.
-        """
+        """Go all the way; raises `Refused` where it ends before the token is stored."""
         code = self._parse_query()  # 1
         flow = self._check_state()  # 2
         with ExitStack() as stack:

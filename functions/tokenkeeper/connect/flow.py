@@ -24,11 +24,7 @@ class Flow(NamedTuple):
     only: frozenset[str] | None = None  # the only advertisers that it may bring; None: any
 
     def check_grant(self, grant: Grant, connection: Connection) -> None:
-        """Check what TikTok granted, and that nobody's reports change over to somebody else's account by mistake.
-
-        Raises:
-            Refused: the grant may not be stored.
-        """
+        """Check that what TikTok granted may be stored; raises `Refused` where it may not."""
         ids = frozenset(grant.advertiser_ids or ())
         if grant.family == "account" and not grant.open_id:
             raise self.refused("no_account")
@@ -45,10 +41,7 @@ class Flow(NamedTuple):
         """The advertisers of a grant whose token response did not name them; asked for twice where that may help.
 
         The code is used by now: giving up over one hiccup would cost the approver another approval. TikTok is asked
-        until `asked_by`; from then to the deadline is for storing.
-
-        Raises:
-            Refused: TikTok did not say.
+        until `asked_by`, from when on the time is for storing; raises `Refused` where it does not say.
         """
         tries = 2
         while True:

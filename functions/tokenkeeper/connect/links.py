@@ -6,7 +6,6 @@ browser that it was made for. Each kind is signed with a salt of its own, so tha
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -164,7 +163,7 @@ def _check_time(kind: str, issued_at: datetime, expires_at: datetime, clocks_dif
 
 
 def _hash(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:16]).decode().rstrip("=")
+    return base64_encode(hashlib.sha256(text.encode()).digest()[:16]).decode()
 
 
 def _packed(link: Link) -> list[object]:

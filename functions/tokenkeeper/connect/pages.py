@@ -49,14 +49,10 @@ class Pages:
         return self._page("about")
 
     def start(self, link: Link, text: str, *, again: bool, direct: str = "") -> Response:
-        """The page that a connect link opens.
+        """The page that a connect link opens, of a connection that may exist already (`again`); the form sends `text`.
 
-        Args:
-            link: What the link says.
-            text: The link itself, which the form sends.
-            again: Whether the connection exists already.
-            direct: TikTok's page for a flow that this browser has begun and whose form led nowhere, because a company's
-                gateway leads that page elsewhere; empty: none was begun.
+        `direct` is TikTok's page for a flow that this browser has begun and whose form led nowhere, because a company's
+        gateway leads that page elsewhere; empty: none was begun.
         """
         until = f"{link.expires_at.day} {link.expires_at:%B %Y, %H:%M} UTC"
         return self._page("start", link=link, text=text, until=until, action=self._start, again=again, direct=direct)

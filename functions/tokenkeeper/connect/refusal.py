@@ -82,16 +82,10 @@ class Refused(Exception):
         headers: Mapping[str, str] | None = None,
         **fields: Value,
     ) -> None:
-        """Set up.
+        """Set up with one of the reasons of `ROWS`, whose page and severity hold unless others are given.
 
-        Args:
-            reason: One of `ROWS`, whose page and severity hold unless `notice` and `severity` are given.
-            detail: A sentence for the log; empty: the page's heading.
-            link: The connect link, once it is known for certain; the page is about its family.
-            notice: Another page.
-            severity: Another severity of the log entry.
-            headers: More headers of the answer.
-            fields: More for the log entry.
+        Without a detail, which is for the log, the entry has the page's heading. The link is known once it was checked;
+        the page is about its family. The entry has the other fields as well, the answer the headers.
         """
         super().__init__(reason)
         row = ROWS[reason]

@@ -75,13 +75,11 @@ class Accounts:
     def check(self, grant: Grant) -> Reach:
         """Ask for the token's account; a missing permission does not mean that the token is dead."""
         try:
-            described = self.describe(grant.access_token)
+            if self.describe(grant.access_token).open_id != grant.open_id:
+                raise TikTokSilent("TikTok answered for another account")
         except TikTokRefused as error:
-            if error.kind is Kind.PERMISSION:
-                return Reach()
-            raise
-        if described.open_id != grant.open_id:
-            raise TikTokSilent("TikTok answered for another account")
+            if error.kind is not Kind.PERMISSION:
+                raise
         return Reach()
 
     def describe(self, access_token: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
@@ -106,9 +104,5 @@ class Accounts:
 
 def read_response(data: Mapping[str, Any]) -> TokenResponse:
     """The `data` of a token endpoint, with its `request_id`; raises `TikTokSilent` where it holds no usable token."""
-    return token_response(
-        data,
-        advertiser_ids=(),
-        scope=grants.scope_names(data.get("scope")),
-        open_id=identifier(data.get("open_id")),
-    )
+    scope, open_id = grants.scope_names(data.get("scope")), identifier(data.get("open_id"))
+    return token_response(data, advertiser_ids=(), scope=scope, open_id=open_id)

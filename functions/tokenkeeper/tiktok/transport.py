@@ -63,17 +63,11 @@ class Transport:
         *,
         fresh: bool = False,
     ) -> Answer:
-        """Send one request.
+        """Send one request to what comes after the base, with the query.
 
-        Args:
-            method: GET or POST.
-            target: What comes after the base, with the query.
-            headers: Headers of this request.
-            content: The body; None: there is none.
-            seconds: The most that it may take, the answer's arrival included.
-            largest: The most bytes that the answer's body may have.
-            fresh: Use a new connection: one that was kept open may be closed by the other side in the same moment, and
-                then nobody knows whether the request arrived.
+        All of it takes at most `seconds`, and the answer's body has at most `largest` bytes. A `fresh` connection is a
+        new one: one that was kept open may be closed by the other side in the same moment, and then nobody knows
+        whether the request arrived.
 
         Raises:
             TikTokUnreachable: certain not to have arrived.
