@@ -70,9 +70,8 @@ def refreshed(
     before: Connection, grant: RefreshableGrant, destroyed_to: int, *, reaches_nobody: bool = False
 ) -> Change:
     """A refreshed grant was stored in both secrets; where TikTok lists no advertiser for it, see `empty`."""
-    expires_at = clock.text(grant.expires_at) if grant.expires_at else None
-    entry = events.TOKEN_REFRESHED.entry(connection=before.name, expires_at=expires_at)
     stored = _pruned(_stored(before, grant), destroyed_to)
+    entry = events.TOKEN_REFRESHED.entry(connection=before.name, expires_at=stored.annotations.get("expires-at"))
     if not reaches_nobody:
         return Change(stored, (entry, *_recovered_entries(before)))
     bad, alerts = empty(before)
@@ -125,9 +124,8 @@ def failing(before: Connection, problem: Problem, action: str) -> Change:
 
     `action` is what could not be done: `refreshed` or `verified`.
     """
-    now = clock.now()
+    now, ends = clock.now(), before.expires_at
     since = before.failing_since if before.health == "failing" else None
-    ends = before.expires_at
     lasting = since is not None and now - since >= FAILING_BECOMES_ALERT
     nearly_over = ends is not None and ends - now < TOKEN_NEARLY_OVER
     if not before.alerted and (lasting or nearly_over):
