@@ -177,18 +177,18 @@ def lifetime(value: object) -> float | None:
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
-def permission_ids(value: object) -> tuple[int, ...] | None:
-    """Permission ids from a list of numbers or digits, or a comma-separated text; what is neither is left out."""
-    items = _items(value)
-    return None if items is None else tuple(int(text) for text in map(_digits, items) if text)
+def scope(family: Family, value: object) -> Scope | None:
+    """What was granted, from a list or a comma-separated text; what is no id, or for an account no name, is left out.
 
-
-def scope_names(value: object) -> tuple[str, ...] | None:
-    """Names of scopes from a list, or a comma-separated text; what is no name is left out."""
-    items = _items(value)
-    if items is None:
+    None where it is neither.
+    """
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
         return None
-    return tuple(name for item in items if (name := opaque(item, 100)))
+    items = [item.strip() if isinstance(item, str) else item for item in items]
+    if family == "account":
+        return tuple(name for item in items if (name := opaque(item, 100)))
+    return tuple(int(digits) for item in items if (digits := _digits(item)))
 
 
 def advertiser_ids(value: object) -> tuple[str, ...] | None:
@@ -209,11 +209,6 @@ def _digits(item: object) -> str:
     """An id that is a number or digits; empty where it is none."""
     text = str(item) if isinstance(item, int | str) else ""
     return text if text.isascii() and text.isdigit() and len(text) <= 32 else ""
-
-
-def _items(value: object) -> list[object] | None:
-    items = value.split(",") if isinstance(value, str) else value
-    return [one.strip() if isinstance(one, str) else one for one in items] if isinstance(items, list) else None
 
 
 def _end(start: datetime, seconds: float | None) -> datetime | None:

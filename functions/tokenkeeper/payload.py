@@ -9,7 +9,7 @@ from datetime import datetime
 from tokenkeeper import clock, grant
 from tokenkeeper.checks import is_line
 from tokenkeeper.errors import PayloadError
-from tokenkeeper.grant import Grant, RefreshableGrant
+from tokenkeeper.grant import Family, Grant, RefreshableGrant
 from tokenkeeper.secret import Secret
 
 SCHEMA = 1
@@ -43,7 +43,8 @@ def parse(payload: bytes, connection: str) -> Grant:
         raise PayloadError(f"the stored payload is not of schema {SCHEMA}")
     if document.get("connection") != connection:
         raise PayloadError("the stored payload belongs to another connection")
-    listed, is_account = document.get("advertiser_ids"), "open_id" in document
+    family: Family = "account" if "open_id" in document else "advertiser"
+    listed = document.get("advertiser_ids")
     ids = None if listed is None else grant.advertiser_ids(listed)
     if listed is not None and ids is None:
         raise _unusable("advertiser_ids")
@@ -52,14 +53,14 @@ def parse(payload: bytes, connection: str) -> Grant:
     found = Grant(
         connection=connection,
         app_id=_text(document, "app_id"),
-        family="account" if is_account else "advertiser",
+        family=family,
         access_token=Secret(_text(document, "access_token")),
         expires_at=_end(document, "expires_at"),
         advertiser_ids=ids,
         advertiser_count=max(0, count) if isinstance(count, int) else 0,
-        scope=(grant.scope_names if is_account else grant.permission_ids)(document.get("scope")) or (),
+        scope=grant.scope(family, document.get("scope")) or (),
         obtained_at=_time(document, "obtained_at"),
-        open_id=_text(document, "open_id") if is_account else "",
+        open_id=_text(document, "open_id") if family == "account" else "",
         username=username if isinstance(username, str) and is_line(username) else "",
     )
     if document.get("refresh_token") is None:

@@ -108,9 +108,9 @@ class TestTokens:
     def test_a_success_without_a_usable_token_is_silence(self, token: object) -> None:
         """An access token has to be there; an unusable refresh token is none."""
         with pytest.raises(TikTokSilent, match="no usable token"):
-            token_response({"access_token": token, "request_id": "R1"}, advertiser_ids=None, scope=None)
+            token_response({"access_token": token, "request_id": "R1"}, "advertiser")
         data = {"access_token": "a", "refresh_token": token, "request_id": ""}
-        found = token_response(data, advertiser_ids=None, scope=None)
+        found = token_response(data, "advertiser")
         assert (found.access_token, found.refresh_token) == (Secret("a"), None)
 
 

@@ -94,14 +94,14 @@ class TestFields:
     def test_permissions(self) -> None:
         """Numbers, some of them longer than others."""
         told = [[4, 7043626160646815746], ["4", " 10 "], "4,10", [4, None, "x", True, 1.5], None, {"4": True}]
-        assert [grant.permission_ids(value) for value in told] == [
+        assert [grant.scope("advertiser", value) for value in told] == [
             (4, 7043626160646815746), (4, 10), (4, 10), (4,), None, None,
         ]  # fmt: skip
 
     def test_scopes(self) -> None:
         """Names of bounded length."""
         told = [[" video.list "], "user.info.basic,video.list", ["a", None, 7, "", "\n", "ä", "x" * 101], None]
-        assert [grant.scope_names(value) for value in told] == [
+        assert [grant.scope("account", value) for value in told] == [
             ("video.list",), ("user.info.basic", "video.list"), ("a",), None,
         ]  # fmt: skip
 

@@ -9,16 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from tokenkeeper import checks, clock
 from tokenkeeper.checks import Invalid
 from tokenkeeper.errors import KeeperError, TikTokSilent
 from tokenkeeper.grant import Family, TokenResponse
-from tokenkeeper.tiktok import account, advertiser
+from tokenkeeper.tiktok.api import token_response
 from tokenkeeper.tiktok.codes import SUCCESSES
-
-_RESPONSES = {"advertiser": advertiser.read_response, "account": account.read_response}
 
 
 class ImportRefused(KeeperError):
@@ -74,7 +72,7 @@ def read_line(text: str, defaults: Defaults) -> Token:
     except Invalid as invalid:
         raise ImportRefused(f'"connection" {invalid}.') from None
     family = document.get("family", defaults.family)
-    if family not in _RESPONSES:
+    if family not in get_args(Family):
         raise ImportRefused('"family" is neither "advertiser" nor "account".')
     labels = {**defaults.labels, **_labels(document.get("labels", {}))}
     return _token(document, name, replace(defaults, family=family, labels=labels))
@@ -89,7 +87,7 @@ def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> 
     if not isinstance(data, dict):
         raise ImportRefused('"data" is no JSON object.')
     try:
-        response = _RESPONSES[defaults.family]({"request_id": "", **data})
+        response = token_response({"request_id": "", **data}, defaults.family)
     except TikTokSilent:
         raise ImportRefused(
             'There is no usable "access_token": give TikTok\'s whole JSON answer, or the token alone.'

@@ -6,9 +6,8 @@ a year, which a refresh does not prolong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from tokenkeeper import grant as grants
@@ -53,7 +52,7 @@ class Accounts:
             "redirect_uri": self.redirect_url,
         }
         try:
-            return read_response(self.api.post("/tt_user/oauth2/token/", body, seconds, fresh=True))
+            return token_response(self.api.post("/tt_user/oauth2/token/", body, seconds, fresh=True), "account")
         except TikTokRefused as error:
             if error.code == ACCOUNT_CODE_OR_TOKEN:  # here it is about the code
                 raise TikTokRefused(Kind.RESTART, error.code, error.request_id) from None
@@ -63,7 +62,7 @@ class Accounts:
         """Redeem a refresh token; an answer for another account is no answer."""
         body = self._app | {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.reveal()}
         data = self.api.post("/tt_user/oauth2/refresh_token/", body, before_sending=before_sending)
-        response = read_response(data)
+        response = token_response(data, "account")
         if response.open_id and response.open_id != grant.open_id:
             raise TikTokSilent("TikTok answered with another account's token", data["request_id"])
         return response
@@ -89,7 +88,7 @@ class Accounts:
         open_id = identifier(data.get("creator_id"))
         if not open_id:
             raise TikTokSilent("TikTok's answer names no account", data["request_id"])
-        return TokenResponse(access_token, scope=grants.scope_names(data.get("scope")), open_id=open_id)
+        return TokenResponse(access_token, scope=grants.scope("account", data.get("scope")), open_id=open_id)
 
     def names(self, grant: Grant, seconds: float) -> Reach:
         """The account's user name."""
@@ -100,9 +99,3 @@ class Accounts:
     @property
     def _app(self) -> dict[str, str]:
         return {"client_id": self.settings.app_id, "client_secret": self.settings.app_secret.reveal()}
-
-
-def read_response(data: Mapping[str, Any]) -> TokenResponse:
-    """The `data` of a token endpoint, with its `request_id`; raises `TikTokSilent` where it holds no usable token."""
-    scope, open_id = grants.scope_names(data.get("scope")), identifier(data.get("open_id"))
-    return token_response(data, advertiser_ids=(), scope=scope, open_id=open_id)

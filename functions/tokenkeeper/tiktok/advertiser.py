@@ -6,9 +6,8 @@ nor a lifetime; versions before 1.1 did, and a later one may.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 from tokenkeeper import grant as grants
@@ -35,13 +34,14 @@ class Advertisers:
     def exchange(self, code: Secret, seconds: float = CALL_SECONDS) -> TokenResponse:
         """Redeem an authorization code, once."""
         body = self._app | {"auth_code": code.reveal()}
-        return read_response(self.api.post("/oauth2/access_token/", body, seconds, largest=LARGEST_LIST, fresh=True))
+        data = self.api.post("/oauth2/access_token/", body, seconds, largest=LARGEST_LIST, fresh=True)
+        return token_response(data, "advertiser")
 
     def refresh(self, grant: RefreshableGrant, before_sending: Callable[[], None] = nothing) -> TokenResponse:
         """Redeem a refresh token. Access and refresh token of the answer are both new."""
         body = self._app | {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.reveal()}
-        path = "/oauth2/refresh_token/"
-        return read_response(self.api.post(path, body, largest=LARGEST_LIST, before_sending=before_sending))
+        data = self.api.post("/oauth2/refresh_token/", body, largest=LARGEST_LIST, before_sending=before_sending)
+        return token_response(data, "advertiser")
 
     def revoke(self, grant: Grant, seconds: float = CALL_SECONDS) -> None:
         """Make a token worthless, and the authorization that it belongs to."""
@@ -89,9 +89,3 @@ class Advertisers:
     @property
     def _app(self) -> dict[str, str]:
         return {"app_id": self.settings.app_id, "secret": self.settings.app_secret.reveal()}
-
-
-def read_response(data: Mapping[str, Any]) -> TokenResponse:
-    """The `data` of a token endpoint, with its `request_id`; raises `TikTokSilent` where it holds no usable token."""
-    ids = grants.advertiser_ids(data.get("advertiser_ids"))
-    return token_response(data, advertiser_ids=ids, scope=grants.permission_ids(data.get("scope")))

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from tokenkeeper import grant
 from tokenkeeper.checks import is_line
 from tokenkeeper.errors import Kind, TikTokRefused, TikTokSilent
-from tokenkeeper.grant import Scope, TokenResponse
+from tokenkeeper.grant import Family, TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.tiktok.codes import SUCCESSES, kind_of
 
@@ -110,10 +110,9 @@ class Api:
         return data
 
 
-def token_response(
-    data: Mapping[str, Any], *, advertiser_ids: tuple[str, ...] | None, scope: Scope | None, open_id: str = ""
-) -> TokenResponse:
-    """What a token endpoint answered; raises `TikTokSilent` where it holds no usable token."""
+def token_response(data: Mapping[str, Any], family: Family) -> TokenResponse:
+    """The `data` of a token endpoint, with its `request_id`; raises `TikTokSilent` where it holds no usable token."""
+    account = family == "account"
     access_token = _token(data.get("access_token"))
     if access_token is None:
         raise TikTokSilent("TikTok's answer has code 0 and no usable token", data["request_id"])
@@ -122,9 +121,9 @@ def token_response(
         refresh_token=_token(data.get("refresh_token")),
         expires_in=grant.lifetime(data.get("expires_in")),
         refresh_expires_in=grant.lifetime(data.get("refresh_token_expires_in")),
-        advertiser_ids=advertiser_ids,
-        scope=scope,
-        open_id=open_id,
+        advertiser_ids=() if account else grant.advertiser_ids(data.get("advertiser_ids")),
+        scope=grant.scope(family, data.get("scope")),
+        open_id=identifier(data.get("open_id")) if account else "",
     )
 
 
