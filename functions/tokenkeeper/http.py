@@ -8,6 +8,9 @@ meaning that they have for `requests`, which google-auth uses.
 
 from __future__ import annotations
 
+import http.client
+import io
+import socket
 import ssl
 from collections.abc import Mapping
 from functools import cache
@@ -18,11 +21,14 @@ from urllib.request import getproxies, proxy_bypass
 
 import certifi
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 from urllib3.util import make_headers, parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
 from tokenkeeper import log, settings
 from tokenkeeper.checks import is_this_machine
+from tokenkeeper.clock import Deadline
 
 _KEPT = 64  # connections that are kept open
 
@@ -32,6 +38,54 @@ class Way(NamedTuple):
 
     proxy: str  # the proxy's URL, which may hold a password; empty: there is none
     ca: str  # the file or folder of the CAs that certificates are checked with; empty: the usual ones
+
+
+class _Incoming(io.RawIOBase):
+    """What a socket receives, all of it within the socket's time-out, which by itself bounds each gap only."""
+
+    def __init__(self, raw: io.RawIOBase, connection: socket.socket) -> None:
+        self._raw, self._connection = raw, connection
+        self._deadline = Deadline(connection.gettimeout() or 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self._deadline.remaining
+        if not remaining:
+            raise TimeoutError
+        self._connection.settimeout(remaining)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose status, headers and body together have the time that is left for reading."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Incoming(self.fp.detach(), sock))
+
+
+class _Plain(HTTPConnection):
+    response_class = _Response
+
+
+class _Secure(HTTPSConnection):
+    response_class = _Response
+
+    def connect(self) -> None:
+        """Connect, through the proxy too; whatever goes wrong until TLS is there is told as `NewConnectionError`.
+
+        Later, OpenSSL gives the same reasons for what goes wrong after a request was sent.
+        """
+        try:
+            super().connect()
+        except (OSError, http.client.HTTPException) as error:
+            raise NewConnectionError(self, type(error).__name__) from error
 
 
 def way_to(url: str) -> Way:
@@ -59,11 +113,14 @@ def connections(url: str, kept: int = _KEPT) -> urllib3.HTTPConnectionPool:
         tls["ssl_context"] = _trusting(way.ca or certifi.where())
     log.silence_libraries()
     if not way.proxy:
-        return urllib3.connection_from_url(url, maxsize=kept, **tls)
-    if parse_url(way.proxy).scheme == "https":
-        tls["proxy_ssl_context"] = tls.get("ssl_context")
-    through = urllib3.ProxyManager(way.proxy, maxsize=kept, proxy_headers=_password(way.proxy), **tls)
-    return through.connection_from_url(url)
+        made = urllib3.connection_from_url(url, maxsize=kept, **tls)
+    else:
+        if parse_url(way.proxy).scheme == "https":
+            tls["proxy_ssl_context"] = tls.get("ssl_context")
+        through = urllib3.ProxyManager(way.proxy, maxsize=kept, proxy_headers=_password(way.proxy), **tls)
+        made = through.connection_from_url(url)
+    made.ConnectionCls = _Secure if made.scheme == "https" else _Plain
+    return made
 
 
 def once(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -106,6 +111,50 @@ def test_what_may_have_arrived_is_not_sent_again(server: Server, fault: Fault, *
     with pytest.raises(TikTokSilent):
         send(transport, fresh=fresh)
     assert len(server.calls) == 1
+
+
+@contextmanager
+def raw_server(answer: bytes, seconds: float = 0, certificate: Path | None = None) -> Iterator[int]:
+    """A server on this port that takes one request, and sends an answer byte by byte, past TLS if there is any."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def serve() -> None:
+        with suppress(OSError), listener.accept()[0] as plain:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            if certificate:
+                context.load_cert_chain(certificate)
+            with context.wrap_socket(plain, server_side=True) if certificate else plain as connection:
+                while not connection.recv(65536).endswith(b"}"):
+                    pass
+                for byte in answer:
+                    os.write(connection.fileno(), bytes([byte]))
+                    ended.wait(seconds)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with listener:
+        yield listener.getsockname()[1]
+        ended.set()
+        thread.join()
+
+
+def test_the_headers_take_no_longer_than_allowed_either() -> None:
+    """Each byte comes in time, and the end of them never."""
+    answer = b"HTTP/1.1 200 OK\r\nA: " + b"a" * 60
+    with raw_server(answer, 0.05) as port, pytest.raises(TikTokSilent, match="not answer in time"):
+        post(f"http://127.0.0.1:{port}", 0.3)
+
+
+def test_tls_that_breaks_after_a_request_tells_nothing(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL says then what it says of a handshake with a host that speaks no TLS; the request may have arrived."""
+    with (
+        raw_server(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", certificate=certificate) as port,
+        proxies.Proxy({TIKTOK: port}) as proxy,
+    ):
+        through(monkeypatch, proxy, REQUESTS_CA_BUNDLE=str(certificate))
+        with pytest.raises(TikTokSilent, match="broke"):
+            post(f"https://{TIKTOK}")
 
 
 # How a proxy is reached, whether it ends TLS by itself, and which variable names the certificates that it needs.

@@ -6,7 +6,6 @@ Importing what speaks HTTP costs a good part of a start, so `api` does it when i
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,24 +16,12 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
 from tokenkeeper import http
-from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 
 _CONNECT_SECONDS = 5.0
 _CHUNK = 65_536
 _HEADERS = {"User-Agent": "token-keeper", "Accept": "application/json", "Accept-Encoding": "identity"}
-_HANDSHAKE_FAILURES = {  # OpenSSL's reasons that occur before anything is sent
-    "CERTIFICATE_VERIFY_FAILED",
-    "WRONG_VERSION_NUMBER",
-    "UNSUPPORTED_PROTOCOL",
-    "NO_PROTOCOLS_AVAILABLE",
-    "TLSV1_ALERT_PROTOCOL_VERSION",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE",
-    "TLSV1_ALERT_INTERNAL_ERROR",
-    "TLSV1_UNRECOGNIZED_NAME",
-    "RECORD_LAYER_FAILURE",
-    "HTTP_REQUEST",
-}
+_NOT_SENT = (NewConnectionError, ConnectTimeoutError, ProxyError)  # no byte of a request has left
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +60,6 @@ class Transport:
             TikTokUnreachable: certain not to have arrived.
             TikTokSilent: sent, and no complete answer came back in time.
         """
-        deadline = Deadline(seconds)
         try:
             connections = http.connections(self._base_url, kept=1) if fresh else self._connections
         except (HTTPError, OSError) as error:
@@ -84,15 +70,17 @@ class Transport:
                 self._base_path + target,
                 body=content,
                 headers={**_HEADERS, **headers},
-                timeout=urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), read=seconds),
+                timeout=urllib3.Timeout(connect=min(_CONNECT_SECONDS, seconds), total=seconds),
                 redirect=False,
                 retries=False,
                 preload_content=False,
             ) as response:
-                return Answer(response.status, _document(_read(response, deadline, largest)))
+                return Answer(response.status, _document(_read(response, largest)))
+        except _NOT_SENT as error:
+            raise TikTokUnreachable(
+                f"TikTok could not be reached ({type(error.__cause__ or error).__name__})"
+            ) from None
         except (HTTPError, OSError, ValueError) as error:
-            if _certainly_not_sent(error):
-                raise TikTokUnreachable(f"TikTok could not be reached ({type(error).__name__})") from None
             late = isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError)
             raise TikTokSilent("TikTok did not answer in time" if late else "The connection to TikTok broke") from None
         finally:
@@ -104,24 +92,14 @@ class Transport:
         return http.connections(self._base_url)
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: Deadline, largest: int) -> bytes:
-    """The body, as it arrives: a socket's own time-out bounds only the gap between two bytes."""
+def _read(response: urllib3.BaseHTTPResponse, largest: int) -> bytes:
+    """The body, as it arrives."""
     body = bytearray()
     while chunk := response.read1(_CHUNK, decode_content=True):
         body += chunk
         if len(body) > largest:
             raise TikTokSilent(f"TikTok's answer is larger than {largest // 1_000_000} MB")
-        if deadline.over:
-            raise TikTokSilent("TikTok did not answer in time")
     return bytes(body)
-
-
-def _certainly_not_sent(error: BaseException) -> bool:
-    """Whether no byte of the request has left: no connection came about, or no TLS on it."""
-    if isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError):
-        return True
-    found = next((one for one in (error, *error.args) if isinstance(one, ssl.SSLError)), None)  # urllib3's holds it
-    return found is not None and found.reason in _HANDSHAKE_FAILURES
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:
