@@ -66,10 +66,8 @@ class Context:
             SettingsError: one is missing or invalid.
             StoreError: a secret could not be read.
         """
-        environment = dict(self.environment)
-        for name, need in KEPT_AS_SECRETS.items():
-            if need in needs and not environment.get(name) and environment.get(f"{name}_SECRET"):
-                environment[name] = self.kept_as_secret(name)
+        secret = {name: self.kept_as_secret(name) for name, need in KEPT_AS_SECRETS.items() if need in needs}
+        environment = {**self.environment, **secret}
         try:
             return settings.read(needs, environment)
         except SettingsError as error:
@@ -82,15 +80,18 @@ class Context:
             ) from None
 
     def kept_as_secret(self, name: str) -> str:
-        """The value of a setting that is kept in Secret Manager.
+        """One of `KEPT_AS_SECRETS` as it is set, else from the secret in Secret Manager that is named, or empty.
 
         Raises:
-            SettingsError: no such secret is named, or it holds no text.
+            SettingsError: what is named is no secret, or holds no text.
             StoreError: it could not be read.
         """
-        from tokenkeeper.store.secretmanager import SecretManager
+        given, full_name = self.variable(name), self.variable(f"{name}_SECRET")
+        if given or not full_name:
+            return given
+        from tokenkeeper.store.secretmanager import SecretManager  # slow to import
 
-        found = _SECRET_NAME.fullmatch(self.variable(f"{name}_SECRET"))
+        found = _SECRET_NAME.fullmatch(full_name)
         if found is None:
             raise SettingsError(f"{name}_SECRET is no secret's name; write it like projects/my-project/secrets/name.")
         store = SecretManager(found[1], self.variable("SECRET_MANAGER_EMULATOR_HOST"))
