@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from textwrap import indent
 from typing import Any, NamedTuple
 
 from tokenkeeper import clock
@@ -94,26 +93,23 @@ class Overview:
         return not self.run_is_late and not any(line.needs_person for line in self.lines)
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def counts(self) -> dict[str, int]:
         """How many connections are how; healths that none has are left out."""
         found = Counter(line.health for line in self.lines)
         return {health: found[health] for health in HEALTHS if found[health]}
 
     def json(self) -> Iterator[str]:
-        """The JSON object for scripts, a connection at a time: of thousands the whole takes hundreds of megabytes."""
+        """The JSON object for scripts, piece by piece: of thousands the whole takes hundreds of megabytes."""
         run = self.last_run
         document = {
-            "counts": dict(self.counts),
-            "connections": [],
+            "counts": self.counts,
+            "connections": self.lines,
             "attention": [line.name for line in self.lines if line.needs_person],
             "last_run": run and run._asdict() | {"started": _stamp(run.started), "finished": _stamp(run.finished)},
             "run_is_late": self.run_is_late,
         }
-        head, empty, tail = json.dumps(document, indent=2).partition("[]")
-        yield head + (empty if not self.lines else "")
-        for number, line in enumerate(self.lines):
-            yield ("," if number else "[") + "\n" + indent(json.dumps(line.document(), indent=2), "    ")
-        yield ("\n  ]" if self.lines else "") + tail + "\n"
+        yield from json.JSONEncoder(indent=2, default=Line.document).iterencode(document)
+        yield "\n"
 
 
 def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overview:
