@@ -74,11 +74,9 @@ class Log:
     """
 
     def __init__(self) -> None:
-        """Begin to log."""
         self._stream = sys.stderr
         self._began = clock.monotonic()
         self._bar: ProgressBar[int] | None = None
-        self._done = 0
         self._lock = threading.Lock()
         log.write_to(self._stream, self._form)
 
@@ -97,11 +95,10 @@ class Log:
         with self._lock:
             if self._bar is None:
                 self._bar = click.progressbar(length=total, file=self._stream, label="Connections", show_pos=True)
-            self._bar.update(done - self._done)
-            self._done = done
+            self._bar.update(done - self._bar.pos)
 
     def _form(self, entry: log.Line) -> str:
-        """An entry's line, above the bar, which comes back with the next step."""
+        """An entry's line above the bar, which comes back with the next step."""
         if not self._stream.isatty() and entry["severity"] == "INFO":
             return ""
         return ("\r\x1b[K" if self._bar else "") + log.readable(entry, clock.now()) + "\n"
