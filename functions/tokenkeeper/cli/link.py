@@ -64,8 +64,7 @@ def command(
     Send it to whoever may approve. It makes the connection, or connects it again, and works once.
     """
     show.where(context)
-    names = [*connections, *_names_in(file or ())]
-    names += stored.labelled(context.vault(), only) if only else ()
+    names = [*connections, *_names_in(file or ()), *stored.labelled(context, only)]
     if not names:
         raise click.UsageError("Missing argument 'CONNECTION'.")
     needs = Needs.STORE | Needs.LINKS

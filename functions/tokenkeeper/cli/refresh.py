@@ -31,7 +31,7 @@ def command(
     Exit status: 0 all is well, 1 some connections need a person, 2 the run is not complete.
     """
     show.where(context)
-    wanted = [*connections, *(stored.labelled(context.vault(), only) if only else ())]
+    wanted = [*connections, *stored.labelled(context, only)]
     request = RunRequest(tuple(dict.fromkeys(wanted)) or None, force)
     try:
         status, document = (_in_cloud if context.variable("REFRESH_URL") else _here)(context, request)

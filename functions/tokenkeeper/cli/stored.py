@@ -76,9 +76,11 @@ def no_connection(vault: Vault, name: str) -> KeeperError:
     return SettingsError(f"There is no connection {name}. {what}")
 
 
-def labelled(vault: Vault, labels: Mapping[str, str]) -> list[str]:
-    """The names of the connections that have these labels; raises `SettingsError` where none has."""
-    found = vault.inventory(Deadline(LIST_SECONDS)).connections.values()
+def labelled(context: Context, labels: Mapping[str, str]) -> list[str]:
+    """The names of the connections that have these labels, if any are given; raises `SettingsError` where none has."""
+    if not labels:
+        return []
+    found = context.vault().inventory(Deadline(LIST_SECONDS)).connections.values()
     names = sorted(one.name for one in found if labels.items() <= one.labels.items())
     if not names:
         shown = ",".join(f"{key}={value}" for key, value in labels.items())
