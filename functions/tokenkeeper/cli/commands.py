@@ -65,22 +65,18 @@ def main() -> int:
     except (KeyboardInterrupt, click.Abort):
         show.say("Stopped.")
         return show.INTERRUPTED
+    except StoreForbidden as error:
+        more = " make doctor shows which permissions you have." if error.reason.cause is Cause.ROLE else ""
+        return _fail(f"{error}{more}")
+    except LeaseHeld as error:
+        return _fail(f"{error} A run may be under way: try again in a minute.")
+    except StoreUnavailable as error:
+        return _fail(f"{error} Try again in a minute.")
     except KeeperError as error:
-        return _fail(f"{error}{_advice(error)}")
+        return _fail(str(error))
     except Exception as error:  # noqa: BLE001 - the boundary: a person gets a sentence, the log says where
         log.defect(error)
         return show.COULD_NOT
-
-
-def _advice(error: KeeperError) -> str:
-    match error:
-        case StoreForbidden() if error.reason.cause is Cause.ROLE:
-            return " make doctor shows which permissions you have."
-        case LeaseHeld():
-            return " A run may be under way: try again in a minute."
-        case StoreUnavailable():
-            return " Try again in a minute."
-    return ""
 
 
 def _fail(message: str) -> int:

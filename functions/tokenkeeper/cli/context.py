@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,8 +157,6 @@ def read(place: str = "", environment: Mapping[str, str] | None = None) -> Conte
 
 def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), 3).close()
-    except (OSError, OverflowError):
-        return False
-    return True
+    with suppress(OSError, OverflowError), socket.create_connection((host.strip("[]"), int(port)), 3):
+        return True
+    return False

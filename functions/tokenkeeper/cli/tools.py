@@ -161,13 +161,7 @@ resource "airbyte_source" "{label}" {{
 """
 
 
-@_tool(
-    "dlt",
-    "a section of dlt's secrets.toml",
-    "Add it to .dlt/secrets.toml.",
-    accounts=True,
-    comments=True,
-)
+@_tool("dlt", "a section of dlt's secrets.toml", "Add it to .dlt/secrets.toml.", accounts=True, comments=True)
 def _dlt(material: Material) -> str:
     """TOML, for `.dlt/secrets.toml`. JSON's strings and lists are TOML's, where all is printable ASCII."""
     grant = material.grant
@@ -239,11 +233,7 @@ def _owox(material: Material) -> str:
     return _json({"AuthType": {"oauth2": oauth}, "AdvertiserIDs": ",".join(material.ids)})
 
 
-@_tool(
-    "tap-tiktok-ads",
-    "config of singer-io's tap-tiktok-ads, as JSON",
-    "Give it to the tap with --config.",
-)
+@_tool("tap-tiktok-ads", "config of singer-io's tap-tiktok-ads, as JSON", "Give it to the tap with --config.")
 def _tap(material: Material) -> str:
     return _json(_of_tap(material))
 

@@ -36,10 +36,8 @@ def ways_out(context: Context) -> Iterator[Finding]:
     proxy = urlsplit(way.proxy)
     address = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"  # without a password
     yield Finding("the proxy", "ok", f"calls go through {address}" if way.proxy else "none is used")
-    if not way.ca:
-        yield Finding("the CA", "ok", "certificates are checked with the usual CAs")
-    elif Path(way.ca).exists():
-        yield Finding("the CA", "ok", f"certificates are checked with {way.ca}")
+    if not way.ca or Path(way.ca).exists():
+        yield Finding("the CA", "ok", f"certificates are checked with {way.ca or 'the usual CAs'}")
     else:
         text = f"{way.ca} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
         yield Finding("the CA", "problem", text)
