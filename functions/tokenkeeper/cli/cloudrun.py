@@ -19,6 +19,7 @@ from google.oauth2 import id_token
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tokenkeeper import http
+from tokenkeeper.cli.context import Context
 from tokenkeeper.errors import KeeperError
 from tokenkeeper.refresh.request import BadRequestError, RunRequest
 
@@ -39,42 +40,33 @@ _OF_CLOUD_RUN = {
 """What Cloud Run itself answers, without a summary of the function's."""
 
 
-def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple[int, Mapping[str, Any]]:
+def run(context: Context, request: RunRequest) -> tuple[int, Mapping[str, Any]]:
     """Have the refresh function make a run, and wait for its end; returns the HTTP status and the run's summary.
-
-    Args:
-        url: The function's URL.
-        audience: The audience of the identity token.
-        request: What the run is asked to do.
-        impersonate: E-mail of a service account to act as; empty: nobody else.
 
     Raises:
         KeeperError: it could not be asked, or gave no summary.
         BadRequestError: it cannot follow the request.
     """
+    url = context.variable("REFRESH_URL")
     only = {"connections": request.connections} if request.limited else {}
     body = json.dumps({"force": request.force, **only}).encode()
-    answer = None
-    for identity in _identities(audience, impersonate):
+    problem = (
+        "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service account: "
+        "its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
+    )
+    for identity in _identities(context):
         answer = _call(url, body, identity)
         if answer.status not in {401, 403}:
-            break  # else another identity may be let in
-    if answer is None:
-        raise KeeperError(
-            "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service "
-            "account: its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in "
-            "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
+            return _read(url, answer)
+        problem = (  # unless another identity is let in
+            "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
+            "service."
         )
-    return _read(url, answer)
+    raise KeeperError(problem)
 
 
 def _read(url: str, answer: urllib3.BaseHTTPResponse) -> tuple[int, Mapping[str, Any]]:
     status = answer.status
-    if status in {401, 403}:
-        raise KeeperError(
-            "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
-            "service."
-        )
     try:
         document = answer.json()
     except ValueError:
@@ -100,8 +92,10 @@ def _call(url: str, body: bytes, identity: str) -> urllib3.BaseHTTPResponse:
         ) from None
 
 
-def _identities(audience: str, impersonate: str) -> Iterator[str]:
+def _identities(context: Context) -> Iterator[str]:
     """Identity tokens of whoever can be found: of the service account to act as, else of gcloud, the environment's."""
+    audience = context.variable("REFRESH_AUDIENCE") or context.variable("REFRESH_URL")
+    impersonate = context.variable("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT")
     of_default = partial(_of_default, impersonate=impersonate)
     sources: list[Callable[[str], str]] = [of_default] if impersonate else [_of_gcloud, _of_environment, of_default]
     for source in sources:

@@ -61,9 +61,7 @@ def _in_cloud(context: Context, request: RunRequest) -> tuple[int, Mapping[str, 
 
     if sys.stderr.isatty():
         show.say("The refresh function makes a run; with many connections that takes minutes.")
-    url = context.variable("REFRESH_URL")
-    impersonate = context.variable("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT")
-    return cloudrun.run(url, context.variable("REFRESH_AUDIENCE") or url, request, impersonate)
+    return cloudrun.run(context, request)
 
 
 def _summarize(status: int, document: Mapping[str, Any]) -> None:
