@@ -35,15 +35,10 @@ _HOW_TO_SAVE = {
 class Context:
     """One command's view of what it acts on."""
 
-    place: str  # `local` (what `make run` started), `cloud` (what `make deploy` made), or empty: nothing was saved
+    place: str  # `local` (of `make run`), `cloud` (of `make deploy`: runs come by themselves), or empty: nothing saved
     environment: Mapping[str, str]  # all settings together
     replaced: tuple[str, ...] = ()  # names of saved settings that the environment has another value for
     both: bool = False  # whether settings are saved for local and for cloud
-
-    @property
-    def is_cloud(self) -> bool:
-        """Whether it is a deployment, where runs come by themselves."""
-        return self.place == "cloud"
 
     def variable(self, name: str) -> str:
         """A variable as it is set or saved, or empty."""
@@ -51,12 +46,13 @@ class Context:
 
     def notice(self) -> str:
         """A sentence about what this acts on, if that is not obvious; else empty."""
-        here = "Google Cloud" if self.is_cloud else "what `make run` started on this machine"
+        here, other = "what `make run` started on this machine", "cloud"
+        if self.place == "cloud":
+            here, other = "Google Cloud", "local"
         if self.replaced:
             names = ", ".join(self.replaced)
             return f"Acting on {here}, with {names} from the environment instead of what is saved."
         if self.both and self.place:
-            other = "local" if self.is_cloud else "cloud"
             return f"Acting on {here}; TARGET={other} (or --target {other}) chooses the other."
         return ""
 

@@ -52,7 +52,7 @@ def command(
     """
     show.where(context)
     vault, now = context.vault(), clock.now()
-    whole = overview(vault.inventory(Deadline(LIST_SECONDS), advertisers=True), now, scheduled=context.is_cloud)
+    whole = overview(vault.inventory(Deadline(LIST_SECONDS), advertisers=True), now, scheduled=context.place == "cloud")
     known = {line.name for line in whole.lines}
     for name in connections:
         if name not in known:

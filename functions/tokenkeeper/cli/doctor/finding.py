@@ -38,8 +38,5 @@ def settings_found(context: Context) -> Iterator[Finding]:
         elif problem:
             yield Finding(name, "problem", problem)
         elif value:
-            yield Finding(name, "ok", _fingerprints(value) if name in KEPT_AS_SECRETS else value)
-
-
-def _fingerprints(value: str) -> str:
-    return "set, fingerprint " + ", ".join(Secret(part).fingerprint for part in value.split())
+            fingerprints = ", ".join(Secret(part).fingerprint for part in value.split())
+            yield Finding(name, "ok", f"set, fingerprint {fingerprints}" if name in KEPT_AS_SECRETS else value)

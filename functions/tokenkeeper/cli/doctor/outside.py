@@ -34,8 +34,8 @@ def ways_out(context: Context) -> Iterator[Finding]:
         return
     way = http.way_to(url)
     proxy = urlsplit(way.proxy)
-    address = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"  # without a password
-    yield Finding("the proxy", "ok", f"calls go through {address}" if way.proxy else "none is used")
+    without_password = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"
+    yield Finding("the proxy", "ok", f"calls go through {without_password}" if way.proxy else "none is used")
     if not way.ca or Path(way.ca).exists():
         yield Finding("the CA", "ok", f"certificates are checked with {way.ca or 'the usual CAs'}")
     else:

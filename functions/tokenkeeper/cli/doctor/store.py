@@ -50,7 +50,7 @@ def secret_manager(context: Context) -> Iterator[Finding]:
         yield _permissions(vault, min(inventory.connections))
     else:
         yield _creation(context)
-    yield _runs(inventory, scheduled=context.is_cloud)
+    yield _runs(inventory, scheduled=context.place == "cloud")
 
 
 def _permissions(vault: Vault, name: str) -> Finding:
