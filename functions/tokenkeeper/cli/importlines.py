@@ -65,7 +65,7 @@ def read_line(text: str, defaults: Defaults) -> Token:
     except Invalid as invalid:
         raise ImportRefused(f'"connection" {invalid}.') from None
     family = document.get("family", defaults.family)
-    if family not in _RESPONSES:
+    if family not in tuple(_RESPONSES):  # it may be anything, even what cannot be hashed
         raise ImportRefused('"family" is neither "advertiser" nor "account".')
     labels = {**defaults.labels, **_labels(document.get("labels", {}))}
     return _token(document, name, replace(defaults, family=family, labels=labels))
@@ -73,7 +73,7 @@ def read_line(text: str, defaults: Defaults) -> Token:
 
 def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> Token:
     code = document.get("code", 0)
-    if code not in SUCCESSES:
+    if not isinstance(code, int) or code not in SUCCESSES:
         shown = code if isinstance(code, int) else "that is no number"
         raise ImportRefused(f"TikTok's answer has the code {shown}, so there is no token in it.")
     data = document.get("data", document)
