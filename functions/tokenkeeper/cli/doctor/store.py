@@ -74,18 +74,16 @@ def _creation(context: Context) -> Finding:
         return Finding(thing, "unknown", NOT_CHECKED)
     secrets = SecretManager(chosen.project, chosen.emulator_host, chosen.secret_locations, chosen.secret_kms_key)
     secret_id = f"{chosen.secret_prefix}-doctor"
+    created = ""
     try:
         with suppress(SecretExists):  # left there by a doctor that was cut off
             secrets.create(secret_id, base_labels("doctor"), {}, Deadline(CALL_SECONDS))
-    except StoreUnavailable as error:
-        return Finding(thing, "unknown", str(error))
-    except StoreError as error:
-        return Finding(thing, "problem", str(error))
-    try:
+        created = f"can be created, and {secret_id} could not be deleted again: "
         with suppress(SecretMissing):
             secrets.delete(secret_id, "", Deadline(CALL_SECONDS))
     except StoreError as error:
-        return Finding(thing, "problem", f"can be created, and {secret_id} could not be deleted again: {error}")
+        away = isinstance(error, StoreUnavailable) and not created
+        return Finding(thing, "unknown" if away else "problem", f"{created}{error}")
     text = f"can be created by you ({secret_id} was, and is deleted); connect has a role of its own"
     return Finding(thing, "ok", text)
 
