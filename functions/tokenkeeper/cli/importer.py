@@ -59,13 +59,10 @@ class Importer:
     app_id: str  # the app that `tiktok` speaks for
 
     def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
-        """Store a token, if TikTok accepts it.
+        """Store a token, if TikTok accepts it; returns the grant, or None where the connection is left as it is.
 
-        With `spare_healthy`, a connection that is well is left alone, so that an old file never replaces a newer grant.
-
-        Returns:
-            The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
-            is well.
+        That is where this very token made it; and, with `spare_healthy`, where it is well, so that an old file never
+        replaces a newer grant.
 
         Raises:
             ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
