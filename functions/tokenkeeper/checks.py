@@ -1,4 +1,7 @@
-"""What a value of a setting has to look like; each check raises what is wrong with it and a valid example. No I/O."""
+"""What a value of a setting has to look like. No I/O.
+
+Each check takes a value, and raises `Invalid` with what is wrong with it and a valid example.
+"""
 
 from __future__ import annotations
 
@@ -72,17 +75,7 @@ scopes = _list(r"[a-z0-9][a-z0-9._-]{0,99}", "scopes", "user.info.basic,video.li
 
 
 def number(lowest: float, highest: float, example: float, *, whole: bool = False) -> Callable[[str], None]:
-    """The check of a number.
-
-    Args:
-        lowest: The least that is valid.
-        highest: The most that is valid.
-        example: A valid number, for the sentence about another.
-        whole: Whether it has to be a whole number.
-
-    Returns:
-        What takes a value and raises `Invalid` where it is no such number.
-    """
+    """The check of a number, bounds included; `example` is for the sentence about one that is not valid."""
 
     def check(value: str) -> None:
         try:
@@ -99,11 +92,7 @@ def number(lowest: float, highest: float, example: float, *, whole: bool = False
 
 
 def labels(value: str) -> dict[str, str]:
-    """Labels of the operator's own, as `client=x,team=y`; returns them by key.
-
-    Raises:
-        Invalid: one cannot be a label, is one of the token keeper's, or there are too many.
-    """
+    """Labels of the operator's own, as `client=x,team=y`; returns them by key."""
     example = "write them like client=acme,team=media, with a-z, 0-9, - and _"
     pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
     for key, equals, text in pairs:
@@ -117,11 +106,7 @@ def labels(value: str) -> dict[str, str]:
 
 
 def app_secret(value: str) -> None:
-    """The developer app's secret; its value is in no message.
-
-    Raises:
-        Invalid: it is missing, or no app secret looks like it.
-    """
+    """The developer app's secret; its value is in no message."""
     if not value:
         raise Invalid(
             "is missing; set it to the Secret that the app's page in TikTok's portal shows, 40 letters and digits"
@@ -134,11 +119,7 @@ def app_secret(value: str) -> None:
 
 
 def link_keys(value: str) -> None:
-    """Signing keys, separated by white space; their values are in no message.
-
-    Raises:
-        Invalid: there is none, or one is too short.
-    """
+    """Signing keys, separated by white space; their values are in no message."""
     keys = value.split()
     if not keys:
         raise Invalid(
@@ -153,11 +134,7 @@ def link_keys(value: str) -> None:
 
 
 def public_url(value: str) -> None:
-    """The function's address as it is registered with TikTok.
-
-    Raises:
-        Invalid: TikTok's portal would not take it, or nobody could reach the function by it.
-    """
+    """The function's address as it is registered with TikTok, and as people reach it."""
     example = "write the function's address as it is registered with TikTok, like https://example.com/connect"
     if not value:
         raise Invalid(f"is missing; {example}")
@@ -187,11 +164,7 @@ def unfit_for_accounts(value: str) -> str:
 
 
 def address(value: str) -> None:
-    """An address of TikTok's: https, or plain http to this machine.
-
-    Raises:
-        Invalid: it is no such address.
-    """
+    """An address of TikTok's: https, or plain http to this machine."""
     example = f"write an address like {API_URL}"
     parts = _web_address(value, example)
     if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):

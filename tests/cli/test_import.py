@@ -106,6 +106,8 @@ LINES: list[tuple[dict[str, object], str]] = [
     ({"connection": None}, 'The line has no "connection".'),
     ({"connection": "Acme"}, "\"connection\" is 'Acme', not a connection's name"),
     ({"family": "organic"}, '"family" is neither'),
+    ({"family": ["account"]}, '"family" is neither'),
+    ({"code": []}, "has the code that is no number"),
     ({"labels": {"health": "ok"}}, '"labels" sets the label health'),
     ({"labels": {"a": "b,c=d"}}, '"labels" is no JSON object of labels'),
     ({"obtained_at": "yesterday"}, '"obtained_at" is no time'),

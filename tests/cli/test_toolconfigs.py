@@ -49,7 +49,7 @@ def material(access_token: str = TOKEN, grant: Grant | None = None, **changes: A
 
 def written(name: str, of: Material | None = None) -> str:
     """The configuration of a tool."""
-    return TOOLS[name].write(of or material())
+    return TOOLS[name].configuration(of or material())
 
 
 def said(name: str, of: Material | None = None) -> str:

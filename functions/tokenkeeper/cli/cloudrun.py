@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import google.auth
@@ -18,6 +19,7 @@ from google.oauth2 import id_token
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tokenkeeper import http
+from tokenkeeper.cli.context import Context
 from tokenkeeper.errors import KeeperError
 from tokenkeeper.refresh.request import BadRequestError, RunRequest
 
@@ -38,46 +40,33 @@ _OF_CLOUD_RUN = {
 """What Cloud Run itself answers, without a summary of the function's."""
 
 
-def run(url: str, audience: str, request: RunRequest, impersonate: str) -> tuple[int, Mapping[str, Any]]:
-    """Have the refresh function make a run, and wait for its end.
-
-    Args:
-        url: The function's URL.
-        audience: The audience of the identity token.
-        request: What the run is asked to do.
-        impersonate: E-mail of a service account to act as; empty: nobody else.
-
-    Returns:
-        What it answered: the HTTP status, and the summary of the run.
+def run(context: Context, request: RunRequest) -> tuple[int, Mapping[str, Any]]:
+    """Have the refresh function make a run, and wait for its end; returns the HTTP status and the run's summary.
 
     Raises:
         KeeperError: it could not be asked, or gave no summary.
         BadRequestError: it cannot follow the request.
     """
-    body: dict[str, object] = {"force": True} if request.force else {}
-    if request.connections is not None:
-        body["connections"] = list(request.connections)
-    answer = None
-    for identity in _identities(audience, impersonate):
+    url = context.variable("REFRESH_URL")
+    only = {"connections": request.connections} if request.limited else {}
+    body = json.dumps({"force": request.force, **only}).encode()
+    problem = (
+        "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service account: "
+        "its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
+    )
+    for identity in _identities(context):
         answer = _call(url, body, identity)
         if answer.status not in {401, 403}:
-            break  # else another identity may be let in
-    if answer is None:
-        raise KeeperError(
-            "There is no identity to call the refresh function with: run `gcloud auth login`, or name a service "
-            "account: its key in GOOGLE_APPLICATION_CREDENTIALS, or one that you may act as in "
-            "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT."
+            return _read(url, answer)
+        problem = (  # unless another identity is let in
+            "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
+            "service."
         )
-    return _read(url, answer)
+    raise KeeperError(problem)
 
 
 def _read(url: str, answer: urllib3.BaseHTTPResponse) -> tuple[int, Mapping[str, Any]]:
     status = answer.status
-    if status in {401, 403}:
-        raise KeeperError(
-            "You may not call the refresh function: ask for the role Cloud Run Invoker (roles/run.invoker) on its "
-            "service."
-        )
     try:
         document = answer.json()
     except ValueError:
@@ -90,11 +79,11 @@ def _read(url: str, answer: urllib3.BaseHTTPResponse) -> tuple[int, Mapping[str,
     return status, document
 
 
-def _call(url: str, body: Mapping[str, object], identity: str) -> urllib3.BaseHTTPResponse:
+def _call(url: str, body: bytes, identity: str) -> urllib3.BaseHTTPResponse:
     headers = {"Authorization": f"Bearer {identity}", "Content-Type": "application/json"}
     timeout = urllib3.Timeout(connect=10, read=_LONGEST_RUN)
     try:
-        return http.once("POST", url, timeout, headers, json.dumps(body).encode())
+        return http.once("POST", url, timeout, headers, body)
     except ReadTimeoutError:
         raise KeeperError("The refresh function gave no answer: see `make status` in some minutes.") from None
     except (HTTPError, OSError) as error:  # or a CA file that is missing
@@ -103,11 +92,12 @@ def _call(url: str, body: Mapping[str, object], identity: str) -> urllib3.BaseHT
         ) from None
 
 
-def _identities(audience: str, impersonate: str) -> Iterator[str]:
+def _identities(context: Context) -> Iterator[str]:
     """Identity tokens of whoever can be found: of the service account to act as, else of gcloud, the environment's."""
-    sources = [_of_gcloud, _of_environment, _of_default]
-    if impersonate:
-        sources = [lambda audience: _acting_as(_default_credentials(), impersonate, audience)]
+    audience = context.variable("REFRESH_AUDIENCE") or context.variable("REFRESH_URL")
+    impersonate = context.variable("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT")
+    of_default = partial(_of_default, impersonate=impersonate)
+    sources: list[Callable[[str], str]] = [of_default] if impersonate else [_of_gcloud, _of_environment, of_default]
     for source in sources:
         with suppress(auth_errors.GoogleAuthError, ValueError):
             identity = source(audience)
@@ -131,35 +121,21 @@ def _of_environment(audience: str) -> str:
     return str(id_token.fetch_id_token(Request(), audience))  # type: ignore[no-untyped-call]
 
 
-def _of_default(audience: str) -> str:
+def _of_default(audience: str, impersonate: str) -> str:
     """Of a login for libraries, or of the service account that it acts as, workload identity federation's too."""
-    credentials = _default_credentials()
-    email = getattr(credentials, "service_account_email", "")
-    if isinstance(credentials, impersonated_credentials.Credentials):
-        return _of_target(credentials, audience)
-    if isinstance(email, str) and "@" in email:
-        return _acting_as(credentials, email, audience)
-    credentials.refresh(Request())
-    return getattr(credentials, "id_token", None) or ""
-
-
-def _default_credentials() -> Any:
-    return google.auth.default(scopes=[_SCOPE])[0]
-
-
-def _acting_as(credentials: Any, email: str, audience: str) -> str:
-    if isinstance(credentials, external_account.Credentials) and credentials.service_account_email == email:
+    credentials: Any = google.auth.default(scopes=[_SCOPE])[0]
+    own = getattr(credentials, "service_account_email", None) or ""
+    email = impersonate or own
+    if not impersonate and "@" not in own:
+        credentials.refresh(Request())
+        return getattr(credentials, "id_token", None) or ""
+    if isinstance(credentials, external_account.Credentials) and own == email:
         # A workload is allowed to act as the account; the account is usually not allowed to act as itself.
         acting = {"service_account_impersonation_url", "service_account_impersonation"}
         workload = {name: value for name, value in credentials.info.items() if name not in acting}
         credentials = type(credentials).from_info(workload, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
-    target = impersonated_credentials.Credentials(credentials, email, [_SCOPE])  # type: ignore[no-untyped-call]
-    return _of_target(target, audience)
-
-
-def _of_target(target: impersonated_credentials.Credentials, audience: str) -> str:
-    identity = impersonated_credentials.IDTokenCredentials(  # type: ignore[no-untyped-call]
-        target, target_audience=audience, include_email=True
-    )
+    if not isinstance(credentials, impersonated_credentials.Credentials) or own != email:
+        credentials = impersonated_credentials.Credentials(credentials, email, [_SCOPE])  # type: ignore[no-untyped-call]
+    identity = impersonated_credentials.IDTokenCredentials(credentials, audience, include_email=True)  # type: ignore[no-untyped-call]
     identity.refresh(Request())
     return str(identity.token)

@@ -69,7 +69,7 @@ def command(context: Context, connection: str, tool: str, only: str | None, sinc
         material = material.only([part.strip() for part in only.split(",")])
     if chosen.one_id and material.chosen and len(material.ids) > 1:
         raise SettingsError(f"{tool} takes one ad account or all of them: print one configuration for each.")
-    click.echo(chosen.write(material), nl=False)
+    click.echo(chosen.configuration(material), nl=False)
     for line in notes(chosen, material):
         show.say(line)
     return stored.exit_status(state, connection)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +35,10 @@ _HOW_TO_SAVE = {
 class Context:
     """One command's view of what it acts on."""
 
-    place: str  # `local` (what `make run` started), `cloud` (what `make deploy` made), or empty: nothing was saved
+    place: str  # `local` (of `make run`), `cloud` (of `make deploy`: runs come by themselves), or empty: nothing saved
     environment: Mapping[str, str]  # all settings together
     replaced: tuple[str, ...] = ()  # names of saved settings that the environment has another value for
     both: bool = False  # whether settings are saved for local and for cloud
-
-    @property
-    def is_cloud(self) -> bool:
-        """Whether it is a deployment, where runs come by themselves."""
-        return self.place == "cloud"
 
     def variable(self, name: str) -> str:
         """A variable as it is set or saved, or empty."""
@@ -50,12 +46,13 @@ class Context:
 
     def notice(self) -> str:
         """A sentence about what this acts on, if that is not obvious; else empty."""
-        here = "Google Cloud" if self.is_cloud else "what `make run` started on this machine"
+        here, other = "what `make run` started on this machine", "cloud"
+        if self.place == "cloud":
+            here, other = "Google Cloud", "local"
         if self.replaced:
             names = ", ".join(self.replaced)
             return f"Acting on {here}, with {names} from the environment instead of what is saved."
         if self.both and self.place:
-            other = "local" if self.is_cloud else "cloud"
             return f"Acting on {here}; TARGET={other} (or --target {other}) chooses the other."
         return ""
 
@@ -66,10 +63,8 @@ class Context:
             SettingsError: one is missing or invalid.
             StoreError: a secret could not be read.
         """
-        environment = dict(self.environment)
-        for name, need in KEPT_AS_SECRETS.items():
-            if need in needs and not environment.get(name) and environment.get(f"{name}_SECRET"):
-                environment[name] = self.kept_as_secret(name)
+        secret = {name: self.kept_as_secret(name) for name, need in KEPT_AS_SECRETS.items() if need in needs}
+        environment = {**self.environment, **secret}
         try:
             return settings.read(needs, environment)
         except SettingsError as error:
@@ -82,15 +77,18 @@ class Context:
             ) from None
 
     def kept_as_secret(self, name: str) -> str:
-        """The value of a setting that is kept in Secret Manager.
+        """One of `KEPT_AS_SECRETS` as it is set, else from the secret in Secret Manager that is named, or empty.
 
         Raises:
-            SettingsError: no such secret is named, or it holds no text.
+            SettingsError: what is named is no secret, or holds no text.
             StoreError: it could not be read.
         """
-        from tokenkeeper.store.secretmanager import SecretManager
+        given, full_name = self.variable(name), self.variable(f"{name}_SECRET")
+        if given or not full_name:
+            return given
+        from tokenkeeper.store.secretmanager import SecretManager  # slow to import
 
-        found = _SECRET_NAME.fullmatch(self.variable(f"{name}_SECRET"))
+        found = _SECRET_NAME.fullmatch(full_name)
         if found is None:
             raise SettingsError(f"{name}_SECRET is no secret's name; write it like projects/my-project/secrets/name.")
         store = SecretManager(found[1], self.variable("SECRET_MANAGER_EMULATOR_HOST"))
@@ -155,8 +153,6 @@ def read(place: str = "", environment: Mapping[str, str] | None = None) -> Conte
 
 def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), 3).close()
-    except (OSError, OverflowError):
-        return False
-    return True
+    with suppress(OSError, OverflowError), socket.create_connection((host.strip("[]"), int(port)), 3):
+        return True
+    return False

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 
 from tokenkeeper.cli import options, show, stored, terminal
-from tokenkeeper.cli.context import LIST_SECONDS, Context
+from tokenkeeper.cli.context import LIST_SECONDS, READ_SECONDS, Context
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
@@ -23,7 +23,7 @@ from tokenkeeper.errors import (
     TikTokRefused,
 )
 from tokenkeeper.grant import Grant
-from tokenkeeper.settings import Needs
+from tokenkeeper.settings import Needs, Settings
 from tokenkeeper.store import lease
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM, Lease
 from tokenkeeper.store.persist import readable
@@ -31,19 +31,17 @@ from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.api import CALL_SECONDS
 from tokenkeeper.tiktok.families import TikTok
 
-_STEP = 20.0  # seconds
 _LONGEST_LEASE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 5
 _MOST_NAMED = 3  # advertisers
 _ENDED = {Kind.REAUTHORIZE, Kind.EXPIRED}
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """What there is of a connection."""
 
     connection: Connection | None  # its token secret's state; None where only a refresh secret is left
     secret_ids: list[str]
-    grants: list[Grant]  # what is stored and can be read, newest first
+    grant: Grant | None  # the newest that is stored and can be read
     unreadable: bool  # whether something is stored that cannot be read
 
 
@@ -69,7 +67,7 @@ def command(context: Context, connection: str, *, yes: bool, force: bool) -> int
     if not yes and not _confirmed():
         show.say("Nothing was changed.")
         return show.COULD_NOT
-    outcome = _disconnect(vault, TikTok(chosen), chosen.app_id, connection, force=force)
+    outcome = _disconnect(vault, chosen, connection, force=force)
     show.say(f"{connection} is gone: its secrets are deleted. {outcome}")
     return show.WELL
 
@@ -85,7 +83,7 @@ def _confirmed() -> bool:
 
 
 def _inspect(vault: Vault, name: str) -> _Found:
-    deadline, secret_ids, connection = Deadline(_STEP), [], None
+    deadline, secret_ids, connection = Deadline(READ_SECONDS), [], None
     with suppress(SecretMissing):
         connection = vault.connection(name, deadline)
         secret_ids.append(vault.token_id(name))
@@ -94,14 +92,14 @@ def _inspect(vault: Vault, name: str) -> _Found:
         secret_ids.append(vault.refresh_id(name))
     newest = [vault.versions.newest(secret_id, deadline) for secret_id in secret_ids]
     grants = [found for version in newest if (found := readable(version, name))]
-    grants.sort(key=lambda grant: grant.obtained_at, reverse=True)
-    return _Found(connection, secret_ids, grants, len(grants) < sum(version.number > 0 for version in newest))
+    latest = max(grants, key=lambda grant: grant.obtained_at, default=None)
+    return _Found(connection, secret_ids, latest, len(grants) < sum(version.number > 0 for version in newest))
 
 
 def _what_is_revoked(found: _Found) -> str:
-    if not found.grants:
+    grant, whom = found.grant, ""
+    if grant is None:
         return ""
-    grant, whom = found.grants[0], ""
     if grant.family == "account":
         whom = f" to the TikTok account {grant.username or grant.open_id}"
     elif grant.advertiser_count:
@@ -114,54 +112,52 @@ def _what_is_revoked(found: _Found) -> str:
 def _warnings(vault: Vault, found: _Found) -> Iterator[str]:
     """What else may end: a sentence for each other connection with the same accounts, and so perhaps the same token."""
     mine = found.connection
-    if not found.grants or mine is None:
+    if found.grant is None or mine is None:
         return
     others = vault.inventory(Deadline(LIST_SECONDS), advertisers=True).connections
+    others.pop(mine.name, None)
     for name, other in sorted(others.items()):
-        if name == mine.name:
-            continue
         if mine.open_id and other.open_id == mine.open_id:
             yield f"{name} is for the same TikTok account: it may stop working as well."
         elif not set(other.advertisers).isdisjoint(mine.advertisers):
             yield f"{name} reaches the same ad accounts: it stops working as well if it has the same token."
 
 
-def _disconnect(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: bool) -> str:
+def _disconnect(vault: Vault, chosen: Settings, name: str, *, force: bool) -> str:
     """Revoke a connection's grant and delete its secrets; doing it again goes on where it failed.
 
-    Returns:
-        A sentence on what became of the grant at TikTok.
+    Returns a sentence on what became of the grant at TikTok.
     """
     try:
-        with lease.hold(vault, name, "cli", Deadline(_LONGEST_LEASE + _STEP), wait=_LONGEST_LEASE) as held:
-            held.ensure(CALL_SECONDS, Deadline(_STEP))
-            outcome = _end(vault, tiktok, app_id, name, force=force)
-            _delete_token_secret(vault, held)
+        with lease.hold(vault, name, "cli", Deadline(_LONGEST_LEASE + READ_SECONDS), wait=_LONGEST_LEASE) as held:
+            held.ensure(CALL_SECONDS, Deadline(READ_SECONDS))
+            outcome = _end(vault, chosen, name, force=force)
+            _delete_token_secret(held)
             return outcome
     except SecretMissing:  # only a refresh secret is left
-        return _end(vault, tiktok, app_id, name, force=force)
+        return _end(vault, chosen, name, force=force)
 
 
-def _end(vault: Vault, tiktok: TikTok, app_id: str, name: str, *, force: bool) -> str:
-    found = _inspect(vault, name)
-    outcome = _revoke(tiktok, app_id, found, force=force)
-    if vault.refresh_id(name) in found.secret_ids:
+def _end(vault: Vault, chosen: Settings, name: str, *, force: bool) -> str:
+    found, refresh_id = _inspect(vault, name), vault.refresh_id(name)
+    outcome = _revoke(chosen, found, force=force)
+    if refresh_id in found.secret_ids:
         with suppress(SecretMissing):  # an earlier try deleted it, and its answer was lost
-            vault.delete(vault.refresh_id(name), "", Deadline(_STEP))
+            vault.delete(refresh_id, "", Deadline(READ_SECONDS))
     return outcome
 
 
-def _revoke(tiktok: TikTok, app_id: str, found: _Found, *, force: bool) -> str:
-    grant = found.grants[0] if found.grants else None
+def _revoke(chosen: Settings, found: _Found, *, force: bool) -> str:
+    grant = found.grant
     if grant is None and not found.unreadable:
         return "There was no grant to revoke at TikTok."
     if grant is None:
         problem = "its stored token cannot be read"
-    elif grant.app_id != app_id:
-        problem = f"it belongs to app {grant.app_id} and TIKTOK_APP_ID is {app_id}"
+    elif grant.app_id != chosen.app_id:
+        problem = f"it belongs to app {grant.app_id} and TIKTOK_APP_ID is {chosen.app_id}"
     else:
         try:
-            tiktok.family(grant.family).revoke(grant)
+            TikTok(chosen).family(grant.family).revoke(grant)
             return "It was revoked at TikTok."
         except TikTokError as error:
             if isinstance(error, TikTokRefused) and error.kind in _ENDED:
@@ -175,9 +171,8 @@ def _revoke(tiktok: TikTok, app_id: str, found: _Found, *, force: bool) -> str:
     return f"It was not revoked at TikTok ({problem}): whoever approved it can do that in TikTok's own settings."
 
 
-def _delete_token_secret(vault: Vault, held: Lease) -> None:
-    connection = held.connection
-    deadline = Deadline(_STEP)
+def _delete_token_secret(held: Lease) -> None:
+    vault, connection, deadline = held.vault, held.connection, Deadline(READ_SECONDS)
     while True:
         try:
             vault.delete(vault.token_id(connection.name), connection.etag, deadline)

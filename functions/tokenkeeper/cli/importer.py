@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tokenkeeper import clock, grant, transitions
+from tokenkeeper.cli.context import READ_SECONDS
 from tokenkeeper.cli.importlines import ImportRefused, Token
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Conflict, Connection
@@ -20,7 +22,7 @@ from tokenkeeper.errors import (
     TikTokSilent,
     TikTokUnreachable,
 )
-from tokenkeeper.grant import Grant
+from tokenkeeper.grant import Grant, TokenResponse
 from tokenkeeper.store import lease
 from tokenkeeper.store.persist import STORE_SECONDS, store_authorization
 from tokenkeeper.store.vault import Vault
@@ -29,7 +31,6 @@ from tokenkeeper.tiktok.reach import Reach
 
 T = TypeVar("T")
 
-_READ_SECONDS = 20.0
 _NAME_SECONDS = 5.0
 _WAIT_FOR_LEASE = 15.0
 _LONGEST_LIFE = 366 * 86_400.0  # seconds; what lives longer is not dated back
@@ -39,11 +40,11 @@ _CONFLICTS: Mapping[Conflict, str] = {
     "other_account": "The token is for another TikTok account than {name}.",
     "other_advertisers": "The token reaches none of the ad accounts of {name}.",
 }
-_ENDED = "the token has ended, or belongs to another app than TIKTOK_APP_ID. Connect again: make link."
 _ADVICE = {
-    Kind.REAUTHORIZE: _ENDED,
-    Kind.EXPIRED: _ENDED,
-    Kind.RESTART: _ENDED,
+    **dict.fromkeys(
+        (Kind.REAUTHORIZE, Kind.EXPIRED, Kind.RESTART),
+        "the token has ended, or belongs to another app than TIKTOK_APP_ID. Connect again: make link.",
+    ),
     Kind.PERMISSION: "the token lacks a permission, so it cannot be checked.",
     Kind.OPERATOR: "check TIKTOK_APP_ID and TIKTOK_APP_SECRET, or run make doctor.",  # true of every token
 }
@@ -58,13 +59,10 @@ class Importer:
     app_id: str  # the app that `tiktok` speaks for
 
     def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
-        """Store a token, if TikTok accepts it.
+        """Store a token, if TikTok accepts it; returns the grant, or None where the connection is left as it is.
 
-        With `spare_healthy`, a connection that is well is left alone, so that an old file never replaces a newer grant.
-
-        Returns:
-            The grant that was stored; None: the connection is left as it is, since this very token made it, or since it
-            is well.
+        That is where this very token made it; and, with `spare_healthy`, where it is well, so that an old file never
+        replaces a newer grant.
 
         Raises:
             ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
@@ -72,12 +70,10 @@ class Importer:
         """
         name, deadline = token.connection, Deadline(STORE_SECONDS)
         import_id = f"import-{token.response.access_token.fingerprint}"
-        try:
-            before = self.vault.connection(name, Deadline(_READ_SECONDS))
-        except SecretMissing:
-            before = None
-        if before and before.made and (before.last_link == import_id or (spare_healthy and before.health == "ok")):
-            return None
+        with suppress(SecretMissing):
+            known = self.vault.connection(name, Deadline(READ_SECONDS))
+            if known.made and (known.last_link == import_id or (spare_healthy and known.health == "ok")):
+                return None
         found, reach = self._confirmed(token)
 
         def check(connection: Connection) -> None:
@@ -86,8 +82,6 @@ class Importer:
                 text = _CONFLICTS[problem].format(name=name, family=connection.family)
                 raise ImportRefused(f"{text} ANY_ACCOUNT=1 (--any-account) allows it.")
 
-        if before:
-            check(before)
         with lease.hold(
             self.vault, name, "cli", deadline, wait=_WAIT_FOR_LEASE, create=token.labels, check=check
         ) as held:
@@ -107,7 +101,13 @@ class Importer:
             if token.family == "account" and not response.open_id:
                 known = _patiently(lambda: self.tiktok.accounts.describe(response.access_token))
                 response = response._replace(open_id=known.open_id, scope=response.scope or known.scope)
-            found = self._grant(replace(token, response=response))
+            found = grant.first(
+                response,
+                connection=token.connection,
+                app_id=self.app_id,
+                family=token.family,
+                asked_at=token.obtained_at or _presumed_time(response),
+            )
             reach = _patiently(lambda: family.check(found))
         except TikTokRefused as error:
             kind_of_error = KeeperError if error.kind is Kind.OPERATOR else ImportRefused
@@ -115,10 +115,9 @@ class Importer:
         except (TikTokUnreachable, TikTokSilent) as error:
             raise ImportRefused(f"{error}: check the network, and try again.") from None
         if token.family == "account":
-            try:
-                return found.with_username(family.names(found, _NAME_SECONDS).username), Reach()
-            except TikTokError:
-                return found, Reach()
+            with suppress(TikTokError):
+                found = found.with_username(family.names(found, _NAME_SECONDS).username)
+            return found, reach
         if reach.advertisers is not None:
             found = found.with_advertisers(tuple(reach.advertisers))
         elif not found.advertiser_ids:
@@ -129,20 +128,14 @@ class Importer:
             raise ImportRefused("TikTok lists no ad account for the token.")
         return found, reach
 
-    def _grant(self, token: Token) -> Grant:
-        """The grant. Where nobody knows when it was issued, it counts as past half of its life.
 
-        So the next run refreshes it and learns from TikTok's answer when it really ends.
-        """
-        life = token.response.expires_in
-        unknown = clock.now() - timedelta(seconds=life / 2 if life and life < _LONGEST_LIFE else 0)
-        return grant.first(
-            token.response,
-            connection=token.connection,
-            app_id=self.app_id,
-            family=token.family,
-            asked_at=token.obtained_at or unknown,
-        )
+def _presumed_time(response: TokenResponse) -> datetime:
+    """When a token counts as issued where nobody knows: so that it is past half of its life.
+
+    So the next run refreshes it and learns from TikTok's answer when it really ends.
+    """
+    life = response.expires_in or 0
+    return clock.now() - timedelta(seconds=life / 2 if life < _LONGEST_LIFE else 0)
 
 
 def _patiently(call: Callable[[], T]) -> T:

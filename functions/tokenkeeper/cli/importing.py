@@ -56,63 +56,62 @@ def command(
         stored = importer.store(read_token(_typed(), connection, defaults))
         show.say(_imported(stored) if stored else f"{connection} has this token already: nothing was changed.")
         return show.WELL
-    lines = _Lines(file or (), defaults, only)
+    tokens, refused = _read(file or (), defaults, only)
     with terminal.Log() as log:
-        lines.store(importer, log.progress)
-    present = f", {lines.present} {'was' if lines.present == 1 else 'were'} there already" if lines.present else ""
-    end = f", {len(lines.refused)} refused:" if lines.refused else "."
-    click.echo(f"{show.number_of(lines.imported, 'token')} imported{present}{end}")
-    for _, line in sorted(lines.refused.items()):
+        results = _store(importer, tokens, refused, log.progress)
+    present = results.count(None)
+    there = f", {present} {'was' if present == 1 else 'were'} there already" if present else ""
+    end = f", {len(refused)} refused:" if refused else "."
+    click.echo(f"{show.number_of(len(results) - present, 'token')} imported{there}{end}")
+    for _, line in sorted(refused.items()):
         click.echo(line)
-    return show.NEEDS_PERSON if lines.refused else show.WELL
+    return show.NEEDS_PERSON if refused else show.WELL
 
 
-class _Lines:
-    """The lines of a file, by number, and what becomes of them."""
-
-    def __init__(self, lines: Sequence[str], defaults: Defaults, only: Mapping[str, str]) -> None:
-        self.tokens: dict[int, Token] = {}
-        self.refused: dict[int, str] = {}
-        self.imported = self.present = 0
-        seen: dict[str, int] = {}
-        for number, text in enumerate(lines, 1):
-            if not text.strip():
-                continue
-            try:
-                token = read_line(text, defaults)
-            except ImportRefused as error:
-                self.refused[number] = f"line {number}: {error}"
-                continue
-            if not only.items() <= token.labels.items():
-                continue
-            first = seen.setdefault(token.connection, number)
-            if first == number:
-                self.tokens[number] = token
-            else:
-                self._refuse(number, token, f"it is on line {first} already.")
-
-    def _refuse(self, number: int, token: Token, why: object) -> None:
-        self.refused[number] = f"line {number} ({token.connection}): {why}"
-
-    def store(self, importer: Importer, progress: Callable[[int, int], None]) -> None:
-        """Store them; raises what would fail for every line alike, such as a missing permission."""
-        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="import")
+def _read(lines: Sequence[str], defaults: Defaults, only: Mapping[str, str]) -> tuple[dict[int, Token], dict[int, str]]:
+    """The tokens in the lines of a file, and what is said about those that are refused, both by the line's number."""
+    tokens: dict[int, Token] = {}
+    refused: dict[int, str] = {}
+    seen: dict[str, int] = {}
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
         try:
-            pending = {
-                pool.submit(importer.store, token, spare_healthy=True): number for number, token in self.tokens.items()
-            }
-            for done, future in enumerate(as_completed(pending), 1):
-                number = pending[future]
-                try:
-                    stored = future.result()
-                except (ImportRefused, LeaseHeld, StoreUnavailable) as error:  # of one token, or passes by itself
-                    self._refuse(number, self.tokens[number], error)
-                else:
-                    self.imported += stored is not None
-                    self.present += stored is None
-                progress(done, len(pending))
-        finally:
-            pool.shutdown(cancel_futures=True)  # what is being stored is finished
+            token = read_line(text, defaults)
+        except ImportRefused as error:
+            refused[number] = f"line {number}: {error}"
+            continue
+        if not only.items() <= token.labels.items():
+            continue
+        first = seen.setdefault(token.connection, number)
+        if first == number:
+            tokens[number] = token
+        else:
+            refused[number] = f"line {number} ({token.connection}): it is on line {first} already."
+    return tokens, refused
+
+
+def _store(
+    importer: Importer, tokens: Mapping[int, Token], refused: dict[int, str], progress: Callable[[int, int], None]
+) -> list[Grant | None]:
+    """What `Importer.store` returned, for all that are not among `refused` afterwards.
+
+    What would fail for every line alike, such as a missing permission, is raised.
+    """
+    results: list[Grant | None] = []
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="import")
+    try:
+        pending = {pool.submit(importer.store, token, spare_healthy=True): number for number, token in tokens.items()}
+        for done, future in enumerate(as_completed(pending), 1):
+            number = pending[future]
+            try:
+                results.append(future.result())
+            except (ImportRefused, LeaseHeld, StoreUnavailable) as error:  # of one token, or passes by itself
+                refused[number] = f"line {number} ({tokens[number].connection}): {error}"
+            progress(done, len(pending))
+    finally:
+        pool.shutdown(cancel_futures=True)  # what is being stored is finished
+    return results
 
 
 def _typed() -> str:
@@ -123,24 +122,22 @@ def _typed() -> str:
 
 
 def _is_whole(text: str) -> bool:
-    if not text.lstrip().startswith("{"):
-        return True
     try:
-        json.loads(text)
+        if text.lstrip().startswith("{"):
+            json.loads(text)
     except (ValueError, RecursionError):
         return False
     return True
 
 
 def _imported(stored: Grant) -> str:
-    more = list(gaps(stored))
-    if stored.family == "advertiser":
-        whose = show.number_of(stored.advertiser_count, "ad account")
-    else:
+    notes = list(gaps(stored))
+    whose = show.number_of(stored.advertiser_count, "ad account")
+    if stored.family == "account":
         whose = f"the TikTok account {stored.username or stored.open_id}"
         if not isinstance(stored, RefreshableGrant):
-            more.append(
+            notes.append(
                 "It came without its refresh token, and an account's token lives 24 hours: import TikTok's whole JSON "
                 "answer to have it refreshed."
             )
-    return "\n".join([f"{stored.connection} was imported: {whose}.", *more])
+    return "\n".join([f"{stored.connection} was imported: {whose}.", *notes])

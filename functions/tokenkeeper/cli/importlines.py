@@ -25,12 +25,10 @@ class ImportRefused(KeeperError):
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for a token unless its line says otherwise."""
+    """What holds for a token unless its line says otherwise; its fields are those of a connect link."""
 
-    family: Family = "advertiser"  # what was authorized
-    # whether it may replace a connection's advertisers, or its account, by entirely different ones
+    family: Family = "advertiser"
     any_account: bool = False
-    # the operator's own labels, which the connection's secret gets
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -44,11 +42,7 @@ class Token(Defaults):
 
 
 def read_token(text: str, connection: str, defaults: Defaults) -> Token:
-    """Read TikTok's JSON answer (its `data` alone is enough), or a bare access token.
-
-    Raises:
-        ImportRefused: it is neither.
-    """
+    """Read TikTok's JSON answer (its `data` alone is enough), or a bare access token; raises `ImportRefused`."""
     text = text.strip()
     if not text:
         raise ImportRefused("Nothing was given: paste TikTok's JSON answer, or the access token.")
@@ -58,10 +52,7 @@ def read_token(text: str, connection: str, defaults: Defaults) -> Token:
 def read_line(text: str, defaults: Defaults) -> Token:
     """Read one line of a file: a JSON object with `connection` beside the keys of TikTok's answer.
 
-    It may have `family`, `labels` (an object) and `obtained_at` (RFC 3339) as well.
-
-    Raises:
-        ImportRefused: it is no such line.
+    It may have `family`, `labels` (an object) and `obtained_at` (RFC 3339) as well. Raises `ImportRefused`.
     """
     document = _object(text)
     name = document.get("connection")
@@ -72,7 +63,7 @@ def read_line(text: str, defaults: Defaults) -> Token:
     except Invalid as invalid:
         raise ImportRefused(f'"connection" {invalid}.') from None
     family = document.get("family", defaults.family)
-    if family not in get_args(Family):
+    if family not in get_args(Family):  # it may be anything, even what cannot be hashed
         raise ImportRefused('"family" is neither "advertiser" nor "account".')
     labels = {**defaults.labels, **_labels(document.get("labels", {}))}
     return _token(document, name, replace(defaults, family=family, labels=labels))
@@ -80,7 +71,7 @@ def read_line(text: str, defaults: Defaults) -> Token:
 
 def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> Token:
     code = document.get("code", 0)
-    if code not in SUCCESSES:
+    if not isinstance(code, int) or code not in SUCCESSES:
         shown = code if isinstance(code, int) else "that is no number"
         raise ImportRefused(f"TikTok's answer has the code {shown}, so there is no token in it.")
     data = document.get("data", document)
@@ -92,8 +83,12 @@ def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> 
         raise ImportRefused(
             'There is no usable "access_token": give TikTok\'s whole JSON answer, or the token alone.'
         ) from None
-    issued = _time(document.get("obtained_at"))
-    return Token(**vars(defaults), connection=connection, response=response, obtained_at=issued)
+    issued = document.get("obtained_at")
+    try:
+        obtained_at = None if issued is None else clock.parse(issued if isinstance(issued, str) else "")
+    except (ValueError, OverflowError):
+        raise ImportRefused('"obtained_at" is no time, like 2026-11-22T10:00:00Z.') from None
+    return Token(**vars(defaults), connection=connection, response=response, obtained_at=obtained_at)
 
 
 def _object(text: str) -> Mapping[str, Any]:
@@ -113,12 +108,3 @@ def _labels(value: object) -> Mapping[str, str]:
         return checks.labels(",".join(f"{key}={text}" for key, text in value.items()))
     except Invalid as invalid:
         raise ImportRefused(f'"labels" {invalid}.') from None
-
-
-def _time(value: object) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        return clock.parse(value if isinstance(value, str) else "")
-    except (ValueError, OverflowError):
-        raise ImportRefused('"obtained_at" is no time, like 2026-11-22T10:00:00Z.') from None

@@ -64,12 +64,13 @@ def command(
     Send it to whoever may approve. It makes the connection, or connects it again, and works once.
     """
     show.where(context)
-    names = [*connections, *_names_in(file or ())]
-    names += stored.labelled(context.vault(), only) if only else ()
+    names = [*connections, *_names_in(file or ()), *stored.labelled(context, only)]
     if not names:
         raise click.UsageError("Missing argument 'CONNECTION'.")
-    chosen = context.settings(Needs.STORE | Needs.LINKS | (Needs.CALLBACK if family == "account" else Needs(0)))
-    _check_address(chosen, family)
+    needs = Needs.STORE | Needs.LINKS
+    chosen = context.settings(needs | Needs.CALLBACK if family == "account" else needs)
+    if family == "account":
+        _check_address(chosen)
     _check_clock(chosen)
     signer = Signer(chosen.link_keys)
     made: dict[str, Link] = {}  # by address
@@ -88,15 +89,13 @@ def command(
         if as_csv:
             click.echo("connection,link,expires_at")
         for address, link in made.items():  # none of the three can have a comma in it
-            cells = (link.connection, address, clock.text(link.expires_at))
-            click.echo(("," if as_csv else "\t").join(cells))
+            click.echo(("," if as_csv else "\t").join((link.connection, address, clock.text(link.expires_at))))
     return show.WELL
 
 
 def _names_in(lines: Iterable[str]) -> Iterator[str]:
     """The names in a file, one a line; empty lines and those that begin with # are left out."""
-    for number, line in enumerate(lines, 1):
-        name = line.strip()
+    for number, name in enumerate(map(str.strip, lines), 1):
         if name and not name.startswith("#"):
             try:
                 checks.connection(name)
@@ -105,10 +104,9 @@ def _names_in(lines: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _check_address(chosen: Settings, family: Family) -> None:
-    simulated = checks.is_this_machine(urlsplit(chosen.account_authorize_url).hostname or "")
-    problem = "" if family != "account" or simulated else checks.unfit_for_accounts(chosen.public_url)
-    if problem:
+def _check_address(chosen: Settings) -> None:
+    problem = checks.unfit_for_accounts(chosen.public_url)
+    if problem and not checks.is_this_machine(urlsplit(chosen.account_authorize_url).hostname or ""):
         raise SettingsError(
             f"PUBLIC_URL does not fit FAMILY=account: {problem}. Use an address like https://example.com."
         )
@@ -139,9 +137,9 @@ def _document(address: str, link: Link) -> dict[str, object]:
 
 
 def _explained(link: Link) -> str:
-    account = link.family == "account"
-    whom = "the holder of the TikTok account" if account else "whoever may approve for the advertiser"
-    others = "the account by another one" if account else "the advertisers by entirely different ones"
+    whom, others = "whoever may approve for the advertiser", "the advertisers by entirely different ones"
+    if link.family == "account":
+        whom, others = "the holder of the TikTok account", "the account by another one"
     return (
         f"This link connects {link.connection}. It works once, until {link.expires_at:%Y-%m-%d %H:%M} UTC. "
         f"{f'It may replace {others}. ' if link.any_account else ''}Send it to {whom}."

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from textwrap import indent
 from typing import Any, NamedTuple
 
 from tokenkeeper import clock
@@ -34,9 +33,9 @@ class Line:
     connection: Connection  # its state; of one that is orphaned, nothing but its name
     # `ok`, `failing`, `reauthorize`; `unfinished`: nothing was stored yet; `orphaned`: only its refresh secret is left
     health: str
-    ends_at: datetime | None = None  # when only a new authorization helps
-    todo: str = ""  # what to do; empty: nothing
-    needs_person: bool = False  # whether that needs a person now
+    ends_at: datetime | None  # when only a new authorization helps
+    todo: str  # what to do; empty: nothing
+    needs_person: bool  # whether that needs a person now
 
     @property
     def name(self) -> str:
@@ -94,26 +93,23 @@ class Overview:
         return not self.run_is_late and not any(line.needs_person for line in self.lines)
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def counts(self) -> dict[str, int]:
         """How many connections are how; healths that none has are left out."""
         found = Counter(line.health for line in self.lines)
         return {health: found[health] for health in HEALTHS if found[health]}
 
     def json(self) -> Iterator[str]:
-        """The JSON object for scripts, a connection at a time: of thousands the whole takes hundreds of megabytes."""
+        """The JSON object for scripts, piece by piece: of thousands the whole takes hundreds of megabytes."""
         run = self.last_run
         document = {
-            "counts": dict(self.counts),
-            "connections": [],
+            "counts": self.counts,
+            "connections": self.lines,
             "attention": [line.name for line in self.lines if line.needs_person],
             "last_run": run and run._asdict() | {"started": _stamp(run.started), "finished": _stamp(run.finished)},
             "run_is_late": self.run_is_late,
         }
-        head, empty, tail = json.dumps(document, indent=2).partition("[]")
-        yield head + (empty if not self.lines else "")
-        for number, line in enumerate(self.lines):
-            yield ("," if number else "[") + "\n" + indent(json.dumps(line.document(), indent=2), "    ")
-        yield ("\n  ]" if self.lines else "") + tail + "\n"
+        yield from json.JSONEncoder(indent=2, default=Line.document).iterencode(document)
+        yield "\n"
 
 
 def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overview:
@@ -121,19 +117,15 @@ def overview(inventory: Inventory, now: datetime, *, scheduled: bool) -> Overvie
 
     `scheduled` tells whether runs come by themselves, so that a missing one is a sign of trouble.
     """
-    lines = [
-        _line(connection, now, refreshable=name in inventory.refreshable)
-        for name, connection in inventory.connections.items()
-    ]
-    lines += [
-        Line(
-            Connection(name, {}, {}),
-            "orphaned",
-            todo=f"its token secret was deleted: make link CONNECTION={name}, or make disconnect CONNECTION={name}",
-            needs_person=True,
-        )
-        for name in inventory.refreshable - inventory.connections.keys()
-    ]
+    lines = []
+    for name, connection in inventory.connections.items():
+        refreshable = name in inventory.refreshable
+        health = connection.health if connection.made and connection.health else "unfinished"
+        todo, needs_person = _todo(connection, now, refreshable=refreshable)
+        lines.append(Line(connection, health, connection.ends_at(refreshable=refreshable), todo, needs_person))
+    for name in inventory.refreshable - inventory.connections.keys():
+        todo = f"its token secret was deleted: make link CONNECTION={name}, or make disconnect CONNECTION={name}"
+        lines.append(Line(Connection(name, {}, {}), "orphaned", None, todo, needs_person=True))
     run = last_run(inventory.last_run)
     since = [run.finished] if run else [at for line in lines if (at := line.connection.connected_at)]
     late = scheduled and any(now - moment > RUN_IS_LATE for moment in since)
@@ -159,17 +151,6 @@ def ago(moment: datetime, now: datetime) -> str:
         if minutes >= 2 * size:
             return f"{minutes // size} {unit}s ago"
     return f"{number_of(minutes, 'minute')} ago" if minutes >= 1 else "just now"
-
-
-def _line(connection: Connection, now: datetime, *, refreshable: bool) -> Line:
-    todo, needs_person = _todo(connection, now, refreshable=refreshable)
-    return Line(
-        connection,
-        connection.health if connection.made and connection.health else "unfinished",
-        connection.ends_at(refreshable=refreshable),
-        todo,
-        needs_person,
-    )
 
 
 def _todo(connection: Connection, now: datetime, *, refreshable: bool) -> tuple[str, bool]:

@@ -31,7 +31,7 @@ def command(
     Exit status: 0 all is well, 1 some connections need a person, 2 the run is not complete.
     """
     show.where(context)
-    wanted = [*connections, *(stored.labelled(context.vault(), only) if only else ())]
+    wanted = [*connections, *stored.labelled(context, only)]
     request = RunRequest(tuple(dict.fromkeys(wanted)) or None, force)
     try:
         status, document = (_in_cloud if context.variable("REFRESH_URL") else _here)(context, request)
@@ -61,9 +61,7 @@ def _in_cloud(context: Context, request: RunRequest) -> tuple[int, Mapping[str, 
 
     if sys.stderr.isatty():
         show.say("The refresh function makes a run; with many connections that takes minutes.")
-    url = context.variable("REFRESH_URL")
-    impersonate = context.variable("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT")
-    return cloudrun.run(url, context.variable("REFRESH_AUDIENCE") or url, request, impersonate)
+    return cloudrun.run(context, request)
 
 
 def _summarize(status: int, document: Mapping[str, Any]) -> None:

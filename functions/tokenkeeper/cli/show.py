@@ -69,11 +69,8 @@ def in_columns(
 ) -> Iterator[str]:
     """The lines of a table whose last column is wrapped, and in a narrow window begins below the others.
 
-    Args:
-        head: What each column is.
-        rows: The cells; all but the last of each may be painted.
-        window: How wide it is; None: without bounds.
-        spare: Places of columns that are left out where the table fits only without them.
+    All cells but the last of a row may be painted. `window` is the width in columns, None: without bounds; the columns
+    at the places `spare` are left out where the table fits only without them.
     """
     window = window or sys.maxsize
     for left_out in ((), spare):

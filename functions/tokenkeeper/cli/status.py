@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,9 +16,7 @@ from tokenkeeper.cli.context import LIST_SECONDS, Context
 from tokenkeeper.cli.overview import HEALTHS, Line, Overview, ago, overview
 from tokenkeeper.cli.show import cut
 from tokenkeeper.clock import Deadline
-from tokenkeeper.connection import Connection
 from tokenkeeper.errors import KeeperError
-from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.coverage import gaps
 
 HEAD = ("connection", "health", "advertisers or account", "connected", "ends", "what to do")
@@ -52,33 +52,27 @@ def command(
     """
     show.where(context)
     vault, now = context.vault(), clock.now()
-    whole = overview(vault.inventory(Deadline(LIST_SECONDS), advertisers=True), now, scheduled=context.is_cloud)
+    whole = overview(vault.inventory(Deadline(LIST_SECONDS), advertisers=True), now, scheduled=context.place == "cloud")
     known = {line.name for line in whole.lines}
     for name in connections:
         if name not in known:
             raise stored.no_connection(vault, name)
     found = select(whole, connections, health or "", only)
     if as_json:
-        for piece in found.json():
-            click.echo(piece, nl=False)
+        sys.stdout.writelines(found.json())
+        sys.stdout.flush()
     else:
         every = everything or bool(connections) or bool(health)
         print_overview(found, now, every=every, selected=bool(connections or health or only))
         for name in connections[:_MOST_READ]:
-            for gap in _gaps(vault, name):
-                click.echo(f"{name}: {gap}")
+            with suppress(KeeperError):  # its token may not be read
+                for gap in gaps(stored.newest_grant(vault, name)):
+                    click.echo(f"{name}: {gap}")
     return show.WELL if found.well else show.NEEDS_PERSON
 
 
 def select(found: Overview, names: Sequence[str], health: str, labels: Mapping[str, str]) -> Overview:
-    """The overview of some connections only.
-
-    Args:
-        found: The overview of all.
-        names: Their names; none: any.
-        health: Their health; empty: any.
-        labels: Labels that each of them has.
-    """
+    """The overview of only those connections that have one of these names (none: any), this health, these labels."""
     wanted = set(names)
     chosen = (
         line
@@ -137,29 +131,20 @@ def row(line: Line) -> tuple[str, ...]:
     return (
         line.name,
         terminal.paint(line.health, _COLOURS.get(line.health, "yellow")),
-        _account(found) if found.family == "account" else _advertisers(line),
+        _whose(line),
         f"{found.connected_at:%Y-%m-%d}" if found.connected_at else "",
         "ended" if line.health == "reauthorize" else ends,
         line.todo,
     )
 
 
-def _advertisers(line: Line) -> str:
-    ids = line.connection.advertisers
+def _whose(line: Line) -> str:
+    found = line.connection
+    if found.family == "account":
+        return f"@{cut(found.username, _LONGEST_NAME)}" if found.username else cut(found.open_id, _LONGEST_NAME)
+    ids = found.advertisers
     id_ = ids[0] if ids else ""
-    name = line.connection.names.get(id_, "")
+    name = found.names.get(id_, "")
     first = f"{cut(name, _LONGEST_NAME)} ({id_})" if name else id_
     more = len(ids) - 1
     return first + (f" +{more}" if more > 0 else "") + (" or more" if line.more_advertisers else "")
-
-
-def _account(found: Connection) -> str:
-    return f"@{cut(found.username, _LONGEST_NAME)}" if found.username else cut(found.open_id, _LONGEST_NAME)
-
-
-def _gaps(vault: Vault, name: str) -> Iterator[str]:
-    """What a connection's permissions do not cover; nothing where its token may not be read."""
-    try:
-        yield from gaps(stored.newest_grant(vault, name))
-    except KeeperError:
-        return

@@ -31,11 +31,7 @@ def command(context: Context, connection: str) -> int:
 
 
 def newest_grant(vault: Vault, name: str) -> Grant:
-    """What the newest version of a connection's token secret holds.
-
-    Raises:
-        KeeperError: there is none, or it cannot be read; the text says what to do.
-    """
+    """What the newest version of a connection's token secret holds; a `KeeperError` says why not, and what to do."""
     secret_id = vault.token_id(name)
     newest = vault.versions.newest(secret_id, Deadline(READ_SECONDS))
     if newest.number == 0:
@@ -76,15 +72,15 @@ def no_connection(vault: Vault, name: str) -> KeeperError:
         known = sorted(one.name for one in found if one.made and one.name != name)
     except StoreError:
         known = []
-    there_are = (
-        f"There are: {show.first_of(known, 10)}." if known else f"Make a connect link: make link CONNECTION={name}"
-    )
-    return SettingsError(f"There is no connection {name}. {there_are}")
+    what = f"There are: {show.first_of(known, 10)}." if known else f"Make a connect link: make link CONNECTION={name}"
+    return SettingsError(f"There is no connection {name}. {what}")
 
 
-def labelled(vault: Vault, labels: Mapping[str, str]) -> list[str]:
-    """The names of the connections that have these labels; raises `SettingsError` where none has."""
-    found = vault.inventory(Deadline(LIST_SECONDS)).connections.values()
+def labelled(context: Context, labels: Mapping[str, str]) -> list[str]:
+    """The names of the connections that have these labels, if any are given; raises `SettingsError` where none has."""
+    if not labels:
+        return []
+    found = context.vault().inventory(Deadline(LIST_SECONDS)).connections.values()
     names = sorted(one.name for one in found if labels.items() <= one.labels.items())
     if not names:
         shown = ",".join(f"{key}={value}" for key, value in labels.items())

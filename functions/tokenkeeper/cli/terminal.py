@@ -74,13 +74,10 @@ class Log:
     """
 
     def __init__(self) -> None:
-        """Begin to log."""
-        self._stream = sys.stderr
         self._began = clock.monotonic()
         self._bar: ProgressBar[int] | None = None
-        self._done = 0
         self._lock = threading.Lock()
-        log.write_to(self._stream, self._form)
+        log.write_to(sys.stderr, self._form)
 
     def __enter__(self) -> Self:
         return self
@@ -92,16 +89,15 @@ class Log:
 
     def progress(self, done: int, total: int) -> None:
         """So many are done."""
-        if not self._stream.isatty() or clock.monotonic() - self._began < _BEFORE_BAR:
+        if not sys.stderr.isatty() or clock.monotonic() - self._began < _BEFORE_BAR:
             return
         with self._lock:
             if self._bar is None:
-                self._bar = click.progressbar(length=total, file=self._stream, label="Connections", show_pos=True)
-            self._bar.update(done - self._done)
-            self._done = done
+                self._bar = click.progressbar(length=total, file=sys.stderr, label="Connections", show_pos=True)
+            self._bar.update(done - self._bar.pos)
 
     def _form(self, entry: log.Line) -> str:
-        """An entry's line, above the bar, which comes back with the next step."""
-        if not self._stream.isatty() and entry["severity"] == "INFO":
+        """An entry's line above the bar, which comes back with the next step."""
+        if not sys.stderr.isatty() and entry["severity"] == "INFO":
             return ""
         return ("\r\x1b[K" if self._bar else "") + log.readable(entry, clock.now()) + "\n"

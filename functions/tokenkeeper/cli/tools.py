@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from tokenkeeper import clock
@@ -21,19 +21,16 @@ _MOST_LISTED = 50  # ad accounts
 _TIKTOK_MARKETING = "4bfac00d-ce15-44ff-95b9-9e3c3e8fbd35"  # Airbyte's id of source-tiktok-marketing
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(NamedTuple):
     """What a configuration is made of."""
 
     grant: Grant  # the connection's newest grant, for the ad accounts that are wanted
     since: date  # the first day to be loaded, for tools that have to be told
-    # advertisers' names by id, as far as they are known; they come from outside
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str]  # advertisers' names by id, as far as they are known; they come from outside
+    app_secret: Secret  # the app's secret, for the tools that need it; else empty
+    project: str  # project that holds the secrets
+    secret_id: str  # the token secret's name
     chosen: bool = False  # whether the ad accounts are a selection
-    # the app's secret, for the tools that need it (see `Tool`); else empty
-    app_secret: Secret = field(default_factory=lambda: Secret(""))
-    project: str = ""  # project that holds the secrets
-    secret_id: str = ""  # the token secret's name
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -43,47 +40,45 @@ class Material:
     @property
     def named(self) -> Mapping[str, str]:
         """The names of the advertisers that have one, fit for a comment and for a terminal."""
+        known = {id_: self.names.get(id_, "") for id_ in self.ids}
         clean = {
-            id_: "".join(letter if is_line(letter) else " " for letter in self.names[id_]).strip()
-            for id_ in self.ids
-            if id_ in self.names
+            id_: "".join(letter if is_line(letter) else " " for letter in name).strip() for id_, name in known.items()
         }
         return {id_: name[:_LONGEST_NAME] for id_, name in clean.items() if name}
 
     def only(self, ids: Sequence[str]) -> Material:
-        """The same for these ad accounts alone.
-
-        Raises:
-            SettingsError: the connection does not reach one of them; the text lists those that it does.
-        """
+        """The same for these ad accounts alone; raises `SettingsError` where the connection does not reach them."""
         grant = self.grant
         if grant.family == "account":
             raise SettingsError(f"{grant.connection} is a TikTok account's: there are no ad accounts to choose from.")
         known = grant.advertiser_ids
         unknown = [id_ for id_ in ids if known is not None and id_ not in known]
         if unknown:
-            named = self.named
-            listed = [f"{id_} {named.get(id_, '')}".strip() for id_ in known or ()]
+            listed = [f"{id_} {self.named.get(id_, '')}".strip() for id_ in known or ()]
             reached = first_of(listed, _MOST_LISTED, "; ")
             raise SettingsError(f"{grant.connection} does not reach {', '.join(unknown)}. It reaches: {reached}.")
-        return replace(self, grant=grant.with_advertisers(list(dict.fromkeys(ids))), chosen=True)
+        return self._replace(grant=grant.with_advertisers(list(dict.fromkeys(ids))), chosen=True)
 
 
 Write = Callable[[Material], str]
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(NamedTuple):
     """A tool that a configuration can be made for."""
 
     is_for: str  # what the configuration is, in a line
     use: str  # what to do with it, as a sentence; `{connection}` stands for the connection's name
-    write: Write  # makes it
+    write: Write  # makes it, without the comments
     accounts: bool = False  # whether it takes the tokens of TikTok accounts, too
     needs_app_secret: bool = False  # whether the app's secret is part of it
     comments: bool = False  # whether the advertisers' names are in it
     one_id: bool = False  # whether it takes one ad account, or all of them without their ids, and no selection
     holds_token: bool = True  # whether the access token is in it
+
+    def configuration(self, material: Material) -> str:
+        """The whole configuration."""
+        comments = [f"# {id_} {name}\n" for id_, name in material.named.items()] if self.comments else []
+        return "".join(comments) + self.write(material)
 
 
 TOOLS: dict[str, Tool] = {}
@@ -135,7 +130,7 @@ def _airbyte_terraform(material: Material) -> str:
     name, label = material.grant.connection, f"tiktok-{material.grant.connection}"  # a label begins with a letter
     one = f"\n      advertiser_id = {json.dumps(material.ids[0])}" if material.chosen else ""
     return f"""\
-{_comments(material)}variable "airbyte_workspace_id" {{
+variable "airbyte_workspace_id" {{
   type = string
 }}
 
@@ -160,19 +155,13 @@ resource "airbyte_source" "{label}" {{
       secret       = var.tiktok_app_secret
       access_token = jsondecode(data.google_secret_manager_secret_version_access.{label}.secret_data).access_token{one}
     }}
-    start_date = "{material.since.isoformat()}"
+    start_date = "{material.since}"
   }})
 }}
 """
 
 
-@_tool(
-    "dlt",
-    "a section of dlt's secrets.toml",
-    "Add it to .dlt/secrets.toml.",
-    accounts=True,
-    comments=True,
-)
+@_tool("dlt", "a section of dlt's secrets.toml", "Add it to .dlt/secrets.toml.", accounts=True, comments=True)
 def _dlt(material: Material) -> str:
     """TOML, for `.dlt/secrets.toml`. JSON's strings and lists are TOML's, where all is printable ASCII."""
     grant = material.grant
@@ -180,7 +169,7 @@ def _dlt(material: Material) -> str:
     if grant.family == "account":
         return f"[sources.tiktok_account]\n{token}business_id = {json.dumps(grant.open_id)}\n"
     ids = json.dumps(list(material.ids))
-    return f"{_comments(material)}[sources.tiktok_ads]\n{token}advertiser_ids = {ids}\n"
+    return f"[sources.tiktok_ads]\n{token}advertiser_ids = {ids}\n"
 
 
 @_tool(
@@ -202,7 +191,7 @@ def _env(material: Material) -> str:
         "TIKTOK_TOKEN_EXPIRES_AT": clock.text(grant.expires_at) if grant.expires_at else "",
     }
     lines = (f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
-    return _comments(material) + "".join(lines)
+    return "".join(lines)
 
 
 @_tool(
@@ -224,12 +213,9 @@ def _ingestr(material: Material) -> str:
     comments=True,
 )
 def _meltano(material: Material) -> str:
-    values = {
-        "TAP_TIKTOK_ADS_ACCESS_TOKEN": material.grant.access_token.reveal(),
-        "TAP_TIKTOK_ADS_ACCOUNTS": ",".join(material.ids),
-        "TAP_TIKTOK_ADS_START_DATE": _midnight(material.since),
-    }
-    return _comments(material) + "".join(f"{name}={_dotenv(value)}\n" for name, value in values.items())
+    values = {f"TAP_TIKTOK_ADS_{key.upper()}": value for key, value in _of_tap(material).items()}
+    quoted = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in values.items()}
+    return "".join(f"{name}='{value}'\n" for name, value in quoted.items())
 
 
 @_tool(
@@ -247,33 +233,19 @@ def _owox(material: Material) -> str:
     return _json({"AuthType": {"oauth2": oauth}, "AdvertiserIDs": ",".join(material.ids)})
 
 
-@_tool(
-    "tap-tiktok-ads",
-    "config of singer-io's tap-tiktok-ads, as JSON",
-    "Give it to the tap with --config.",
-)
+@_tool("tap-tiktok-ads", "config of singer-io's tap-tiktok-ads, as JSON", "Give it to the tap with --config.")
 def _tap(material: Material) -> str:
-    return _json(
-        {
-            "access_token": material.grant.access_token.reveal(),
-            "accounts": ",".join(material.ids),
-            "start_date": _midnight(material.since),
-        }
-    )
+    return _json(_of_tap(material))
+
+
+def _of_tap(material: Material) -> Mapping[str, str]:
+    """The settings of tap-tiktok-ads, which Meltano runs as well."""
+    return {
+        "access_token": material.grant.access_token.reveal(),
+        "accounts": ",".join(material.ids),
+        "start_date": f"{material.since}T00:00:00Z",
+    }
 
 
 def _json(document: object) -> str:
     return json.dumps(document, indent=2) + "\n"
-
-
-def _comments(material: Material) -> str:
-    return "".join(f"# {id_} {name}\n" for id_, name in material.named.items())
-
-
-def _dotenv(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _midnight(day: date) -> str:
-    return f"{day.isoformat()}T00:00:00Z"

@@ -24,12 +24,7 @@ def get(url: str, seconds: float, *, method: str = "GET") -> urllib3.BaseHTTPRes
 def clock_off(urls: Iterable[str], seconds: float) -> str | None:
     """By how much this machine's clock is off, by that of the first of these addresses that answers with a time.
 
-    Args:
-        urls: The addresses; empty ones are left out.
-        seconds: How long each may take.
-
-    Returns:
-        Like `90 seconds fast`; empty where it is right; None where none answered with a time.
+    Like `90 seconds fast`; empty where it is right; None where none answers, for which each has so many seconds.
     """
     for url in filter(None, urls):
         answer = get(url, seconds, method="HEAD")

@@ -17,7 +17,7 @@ from tokenkeeper.cli.doctor.finding import CALL_SECONDS, Finding
 from tokenkeeper.errors import KeeperError
 from tokenkeeper.store.credentials import Found
 
-SOURCE = Path(__file__).parents[3]
+_SOURCE = Path(__file__).parents[3]
 _API = "https://cloudfunctions.googleapis.com/v2/"
 
 
@@ -25,12 +25,13 @@ def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
     if context.variable("REFRESH_URL"):
         yield _refresh_is_private(context.variable("REFRESH_URL"))
-    expected = source_hash(SOURCE)
+    credentials, expected = None, source_hash(_SOURCE)
     for function in ("connect", "refresh"):
         name = context.variable(f"{function.upper()}_FUNCTION")
         if name:
             try:
-                yield source_of(function, _describe(name), expected)
+                credentials = credentials or Found()
+                yield source_of(function, _describe(name, credentials), expected)
             except KeeperError as error:
                 yield Finding(f"the source of {function}", "unknown", str(error))
 
@@ -54,33 +55,30 @@ def source_hash(functions: Path) -> str:
     find main.py requirements.txt tokenkeeper -type f ! -path '*__pycache__*' |
     LC_ALL=C sort | xargs sha256sum | sha256sum
     """
-    package = [file for file in (functions / "tokenkeeper").rglob("*") if file.is_file()]
-    files = [functions / "main.py", functions / "requirements.txt", *package]
-    named = sorted((file.relative_to(functions).as_posix(), file) for file in files if "__pycache__" not in file.parts)
+    paths = [functions / "main.py", functions / "requirements.txt", *(functions / "tokenkeeper").rglob("*")]
+    files = {path.relative_to(functions).as_posix(): path for path in paths if path.is_file()}
+    named = sorted((name, file) for name, file in files.items() if "__pycache__" not in file.parts)
     lines = [f"{sha256(file.read_bytes()).hexdigest()}  {name}\n" for name, file in named]
     return sha256("".join(lines).encode()).hexdigest()
 
 
 def _refresh_is_private(url: str) -> Finding:
-    thing = "refresh"
     answer = web.get(url, CALL_SECONDS)
     if answer is None:
-        return Finding(thing, "problem", "does not answer: see whether it is deployed, and check REFRESH_URL")
-    if answer.status in {401, 403}:
-        return Finding(thing, "ok", "answers nobody but those that IAM lets in")
-    if answer.status == 404:
-        return Finding(thing, "problem", f"there is no function at {url}: make deploy, or make attach")
-    return Finding(
-        thing,
-        "problem",
-        f"answers anybody (HTTP {answer.status}): take roles/run.invoker away from allUsers on its service",
-    )
+        problem = "does not answer: see whether it is deployed, and check REFRESH_URL"
+    elif answer.status in {401, 403}:
+        return Finding("refresh", "ok", "answers nobody but those that IAM lets in")
+    elif answer.status == 404:
+        problem = f"there is no function at {url}: make deploy, or make attach"
+    else:
+        problem = f"answers anybody (HTTP {answer.status}): take roles/run.invoker away from allUsers on its service"
+    return Finding("refresh", "problem", problem)
 
 
-def _describe(name: str) -> Mapping[str, Any]:
+def _describe(name: str, credentials: Found) -> Mapping[str, Any]:
     headers: dict[str, str] = {}
     try:
-        Found().authorize(_API, headers, CALL_SECONDS)
+        credentials.authorize(_API, headers, CALL_SECONDS)
         answer = http.once("GET", _API + name, CALL_SECONDS, headers)
         described = answer.json()
     except (GoogleAuthError, HTTPError, OSError) as error:

@@ -13,7 +13,6 @@ from tokenkeeper.settings import CONNECT, REFRESH
 
 CALL_SECONDS = 10.0
 NOT_CHECKED = "not checked: the settings above come first"
-_REQUIRED = ("TIKTOK_APP_ID", "TIKTOK_APP_SECRET", "LINK_SIGNING_KEYS", "PUBLIC_URL")
 
 
 class Finding(NamedTuple):
@@ -25,23 +24,19 @@ class Finding(NamedTuple):
 
 
 def settings_found(context: Context) -> Iterator[Finding]:
-    """A finding for each setting that is set, required or invalid; secret ones are shown by their fingerprint."""
+    """A finding for each setting that is set or invalid; secret ones are shown by their fingerprint."""
     environment, unread = dict(context.environment), {}
     for name in KEPT_AS_SECRETS:
-        if not environment.get(name) and environment.get(f"{name}_SECRET"):
-            try:
-                environment[name] = context.kept_as_secret(name)
-            except KeeperError as error:
-                unread[name] = f"{error} Reading it takes roles/secretmanager.secretAccessor on that secret."
+        try:
+            environment[name] = context.kept_as_secret(name)
+        except KeeperError as error:
+            unread[name] = f"{error} Reading it takes roles/secretmanager.secretAccessor on that secret."
     for name, problem in settings.survey(CONNECT | REFRESH, environment).items():
         value = environment.get(name, "")
         if name in unread:
             yield Finding(name, "unknown", unread[name])
         elif problem:
             yield Finding(name, "problem", problem)
-        elif value or name in _REQUIRED:
-            yield Finding(name, "ok", _fingerprints(value) if name in KEPT_AS_SECRETS else value)
-
-
-def _fingerprints(value: str) -> str:
-    return "set, fingerprint " + ", ".join(Secret(part).fingerprint for part in value.split())
+        elif value:
+            fingerprints = ", ".join(Secret(part).fingerprint for part in value.split())
+            yield Finding(name, "ok", f"set, fingerprint {fingerprints}" if name in KEPT_AS_SECRETS else value)

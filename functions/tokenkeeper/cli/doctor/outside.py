@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tokenkeeper import checks, clock, grant, http, settings
-from tokenkeeper.checks import API_URL, is_this_machine
+from tokenkeeper.checks import is_this_machine
 from tokenkeeper.cli import web
 from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding
@@ -15,15 +15,15 @@ from tokenkeeper.errors import KeeperError, Kind, SettingsError, StoreError, Tik
 from tokenkeeper.grant import TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Needs
+from tokenkeeper.tiktok.codes import SECRET_OR_CODE
 from tokenkeeper.tiktok.families import TikTok
 
 _ABOUT = "TikTok connections"  # what connect shows at its address
 _NO_TOKEN = Secret("0" * 40)  # of the form that TikTok's tokens have, and certainly none
-_OTHERWISE = "see the app's state in TikTok's portal"
-_BY_CODE: Mapping[int, str] = {
-    40101: "TIKTOK_APP_SECRET does not belong to TIKTOK_APP_ID; copy both from the app's page in TikTok's portal again",
-    -1: "TikTok does not serve callers from this country; call from elsewhere",
-    41000: "TikTok does not serve callers from this country; call from elsewhere",
+_BY_CODE = {
+    SECRET_OR_CODE: "TIKTOK_APP_SECRET does not belong to TIKTOK_APP_ID; copy both from the app's page in TikTok's "
+    "portal again",
+    **dict.fromkeys((-1, 41000), "TikTok does not serve callers from this country; call from elsewhere"),
 }
 
 
@@ -33,12 +33,11 @@ def ways_out(context: Context) -> Iterator[Finding]:
     if is_this_machine(urlsplit(url).hostname or ""):
         return
     way = http.way_to(url)
-    through = f"calls go through {_without_password(way.proxy)}" if way.proxy else "none is used"
-    yield Finding("the proxy", "ok", through)
-    if not way.ca:
-        yield Finding("the CA", "ok", "certificates are checked with the usual CAs")
-    elif Path(way.ca).exists():
-        yield Finding("the CA", "ok", f"certificates are checked with {way.ca}")
+    proxy = urlsplit(way.proxy)
+    without_password = f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}"
+    yield Finding("the proxy", "ok", f"calls go through {without_password}" if way.proxy else "none is used")
+    if not way.ca or Path(way.ca).exists():
+        yield Finding("the CA", "ok", f"certificates are checked with {way.ca or 'the usual CAs'}")
     else:
         text = f"{way.ca} does not exist: correct REQUESTS_CA_BUNDLE or SSL_CERT_FILE, or unset them"
         yield Finding("the CA", "problem", text)
@@ -51,8 +50,7 @@ def this_clock(context: Context) -> Finding:
     if off is None:
         return Finding(thing, "unknown", "neither connect nor TikTok answered with the time")
     if off:
-        text = f"is {off}: set it over the network, since links and tokens carry the time"
-        return Finding(thing, "problem", text)
+        return Finding(thing, "problem", f"is {off}: set it over the network, since links and tokens carry the time")
     return Finding(thing, "ok", "agrees with the others'")
 
 
@@ -76,18 +74,22 @@ def credentials(context: Context) -> Finding:
     thing = "the app at TikTok"
     try:
         chosen = context.settings(Needs.STORE | Needs.APP)
-        response = TokenResponse(_NO_TOKEN)
         nobody = grant.first(
-            response, connection="nobody", app_id=chosen.app_id, family="advertiser", asked_at=clock.now()
+            TokenResponse(_NO_TOKEN),
+            connection="nobody",
+            app_id=chosen.app_id,
+            family="advertiser",
+            asked_at=clock.now(),
         )
-        TikTok(chosen).family("advertiser").refresh(grant.with_refresh_token(nobody, _NO_TOKEN, None))
+        TikTok(chosen).advertisers.refresh(grant.with_refresh_token(nobody, _NO_TOKEN, None))
     except (SettingsError, StoreError):
         return Finding(thing, "unknown", NOT_CHECKED)
     except TikTokRefused as error:
         if error.kind in {Kind.REAUTHORIZE, Kind.EXPIRED, Kind.RESTART}:
             return Finding(thing, "ok", "TikTok knows the app id and the app secret")
         if error.kind is Kind.OPERATOR:
-            return Finding(thing, "problem", f"{error}: {_BY_CODE.get(error.code, _OTHERWISE)}")
+            what = _BY_CODE.get(error.code, "see the app's state in TikTok's portal")
+            return Finding(thing, "problem", f"{error}: {what}")
         return Finding(thing, "unknown", f"{error}, which says nothing about the app: try again in a minute")
     except TikTokUnreachable as error:
         simulated = is_this_machine(urlsplit(_api_url(context)).hostname or "")
@@ -115,27 +117,22 @@ def accounts(context: Context) -> Iterator[Finding]:
 
 
 def _answers(url: str, *, is_local: bool) -> Finding:
-    thing = "the redirect URL"
     answer = web.get(url, CALL_SECONDS)
     if answer is None:
         what = "start it with make run" if is_local else "see whether it is deployed"
-        return Finding(thing, "problem", f"connect does not answer at {url}: {what}")
-    if answer.get_redirect_location():
-        text = f"{url} leads to another address: register the one that it leads to, and set PUBLIC_URL to that"
-        return Finding(thing, "problem", text)
-    if answer.status != 200 or _ABOUT.encode() not in answer.data[:10_000]:
-        text = (
+        problem = f"connect does not answer at {url}: {what}"
+    elif answer.get_redirect_location():
+        problem = f"{url} leads to another address: register the one that it leads to, and set PUBLIC_URL to that"
+    elif answer.status != 200 or _ABOUT.encode() not in answer.data[:10_000]:
+        problem = (
             f"something else than connect answers at {url} (HTTP {answer.status}): correct PUBLIC_URL, or what "
             "stands in front of the function"
         )
-        return Finding(thing, "problem", text)
-    return Finding(thing, "ok", f"connect answers; register exactly this as Advertiser redirect URL: {url}")
+    else:
+        text = f"connect answers; register exactly this as Advertiser redirect URL: {url}"
+        return Finding("the redirect URL", "ok", text)
+    return Finding("the redirect URL", "problem", problem)
 
 
 def _api_url(context: Context) -> str:
-    return context.variable("TIKTOK_API_URL") or API_URL
-
-
-def _without_password(proxy: str) -> str:
-    parts = urlsplit(proxy)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return context.variable("TIKTOK_API_URL") or checks.API_URL

@@ -8,7 +8,7 @@ from contextlib import suppress
 from tokenkeeper import clock
 from tokenkeeper.cli.context import Context
 from tokenkeeper.cli.doctor.finding import CALL_SECONDS, NOT_CHECKED, Finding
-from tokenkeeper.cli.overview import RUN_IS_LATE, ago, last_run, overview
+from tokenkeeper.cli.overview import RUN_IS_LATE, ago, overview
 from tokenkeeper.cli.show import number_of
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import base_labels
@@ -39,20 +39,18 @@ def secret_manager(context: Context) -> Iterator[Finding]:
     try:
         vault = context.vault()
         inventory = vault.inventory(Deadline(CALL_SECONDS))
-        project = vault.project
-    except StoreForbidden as error:
-        role = " Listing takes roles/secretmanager.viewer." if error.reason.cause is Cause.ROLE else ""
+        text = f"answers; {number_of(len(inventory.connections), 'connection')} in project {vault.project}"
+    except (StoreError, SettingsError) as error:
+        lacking = isinstance(error, StoreForbidden) and error.reason.cause is Cause.ROLE
+        role = " Listing takes roles/secretmanager.viewer." if lacking else ""
         yield Finding(thing, "problem", f"{error}{role}")
         return
-    except (StoreError, SettingsError) as error:
-        yield Finding(thing, "problem", str(error))
-        return
-    yield Finding(thing, "ok", f"answers; {number_of(len(inventory.connections), 'connection')} in project {project}")
+    yield Finding(thing, "ok", text)
     if inventory.connections:
         yield _permissions(vault, min(inventory.connections))
     else:
         yield _creation(context)
-    yield _runs(inventory, scheduled=context.is_cloud)
+    yield _runs(inventory, scheduled=context.place == "cloud")
 
 
 def _permissions(vault: Vault, name: str) -> Finding:
@@ -76,31 +74,27 @@ def _creation(context: Context) -> Finding:
         return Finding(thing, "unknown", NOT_CHECKED)
     secrets = SecretManager(chosen.project, chosen.emulator_host, chosen.secret_locations, chosen.secret_kms_key)
     secret_id = f"{chosen.secret_prefix}-doctor"
+    created = ""
     try:
         with suppress(SecretExists):  # left there by a doctor that was cut off
             secrets.create(secret_id, base_labels("doctor"), {}, Deadline(CALL_SECONDS))
-    except StoreUnavailable as error:
-        return Finding(thing, "unknown", str(error))
-    except StoreError as error:
-        return Finding(thing, "problem", str(error))
-    try:
+        created = f"can be created, and {secret_id} could not be deleted again: "
         with suppress(SecretMissing):
             secrets.delete(secret_id, "", Deadline(CALL_SECONDS))
     except StoreError as error:
-        return Finding(thing, "problem", f"can be created, and {secret_id} could not be deleted again: {error}")
-    return Finding(
-        thing, "ok", f"can be created by you ({secret_id} was, and is deleted); connect has a role of its own"
-    )
+        away = isinstance(error, StoreUnavailable) and not created
+        return Finding(thing, "unknown" if away else "problem", f"{created}{error}")
+    text = f"can be created by you ({secret_id} was, and is deleted); connect has a role of its own"
+    return Finding(thing, "ok", text)
 
 
 def _runs(inventory: Inventory, *, scheduled: bool) -> Finding:
-    thing = "runs"
     now = clock.now()
-    run = last_run(inventory.last_run)
-    if overview(inventory, now, scheduled=scheduled).run_is_late:
+    found = overview(inventory, now, scheduled=scheduled)
+    if found.run_is_late:
         hours = f"{RUN_IS_LATE.total_seconds() / 3600:.0f} hours"
         text = f"none for more than {hours}: see the job in Cloud Scheduler, and the log of refresh"
-        return Finding(thing, "problem", text)
-    if run is None:
-        return Finding(thing, "ok", "none yet" if scheduled else "none yet; make refresh makes one")
-    return Finding(thing, "ok", f"the last one ended {ago(run.finished, now)}")
+        return Finding("runs", "problem", text)
+    if found.last_run:
+        return Finding("runs", "ok", f"the last one ended {ago(found.last_run.finished, now)}")
+    return Finding("runs", "ok", "none yet" if scheduled else "none yet; make refresh makes one")
