@@ -51,7 +51,7 @@ project = _pattern(
     "a Google Cloud project id; write it as the console shows it, like my-project-123",
 )
 prefix = _pattern(r"[A-Za-z0-9_-]{1,100}", "1 to 100 letters, digits, - and _; write something like tiktok-ads")
-emulator_host = _pattern(
+_host_and_port = _pattern(
     r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", "host:port; write something like 127.0.0.1:8085"
 )
 app_id = _pattern(
@@ -89,6 +89,13 @@ def number(lowest: float, highest: float, example: float, *, whole: bool = False
             )
 
     return check
+
+
+def emulator_host(value: str) -> None:
+    """Where an emulator listens."""
+    _host_and_port(value)
+    if not 1 <= int(value.rpartition(":")[2]) <= 65_535:
+        raise Invalid(f"is {value[:80]!r}, whose port is not from 1 to 65535; write something like 127.0.0.1:8085")
 
 
 def labels(value: str) -> dict[str, str]:

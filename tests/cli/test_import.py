@@ -94,6 +94,21 @@ class TestOne:
         assert stage.token()["obtained_at"] > before["obtained_at"]
         assert stage.labels()["health"] == "ok"
 
+    def test_again_with_what_was_missing(self, cli: Cli, stage: Stage, tmp_path: Path) -> None:
+        """A refresh token that it came without is added to it, and a token whose stored payload is broken is stored."""
+        account, grant = stage.tiktok.grant_account(), stage.tiktok.grant()
+        assert cli("import", "organic", "--family", "account", typed=account.access_token).status == 0
+        file = tmp_path / "tokens.jsonl"
+        file.write_text(answer(account, connection="organic", family="account"))
+        assert cli("import", "--file", str(file)).out == "1 token imported.\n"
+        assert stage.whole_grant("organic")["refresh_token"] == account.refresh_token
+        assert "1 was there already" in cli("import", "--file", str(file)).out
+        imported(cli, "acme", grant)
+        stage.secrets.add_version(TOKEN + "acme", b"broken")
+        assert stage.run()[1]["failing"] == 1
+        assert "has this token already" not in imported(cli, "acme", grant).err
+        assert stage.token()["access_token"] == grant.access_token
+
 
 TYPED = {
     "": "Nothing was given",
@@ -101,6 +116,7 @@ TYPED = {
     '{"code": 40110, "message": "used"}': "has the code 40110",
     '{"code": 0, "data": {}}': 'There is no usable "access_token"',
     '{"code": 0, "data": []}': '"data" is no JSON object.',
+    '["a-token"]': "It is no JSON object, and no access token either",
 }
 LINES: list[tuple[dict[str, object], str]] = [
     ({"connection": None}, 'The line has no "connection".'),
@@ -125,6 +141,11 @@ class TestReading:
             with pytest.raises(ImportRefused, match=re.escape(reason)) as caught:
                 read_line(json.dumps(line), Defaults())
             assert "canary" not in str(caught.value)
+
+    def test_what_programs_write(self) -> None:
+        """A code may be text, and a file may begin with a byte order mark."""
+        answers = ('{"code": "0", "data": {"access_token": "t"}}', '\ufeff{"access_token": "t"}', "\ufefft")
+        assert {read_token(typed, "acme", Defaults()).response.access_token.reveal() for typed in answers} == {"t"}
 
     def test_line_over_defaults(self) -> None:
         """What a line says counts more than what the command says; the token is hidden."""

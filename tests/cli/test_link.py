@@ -53,6 +53,15 @@ class TestLink:
         assert browser.come_back(stage.account_code(), state).status_code == 303
         assert {"family": "account", "client": "x", "team": "y"}.items() <= stage.labels("organic").items()
 
+    def test_fits_the_connection(self, cli: Cli, stage: Stage) -> None:
+        """Without --family it is for what the connection is for, alone and among others: alerts need not name it."""
+        stage.plant("acme")
+        stage.plant("organic", family="account")
+        assert read(cli("link", "organic").out).family == "account"
+        families = [one["family"] for one in json.loads(cli("link", "acme", "organic", "new", "--json").out)]
+        assert families == ["advertiser", "account", "advertiser"]
+        assert read(cli("link", "organic", "--family", "advertiser").out).family == "advertiser"
+
     def test_says_what_it_is_told(self, cli: Cli) -> None:
         """--expires takes minutes, hours and days; --any-account is signed into the link, and said."""
         for text, minutes in (("90m", 90), ("30d", 30 * 24 * 60)):

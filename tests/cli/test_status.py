@@ -119,7 +119,7 @@ class TestWhatToDo:
             (connection(health="failing", last_error="other_app alerted"), True, "belongs to another app"),
             (connection(health="failing", last_error="empty alerted"), True, "TikTok lists no ad account"),
             (connection(health="failing", last_error="silent"), False, "nothing yet, every run tries again"),
-            (connection(health="failing", last_error="transient 50000 alerted"), False, "failing (code 50000): see"),
+            (connection(health="failing", last_error="transient 50000 alerted"), True, "failing (code 50000): see"),
             (connection(refresh_expires_at="2026-11-22T10:00:00Z"), True, "ended 2 hours ago: make link"),
             (connection(expires_at="2026-11-22T11:00:00Z"), True, "its token ended 60 minutes ago"),
             (connection(refresh_expires_at="2026-11-29T12:00:00Z"), True, "before it ends: make link"),

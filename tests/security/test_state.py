@@ -61,7 +61,7 @@ SPOILT: dict[str, Callable[[str], str]] = {
     "a signature whose last letter codes the same bytes [4]": lambda text: text[:-1] + _twin(text[-1]),
     "no signature [4]": lambda text: text.rpartition(".")[0] + ".",
     "two signatures [4]": lambda text: f"{text}.{text.rpartition('.')[2]}",
-    "longer than any [12]": lambda text: text + "A" * 1025,
+    "longer than any [12]": lambda text: text + "A" * 2049,
     "3,000 letters [12]": lambda _: "A" * 3000,
     "not ASCII [13]": lambda text: f"{text}é",
     "digits that are not ASCII [13]": lambda _: "١٢٣",

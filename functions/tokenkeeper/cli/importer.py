@@ -61,8 +61,8 @@ class Importer:
     def store(self, token: Token, *, spare_healthy: bool = False) -> Grant | None:
         """Store a token, if TikTok accepts it; returns the grant, or None where the connection is left as it is.
 
-        That is where this very token made it; and, with `spare_healthy`, where it is well, so that an old file never
-        replaces a newer grant.
+        That is where it is well, and this very token made it; with `spare_healthy`, whatever made it, so that an old
+        file never replaces a newer grant. A refresh token that it came without the first time is stored all the same.
 
         Raises:
             ImportRefused: TikTok does not accept it, or the rules of a re-connection do not allow it.
@@ -72,7 +72,9 @@ class Importer:
         import_id = f"import-{token.response.access_token.fingerprint}"
         with suppress(SecretMissing):
             known = self.vault.connection(name, Deadline(READ_SECONDS))
-            if known.made and (known.last_link == import_id or (spare_healthy and known.health == "ok")):
+            again = known.last_link == import_id
+            completes = again and token.response.refresh_token and known.kind != "expiring"
+            if known.made and known.health == "ok" and (again or spare_healthy) and not completes:
                 return None
         found, reach = self._confirmed(token)
 

@@ -43,9 +43,11 @@ class Token(Defaults):
 
 def read_token(text: str, connection: str, defaults: Defaults) -> Token:
     """Read TikTok's JSON answer (its `data` alone is enough), or a bare access token; raises `ImportRefused`."""
-    text = text.strip()
+    text = text.removeprefix("\ufeff").strip()  # some programs begin a file with it
     if not text:
         raise ImportRefused("Nothing was given: paste TikTok's JSON answer, or the access token.")
+    if text[0] in "[\"'":
+        raise ImportRefused("It is no JSON object, and no access token either: give the token without quotes.")
     return _token(_object(text) if text.startswith("{") else {"access_token": text}, connection, defaults)
 
 
@@ -71,7 +73,7 @@ def read_line(text: str, defaults: Defaults) -> Token:
 
 def _token(document: Mapping[str, Any], connection: str, defaults: Defaults) -> Token:
     code = document.get("code", 0)
-    if not isinstance(code, int) or code not in SUCCESSES:
+    if str(code) not in map(str, SUCCESSES):
         shown = code if isinstance(code, int) else "that is no number"
         raise ImportRefused(f"TikTok's answer has the code {shown}, so there is no token in it.")
     data = document.get("data", document)

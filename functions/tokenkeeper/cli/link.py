@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from tokenkeeper import checks, clock
 from tokenkeeper.checks import Invalid
 from tokenkeeper.cli import options, show, stored
-from tokenkeeper.cli.context import Context
+from tokenkeeper.cli.context import LIST_SECONDS, READ_SECONDS, Context
+from tokenkeeper.clock import Deadline
 from tokenkeeper.connect.links import LONGEST_LIFE, SHORTEST_LIFE, Link, Signer
-from tokenkeeper.errors import SettingsError
+from tokenkeeper.errors import KeeperError, SettingsError
 from tokenkeeper.grant import Family
 from tokenkeeper.settings import Needs, Settings
 
@@ -67,15 +70,20 @@ def command(
     names = [*connections, *_names_in(file or ()), *stored.labelled(context, only)]
     if not names:
         raise click.UsageError("Missing argument 'CONNECTION'.")
+    given = click.get_current_context().get_parameter_source("family") is not ParameterSource.DEFAULT
+    families = {} if given else _families(context, names)
+    accounts = "account" in (family, *(families.get(name) for name in names))
     needs = Needs.STORE | Needs.LINKS
-    chosen = context.settings(needs | Needs.CALLBACK if family == "account" else needs)
-    if family == "account":
+    chosen = context.settings(needs | Needs.CALLBACK if accounts else needs)
+    if accounts:
         _check_address(chosen)
     _check_clock(chosen)
     signer = Signer(chosen.link_keys)
     made: dict[str, Link] = {}  # by address
     for name in dict.fromkeys(names):
-        link, text = signer.new_link(name, life, any_account=any_account, family=family, labels=labels)
+        link, text = signer.new_link(
+            name, life, any_account=any_account, family=families.get(name, family), labels=labels
+        )
         made[f"{chosen.public_url}/start?link={text.reveal()}"] = link
     alone = len(made) == 1 and file is None and not only
     if as_json:
@@ -91,6 +99,17 @@ def command(
         for address, link in made.items():  # none of the three can have a comma in it
             click.echo(("," if as_csv else "\t").join((link.connection, address, clock.text(link.expires_at))))
     return show.WELL
+
+
+def _families(context: Context, names: Sequence[str]) -> Mapping[str, Family]:
+    """The families of connections that exist, as far as they may be read: a new link has to be of the same."""
+    with suppress(KeeperError):
+        vault = context.vault()
+        if len(names) == 1:
+            return {names[0]: vault.connection(names[0], Deadline(READ_SECONDS)).family}
+        found = vault.inventory(Deadline(LIST_SECONDS)).connections
+        return {name: connection.family for name, connection in found.items()}
+    return {}
 
 
 def _names_in(lines: Iterable[str]) -> Iterator[str]:

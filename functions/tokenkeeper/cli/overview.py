@@ -176,7 +176,7 @@ def _todo(connection: Connection, now: datetime, *, refreshable: bool) -> tuple[
         since = f" since {connection.failing_since:%Y-%m-%d %H:%M} UTC" if connection.failing_since else ""
         cause = code or (problem.kind if problem else "") or "unknown"
         if connection.alerted:
-            return f"failing{since} ({cause}): see TikTok's status page and the log of refresh", False
+            return f"failing{since} ({cause}): see TikTok's status page and the log of refresh", True
         return f"nothing yet, every run tries again: failing{since} ({cause})", False
     return "", False
 

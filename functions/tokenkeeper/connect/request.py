@@ -24,9 +24,10 @@ LONGEST_CODE = 1024  # characters
 _LARGEST_BODY = 1_000_000  # bytes that are read of a request that is refused, so that the other side gets the answer
 _BODY_SECONDS = 10.0  # a body has arrived by then, or it does not count
 
-_STATE = re.compile(r"[A-Za-z0-9._~-]{1,1024}", re.ASCII)
+# With all labels that a link may carry, it has some 1,100 characters.
+_STATE = re.compile(r"[A-Za-z0-9._~-]{1,2048}", re.ASCII)
 _ERROR = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,512}")
-_LINK = re.compile(r"[A-Za-z0-9._-]{1,1024}", re.ASCII)
+_LINK = re.compile(r"[A-Za-z0-9._-]{1,2048}", re.ASCII)
 _AFTER_A_LINK = " .,;:!?'\")]}>»”’"  # what a sentence or a chat program leaves at the end of a pasted link
 _CALLBACK_KEYS = frozenset(("auth_code", "code", "state", "error"))
 _METHODS = {"/": "GET, HEAD", "/start": "GET, HEAD, POST", "/done": "GET"}
