@@ -60,8 +60,7 @@ def connections(url: str, kept: int = _KEPT) -> urllib3.HTTPConnectionPool:
     log.silence_libraries()
     if not way.proxy:
         return urllib3.connection_from_url(url, maxsize=kept, **tls)
-    if parse_url(way.proxy).scheme == "https":
-        tls["proxy_ssl_context"] = tls.get("ssl_context")
+    tls["proxy_ssl_context"] = tls["ssl_context"]  # for a proxy that is reached over TLS
     through = urllib3.ProxyManager(way.proxy, maxsize=kept, proxy_headers=_password(way.proxy), **tls)
     return through.connection_from_url(url)
 
