@@ -64,7 +64,7 @@ class Callback:
         budget = self.settings.callback_budget
         self._deadline = Deadline(budget)
         self._prepared_by = Deadline(min(_PREPARE_SECONDS, budget / 2))
-        self._asked_by = Deadline(budget - min(20.0, budget / 3))  # for step 4; the rest is for storing
+        self._asked_by = Deadline(budget - min(20.0, budget / 3))  # for what TikTok is asked; the rest is for storing
 
     def answer(self) -> Response:
         """Go all the way; raises `Refused` where it ends before the token is stored."""
