@@ -25,7 +25,8 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
     LeaseHeld,
     LeaseLost,
-    LinkError,
+    LinkExpired,
+    LinkInvalid,
     SettingsError,
     StoreError,
     TikTokError,
@@ -105,7 +106,7 @@ class Callback:
             return Flow(link, only=self.settings.portal_advertiser_ids)
         try:
             state = self.signer.read_state(self.arguments.state)
-        except LinkError as error:
+        except (LinkInvalid, LinkExpired) as error:
             raise Refused("state_invalid", f"{error}.") from None
         flow = Flow(state.link, state.flow)
         if bound_to(state, self.cookies.nonce(self.request, state.flow)):
