@@ -3,9 +3,8 @@
 ```
 KeeperError
 ├── SettingsError             a setting is missing or invalid
-├── LinkError                 a connect link or a state that cannot be used
-│   ├── LinkInvalid           not signed by us, changed, of another kind, or dated in the future
-│   └── LinkExpired           signed by us, but too old
+├── LinkInvalid               a connect link or a state not signed by us, changed, or dated in the future
+├── LinkExpired               one signed by us, but too old
 ├── PayloadError              a stored payload that cannot be read
 ├── LeaseHeld                 somebody else holds the connection's lease
 ├── LeaseLost                 somebody else took the lease over, or the connection was deleted
@@ -47,16 +46,12 @@ class SettingsError(KeeperError):
     """A setting is missing or invalid. The text names the variable, the problem and a valid example."""
 
 
-class LinkError(KeeperError):
-    """A connect link or a state that cannot be used."""
+class LinkInvalid(KeeperError):
+    """A connect link or a state not signed by us, changed on the way, of another kind, or dated in the future."""
 
 
-class LinkInvalid(LinkError):
-    """Not signed by us, changed on the way, of another kind, or dated in the future."""
-
-
-class LinkExpired(LinkError):
-    """Signed by us and unchanged, but too old."""
+class LinkExpired(KeeperError):
+    """A connect link or a state signed by us and unchanged, but too old."""
 
 
 class PayloadError(KeeperError):

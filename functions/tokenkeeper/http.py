@@ -112,13 +112,12 @@ def connections(url: str, kept: int = _KEPT) -> urllib3.HTTPConnectionPool:
     if url.startswith("https:"):
         tls["ssl_context"] = _trusting(way.ca or certifi.where())
     log.silence_libraries()
-    if not way.proxy:
-        made = urllib3.connection_from_url(url, maxsize=kept, **tls)
-    else:
-        if parse_url(way.proxy).scheme == "https":
-            tls["proxy_ssl_context"] = tls.get("ssl_context")
+    if way.proxy:
+        tls["proxy_ssl_context"] = tls["ssl_context"]  # for a proxy that is reached over TLS
         through = urllib3.ProxyManager(way.proxy, maxsize=kept, proxy_headers=_password(way.proxy), **tls)
         made = through.connection_from_url(url)
+    else:
+        made = urllib3.connection_from_url(url, maxsize=kept, **tls)
     made.ConnectionCls = _Secure if made.scheme == "https" else _Plain
     return made
 

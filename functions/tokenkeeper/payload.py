@@ -65,9 +65,8 @@ def parse(payload: bytes, connection: str) -> Grant:
     )
     if document.get("refresh_token") is None:
         return found
-    return grant.with_refresh_token(
-        found, Secret(_text(document, "refresh_token")), _end(document, "refresh_expires_at")
-    )
+    refresh_token = Secret(_text(document, "refresh_token"))
+    return grant.with_refresh_token(found, refresh_token, _end(document, "refresh_expires_at"))
 
 
 def _fitting(stored: Grant, **more: object) -> bytes:

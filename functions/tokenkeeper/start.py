@@ -23,14 +23,10 @@ class Function(Protocol):
 
 
 def start(**classes: str) -> Function:
-    """Make the function that `FUNCTION_TARGET` names.
+    """Make the function that `FUNCTION_TARGET` names, of the class that serves that target, as `module:Class`.
 
-    Args:
-        classes: By target, the class that serves it, as `module:Class`; only one of them is imported. It is made with
-            the settings that its `needs` name, and may have an `attach` for the Flask application.
-
-    Raises:
-        SystemExit: a setting is missing or invalid; one sentence about it has been written.
+    Only that one is imported, and made with the settings that its `needs` name; it may have an `attach` for the Flask
+    application. Raises `SystemExit` where a setting is missing or invalid, after one sentence about it.
     """
     settings.prepare_requests()
     module, _, name = classes.get(settings.target(), classes["connect"]).partition(":")

@@ -25,7 +25,8 @@ from tokenkeeper.connection import Connection
 from tokenkeeper.errors import (
     LeaseHeld,
     LeaseLost,
-    LinkError,
+    LinkExpired,
+    LinkInvalid,
     SettingsError,
     StoreError,
     TikTokError,
@@ -64,7 +65,7 @@ class Callback:
         budget = self.settings.callback_budget
         self._deadline = Deadline(budget)
         self._prepared_by = Deadline(min(_PREPARE_SECONDS, budget / 2))
-        self._asked_by = Deadline(budget - min(20.0, budget / 3))  # for step 4; the rest is for storing
+        self._asked_by = Deadline(budget - min(20.0, budget / 3))  # for what TikTok is asked; the rest is for storing
 
     def answer(self) -> Response:
         """Go all the way; raises `Refused` where it ends before the token is stored."""
@@ -105,7 +106,7 @@ class Callback:
             return Flow(link, only=self.settings.portal_advertiser_ids)
         try:
             state = self.signer.read_state(self.arguments.state)
-        except LinkError as error:
+        except (LinkInvalid, LinkExpired) as error:
             raise Refused("state_invalid", f"{error}.") from None
         flow = Flow(state.link, state.flow)
         if bound_to(state, self.cookies.nonce(self.request, state.flow)):

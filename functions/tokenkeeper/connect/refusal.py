@@ -82,10 +82,10 @@ class Refused(Exception):
         headers: Mapping[str, str] | None = None,
         **fields: Value,
     ) -> None:
-        """Set up with one of the reasons of `ROWS`, whose page and severity hold unless others are given.
+        """Set up for a reason of `ROWS`, whose page and severity hold unless others are given.
 
-        Without a detail, which is for the log, the entry has the page's heading. The link is known once it was checked;
-        the page is about its family. The entry has the other fields as well, the answer the headers.
+        `detail` is a sentence for the log, the page's heading where it is empty. `link` is given once it is known for
+        certain; the page is about its family. `headers` are more of the answer's, `fields` more of the log entry's.
         """
         super().__init__(reason)
         row = ROWS[reason]

@@ -98,16 +98,30 @@ class Api:
         return self._data(transport.send("GET", target, headers, None, seconds, largest))
 
     def _data(self, answer: Answer) -> Mapping[str, Any]:
-        try:
-            data = _data(answer)
-        except TikTokRefused as error:
-            if error.kind is Kind.THROTTLED:
+        """What is in the envelope; the rate limit is told what TikTok itself answered."""
+        document = answer.document or {}
+        request_id = grant.opaque(document.get("request_id"), 64)
+        if not request_id.isalnum():
+            request_id = ""
+        code, data = _integer(document.get("code")), document.get("data")
+        if answer.status == 429:
+            self._rate.throttled()
+            raise TikTokRefused(Kind.THROTTLED, 429, request_id)
+        if answer.status >= 500 or 300 <= answer.status < 400:
+            raise TikTokSilent(f"TikTok answered with HTTP {answer.status}", request_id)
+        if code is None:
+            raise TikTokSilent(f"TikTok's answer (HTTP {answer.status}) is not its JSON")
+        if code not in SUCCESSES:
+            kind = kind_of(code, str(document.get("message", "")))
+            if kind is Kind.THROTTLED:
                 self._rate.throttled()
             else:
                 self._rate.succeeded()
-            raise
+            raise TikTokRefused(kind, code, request_id)
+        if not isinstance(data, dict):
+            raise TikTokSilent("TikTok's answer has code 0 and no data", request_id)
         self._rate.succeeded()
-        return data
+        return {**data, "request_id": request_id}
 
 
 def token_response(data: Mapping[str, Any], family: Family) -> TokenResponse:
@@ -137,26 +151,6 @@ def identifier(value: object) -> str:
     """An opaque id of TikTok's; empty where it is none."""
     text = grant.opaque(value, 256)
     return "" if set(text) & set(' ,"\\') else text
-
-
-def _data(answer: Answer) -> Mapping[str, Any]:
-    document = answer.document or {}
-    request_id = grant.opaque(document.get("request_id"), 64)
-    if not request_id.isalnum():
-        request_id = ""
-    if answer.status == 429:
-        raise TikTokRefused(Kind.THROTTLED, 429, request_id)
-    if answer.status >= 500 or 300 <= answer.status < 400:
-        raise TikTokSilent(f"TikTok answered with HTTP {answer.status}", request_id)
-    code = _integer(document.get("code"))
-    if code is None:
-        raise TikTokSilent(f"TikTok's answer (HTTP {answer.status}) is not its JSON")
-    if code not in SUCCESSES:
-        raise TikTokRefused(kind_of(code, str(document.get("message", ""))), code, request_id)
-    data = document.get("data")
-    if not isinstance(data, dict):
-        raise TikTokSilent("TikTok's answer has code 0 and no data", request_id)
-    return {**data, "request_id": request_id}
 
 
 def _token(value: object) -> Secret | None:
