@@ -21,16 +21,11 @@ _LOGIN_OVER = re.compile("invalid_grant|invalid_rapt|reauthenticat", re.IGNORECA
 _NO_TOKEN_SERVER = re.compile(
     r'\A\s*<|"code": 5\d\d|\b5\d\d\b.*(metadata|error)|metadata.*\b5\d\d\b|unavailable', re.IGNORECASE
 )
-_GCLOUDS_OWN_PROJECTS = {
-    "projects/764086051850",
-    "projects/32555940559",
-}  # of gcloud's login for libraries, and its own
+_GCLOUDS_OWN_PROJECTS = {"projects/764086051850", "projects/32555940559"}  # of its login for libraries, and its own
 _BY_REASON = {
     "IAM_PERMISSION_DENIED": Cause.ROLE,
-    "SERVICE_DISABLED": Cause.API_DISABLED,
     "USER_PROJECT_DENIED": Cause.QUOTA_PROJECT,
     "BILLING_DISABLED": Cause.BILLING,
-    "SECURITY_POLICY_VIOLATED": Cause.PERIMETER,
     "RESOURCES_ACCESS_DENIED_BY_ORG_POLICY": Cause.POLICY,
     "ACCESS_TOKEN_EXPIRED": Cause.LOGIN,
     "ACCOUNT_STATE_INVALID": Cause.LOGIN,
@@ -49,8 +44,8 @@ def reason_of(content: bytes, project: str) -> GoogleReason:
     info = next((one for one in _details(body) if str(one.get("@type", "")).endswith("google.rpc.ErrorInfo")), {})
     reason = str(info.get("reason", ""))
     found = info.get("metadata")
-    metadata = {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
-    return GoogleReason(status, reason, sentence, _cause(status, reason, sentence, metadata, project))
+    consumer = str(found.get("consumer", "")) if isinstance(found, dict) else ""
+    return GoogleReason(status, reason, sentence, _cause(status, reason, sentence, consumer, project))
 
 
 def reason_of_login(error: auth_errors.GoogleAuthError) -> GoogleReason | None:
@@ -71,10 +66,9 @@ def _is_outage(error: auth_errors.GoogleAuthError) -> bool:
     return isinstance(error.__cause__, auth_errors.TransportError)
 
 
-def _cause(status: str, reason: str, sentence: str, metadata: Mapping[str, str], project: str) -> Cause:
+def _cause(status: str, reason: str, sentence: str, consumer: str, project: str) -> Cause:
     lower = sentence.lower()
     if reason == "SERVICE_DISABLED" or "it is disabled" in lower:
-        consumer = metadata.get("consumer", "")
         of_another = consumer in _GCLOUDS_OWN_PROJECTS or (
             consumer and not consumer.removeprefix("projects/").isdigit() and consumer != f"projects/{project}"
         )

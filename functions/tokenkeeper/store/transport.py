@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from tokenkeeper import http
-from tokenkeeper.store.credentials import Credentials, Found, MetadataServer
+from tokenkeeper.store.credentials import Found, MetadataServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,7 @@ class Transport:
     """Sends requests with credentials; keeps connections open between them. One instance serves many threads."""
 
     def __init__(self, emulator_host: str = "", metadata_host: str = "") -> None:
-        """Set up; nothing is sent, and no credentials are looked for yet.
-
-        Args:
-            emulator_host: `host:port` of an endpoint spoken to over plain http without credentials; empty: Google.
-            metadata_host: As of `Settings`.
-        """
+        """Set up, with both as of `Settings`; nothing is sent, and no credentials are looked for yet."""
         self._emulator_host = emulator_host
         self._metadata_host = metadata_host
 
@@ -53,7 +48,7 @@ class Transport:
     def send(
         self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, object] | None, seconds: float
     ) -> Answer:
-        """Send one request, once.
+        """Send one request; again only where Google does not accept the access token.
 
         Args:
             method: The HTTP method.
@@ -69,18 +64,15 @@ class Transport:
         """
         path = f"/v1{path}" + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else json.dumps(body).encode()
-        answer = self._send(method, path, content, seconds)
-        if answer.status == 401 and not self._emulator_host:  # the token ended early; Google may give another
-            answer = self._send(method, path, content, seconds, renew=True)
-        return answer
-
-    def _send(self, method: str, path: str, content: bytes | None, seconds: float, *, renew: bool = False) -> Answer:
-        headers = {"User-Agent": "token-keeper", "Content-Type": "application/json"}
-        if not self._emulator_host:
-            self._credentials.authorize(self._base + path, headers, seconds, renew=renew)
-        response = self._connections.urlopen(
-            method, path, body=content, headers=headers, timeout=seconds, redirect=False, retries=False
-        )
+        for renew in (False, True):  # a token may end early; Google may give another
+            headers = {"User-Agent": "token-keeper", "Content-Type": "application/json"}
+            if not self._emulator_host:
+                self._credentials.authorize(self._base + path, headers, seconds, renew=renew)
+            response = self._connections.urlopen(
+                method, path, body=content, headers=headers, timeout=seconds, redirect=False, retries=False
+            )
+            if response.status != 401 or self._emulator_host:
+                break
         return Answer(response.status, response.data)
 
     @cached_property
@@ -94,5 +86,5 @@ class Transport:
         return http.connections(self._base)
 
     @cached_property
-    def _credentials(self) -> Credentials:
+    def _credentials(self) -> MetadataServer | Found:
         return MetadataServer(self._metadata_host) if self._metadata_host else Found()
