@@ -63,30 +63,31 @@ def make_plan(
     """
     plan = Plan()
     by = now + timedelta(seconds=budget)
-    expiring: list[tuple[float, str, Task]] = []
     for name, connection in inventory.connections.items():
         refreshable = name in inventory.refreshable
         unfinished = _is_unfinished(connection) or name in pending
         if connection.health == "reauthorize" and not unfinished:
             plan.reauthorize.append(name)
             continue
-        unlabelled = name in inventory.unlabelled
+        unlabelled, obtained_at = name in inventory.unlabelled, connection.obtained_at
         inspect = unfinished or unlabelled or (refreshable and _is_odd(connection))
-        if not refreshable and connection.kind != "expiring":
-            plan.long_lived.append(Task(connection, refreshable, inspect, due=False))
-            continue
-        obtained_at = connection.obtained_at
         due = refreshable and (force or obtained_at is None or grant.due(obtained_at, connection.expires_at, by))
-        if due or inspect or not refreshable or connection.warning_due(now, refreshable=True) is not None:
-            end = connection.expires_at
-            task = Task(connection, refreshable, inspect, due, unlabelled)
-            expiring.append((end.timestamp() if end else math.inf, name, task))
+        task = Task(connection, refreshable, inspect, due, unlabelled)
+        if not refreshable and connection.kind != "expiring":
+            plan.long_lived.append(task)
+        elif due or inspect or not refreshable or connection.warning_due(now, refreshable=True) is not None:
+            plan.expiring.append(task)
         else:
             plan.skipped.append(name)
-    plan.expiring = [task for _, _, task in sorted(expiring, key=lambda item: item[:2])]
+    plan.expiring.sort(key=_nearest_end)
     plan.long_lived.sort(key=lambda task: (task.name <= resume_after, task.name))
     plan.next_end = _next_end(inventory, now)
     return plan
+
+
+def _nearest_end(task: Task) -> tuple[float, str]:
+    end = task.connection.expires_at
+    return end.timestamp() if end else math.inf, task.name
 
 
 def _is_unfinished(connection: Connection) -> bool:
