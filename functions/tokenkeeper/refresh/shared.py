@@ -30,12 +30,10 @@ class SharedTroubles:
     connections: int = 0  # how many there are, those included that the run has nothing to do for
     fine: set[str] = field(default_factory=set)  # troubles that a connection is known not to have: others have it alone
     _met: dict[str, set[str]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def met(self, trouble: str, name: str) -> int:
         """A connection met it; returns `count`."""
-        with self._lock:
-            self._met.setdefault(trouble, set()).add(name)
+        self._met.setdefault(trouble, set()).add(name)
         return self.count(trouble)
 
     def has_met(self, trouble: str, name: str) -> bool:
@@ -107,15 +105,7 @@ class RunContext:
             self.troubles.met(READING, name)
 
     def stop_if_shared(self, trouble: str, text: str) -> None:
-        """Raise where nobody is known who does not have this trouble.
-
-        Args:
-            trouble: `READING` or `ADDING`.
-            text: What the operator reads.
-
-        Raises:
-            RunStopped: no connection is known that does not have it.
-        """
+        """Raise `RunStopped` with this text where nobody is known who does not have this trouble."""
         enough = 1 if trouble == ADDING else max(2, min(MANY, self.troubles.connections))
         if self.troubles.count(trouble) >= enough:
             raise RunStopped(f"may_not_{trouble}", text)

@@ -11,7 +11,7 @@ from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Problem
 from tokenkeeper.errors import Kind, LeaseHeld, StoreError, TikTokError, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Grant
-from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Outcome, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Failure, Outcome, TryAgain, Verdict, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.shared import READING, RunContext
 from tokenkeeper.store.lease import READ_SECONDS, Lease
@@ -20,7 +20,7 @@ from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.reach import Reach
 from tokenkeeper.transitions import Transition
 
-_DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
+DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
 
 
 def verify(context: RunContext, task: Task) -> Outcome:
@@ -44,7 +44,7 @@ def verify(context: RunContext, task: Task) -> Outcome:
                 break
             except TikTokRefused as error:
                 context.raise_if_shared(task.name, error)
-                if error.kind not in _DEAD:
+                if error.kind not in DEAD:
                     raise _failed(error) from None
                 refused = error
             except TikTokError as error:
@@ -63,19 +63,16 @@ def verify(context: RunContext, task: Task) -> Outcome:
     return Outcome(Verdict.VERIFIED)
 
 
+def store_change(writer: GrantWriter, old: Grant, new: Grant) -> None:
+    """Log what ad accounts a token reaches now, then add a version to its secret; the same grant changes nothing."""
+    if new is not old:
+        for entry in transitions.changed_entries(old, new):  # first, since afterwards nothing shows the change
+            log.write(entry)
+        writer.add_token(new)
+
+
 def prune(context: RunContext, name: str, secret_id: str, newest: int, destroyed_to: int) -> int:
-    """Destroy versions that are too many.
-
-    Args:
-        context: What the run shares.
-        name: The connection's name.
-        secret_id: The secret.
-        newest: The number of its newest version.
-        destroyed_to: The number up to which all are known to be destroyed.
-
-    Returns:
-        The number up to which all are destroyed by now; `destroyed_to` where they could not be.
-    """
+    """Destroy versions that are too many; see `Versions.prune`. Returns `destroyed_to` where they could not be."""
     try:
         return context.vault.versions.prune(secret_id, newest, destroyed_to, Deadline(READ_SECONDS))
     except StoreError as error:
@@ -92,8 +89,13 @@ def failing(error: TikTokError, action: str) -> Transition:
     return partial(transitions.failing, problem=problem, action=action)
 
 
+def ended(error: TikTokRefused) -> Transition:
+    """What it makes of a connection that its token is dead."""
+    return partial(transitions.ended, code=error.code, request_id=error.request_id)
+
+
 def _failed(error: TikTokError) -> TryAgain:
-    return TryAgain(Why.TRANSIENT, failing(error, "verified"), Outcome(Verdict.FAILING))
+    return TryAgain(Why.TRANSIENT, Failure(failing(error, "verified"), Outcome(Verdict.FAILING)))
 
 
 def _empty(context: RunContext, task: Task) -> Outcome:
@@ -126,9 +128,9 @@ def _mark_bad(context: RunContext, task: Task, newest: Version, refused: TikTokR
             # The list did not show its refresh secret yet.
             raise TryAgain(Why.TRANSIENT, task=replace(task, refreshable=True, inspect=True))
         if refused is None:
-            lease.finish(lambda before: transitions.broken(before, "The token secret cannot be read."))
+            lease.finish(partial(transitions.broken, detail="The token secret cannot be read."))
             return FAILING
-        lease.finish(partial(transitions.ended, code=refused.code, request_id=refused.request_id))
+        lease.finish(ended(refused))
     return REAUTHORIZE
 
 
@@ -159,14 +161,9 @@ def _write(
     name, secret_id = old.connection, context.vault.token_id(old.connection)
     if _is_newer(context, name, newest):
         return
-    number = newest.number
-    if now is not old:
-        for entry in transitions.changed_entries(old, now):  # first, since afterwards nothing shows the change
-            log.write(entry)
-        writer = GrantWriter(context.vault, lease, old.obtained_at, Numbers(token=number))
-        writer.add_token(now)
-        number = writer.numbers.token
-    destroyed_to = prune(context, name, secret_id, number, lease.connection.destroyed_to)
+    writer = GrantWriter(lease, old.obtained_at, Numbers(token=newest.number))
+    store_change(writer, old, now)
+    destroyed_to = prune(context, name, secret_id, writer.numbers.token, lease.connection.destroyed_to)
     lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))
 
 
