@@ -25,9 +25,6 @@ class Verdict(Enum):
     """Not counted: deleted meanwhile, or cut off before anything was stored."""
 
 
-_COUNTED = [verdict for verdict in Verdict if verdict is not Verdict.NO_CONNECTION]
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a task."""
@@ -97,7 +94,7 @@ class Summary:
     @property
     def counted(self) -> dict[str, int]:
         """The counts that add up to `connections`."""
-        numbers = {verdict.value: self.counts[verdict] for verdict in _COUNTED}
+        numbers = {verdict.value: self.counts[verdict] for verdict in Verdict if verdict.value}
         return {"connections": sum(numbers.values()), **numbers}
 
     def document(self) -> dict[str, Any]:

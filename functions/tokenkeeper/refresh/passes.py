@@ -24,23 +24,11 @@ def one_pass(
     between_starts: float = 0.0,
     may_begin: Callable[[bool], bool] = lambda _: True,
 ) -> list[T]:
-    """Work on each task once, in their order, in threads.
+    """Work on each task once, in their order, in threads, until it is `over`; returns those that were not begun.
 
     A new task is begun as soon as `may_begin` allows, so that TikTok is never called slower than it may be; how long
-    its answers take does not matter.
-
-    Args:
-        tasks: The tasks.
-        work: What is done for each, in a thread.
-        finished: Called in this thread with each task that is finished, and what came of it.
-        at_once: The most tasks under way.
-        over: Whether no task may be begun any more.
-        between_starts: Seconds between two beginnings.
-        may_begin: Gets whether tasks are under way; returns whether one more should be begun, after waiting a moment
-            if not.
-
-    Returns:
-        The tasks that were not begun.
+    its answers take does not matter. It gets whether tasks are under way, and waits a moment if none should be begun.
+    `finished` is called in this thread, with each task and what came of it.
     """
     waiting, running = deque(tasks), dict[Future[R], T]()
 

@@ -53,13 +53,8 @@ def make_plan(
 ) -> Plan:
     """Decide what to do for each connection.
 
-    Args:
-        inventory: The list of the secrets.
-        now: The time.
-        budget: Seconds that the run may take: what becomes due before its end is due now.
-        pending: Connections with a grant that the store has not taken yet.
-        force: Whether to refresh what is not due.
-        resume_after: The long-lived connection where the last run stopped, or empty.
+    What becomes due within the budget (seconds) is due now; with `force`, so is what can be refreshed. `pending` are
+    connections with a grant that the store has not taken yet; `resume_after` is the one where the last run stopped.
     """
     plan = Plan()
     by = now + timedelta(seconds=budget)

@@ -34,7 +34,7 @@ from tokenkeeper.refresh.outcome import (
     Why,
 )
 from tokenkeeper.refresh.shared import ADDING, MANY, Pending, RunContext
-from tokenkeeper.refresh.verify import DEAD, ended, failing, prune, store_change
+from tokenkeeper.refresh.verify import DEAD, ended, failed, failing, prune, store_change
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers
 from tokenkeeper.store.versions import Version
@@ -56,7 +56,7 @@ def refresh(context: RunContext, writer: GrantWriter, old: RefreshableGrant) -> 
             response, asked_at = _redeem(context, lease, old)
             break
         except TikTokUnreachable as error:
-            raise _failed(error) from None
+            raise failed(error, "refreshed", OVERDUE) from None
         except TikTokRefused as error:
             context.raise_if_shared(old.connection, error)
             final = _is_final(context, error, old)
@@ -65,7 +65,7 @@ def refresh(context: RunContext, writer: GrantWriter, old: RefreshableGrant) -> 
                 lease.finish(ended(error))
                 return REAUTHORIZE
             if old.connection not in context.unanswered:
-                raise _failed(error) from None
+                raise failed(error, "refreshed", OVERDUE) from None
             return _leave_failing(lease, error)
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
@@ -110,10 +110,8 @@ def _is_final(context: RunContext, error: TikTokRefused, old: RefreshableGrant) 
         return error.kind is Kind.REAUTHORIZE
     try:
         context.tiktok.family(old.family).check(old)
-    except TikTokRefused as second:
-        return second.kind in DEAD
-    except TikTokError:
-        return False  # nobody knows
+    except TikTokError as second:
+        return isinstance(second, TikTokRefused) and second.kind in DEAD
     return False
 
 
@@ -221,10 +219,6 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
             )
             log.write(events.TOKEN_UNSAVED.entry(connection=name, detail=detail))
         raise StoreUnavailable(str(error), error.secret_id, error.reason) from None
-
-
-def _failed(error: TikTokError) -> TryAgain:
-    return TryAgain(Why.TRANSIENT, Failure(failing(error, "refreshed"), OVERDUE))
 
 
 def _leave_failing(lease: Lease, error: TikTokError) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +14,7 @@ from tokenkeeper.grant import Grant
 from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Failure, Outcome, TryAgain, Verdict, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.shared import READING, RunContext
-from tokenkeeper.store.lease import READ_SECONDS, Lease
+from tokenkeeper.store.lease import READ_SECONDS
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable
 from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.reach import Reach
@@ -45,10 +45,10 @@ def verify(context: RunContext, task: Task) -> Outcome:
             except TikTokRefused as error:
                 context.raise_if_shared(task.name, error)
                 if error.kind not in DEAD:
-                    raise _failed(error) from None
+                    raise failed(error, "verified", Outcome(Verdict.FAILING)) from None
                 refused = error
             except TikTokError as error:
-                raise _failed(error) from None
+                raise failed(error, "verified", Outcome(Verdict.FAILING)) from None
         # That a token is dead, or unreadable, is only believed of the newest version there is.
         newer = context.vault.versions.newest(secret_id, Deadline(READ_SECONDS), newest)
         if newer.number == newest.number:
@@ -80,6 +80,11 @@ def prune(context: RunContext, name: str, secret_id: str, newest: int, destroyed
         return destroyed_to
 
 
+def failed(error: TikTokError, action: str, outcome: Outcome) -> TryAgain:
+    """What to raise after a failure at TikTok that may pass: see `failing`, and `outcome` is how it counts then."""
+    return TryAgain(Why.TRANSIENT, Failure(failing(error, action), outcome))
+
+
 def failing(error: TikTokError, action: str) -> Transition:
     """What a failure at TikTok makes of a connection; `action` is what could not be done."""
     if isinstance(error, TikTokRefused):
@@ -92,10 +97,6 @@ def failing(error: TikTokError, action: str) -> Transition:
 def ended(error: TikTokRefused) -> Transition:
     """What it makes of a connection that its token is dead."""
     return partial(transitions.ended, code=error.code, request_id=error.request_id)
-
-
-def _failed(error: TikTokError) -> TryAgain:
-    return TryAgain(Why.TRANSIENT, Failure(failing(error, "verified"), Outcome(Verdict.FAILING)))
 
 
 def _empty(context: RunContext, task: Task) -> Outcome:
@@ -148,23 +149,14 @@ def _write_what_is_new(context: RunContext, task: Task, newest: Version, grant: 
     )
     if nothing_new:
         return
-    try:
-        with context.hold(task.name) as lease:
-            _write(context, lease, newest, grant, now, names)
-    except LeaseHeld:
-        return  # the next run sees the same again
-
-
-def _write(
-    context: RunContext, lease: Lease, newest: Version, old: Grant, now: Grant, names: Mapping[str, str] | None
-) -> None:
-    name, secret_id = old.connection, context.vault.token_id(old.connection)
-    if _is_newer(context, name, newest):
-        return
-    writer = GrantWriter(lease, old.obtained_at, Numbers(token=newest.number))
-    store_change(writer, old, now)
-    destroyed_to = prune(context, name, secret_id, writer.numbers.token, lease.connection.destroyed_to)
-    lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))
+    with suppress(LeaseHeld), context.hold(task.name) as lease:  # else the next run sees the same again
+        if _is_newer(context, task.name, newest):
+            return
+        writer = GrantWriter(lease, grant.obtained_at, Numbers(token=newest.number))
+        store_change(writer, grant, now)
+        secret_id, known_to = context.vault.token_id(task.name), lease.connection.destroyed_to
+        destroyed_to = prune(context, task.name, secret_id, writer.numbers.token, known_to)
+        lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))
 
 
 def _is_newer(context: RunContext, name: str, newest: Version) -> bool:

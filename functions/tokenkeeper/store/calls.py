@@ -62,14 +62,19 @@ _NO_ANSWER = (
 class Call(NamedTuple):
     """What is asked of Secret Manager."""
 
-    what: str  # what it does, for the sentence "cannot …"
-    secret_id: str  # the secret that it is about; empty for a list
+    does: str  # what it does to a secret, for a sentence
+    secret_id: str  # that secret; empty: all
     method: str
-    path: str  # what comes after the project's
+    path: str  # what comes after `/secrets`
     query: Mapping[str, str] | None = None
     body: Mapping[str, object] | None = None
     retry: bool = True  # whether it is tried again where it fails in a way that may pass
     precondition: type[StoreError] = StoreRejected  # what FAILED_PRECONDITION means for it
+
+    @property
+    def what(self) -> str:
+        """The end of the sentence "cannot …"."""
+        return f"{self.does} secret {self.secret_id}" if self.secret_id else f"{self.does} secrets"
 
 
 class Calls:
@@ -111,7 +116,7 @@ class Calls:
         while True:
             seconds = max(0.5, min(ONE_CALL, deadline.remaining))
             try:
-                path = f"/projects/{self.project}{call.path}"  # here, since credentials may be away for a moment, too
+                path = f"/projects/{self.project}/secrets{call.path}"  # the project may be unknown for a moment, too
                 answer = self._transport.send(call.method, path, call.query or {}, call.body, seconds)
                 if 200 <= answer.status < 300:
                     return read(_document(answer))

@@ -43,16 +43,10 @@ class MetadataServer:
         return self._get("universe/universe-domain", _SECONDS, otherwise=b"").decode() or "googleapis.com"
 
     def authorize(self, url: str, headers: dict[str, str], seconds: float, *, renew: bool = False) -> None:  # noqa: ARG002
-        """Add to a request's headers what says who is calling.
+        """Add to a request's headers what says who is calling; raises `StoreUnavailable` where it cannot.
 
-        Args:
-            url: Where the request goes.
-            headers: Its headers, which are changed.
-            seconds: The most that getting an access token may take.
-            renew: Get a new one, since Google does not accept the last.
-
-        Raises:
-            StoreUnavailable: there is none.
+        Getting an access token may take so many seconds; with `renew` it is a new one, since Google does not accept
+        the last.
         """
         if not self._lock.acquire(timeout=seconds):  # whoever comes meanwhile takes the same new token
             raise _away("no answer in time")

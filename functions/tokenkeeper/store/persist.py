@@ -104,7 +104,7 @@ class GrantWriter:
         number = versions.add(secret_id, content, to_store, known=known, create=create, precondition=precondition)
         for between in range(number - 1, known, -1):
             theirs = versions.at(secret_id, between, Deadline(READ_SECONDS))
-            if theirs.payload and theirs.payload != content and self._is_newer(theirs):
+            if theirs and theirs.payload and theirs.payload != content and self._is_newer(theirs):
                 top = versions.newest(secret_id, Deadline(READ_SECONDS), Version(number, None))
                 if top.number == number:
                     versions.add(secret_id, theirs.payload, Deadline(STORE_SECONDS), known=number)

@@ -33,11 +33,9 @@ _BY_REASON = {
 
 
 def reason_of(content: bytes, project: str) -> GoogleReason:
-    """What Google said in an answer that is an error; an empty reason where it was no answer of Google's.
+    """What Google said in the body of an error; an empty reason where it was no answer of Google's.
 
-    Args:
-        content: The answer's body.
-        project: The keeper's project: a disabled API of another one is the quota project's.
+    An API that is disabled in another project than the keeper's is disabled in the quota project.
     """
     body = _body(content)
     status, sentence = str(body.get("status", "")), _sentence(body.get("message"))
@@ -51,19 +49,17 @@ def reason_of(content: bytes, project: str) -> GoogleReason:
 def reason_of_login(error: auth_errors.GoogleAuthError) -> GoogleReason | None:
     """What is wrong with the credentials; None where a token or metadata server is away, which passes by itself."""
     text = _sentence(error.args[0] if error.args else "")
-    if isinstance(error, auth_errors.TransportError) or error.retryable or _is_outage(error):
+    if error.retryable or any(map(_is_outage, (error, error.__cause__, *error.args))):
         return None
     over = _LOGIN_OVER.search(text) or isinstance(error, auth_errors.ReauthFailError)
     return GoogleReason("UNAUTHENTICATED", "", text, Cause.LOGIN if over else Cause.OTHER)
 
 
-def _is_outage(error: auth_errors.GoogleAuthError) -> bool:
-    for argument in error.args:
-        if isinstance(argument, auth_errors.TransportError):
-            return True
-        if isinstance(argument, str) and _NO_TOKEN_SERVER.search(argument[:1000]):
-            return True
-    return isinstance(error.__cause__, auth_errors.TransportError)
+def _is_outage(said: object) -> bool:
+    """Whether an error, its cause, or something that it was raised with, says that a server is away."""
+    return isinstance(said, auth_errors.TransportError) or bool(
+        isinstance(said, str) and _NO_TOKEN_SERVER.search(said[:1000])
+    )
 
 
 def _cause(status: str, reason: str, sentence: str, consumer: str, project: str) -> Cause:

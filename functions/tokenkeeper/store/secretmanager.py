@@ -42,27 +42,18 @@ class SecretManager(Calls):
         metadata_host: str = "",
         transport: Transport | None = None,
     ) -> None:
-        """Set up; nothing is called yet.
-
-        Args:
-            project: Project id; empty: the one that the credentials name.
-            emulator_host: As of `Settings`, like the three that follow: where new secrets are kept and with which key.
-            locations: Empty: Google chooses.
-            kms_key: Empty: Google's own.
-            metadata_host: Whose credentials count; empty: those that google-auth finds.
-            transport: What sends requests; None: HTTP.
-        """
+        """Set up, with all as of `Settings`; nothing is called yet. Without a `transport`, it is HTTP."""
         super().__init__(project, transport or Transport(emulator_host, metadata_host))
         self._replication = documents.replication(locations, kms_key)
 
     def list(self, name_part: str, deadline: Deadline) -> Iterator[StoredSecret]:
         """All secrets whose name holds `name_part`."""
-        call = Call("list secrets", "", "GET", "/secrets", {"filter": f"name:{name_part}"})
+        call = Call("list", "", "GET", "", {"filter": f"name:{name_part}"})
         return self._items(call, "secrets", documents.listed, deadline)
 
     def get(self, secret_id: str, deadline: Deadline) -> StoredSecret:
         """One secret."""
-        call = Call(f"read the state of secret {secret_id}", secret_id, "GET", f"/secrets/{secret_id}")
+        call = Call("read the state of", secret_id, "GET", f"/{secret_id}")
         return self._make(call, documents.secret, deadline)
 
     def create(
@@ -74,7 +65,7 @@ class SecretManager(Calls):
             SecretExists: it exists already, perhaps made by an earlier try whose answer was lost.
         """
         body = {"replication": self._replication, "labels": dict(labels), "annotations": dict(annotations)}
-        call = Call(f"create secret {secret_id}", secret_id, "POST", "/secrets", {"secretId": secret_id}, body)
+        call = Call("create", secret_id, "POST", "", {"secretId": secret_id}, body)
         return self._make(call, documents.secret, deadline)
 
     def update(self, secret: StoredSecret, deadline: Deadline, *, retry: bool = True) -> StoredSecret:
@@ -83,10 +74,9 @@ class SecretManager(Calls):
         Raises:
             SecretChanged: somebody did, or an earlier try of this very call was done and its answer was lost.
         """
-        what, path = f"change the labels of secret {secret.id}", f"/secrets/{secret.id}"
         query = {"updateMask": "labels,annotations"}
         body = {"labels": dict(secret.labels), "annotations": dict(secret.annotations), "etag": secret.etag}
-        call = Call(what, secret.id, "PATCH", path, query, body, retry, SecretChanged)
+        call = Call("change the labels of", secret.id, "PATCH", f"/{secret.id}", query, body, retry, SecretChanged)
         return self._make(call, documents.secret, deadline)
 
     def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
@@ -95,14 +85,14 @@ class SecretManager(Calls):
         Raises:
             SecretChanged: somebody did.
         """
-        path, query = f"/secrets/{secret_id}", {"etag": etag} if etag else {}
-        call = Call(f"delete secret {secret_id}", secret_id, "DELETE", path, query, precondition=SecretChanged)
+        query = {"etag": etag} if etag else {}
+        call = Call("delete", secret_id, "DELETE", f"/{secret_id}", query, precondition=SecretChanged)
         self._make(call, documents.nothing, deadline)
 
     def permissions(self, secret_id: str, wanted: Sequence[str], deadline: Deadline) -> frozenset[str]:
         """Which of these permissions the caller has on a secret."""
-        what, path = f"read the permissions of secret {secret_id}", f"/secrets/{secret_id}:testIamPermissions"
-        call = Call(what, secret_id, "POST", path, body={"permissions": [*wanted]})
+        body = {"permissions": [*wanted]}
+        call = Call("read the permissions of", secret_id, "POST", f"/{secret_id}:testIamPermissions", body=body)
         return self._make(call, documents.permissions, deadline)
 
     def access(self, secret_id: str, version: int | str, deadline: Deadline) -> Version:
@@ -112,38 +102,34 @@ class SecretManager(Calls):
             SecretMissing: no such secret or version.
             VersionUnreadable: it is disabled or destroyed.
         """
-        path = f"/secrets/{secret_id}/versions/{version}:access"
-        call = Call(f"read secret {secret_id}", secret_id, "GET", path, precondition=VersionUnreadable)
+        path = f"/{secret_id}/versions/{version}:access"
+        call = Call("read", secret_id, "GET", path, precondition=VersionUnreadable)
         return self._make(call, documents.version, deadline)
 
     def number(self, secret_id: str, version: int | str, deadline: Deadline) -> int:
         """The number of a version, whatever its state; raises `SecretMissing` where there is none."""
-        path = f"/secrets/{secret_id}/versions/{version}"
-        call = Call(f"read a version of secret {secret_id}", secret_id, "GET", path)
+        call = Call("read a version of", secret_id, "GET", f"/{secret_id}/versions/{version}")
         return self._make(call, documents.number, deadline)
 
     def add(self, secret_id: str, payload: bytes, deadline: Deadline) -> int:
-        """Add a version, once: Secret Manager cannot tell a second try from a second version.
-
-        Returns:
-            The new version's number.
+        """Add a version, once, and return its number: a second try would be a second version.
 
         Raises:
             StoreUnavailable: nobody knows whether it was done (unless it is `StoreThrottled`).
         """
-        what, path = f"add a version to secret {secret_id}", f"/secrets/{secret_id}:addVersion"
-        call = Call(what, secret_id, "POST", path, body={"payload": documents.payload(payload)}, retry=False)
+        body = {"payload": documents.payload(payload)}
+        call = Call("add a version to", secret_id, "POST", f"/{secret_id}:addVersion", body=body, retry=False)
         return self._make(call, documents.number, deadline)
 
     def versions(self, secret_id: str, deadline: Deadline) -> dict[int, bool]:
         """All versions by number, and whether each is not destroyed. The list may be late."""
-        what, path = f"list the versions of secret {secret_id}", f"/secrets/{secret_id}/versions"
-        return dict(self._items(Call(what, secret_id, "GET", path, {}), "versions", documents.listed_version, deadline))
+        call = Call("list the versions of", secret_id, "GET", f"/{secret_id}/versions")
+        return dict(self._items(call, "versions", documents.listed_version, deadline))
 
     def destroy(self, secret_id: str, number: int, deadline: Deadline) -> None:
         """Destroy a version for good; one that is destroyed already, or gone, is fine."""
-        what, path = f"destroy version {number} of secret", f"/secrets/{secret_id}/versions/{number}:destroy"
-        call = Call(f"{what} {secret_id}", secret_id, "POST", path, body={}, precondition=VersionUnreadable)
+        does, path = f"destroy version {number} of", f"/{secret_id}/versions/{number}:destroy"
+        call = Call(does, secret_id, "POST", path, body={}, precondition=VersionUnreadable)
         with suppress(VersionUnreadable, SecretMissing):
             self._make(call, documents.nothing, deadline)
 

@@ -50,12 +50,7 @@ class Transport:
     ) -> Answer:
         """Send one request; again only where Google does not accept the access token.
 
-        Args:
-            method: The HTTP method.
-            path: What comes after the API's version, from `/projects` on.
-            query: The query's parameters.
-            body: The JSON body; None: there is none.
-            seconds: How long to wait for a connection, and for each part of the answer.
+        The path is what comes after the API's version; a connection, and each part of the answer, may take so long.
 
         Raises:
             urllib3.exceptions.HTTPError, OSError: no answer came.

@@ -112,19 +112,11 @@ class Vault:
         return found
 
     def connection(self, name: str, deadline: Deadline) -> Connection:
-        """One connection as its secret has it.
-
-        Raises:
-            SecretMissing: there is no token secret of that name.
-        """
+        """One connection as its secret has it; raises `SecretMissing` where there is none."""
         return _connection(name, self._secrets.get(self.token_id(name), deadline))
 
     def create(self, name: str, lease: str, deadline: Deadline, labels: Mapping[str, str] | None = None) -> Connection:
-        """Create the token secret of a connection to be, held by `lease`.
-
-        Raises:
-            SecretExists: it exists already.
-        """
+        """Create the token secret of a connection to be, held by `lease`; raises `SecretExists` where there is one."""
         wanted = {**(labels or {}), **base_labels("token", name)}
         return _connection(name, self._secrets.create(self.token_id(name), wanted, {"lease": lease}, deadline))
 
@@ -139,13 +131,8 @@ class Vault:
     ) -> Connection:
         """Apply a transition to the connection as it is now, and return it; what changes nothing writes nothing.
 
-        Args:
-            name: The connection.
-            transition: Gets the connection's state, perhaps several times, since others may write in between.
-                What it raises is raised here.
-            deadline: When to stop trying.
-            known: The state that was read last, to save reading it.
-            retry: Whether to write again where that failed in a way that may pass.
+        The transition may be called several times, since others may write in between; what it raises is raised here.
+        The state that was read last, if it is `known`, saves reading it.
         """
         from tokenkeeper.store.secretmanager import StoredSecret
 
@@ -221,13 +208,12 @@ class Vault:
                 return self._secrets.update(after, deadline, retry=retry)
             except SecretChanged:
                 # Somebody else wrote; or this very call was done and its answer was lost; or what was read is late.
-                now = self._secrets.get(secret_id, deadline)
-                if now == after:
-                    return now
+                known = self._secrets.get(secret_id, deadline)
+                if known == after:
+                    return known
                 if deadline.over:
                     raise StoreUnavailable(f"Others kept changing secret {secret_id}.") from None
-                known = now
-                if now.etag == before.etag:
+                if known.etag == before.etag:
                     known = None
                     clock.sleep(0.5)  # late reading: the next one may be newer
 

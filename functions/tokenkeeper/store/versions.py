@@ -42,11 +42,13 @@ class Versions:
         except VersionUnreadable:
             return Version(self.secrets.number(secret_id, "latest", deadline), None)
 
-    def at(self, secret_id: str, number: int, deadline: Deadline) -> Version:
-        """The version of that number."""
+    def at(self, secret_id: str, number: int, deadline: Deadline) -> Version | None:
+        """The version of that number; None: there is none."""
         try:
             return self.secrets.access(secret_id, number, deadline)
-        except (SecretMissing, VersionUnreadable):
+        except SecretMissing:
+            return None
+        except VersionUnreadable:
             return Version(number, None)
 
     def newest(self, secret_id: str, deadline: Deadline, known: Version | None = None) -> Version:
@@ -55,13 +57,9 @@ class Versions:
         Reading a version by its number is the only thing that Secret Manager promises to be up to date.
         """
         found = known or self.latest(secret_id, deadline)
-        while True:
-            try:
-                found = self.secrets.access(secret_id, found.number + 1, deadline)
-            except VersionUnreadable:
-                found = Version(found.number + 1, None)
-            except SecretMissing:
-                return found
+        while following := self.at(secret_id, found.number + 1, deadline):
+            found = following
+        return found
 
     def add(
         self,
