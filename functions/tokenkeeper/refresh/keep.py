@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from tokenkeeper import clock, log, transitions
-from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import (
     LeaseHeld,
     LeaseLost,
@@ -22,7 +22,6 @@ from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.reconcile import keep_refreshable, read_both
 from tokenkeeper.refresh.shared import ADDING, READING, RunContext
 from tokenkeeper.refresh.verify import verify
-from tokenkeeper.store.lease import READ_SECONDS
 from tokenkeeper.transitions import Change
 
 
@@ -66,11 +65,7 @@ def _keep(context: RunContext, task: Task) -> Outcome:
 
 
 def give_up(context: RunContext, task: Task, failure: Failure) -> Outcome:
-    """Mark a connection whose last try in this run failed.
-
-    Raises:
-        RunStopped: nobody is known who does not have this trouble.
-    """
+    """Mark a connection whose last try in this run failed; raises as `RunContext.stop_if_shared`."""
     mark, outcome, shared = failure
     change = mark(task.connection)
     if shared and not (shared == ADDING and task.connection.failing_of("broken")):
@@ -93,13 +88,7 @@ def _warn_of_end(context: RunContext, task: Task) -> None:
     """Warn of the end of what cannot be renewed, where that is due; else the next run does."""
     if task.connection.warning_due(clock.now(), refreshable=task.refreshable) is None:
         return
-    vault, name = context.vault, task.name
-    try:
-        with context.hold(name) as lease:
-            # It may have been re-connected since it was listed, with a refresh token.
-            refreshable = task.refreshable or (
-                vault.versions.newest(vault.refresh_id(name), Deadline(READ_SECONDS)).number > 0
-            )
-            lease.finish(partial(transitions.warned_of_end, refreshable=refreshable))
-    except (LeaseHeld, LeaseLost, StoreError):
-        return
+    with suppress(LeaseHeld, LeaseLost, StoreError), context.hold(task.name) as lease:
+        # It may have been re-connected since it was listed, with a refresh token.
+        refreshable = task.refreshable or context.newest(context.vault.refresh_id(task.name)).number > 0
+        lease.finish(partial(transitions.warned_of_end, refreshable=refreshable))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tokenkeeper import grant
 from tokenkeeper.connection import Connection
@@ -45,7 +45,7 @@ class Plan:
 def make_plan(
     inventory: Inventory,
     now: datetime,
-    budget: float,
+    due_by: datetime,
     *,
     pending: Collection[str] = (),
     force: bool = False,
@@ -53,11 +53,10 @@ def make_plan(
 ) -> Plan:
     """Decide what to do for each connection.
 
-    What becomes due within the budget (seconds) is due now; with `force`, so is what can be refreshed. `pending` are
-    connections with a grant that the store has not taken yet; `resume_after` is the one where the last run stopped.
+    What becomes due by `due_by` is due now; with `force`, so is all that can be refreshed. `pending` are connections
+    with a grant that the store has not taken yet; `resume_after` is the one where the last run stopped.
     """
     plan = Plan()
-    by = now + timedelta(seconds=budget)
     for name, connection in inventory.connections.items():
         refreshable = name in inventory.refreshable
         unfinished = _is_unfinished(connection) or name in pending
@@ -66,7 +65,7 @@ def make_plan(
             continue
         unlabelled, obtained_at = name in inventory.unlabelled, connection.obtained_at
         inspect = unfinished or unlabelled or (refreshable and _is_odd(connection))
-        due = refreshable and (force or obtained_at is None or grant.due(obtained_at, connection.expires_at, by))
+        due = refreshable and (force or obtained_at is None or grant.due(obtained_at, connection.expires_at, due_by))
         task = Task(connection, refreshable, inspect, due, unlabelled)
         if not refreshable and connection.kind != "expiring":
             plan.long_lived.append(task)

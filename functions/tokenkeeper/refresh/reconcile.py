@@ -19,12 +19,9 @@ from tokenkeeper.store.persist import GrantWriter
 
 
 def keep_refreshable(context: RunContext, task: Task, lease: Lease) -> Outcome | None:
-    """Reconcile a connection's secrets and annotations, and refresh it if that is due.
+    """Reconcile a connection's secrets and annotations, and refresh it if that is due; None: it is to be verified.
 
     Where somebody else stored a newer grant meanwhile, that one is read, and both secrets are reconciled with it.
-
-    Returns:
-        None: the grant cannot be refreshed and is to be verified.
     """
     try:
         return _reconcile(context, task, lease, may_refresh=True)

@@ -66,12 +66,14 @@ def refresh(context: RunContext, writer: GrantWriter, old: RefreshableGrant) -> 
                 return REAUTHORIZE
             if old.connection not in context.unanswered:
                 raise failed(error, "refreshed", OVERDUE) from None
-            return _leave_failing(lease, error)
+            lease.finish(failing(error, "refreshed"))
+            return OVERDUE
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
             writer.check_superseded()
             if old.connection in context.unanswered:
-                return _leave_failing(lease, error)
+                lease.finish(failing(error, "refreshed"))
+                return OVERDUE
             context.unanswered.add(old.connection)
     return _store(context, writer, old, response, asked_at)
 
@@ -219,8 +221,3 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
             )
             log.write(events.TOKEN_UNSAVED.entry(connection=name, detail=detail))
         raise StoreUnavailable(str(error), error.secret_id, error.reason) from None
-
-
-def _leave_failing(lease: Lease, error: TikTokError) -> Outcome:
-    lease.finish(failing(error, "refreshed"))
-    return OVERDUE

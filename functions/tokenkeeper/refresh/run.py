@@ -49,11 +49,7 @@ class Run:
         self._plan = Plan()
 
     def go(self) -> Summary:
-        """Make the run.
-
-        Raises:
-            BadRequestError: the request names what is no connection.
-        """
+        """Make the run; raises `BadRequestError` where the request names what is no connection."""
         began, summary = clock.monotonic(), self._summary
         try:
             listed = list_connections(self._context.vault, self._request)
@@ -88,9 +84,9 @@ class Run:
         plan = self._plan = make_plan(
             listed.inventory,
             self._started,
-            self._context.settings.run_budget,
+            self._context.due_by,
             pending=self._context.pending,
-            force=self._request.force,
+            force=self._context.force,
             resume_after=follow,
         )
         self._total = len(listed.inventory.connections)

@@ -15,6 +15,7 @@ from tokenkeeper.refresh.outcome import RunStopped, TryAgain, Why
 from tokenkeeper.settings import Settings
 from tokenkeeper.store.lease import READ_SECONDS, Lease, hold
 from tokenkeeper.store.vault import Vault
+from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.families import TikTok
 
 READING = "read"
@@ -76,12 +77,14 @@ class RunContext:
         """Hold a connection's lease; see `lease.hold`."""
         return hold(self.vault, name, "refresh", Deadline(READ_SECONDS), known=known)
 
+    def newest(self, secret_id: str, known: Version | None = None) -> Version:
+        """The newest version of a secret for certain; see `Versions.newest`."""
+        return self.vault.versions.newest(secret_id, Deadline(READ_SECONDS), known)
+
     def raise_if_shared(self, name: str, error: TikTokRefused) -> None:
         """Raise what is not, or not certainly, this connection's own failure; return where it is.
 
-        Raises:
-            TryAgain: TikTok gets too many calls.
-            RunStopped: all connections would fail alike.
+        That is `TryAgain` where TikTok gets too many calls, `RunStopped` where all connections would fail alike.
         """
         if error.kind is Kind.THROTTLED:
             raise TryAgain(Why.THROTTLED)
@@ -94,11 +97,7 @@ class RunContext:
             )
 
     def forbidden(self, name: str, error: StoreForbidden | StoreRejected) -> None:
-        """Raise where Secret Manager's refusal is certain to be everybody's; return where it may be this secret's.
-
-        Raises:
-            RunStopped: all connections would fail alike.
-        """
+        """Raise `RunStopped` where Secret Manager's refusal is everybody's; return where it may be this secret's."""
         if error.reason.cause in _OF_ALL:
             raise RunStopped("store_refuses", str(error))
         if isinstance(error, StoreForbidden):

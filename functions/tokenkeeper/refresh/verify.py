@@ -50,7 +50,7 @@ def verify(context: RunContext, task: Task) -> Outcome:
             except TikTokError as error:
                 raise failed(error, "verified", Outcome(Verdict.FAILING)) from None
         # That a token is dead, or unreadable, is only believed of the newest version there is.
-        newer = context.vault.versions.newest(secret_id, Deadline(READ_SECONDS), newest)
+        newer = context.newest(secret_id, newest)
         if newer.number == newest.number:
             return _mark_bad(context, task, newest, refused)
         newest = newer
@@ -123,9 +123,9 @@ def _mark_bad(context: RunContext, task: Task, newest: Version, refused: TikTokR
     if refused is None and task.connection.failing_of("broken"):
         return FAILING
     with context.hold(name) as lease:
-        if _is_newer(context, name, newest):
+        if context.newest(vault.token_id(name), newest).number != newest.number:
             return Outcome(Verdict.SKIPPED)  # re-connected in this moment
-        if vault.versions.newest(vault.refresh_id(name), Deadline(READ_SECONDS)).number:
+        if context.newest(vault.refresh_id(name)).number:
             # The list did not show its refresh secret yet.
             raise TryAgain(Why.TRANSIENT, task=replace(task, refreshable=True, inspect=True))
         if refused is None:
@@ -149,16 +149,11 @@ def _write_what_is_new(context: RunContext, task: Task, newest: Version, grant: 
     )
     if nothing_new:
         return
+    secret_id = context.vault.token_id(task.name)
     with suppress(LeaseHeld), context.hold(task.name) as lease:  # else the next run sees the same again
-        if _is_newer(context, task.name, newest):
+        if context.newest(secret_id, newest).number != newest.number:
             return
         writer = GrantWriter(lease, grant.obtained_at, Numbers(token=newest.number))
         store_change(writer, grant, now)
-        secret_id, known_to = context.vault.token_id(task.name), lease.connection.destroyed_to
-        destroyed_to = prune(context, task.name, secret_id, writer.numbers.token, known_to)
+        destroyed_to = prune(context, task.name, secret_id, writer.numbers.token, lease.connection.destroyed_to)
         lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))
-
-
-def _is_newer(context: RunContext, name: str, newest: Version) -> bool:
-    found = context.vault.versions.newest(context.vault.token_id(name), Deadline(READ_SECONDS), newest)
-    return found.number != newest.number

@@ -47,16 +47,8 @@ _HEADS = {
     Cause.OTHER: "Google refuses the call",
 }
 _REFUSED_FOR_GOOD = {Cause.POLICY, Cause.KEY, Cause.BILLING, Cause.PERIMETER}
-_NO_ANSWER = (
-    auth_errors.GoogleAuthError,
-    HTTPError,
-    OSError,
-    # An answer that is none of Google's, here or in google-auth: a proxy's page, a cut-off body.
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
+# An answer that is none of Google's, here or in google-auth: a proxy's page, a cut-off body.
+_NOT_GOOGLES = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class Call(NamedTuple):
@@ -90,9 +82,7 @@ class Calls:
     def project(self) -> str:
         """The project that holds the secrets.
 
-        Raises:
-            SettingsError: there are no credentials, or they name no project.
-            StoreUnavailable: there are no credentials for the moment.
+        Raises `SettingsError` where no credentials name one, and `StoreUnavailable` where there are none for a moment.
         """
         self._project = self._project or self._transport.project
         if not self._project:
@@ -123,7 +113,7 @@ class Calls:
                 failure = _refusal(call, answer, self.project)
             except StoreError as ours:
                 failure = ours
-            except _NO_ANSWER as error:
+            except (auth_errors.GoogleAuthError, HTTPError, OSError, *_NOT_GOOGLES) as error:
                 failure = _no_answer(call, error)
             if isinstance(failure, StoreThrottled):
                 # One secret's quota is free again within a second; the project's is refused again and again.

@@ -41,9 +41,7 @@ class Lease:
     def ensure(self, seconds: float, deadline: Deadline | None = None) -> None:
         """Make sure that the lease lasts for the next step, of so many seconds; renew it if need be.
 
-        Raises:
-            LeaseLost: somebody else took it over, or the connection was deleted.
-            StoreError: it could not be renewed.
+        Raises `LeaseLost` where somebody else took it over or the connection was deleted, else a `StoreError`.
         """
         asked = clock.monotonic()
         if self.until - asked <= seconds:

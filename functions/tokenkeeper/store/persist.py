@@ -63,12 +63,7 @@ class GrantWriter:
         self.numbers = self.numbers._replace(refresh=number)
 
     def add_token(self, grant: Grant) -> None:
-        """Add a version to the token secret.
-
-        Raises:
-            Superseded: a newer grant is stored.
-            StoreError: nothing could be stored.
-        """
+        """Add a version to the token secret; raises `Superseded` where a newer grant is stored, or a `StoreError`."""
         secret_id = self.lease.vault.token_id(grant.connection)
         number = self._add(secret_id, payload.of_token(grant), self.numbers.token)
         self.numbers = self.numbers._replace(token=number)

@@ -59,11 +59,7 @@ class SecretManager(Calls):
     def create(
         self, secret_id: str, labels: Mapping[str, str], annotations: Mapping[str, str], deadline: Deadline
     ) -> StoredSecret:
-        """Create a secret without a version.
-
-        Raises:
-            SecretExists: it exists already, perhaps made by an earlier try whose answer was lost.
-        """
+        """Create a secret without a version; raises `SecretExists` where that, or an earlier try, was done before."""
         body = {"replication": self._replication, "labels": dict(labels), "annotations": dict(annotations)}
         call = Call("create", secret_id, "POST", "", {"secretId": secret_id}, body)
         return self._make(call, documents.secret, deadline)
@@ -71,8 +67,7 @@ class SecretManager(Calls):
     def update(self, secret: StoredSecret, deadline: Deadline, *, retry: bool = True) -> StoredSecret:
         """Replace labels and annotations, if nobody else changed the secret since its etag was read.
 
-        Raises:
-            SecretChanged: somebody did, or an earlier try of this very call was done and its answer was lost.
+        Raises `SecretChanged` where somebody did, or an earlier try of this very call whose answer was lost.
         """
         query = {"updateMask": "labels,annotations"}
         body = {"labels": dict(secret.labels), "annotations": dict(secret.annotations), "etag": secret.etag}
@@ -80,11 +75,7 @@ class SecretManager(Calls):
         return self._make(call, documents.secret, deadline)
 
     def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
-        """Delete a secret with all its versions; with an etag only if nobody changed it since.
-
-        Raises:
-            SecretChanged: somebody did.
-        """
+        """Delete a secret with all its versions; with an etag only if nobody changed it since: else `SecretChanged`."""
         query = {"etag": etag} if etag else {}
         call = Call("delete", secret_id, "DELETE", f"/{secret_id}", query, precondition=SecretChanged)
         self._make(call, documents.nothing, deadline)
@@ -98,9 +89,7 @@ class SecretManager(Calls):
     def access(self, secret_id: str, version: int | str, deadline: Deadline) -> Version:
         """Read a version by number, or `latest`, which may be a version or two late.
 
-        Raises:
-            SecretMissing: no such secret or version.
-            VersionUnreadable: it is disabled or destroyed.
+        Raises `SecretMissing` where there is none, and `VersionUnreadable` where it is disabled or destroyed.
         """
         path = f"/{secret_id}/versions/{version}:access"
         call = Call("read", secret_id, "GET", path, precondition=VersionUnreadable)
@@ -114,8 +103,7 @@ class SecretManager(Calls):
     def add(self, secret_id: str, payload: bytes, deadline: Deadline) -> int:
         """Add a version, once, and return its number: a second try would be a second version.
 
-        Raises:
-            StoreUnavailable: nobody knows whether it was done (unless it is `StoreThrottled`).
+        After `StoreUnavailable` nobody knows whether it was done, unless it is `StoreThrottled`.
         """
         body = {"payload": documents.payload(payload)}
         call = Call("add a version to", secret_id, "POST", f"/{secret_id}:addVersion", body=body, retry=False)

@@ -39,9 +39,7 @@ class Transport:
     def project(self) -> str:
         """The project that the credentials name; empty where they name none, or there are none by design.
 
-        Raises:
-            SettingsError: no credentials were found.
-            StoreUnavailable: there are no credentials for the moment.
+        Raises `SettingsError` where no credentials were found, `StoreUnavailable` where there are none for a moment.
         """
         return "" if self._emulator_host else self._credentials.project
 

@@ -104,7 +104,7 @@ class Vault:
                 if connection.ours:
                     found.connections[name] = connection if advertisers else _small(connection)
             elif secret.id.startswith(refresh):
-                labelled = secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
+                labelled = MANAGED_BY in secret.labels.items()
                 (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
         expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
         found.unlabelled = without_labels & expiring
