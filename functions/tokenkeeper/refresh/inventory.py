@@ -18,10 +18,8 @@ class Listed:
 
     inventory: Inventory  # the connections
     total: int = 0  # how many there are, those included that a limited run leaves out
-    # names of those whose token secret is gone, and the refresh secret is not
-    deleted: set[str] = field(default_factory=set)
-    # names of those whose token secret could not be read although their refresh secret is listed
-    unknown: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)  # names that only have a refresh secret
+    unknown: set[str] = field(default_factory=set)  # the same, but nobody knows: the token secret could not be read
 
 
 def list_connections(vault: Vault, request: RunRequest) -> Listed:

@@ -34,11 +34,9 @@ class Plan:
     """What a run does."""
 
     expiring: list[Task] = field(default_factory=list)  # grants that end, nearest end first
-    # the others, by name, after the one where the last run stopped
-    long_lived: list[Task] = field(default_factory=list)
+    long_lived: list[Task] = field(default_factory=list)  # the others, by name, after where the last run stopped
     skipped: list[str] = field(default_factory=list)  # names of those that nothing is due for
-    # names of those that wait for a new authorization: they are not called about
-    reauthorize: list[str] = field(default_factory=list)
+    reauthorize: list[str] = field(default_factory=list)  # names of those that wait for a new authorization
     next_end: int | None = None  # seconds until the next token or refresh token ends for good; None: none does
 
 

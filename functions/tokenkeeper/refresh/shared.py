@@ -66,12 +66,9 @@ class RunContext:
     force: bool = False  # whether to refresh what is not due
     troubles: SharedTroubles = field(default_factory=SharedTroubles)  # troubles that may be everybody's
     other_app: set[str] = field(default_factory=set)  # names of connections that belong to another app
-    # names of connections that an alert of this run named since the store did not take their grant
-    not_stored: set[str] = field(default_factory=set)
-    # names of connections whose refresh was sent once and brought no answer
-    unanswered: set[str] = field(default_factory=set)
-    # held while it is found out whether versions may be added
-    permission: threading.Lock = field(default_factory=threading.Lock)
+    not_stored: set[str] = field(default_factory=set)  # those that this run logged `token.unsaved` for
+    unanswered: set[str] = field(default_factory=set)  # those whose refresh was sent once and brought no answer
+    permission: threading.Lock = field(default_factory=threading.Lock)  # held while asking if versions may be added
 
     def hold(self, name: str, known: Connection | None = None) -> AbstractContextManager[Lease]:
         """Hold a connection's lease; see `lease.hold`."""

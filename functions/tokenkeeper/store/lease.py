@@ -104,16 +104,10 @@ def hold(
 ) -> Iterator[Lease]:
     """Hold a connection's lease while the block runs.
 
-    Args:
-        vault: Where the connection is.
-        name: Its name.
-        role: Who takes it: `connect`, `refresh` or `cli`.
-        deadline: When to stop trying.
-        wait: For how many seconds to wait for another holder.
-        create: Labels of a token secret to create where it is missing; None: it has to exist.
-        check: Called with the connection before the lease is written; what it raises is raised here.
-        over: When everything has to be over, giving the lease back included; None: no such time.
-        known: The connection as a list had it, to save reading it; a state that is late costs the reading after all.
+    The role is who takes it: `connect`, `refresh` or `cli`. Another holder is waited for, so many seconds. Where labels
+    to `create` it with are given, a token secret that is missing is created. `check` gets the connection before the
+    lease is written; what it raises is raised here. `over` is when everything has to be over, giving the lease back
+    included. `known` is the connection as a list had it, to save reading it: one that is late is read after all.
 
     Raises:
         LeaseHeld: somebody else holds it.

@@ -19,9 +19,7 @@ from tokenkeeper.store.documents import Document, StoredSecret
 from tokenkeeper.store.transport import Transport
 from tokenkeeper.store.versions import Version
 
-__all__ = ["PAGE_SIZE", "SecretManager", "StoredSecret", "Version"]
-
-PAGE_SIZE = 1000
+_PAGE_SIZE = 1000
 T = TypeVar("T")
 
 
@@ -125,7 +123,7 @@ class SecretManager(Calls):
         """The items that a list has under a key; each page is a call of its own."""
         read, token = partial(documents.page, key=key, read_one=read_one), ""
         while True:
-            query = {**(call.query or {}), "pageSize": str(PAGE_SIZE), "pageToken": token}
+            query = {**(call.query or {}), "pageSize": str(_PAGE_SIZE), "pageToken": token}
             found, token = self._make(call._replace(query=query), read, deadline)
             yield from found
             if not token:

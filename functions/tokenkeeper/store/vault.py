@@ -17,7 +17,8 @@ from tokenkeeper.settings import Settings
 from tokenkeeper.store.versions import Versions
 
 if TYPE_CHECKING:
-    from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
+    from tokenkeeper.store.documents import StoredSecret
+    from tokenkeeper.store.secretmanager import SecretManager
 
 ADD_VERSIONS = "secretmanager.versions.add"
 _MANY = 512  # characters of ids and names, above which a list of thousands of connections leaves the ids out
@@ -134,7 +135,7 @@ class Vault:
         The transition may be called several times, since others may write in between; what it raises is raised here.
         The state that was read last, if it is `known`, saves reading it.
         """
-        from tokenkeeper.store.secretmanager import StoredSecret
+        from tokenkeeper.store.documents import StoredSecret  # slow to import, too
 
         def changed(secret: StoredSecret) -> StoredSecret:
             after = transition(_connection(name, secret))
