@@ -165,9 +165,7 @@ class Vault:
 
     def create_missing(self, secret_id: str, deadline: Deadline) -> None:
         """Create a secret that was found missing while a version was to be added; one that exists by now is fine."""
-        holds, name = "token", secret_id.removeprefix(self.token_id(""))
-        if secret_id.startswith(self.refresh_id("")):
-            holds, name = "refresh", secret_id.removeprefix(self.refresh_id(""))
+        holds, _, name = secret_id.removeprefix(f"{self._prefix}-").partition("-")  # `token` or `refresh`
         with suppress(SecretExists):
             self._secrets.create(secret_id, base_labels(holds, name), {}, deadline.within(10))
 
