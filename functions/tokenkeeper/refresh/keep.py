@@ -28,9 +28,7 @@ from tokenkeeper.transitions import Change
 def keep(context: RunContext, task: Task) -> Outcome:
     """Do what is to be done for a connection.
 
-    Raises:
-        TryAgain: it is to be tried again later in the run.
-        RunStopped: all connections would fail alike.
+    Raises `TryAgain` where that is for later in the run, and `RunStopped` where all connections would fail alike.
     """
     try:
         outcome = _keep(context, task)

@@ -44,10 +44,7 @@ from tokenkeeper.tiktok.api import CALL_SECONDS
 def refresh(context: RunContext, writer: GrantWriter, old: RefreshableGrant) -> Outcome:
     """Redeem the stored grant's refresh token and store what TikTok issues.
 
-    Raises:
-        Superseded: somebody else stored a newer grant meanwhile.
-        TryAgain: it failed in a way that may pass.
-        RunStopped: all connections would fail alike.
+    Raises `Superseded` where somebody else stored a newer grant meanwhile, and as `verify` does.
     """
     lease = writer.lease
     _check_permission(context, lease)

@@ -20,12 +20,7 @@ _BETWEEN_LOOKS = 0.2  # seconds a connection; looking has a quota
 
 
 class Retries:
-    """The tasks of a run that are tried again, or not any more.
-
-    Attributes:
-        failed: By name, tasks that failed to the end and are to be marked, each with its last failure.
-        left: Tasks that the run does not get to, and why.
-    """
+    """The tasks of a run that are tried again, or not any more."""
 
     def __init__(self, rate: RateLimiter) -> None:
         """Set up; `rate` tells whether TikTok throttles for good."""
@@ -35,8 +30,8 @@ class Retries:
         self._held_since: dict[str, float] = {}
         self._store_away = 0
         self._behind: dict[str, str] = {}  # why, by name
-        self.failed: dict[str, tuple[Task, Failure]] = {}
-        self.left: list[tuple[Task, Why]] = []
+        self.failed: dict[str, tuple[Task, Failure]] = {}  # by name, those that failed to the end and are to be marked
+        self.left: list[tuple[Task, Why]] = []  # those that the run does not get to, and why
 
     def add(self, task: Task, again: TryAgain) -> None:
         """A task asks to be tried again."""

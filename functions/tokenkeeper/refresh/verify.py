@@ -26,9 +26,8 @@ DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
 def verify(context: RunContext, task: Task) -> Outcome:
     """Ask TikTok whether the stored token works, and write what is new about it.
 
-    Raises:
-        TryAgain: it failed in a way that may pass, or the answer is surprising and is asked for again.
-        RunStopped: all connections would fail alike.
+    Raises `TryAgain` where it failed in a way that may pass, or the answer is surprising and is asked for again; and
+    `RunStopped` where all connections would fail alike.
     """
     secret_id = context.vault.token_id(task.name)
     newest = context.vault.versions.latest(secret_id, Deadline(READ_SECONDS))

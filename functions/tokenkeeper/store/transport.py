@@ -50,10 +50,8 @@ class Transport:
 
         The path is what comes after the API's version; a connection, and each part of the answer, may take so long.
 
-        Raises:
-            urllib3.exceptions.HTTPError, OSError: no answer came.
-            google.auth.exceptions.GoogleAuthError: there is no access token.
-            SettingsError, StoreUnavailable: as `project`.
+        Raises urllib3's `HTTPError` or `OSError` where no answer came, google-auth's `GoogleAuthError` where there is
+        no access token, and as `project` does.
         """
         path = f"/v1{path}" + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else json.dumps(body).encode()
