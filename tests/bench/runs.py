@@ -26,8 +26,9 @@ from tokenkeeper.refresh.app import Refresh
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.request import RunRequest
 from tokenkeeper.secret import Secret
-from tokenkeeper.store.secretmanager import StoredSecret, Version
+from tokenkeeper.store.documents import StoredSecret
 from tokenkeeper.store.vault import Vault
+from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Answer
 

@@ -20,8 +20,7 @@ def one_pass(
 ) -> dict[str, Future[str]]:
     """Work on the tasks; returns what came of them."""
     finished: dict[str, Future[str]] = {}
-    more = {"at_once": at_once, "may_begin": may_begin}
-    work_through(TASKS, work, finished.__setitem__, between_starts=0, over=lambda: False, **more)  # type: ignore[arg-type]
+    work_through(TASKS, work, finished.__setitem__, at_once=at_once, over=lambda: False, may_begin=may_begin)
     return finished
 
 

@@ -30,7 +30,7 @@ def writer(vault: Vault, store: Store, hand_clock: HandClock) -> Iterator[GrantW
         hand_clock.pass_by(seconds=TERM)
         end = clock.text(clock.now() + timedelta(seconds=TERM), precise=True)
         store.edit(TOKEN, annotations={"lease": f"connect-other {end}"})
-        yield GrantWriter(vault, lease, NOON, Numbers(1, 1))
+        yield GrantWriter(lease, NOON, Numbers(1, 1))
 
 
 def test_gives_way_where_a_newer_grant_is_stored(writer: GrantWriter, store: Store) -> None:

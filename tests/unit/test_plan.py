@@ -11,7 +11,7 @@ from tokenkeeper.refresh.plan import Plan, make_plan
 from tokenkeeper.store.vault import Inventory
 from unit.parts import DAY, NOON, connected, expiring, granted, long_lived, response
 
-BUDGET = 1500.0
+BUDGET = timedelta(seconds=1500)
 HEALTHY = connected(expiring())
 FRESH = NOON + timedelta(hours=1)  # an hour after it was obtained: not due
 DUE = NOON + timedelta(hours=12)
@@ -27,7 +27,7 @@ def plan(*connections: Connection, now: datetime = DUE, refreshable: set[str] | 
     """The plan for these; those of kind `expiring` have a refresh secret, unless it is said which do."""
     found = {one.name: one for one in connections}
     have = {name for name, one in found.items() if one.kind == "expiring"} if refreshable is None else refreshable
-    return make_plan(Inventory(found, have), now, BUDGET, **more)
+    return make_plan(Inventory(found, have), now, now + BUDGET, **more)
 
 
 def what(found: Plan) -> dict[str, str]:
@@ -40,8 +40,8 @@ def what(found: Plan) -> dict[str, str]:
 
 
 REFRESHABLE: dict[str, tuple[Connection, datetime, str]] = {
-    "due a second after the end of this run": (HEALTHY, DUE - timedelta(seconds=BUDGET + 1), "skip"),
-    "due at the end of this run": (HEALTHY, DUE - timedelta(seconds=BUDGET), "refresh"),
+    "due a second after the end of this run": (HEALTHY, DUE - BUDGET - timedelta(seconds=1), "skip"),
+    "due at the end of this run": (HEALTHY, DUE - BUDGET, "refresh"),
     "nobody knows how old": (connected(expiring(), obtained_at=""), FRESH, "refresh"),
     "held by somebody": (HEALTHY.leased("refresh-1 2026"), FRESH, "inspect"),
     "failing, not due": (FAILING, FRESH, "inspect"),

@@ -11,10 +11,10 @@ import pytest
 
 from tokenkeeper import clock, transitions
 from tokenkeeper.connection import Connection
-from tokenkeeper.refresh.outcome import FAILING, TryAgain, Why
+from tokenkeeper.refresh.outcome import FAILING, Failure, TryAgain, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.rate import RateLimiter
-from tokenkeeper.refresh.retries import STORE_AWAY, Behind, Retries
+from tokenkeeper.refresh.retries import STORE_AWAY, Retries
 from tokenkeeper.transitions import Change
 from unit.conftest import Logged
 from unit.parts import NOON, HandClock, connected, expiring, long_lived
@@ -39,7 +39,7 @@ def task(name: str = "acme", *, due: bool = False) -> Task:
 
 def marked(why: Why) -> TryAgain:
     """A failure that the connection is marked with in the end."""
-    return TryAgain(why, Change, FAILING)
+    return TryAgain(why, Failure(Change, FAILING))
 
 
 @pytest.mark.parametrize(("why", "tries"), [(Why.TRANSIENT, 2), (Why.STORE, 3)])
@@ -52,7 +52,7 @@ def test_each_kind_of_failure_has_a_number_of_tries(retries: Retries, why: Why, 
     retries.add(task(), last)
     retries.add(task("beta"), marked(why))
     assert retries.next_tasks(over=True) == []
-    assert (retries.failed, retries.left) == ({"acme": (task(), last)}, [(task("beta"), why)])
+    assert (retries.failed, retries.left) == ({"acme": (task(), last.failure)}, [(task("beta"), why)])
 
 
 def test_nobody_waits_for_a_holder_where_nothing_is_due_or_there_is_other_work(
@@ -97,7 +97,6 @@ def test_what_ends_before_the_next_run_is_behind(
 ) -> None:
     """Where TikTok does not say when a token ends, that is a day after it was issued."""
     hand_clock.pass_by(hours=18)
-    behind = Behind(RateLimiter(1000), retries)
-    behind.record(Task(connection, refreshable=True, inspect=False, due=due), None)
-    behind.log(except_for=())
+    retries.leave(Task(connection, refreshable=True, inspect=False, due=due), None)
+    retries.log_behind(except_for=())
     assert logged.events == events

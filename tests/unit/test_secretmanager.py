@@ -21,7 +21,8 @@ from tokenkeeper.errors import (
     StoreThrottled,
     StoreUnavailable,
 )
-from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
+from tokenkeeper.store.documents import StoredSecret
+from tokenkeeper.store.secretmanager import SecretManager
 from unit.parts import PROJECT, HandClock, soon
 
 

@@ -55,11 +55,7 @@ class Refresh:
         return _json(summary.document(), summary.status)
 
     def run(self, request: RunRequest, progress: Progress = lambda _done, _total: None) -> Summary:
-        """Make one run; `progress` is told how many connections are done, and of how many.
-
-        Raises:
-            BadRequestError: the request names what is no connection.
-        """
+        """Make one run: see `Run.go`; `progress` is told how many connections are done, and of how many."""
         self._rate.begin_run()
         due_by = clock.now() + timedelta(seconds=self._settings.run_budget)
         context = RunContext(self._settings, self._vault, self._tiktok, self._pending, due_by, request.force)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from tokenkeeper import clock, log, transitions
-from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import (
     LeaseHeld,
     LeaseLost,
@@ -16,20 +17,18 @@ from tokenkeeper.errors import (
     StoreUnavailable,
     Superseded,
 )
-from tokenkeeper.refresh.outcome import FAILING, Outcome, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import FAILING, Failure, Outcome, TryAgain, Verdict, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.reconcile import keep_refreshable, read_both
 from tokenkeeper.refresh.shared import ADDING, READING, RunContext
 from tokenkeeper.refresh.verify import verify
-from tokenkeeper.store.lease import READ_SECONDS
+from tokenkeeper.transitions import Change
 
 
 def keep(context: RunContext, task: Task) -> Outcome:
     """Do what is to be done for a connection.
 
-    Raises:
-        TryAgain: it is to be tried again later in the run.
-        RunStopped: all connections would fail alike.
+    Raises `TryAgain` where that is for later in the run, and `RunStopped` where all connections would fail alike.
     """
     try:
         outcome = _keep(context, task)
@@ -43,11 +42,9 @@ def keep(context: RunContext, task: Task) -> Outcome:
         return Outcome(Verdict.SKIPPED, overdue=task.due)  # somebody else goes on with it
     except (StoreForbidden, StoreRejected) as error:
         context.forbidden(task.name, error)
-        detail = str(error)
         # Tried again, since by then it shows whether the other secrets can be read.
-        raise TryAgain(
-            Why.TRANSIENT, lambda before: transitions.broken(before, detail), FAILING, shared=READING
-        ) from None
+        mark = partial(transitions.broken, detail=str(error))
+        raise TryAgain(Why.TRANSIENT, Failure(mark, FAILING, shared=READING)) from None
     except StoreUnavailable:
         raise TryAgain(Why.STORE) from None
     return outcome
@@ -65,28 +62,22 @@ def _keep(context: RunContext, task: Task) -> Outcome:
     return outcome or verify(context, replace(task, connection=lease.connection, refreshable=False, inspect=False))
 
 
-def give_up(context: RunContext, task: Task, again: TryAgain) -> Outcome:
-    """Mark a connection whose last try in this run failed.
-
-    Raises:
-        RunStopped: nobody is known who does not have this trouble.
-    """
-    outcome = again.outcome
-    if again.mark is None:
-        return outcome
-    change = again.mark(task.connection)
-    if again.shared and not (again.shared == ADDING and task.connection.failing_of("broken")):
+def give_up(context: RunContext, task: Task, failure: Failure) -> Outcome:
+    """Mark a connection whose last try in this run failed; raises as `RunContext.stop_if_shared`."""
+    mark, outcome, shared = failure
+    change = mark(task.connection)
+    if shared and not (shared == ADDING and task.connection.failing_of("broken")):
         detail = next((entry.fields.get("detail") for entry in change.entries), "") or "Permission denied."
-        context.stop_if_shared(again.shared, f"{detail} None of the connections' secrets allows it.")
-    if change.connection == task.connection and not change.entries:
+        context.stop_if_shared(shared, f"{detail} None of the connections' secrets allows it.")
+    if change == Change(task.connection):
         return outcome
     try:
         with context.hold(task.name) as lease:
-            lease.finish(again.mark)
+            lease.finish(mark)
     except (LeaseHeld, LeaseLost):
         return outcome  # whoever holds it is at work, and says what comes of it
     except StoreError:
-        for entry in change.entries if again.shared else ():  # it cannot be marked, so each run says it
+        for entry in change.entries if shared else ():  # it cannot be marked, so each run says it
             log.write(entry)
     return outcome
 
@@ -95,13 +86,7 @@ def _warn_of_end(context: RunContext, task: Task) -> None:
     """Warn of the end of what cannot be renewed, where that is due; else the next run does."""
     if task.connection.warning_due(clock.now(), refreshable=task.refreshable) is None:
         return
-    vault, name = context.vault, task.name
-    try:
-        with context.hold(name) as lease:
-            # It may have been re-connected since it was listed, with a refresh token.
-            refreshable = task.refreshable or (
-                vault.versions.newest(vault.refresh_id(name), Deadline(READ_SECONDS)).number > 0
-            )
-            lease.finish(lambda before: transitions.warned_of_end(before, refreshable=refreshable))
-    except (LeaseHeld, LeaseLost, StoreError):
-        return
+    with suppress(LeaseHeld, LeaseLost, StoreError), context.hold(task.name) as lease:
+        # It may have been re-connected since it was listed, with a refresh token.
+        refreshable = task.refreshable or context.newest(context.vault.refresh_id(task.name)).number > 0
+        lease.finish(partial(transitions.warned_of_end, refreshable=refreshable))

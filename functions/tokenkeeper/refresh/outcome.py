@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenkeeper.errors import KeeperError
 from tokenkeeper.refresh.plan import Task
@@ -23,9 +23,6 @@ class Verdict(Enum):
     REMAINING = "remaining"
     NO_CONNECTION = ""
     """Not counted: deleted meanwhile, or cut off before anything was stored."""
-
-
-_COUNTED = [verdict for verdict in Verdict if verdict is not Verdict.NO_CONNECTION]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +48,25 @@ class Why(Enum):
     STORE = "Secret Manager is unavailable"
 
 
+class Failure(NamedTuple):
+    """What becomes of a connection that failed to the end."""
+
+    mark: Transition  # what it is marked with
+    outcome: Outcome  # how it counts
+    shared: str = ""  # a trouble that all connections may share, see `SharedTroubles`; empty: none
+
+
 @dataclass(eq=False)
 class TryAgain(Exception):
     """A task is to be tried again later in the run; the run decides whether it is."""
 
     why: Why
-    # what the connection is marked with, if it is not tried again; None: it is not marked
-    mark: Transition | None = None
-    outcome: Outcome = Outcome(Verdict.REMAINING)  # how it counts then
-    shared: str = ""  # a trouble that all connections may share, see `SharedTroubles`; empty: none
+    failure: Failure | None = None  # what it comes to if it is not; None: the run did not get to it
     task: Task | None = None  # the task to try; None: the same
 
 
 class RunStopped(KeeperError):
-    """A failure that all connections would share: none is marked, and the run stops.
-
-    Attributes:
-        reason: A word for filters and metrics.
-    """
+    """A failure that all connections would share: none is marked, and the run stops; `reason` is a word for filters."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -96,7 +94,7 @@ class Summary:
     @property
     def counted(self) -> dict[str, int]:
         """The counts that add up to `connections`."""
-        numbers = {verdict.value: self.counts[verdict] for verdict in _COUNTED}
+        numbers = {verdict.value: self.counts[verdict] for verdict in Verdict if verdict.value}
         return {"connections": sum(numbers.values()), **numbers}
 
     def document(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tokenkeeper import grant
 from tokenkeeper.connection import Connection
@@ -34,18 +34,16 @@ class Plan:
     """What a run does."""
 
     expiring: list[Task] = field(default_factory=list)  # grants that end, nearest end first
-    # the others, by name, after the one where the last run stopped
-    long_lived: list[Task] = field(default_factory=list)
+    long_lived: list[Task] = field(default_factory=list)  # the others, by name, after where the last run stopped
     skipped: list[str] = field(default_factory=list)  # names of those that nothing is due for
-    # names of those that wait for a new authorization: they are not called about
-    reauthorize: list[str] = field(default_factory=list)
+    reauthorize: list[str] = field(default_factory=list)  # names of those that wait for a new authorization
     next_end: int | None = None  # seconds until the next token or refresh token ends for good; None: none does
 
 
 def make_plan(
     inventory: Inventory,
     now: datetime,
-    budget: float,
+    due_by: datetime,
     *,
     pending: Collection[str] = (),
     force: bool = False,
@@ -53,40 +51,35 @@ def make_plan(
 ) -> Plan:
     """Decide what to do for each connection.
 
-    Args:
-        inventory: The list of the secrets.
-        now: The time.
-        budget: Seconds that the run may take: what becomes due before its end is due now.
-        pending: Connections with a grant that the store has not taken yet.
-        force: Whether to refresh what is not due.
-        resume_after: The long-lived connection where the last run stopped, or empty.
+    What becomes due by `due_by` is due now; with `force`, so is all that can be refreshed. `pending` are connections
+    with a grant that the store has not taken yet; `resume_after` is the one where the last run stopped.
     """
     plan = Plan()
-    by = now + timedelta(seconds=budget)
-    expiring: list[tuple[float, str, Task]] = []
     for name, connection in inventory.connections.items():
         refreshable = name in inventory.refreshable
         unfinished = _is_unfinished(connection) or name in pending
         if connection.health == "reauthorize" and not unfinished:
             plan.reauthorize.append(name)
             continue
-        unlabelled = name in inventory.unlabelled
+        unlabelled, obtained_at = name in inventory.unlabelled, connection.obtained_at
         inspect = unfinished or unlabelled or (refreshable and _is_odd(connection))
+        due = refreshable and (force or obtained_at is None or grant.due(obtained_at, connection.expires_at, due_by))
+        task = Task(connection, refreshable, inspect, due, unlabelled)
         if not refreshable and connection.kind != "expiring":
-            plan.long_lived.append(Task(connection, refreshable, inspect, due=False))
-            continue
-        obtained_at = connection.obtained_at
-        due = refreshable and (force or obtained_at is None or grant.due(obtained_at, connection.expires_at, by))
-        if due or inspect or not refreshable or connection.warning_due(now, refreshable=True) is not None:
-            end = connection.expires_at
-            task = Task(connection, refreshable, inspect, due, unlabelled)
-            expiring.append((end.timestamp() if end else math.inf, name, task))
+            plan.long_lived.append(task)
+        elif due or inspect or not refreshable or connection.warning_due(now, refreshable=True) is not None:
+            plan.expiring.append(task)
         else:
             plan.skipped.append(name)
-    plan.expiring = [task for _, _, task in sorted(expiring, key=lambda item: item[:2])]
+    plan.expiring.sort(key=_nearest_end)
     plan.long_lived.sort(key=lambda task: (task.name <= resume_after, task.name))
     plan.next_end = _next_end(inventory, now)
     return plan
+
+
+def _nearest_end(task: Task) -> tuple[float, str]:
+    end = task.connection.expires_at
+    return end.timestamp() if end else math.inf, task.name
 
 
 def _is_unfinished(connection: Connection) -> bool:

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from tokenkeeper import events, log, transitions
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import SecretChanged, SecretMissing, StoreError, Superseded
-from tokenkeeper.grant import due
-from tokenkeeper.refresh.diagnosis import (
-    Diagnosis,
-    NotRefreshable,
-    Sound,
-    Stored,
-    TokenBehind,
-    Unreadable,
-    diagnose,
-    read,
-)
+from tokenkeeper.grant import RefreshableGrant, due
+from tokenkeeper.refresh.diagnosis import NotRefreshable, Stored, TokenBehind, Unreadable, diagnose, read
 from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Outcome, Verdict
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.renew import ask_again, flush, refresh
 from tokenkeeper.refresh.shared import READING, RunContext
 from tokenkeeper.store.lease import READ_SECONDS, TERM, Lease, left_by_callback
-from tokenkeeper.store.persist import GrantWriter, Numbers
+from tokenkeeper.store.persist import GrantWriter
 
 
 def keep_refreshable(context: RunContext, task: Task, lease: Lease) -> Outcome | None:
-    """Reconcile a connection's secrets and annotations, and refresh it if that is due.
+    """Reconcile a connection's secrets and annotations, and refresh it if that is due; None: it is to be verified.
 
     Where somebody else stored a newer grant meanwhile, that one is read, and both secrets are reconciled with it.
-
-    Returns:
-        None: the grant cannot be refreshed and is to be verified.
     """
-    reconnected = left_by_callback(task.connection)  # what callbacks store is an authorization
     try:
-        diagnosis, numbers = _reconcile(context, task, lease, reconnected=reconnected)
-        return _act(context, lease, diagnosis, numbers, may_refresh=True)
+        return _reconcile(context, task, lease, may_refresh=True)
     except Superseded:
-        diagnosis, numbers = _reconcile(context, task, lease, reconnected=reconnected)
-        return _act(context, lease, diagnosis, numbers, may_refresh=False)
+        return _reconcile(context, task, lease, may_refresh=False)
 
 
 def read_both(context: RunContext, name: str) -> Stored:
@@ -53,59 +39,51 @@ def read_both(context: RunContext, name: str) -> Stored:
     return read(token, refresh_secret, name)
 
 
-def _reconcile(context: RunContext, task: Task, lease: Lease, *, reconnected: bool) -> tuple[Diagnosis, Numbers]:
+def _reconcile(context: RunContext, task: Task, lease: Lease, *, may_refresh: bool) -> Outcome | None:
     stored = flush(context, lease, read_both(context, task.name))
-    numbers = stored.numbers
     if task.unlabelled:
         with suppress(StoreError):  # the next run tries again
             context.vault.label_refresh_secret(task.name, Deadline(READ_SECONDS))
     diagnosis = diagnose(stored)
+    if isinstance(diagnosis, Unreadable):
+        outcome = REAUTHORIZE if lease.connection.health == "reauthorize" else FAILING
+        lease.finish(partial(transitions.broken, detail=diagnosis.detail))
+        return outcome
+    grant = diagnosis.grant
+    writer = GrantWriter(lease, grant.obtained_at, stored.numbers)
     match diagnosis:
-        case Unreadable():
-            return diagnosis, numbers
-        case NotRefreshable(grant, superseded):
+        case NotRefreshable(_, superseded):
             if superseded or task.refreshable:  # or somebody died between creating the refresh secret and writing to it
                 _delete_refresh_secret(context, lease, stored)
-        case TokenBehind(grant, unreadable):
-            found = stored.from_token
-            based_on = max(found.obtained_at, grant.obtained_at) if found else grant.obtained_at
-            writer = GrantWriter(context.vault, lease, based_on, numbers)
+        case TokenBehind(_, unreadable):
             writer.add_token(grant)
-            numbers = writer.numbers
             if unreadable:
                 log.write(events.SECRET_REBUILT.entry(connection=task.name))
-        case Sound(grant):
-            pass
     before = lease.connection
     if not before.made or before.obtained_at != grant.obtained_at or before.kind != grant.kind:
-        # Whoever stored the grant could not write what belongs to it.
-        lease.apply(lambda connection: transitions.reconciled(connection, grant, reconnected=reconnected))
-    return diagnosis, numbers
-
-
-def _act(
-    context: RunContext, lease: Lease, diagnosis: Diagnosis, numbers: Numbers, *, may_refresh: bool
-) -> Outcome | None:
-    connection = lease.connection
-    if isinstance(diagnosis, Unreadable):
-        detail = diagnosis.detail
-        lease.finish(lambda before: transitions.broken(before, detail))
-        return REAUTHORIZE if connection.health == "reauthorize" else FAILING
-    if connection.health == "reauthorize":
-        if connection.labels_missing:
+        # Whoever stored the grant could not write what belongs to it. What callbacks store is an authorization.
+        reconnected = left_by_callback(task.connection)
+        lease.apply(partial(transitions.reconciled, grant=grant, reconnected=reconnected))
+    if lease.connection.health == "reauthorize":
+        if lease.connection.labels_missing:
             lease.finish(transitions.relabelled)
         return REAUTHORIZE
     if isinstance(diagnosis, NotRefreshable):
         return None
-    grant = diagnosis.grant
+    return _act(context, writer, diagnosis.grant, may_refresh=may_refresh)
+
+
+def _act(context: RunContext, writer: GrantWriter, grant: RefreshableGrant, *, may_refresh: bool) -> Outcome:
+    lease = writer.lease
+    connection = lease.connection
     if grant.app_id != context.settings.app_id:
         context.other_app.add(connection.name)
         lease.finish(transitions.of_other_app)
         return FAILING
     if may_refresh and (context.force or due(grant.obtained_at, grant.expires_at, context.due_by)):
-        return refresh(context, lease, grant, numbers)
+        return refresh(context, writer, grant)
     if connection.failing_of("empty"):
-        return ask_again(context, lease, grant, numbers)
+        return ask_again(context, writer, grant)
     if connection.bad or connection.labels_missing:
         lease.finish(transitions.recovered)
     return Outcome(Verdict.SKIPPED)

@@ -22,54 +22,57 @@ from tokenkeeper.errors import (
 )
 from tokenkeeper.grant import RefreshableGrant, TokenResponse
 from tokenkeeper.refresh.diagnosis import Stored
-from tokenkeeper.refresh.outcome import FAILING, OVERDUE, REAUTHORIZE, Outcome, RunStopped, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import (
+    FAILING,
+    OVERDUE,
+    REAUTHORIZE,
+    Failure,
+    Outcome,
+    RunStopped,
+    TryAgain,
+    Verdict,
+    Why,
+)
 from tokenkeeper.refresh.shared import ADDING, MANY, Pending, RunContext
-from tokenkeeper.refresh.verify import failing, prune
+from tokenkeeper.refresh.verify import DEAD, ended, failed, failing, prune, store_change
 from tokenkeeper.store.lease import READ_SECONDS, Lease
 from tokenkeeper.store.persist import GrantWriter, Numbers
 from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.api import CALL_SECONDS
 
 
-def refresh(context: RunContext, lease: Lease, old: RefreshableGrant, numbers: Numbers) -> Outcome:
-    """Redeem a grant's refresh token and store what TikTok issues.
+def refresh(context: RunContext, writer: GrantWriter, old: RefreshableGrant) -> Outcome:
+    """Redeem the stored grant's refresh token and store what TikTok issues.
 
-    Args:
-        context: What the run shares.
-        lease: The connection's lease.
-        old: The stored grant.
-        numbers: The newest versions of both secrets.
-
-    Raises:
-        Superseded: somebody else stored a newer grant meanwhile.
-        TryAgain: it failed in a way that may pass.
-        RunStopped: all connections would fail alike.
+    Raises `Superseded` where somebody else stored a newer grant meanwhile, and as `verify` does.
     """
+    lease = writer.lease
     _check_permission(context, lease)
-    writer = GrantWriter(context.vault, lease, old.obtained_at, numbers)
     while True:
         try:
             response, asked_at = _redeem(context, lease, old)
             break
         except TikTokUnreachable as error:
-            raise TryAgain(Why.TRANSIENT, failing(error, "refreshed"), OVERDUE) from None
+            raise failed(error, "refreshed", OVERDUE) from None
         except TikTokRefused as error:
             context.raise_if_shared(old.connection, error)
             final = _is_final(context, error, old)
             writer.check_superseded()
             if final:
-                lease.finish(partial(transitions.ended, code=error.code, request_id=error.request_id))
+                lease.finish(ended(error))
                 return REAUTHORIZE
-            if old.connection in context.unanswered:
-                return _leave_failing(lease, error)
-            raise TryAgain(Why.TRANSIENT, failing(error, "refreshed"), OVERDUE) from None
+            if old.connection not in context.unanswered:
+                raise failed(error, "refreshed", OVERDUE) from None
+            lease.finish(failing(error, "refreshed"))
+            return OVERDUE
         except TikTokSilent as error:
             # Nobody knows whether the token was redeemed: at most one more try, and only TikTok's own answer counts.
             writer.check_superseded()
             if old.connection in context.unanswered:
-                return _leave_failing(lease, error)
+                lease.finish(failing(error, "refreshed"))
+                return OVERDUE
             context.unanswered.add(old.connection)
-    return _store(context, lease, old, response, asked_at, writer)
+    return _store(context, writer, old, response, asked_at)
 
 
 def flush(context: RunContext, lease: Lease, stored: Stored) -> Stored:
@@ -80,10 +83,9 @@ def flush(context: RunContext, lease: Lease, stored: Stored) -> Stored:
         return stored
     found = (stored.from_token, stored.from_refresh)
     if not any(grant and grant.obtained_at > pending.based_on for grant in found):
-        writer = GrantWriter(context.vault, lease, pending.based_on, stored.numbers)
+        writer = GrantWriter(lease, pending.based_on, stored.numbers)
         _add_refresh(context, writer, pending.grant)
-        refresh_secret = Version(writer.numbers.refresh, None)
-        stored = replace(stored, refresh=refresh_secret, from_refresh=pending.grant)
+        stored = replace(stored, refresh=Version(writer.numbers.refresh, None), from_refresh=pending.grant)
     context.pending.pop(name, None)
     log.write(events.TOKEN_SAVED.entry(connection=name))
     return stored
@@ -107,10 +109,8 @@ def _is_final(context: RunContext, error: TikTokRefused, old: RefreshableGrant) 
         return error.kind is Kind.REAUTHORIZE
     try:
         context.tiktok.family(old.family).check(old)
-    except TikTokRefused as second:
-        return second.kind in {Kind.REAUTHORIZE, Kind.EXPIRED}
-    except TikTokError:
-        return False  # nobody knows
+    except TikTokError as second:
+        return isinstance(second, TikTokRefused) and second.kind in DEAD
     return False
 
 
@@ -132,26 +132,17 @@ def _check_permission(context: RunContext, lease: Lease) -> None:
     )
     if troubles.met(ADDING, name) >= MANY:
         raise RunStopped("may_not_add", detail)
-    raise TryAgain(
-        Why.TRANSIENT,
-        lambda before: transitions.broken(before, detail),
-        Outcome(Verdict.FAILING, overdue=True, attention=True),
-        shared=ADDING,
-    )
+    outcome = Outcome(Verdict.FAILING, overdue=True, attention=True)
+    raise TryAgain(Why.TRANSIENT, Failure(partial(transitions.broken, detail=detail), outcome, shared=ADDING))
 
 
 # --- storing what TikTok issued ---
 
 
 def _store(
-    context: RunContext,
-    lease: Lease,
-    old: RefreshableGrant,
-    response: TokenResponse,
-    asked_at: datetime,
-    writer: GrantWriter,
+    context: RunContext, writer: GrantWriter, old: RefreshableGrant, response: TokenResponse, asked_at: datetime
 ) -> Outcome:
-    name, before = old.connection, writer.numbers
+    name, lease, before = old.connection, writer.lease, writer.numbers
     new = old.refreshed(response, asked_at).with_username(lease.connection.username)
     listed = response.advertiser_ids if old.family == "advertiser" else None
     surprising = listed is not None and (not listed or old.lost_most(listed))
@@ -186,13 +177,12 @@ def _prune_both(context: RunContext, lease: Lease, before: Numbers, after: Numbe
     return token_done if refresh_done >= after.refresh - keep else known
 
 
-def ask_again(context: RunContext, lease: Lease, grant: RefreshableGrant, numbers: Numbers) -> Outcome:
+def ask_again(context: RunContext, writer: GrantWriter, grant: RefreshableGrant) -> Outcome:
     """A grant that reached no ad account at its last refresh: ask whether it reaches any by now."""
     found = _list_advertisers(context, grant)
     if not found:
         return FAILING
-    now = _with_list(grant, found, GrantWriter(context.vault, lease, grant.obtained_at, numbers))
-    lease.finish(lambda before: transitions.reconciled(before, now))
+    writer.lease.finish(partial(transitions.reconciled, grant=_with_list(grant, found, writer)))
     return Outcome(Verdict.VERIFIED)
 
 
@@ -207,13 +197,8 @@ def _list_advertisers(context: RunContext, grant: RefreshableGrant) -> tuple[str
 
 def _with_list(grant: RefreshableGrant, found: tuple[str, ...] | None, writer: GrantWriter) -> RefreshableGrant:
     """The grant for the ad accounts that were listed, if any; what is new is stored in the token secret."""
-    if not found:
-        return grant
-    changed = grant.with_found(found)
-    if changed is not grant:
-        for entry in transitions.changed_entries(grant, changed):  # first, since afterwards nothing shows the change
-            log.write(entry)
-        writer.add_token(changed)
+    changed = grant.with_found(found) if found else grant
+    store_change(writer, grant, changed)
     return changed
 
 
@@ -233,8 +218,3 @@ def _add_refresh(context: RunContext, writer: GrantWriter, new: RefreshableGrant
             )
             log.write(events.TOKEN_UNSAVED.entry(connection=name, detail=detail))
         raise StoreUnavailable(str(error), error.secret_id, error.reason) from None
-
-
-def _leave_failing(lease: Lease, error: TikTokError) -> Outcome:
-    lease.finish(failing(error, "refreshed"))
-    return OVERDUE

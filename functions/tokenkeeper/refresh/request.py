@@ -29,11 +29,7 @@ class RunRequest:
 
 
 def read_request(body: bytes) -> RunRequest:
-    """Read the body of a request; an empty one asks for the usual run.
-
-    Raises:
-        BadRequestError: it is no such body.
-    """
+    """Read the body of a request; an empty one asks for the usual run. Raises `BadRequestError`."""
     if len(body) > LARGEST_BODY:
         raise BadRequestError("The body is too large.")
     if not body.strip():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 from tokenkeeper import clock, events, log
 from tokenkeeper.grant import AGE_WITHOUT_LIFETIME
-from tokenkeeper.refresh.outcome import TryAgain, Why
+from tokenkeeper.refresh.outcome import Failure, TryAgain, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.store.lease import CLOCKS_DIFFER_BY, TERM
@@ -20,31 +20,26 @@ _BETWEEN_LOOKS = 0.2  # seconds a connection; looking has a quota
 
 
 class Retries:
-    """The tasks of a run that are tried again, or not any more.
-
-    Attributes:
-        failed: By name, tasks that failed to the end and are to be marked, each with its last failure.
-        left: Tasks that the run does not get to, and why.
-    """
+    """The tasks of a run that are tried again, or not any more."""
 
     def __init__(self, rate: RateLimiter) -> None:
         """Set up; `rate` tells whether TikTok throttles for good."""
         self._rate = rate
         self._waiting: list[tuple[Task, TryAgain]] = []
-        self._tries: dict[str, int] = {}
+        self._tries: Counter[str] = Counter()
         self._held_since: dict[str, float] = {}
         self._store_away = 0
-        self.failed: dict[str, tuple[Task, TryAgain]] = {}
-        self.left: list[tuple[Task, Why]] = []
+        self._behind: dict[str, str] = {}  # why, by name
+        self.failed: dict[str, tuple[Task, Failure]] = {}  # by name, those that failed to the end and are to be marked
+        self.left: list[tuple[Task, Why]] = []  # those that the run does not get to, and why
 
     def add(self, task: Task, again: TryAgain) -> None:
         """A task asks to be tried again."""
-        name = task.name
         self._store_away = self._store_away + 1 if again.why is Why.STORE else 0
         if again.why in _TRIES:  # nothing else is counted against a connection
-            self._tries[name] = self._tries.get(name, 0) + 1
+            self._tries[task.name] += 1
         if again.why is Why.HELD:
-            self._held_since.setdefault(name, clock.monotonic())
+            self._held_since.setdefault(task.name, clock.monotonic())
         self._waiting.append((again.task or task, again))
 
     def answered(self) -> None:
@@ -67,10 +62,10 @@ class Retries:
             worth_it = self._is_worth_it(task, again)
             if worth_it and not over:
                 tasks.append(task)
-            elif worth_it or again.mark is None:
+            elif worth_it or again.failure is None:
                 self.left.append((task, again.why))
             else:
-                self.failed[task.name] = (task, again)
+                self.failed[task.name] = (task, again.failure)
         if tasks and all(again.why is Why.HELD for _, again in waiting):
             clock.sleep(min(TERM, max(0.5, len(tasks) * _BETWEEN_LOOKS)))
         return tasks
@@ -85,30 +80,24 @@ class Retries:
             case _:
                 return self._tries[task.name] < _TRIES[again.why]
 
-
-@dataclass
-class Behind:
-    """Tokens that end before the next run and were not reached, through no fault of their connections."""
-
-    rate: RateLimiter
-    retries: Retries
-    _reasons: dict[str, str] = field(default_factory=dict)
-
-    def record(self, task: Task, why: Why | None) -> None:
-        """A run does not get to a connection; it counts if its token is nearly over and nobody was alerted of it."""
+    def leave(self, task: Task, why: Why | None) -> None:
+        """The run does not get to a task; that matters if its token is nearly over and nobody was alerted of it."""
         known = task.connection
         ends = known.expires_at or (known.obtained_at and known.obtained_at + 2 * AGE_WITHOUT_LIFETIME)
         if not task.due or ends is None or ends - clock.now() >= TOKEN_NEARLY_OVER or known.alerted:
             return
-        if self.rate.exhausted:
+        if self._rate.exhausted:
             why = Why.THROTTLED
-        elif self.retries.store_is_away:
+        elif self.store_is_away:
             why = Why.STORE
-        self._reasons[task.name] = why.value if why in {Why.THROTTLED, Why.STORE} else "the run's budget was over"
+        self._behind[task.name] = why.value if why in {Why.THROTTLED, Why.STORE} else "the run's budget was over"
 
-    def log(self, *, except_for: Collection[str]) -> None:
-        """Log one alert that names them, but for those that another alert of this run named."""
-        names = sorted(self._reasons.keys() - set(except_for))
+    def log_behind(self, *, except_for: Collection[str]) -> None:
+        """Log one alert for the tokens that end before the next run, through no fault of their connections.
+
+        Those that another alert of this run named are left out.
+        """
+        names = sorted(self._behind.keys() - set(except_for))
         if names:
-            detail = "; ".join(sorted({self._reasons[name] for name in names}))
+            detail = "; ".join(sorted({self._behind[name] for name in names}))
             log.write(events.RUN_BEHIND.entry(count=len(names), detail=detail, connections=names))

@@ -18,7 +18,7 @@ from tokenkeeper.refresh.passes import one_pass
 from tokenkeeper.refresh.plan import Plan, Task, make_plan
 from tokenkeeper.refresh.rate import RateLimiter
 from tokenkeeper.refresh.request import RunRequest
-from tokenkeeper.refresh.retries import Behind, Retries
+from tokenkeeper.refresh.retries import Retries
 from tokenkeeper.refresh.shared import RunContext
 from tokenkeeper.tiktok.api import CALL_SECONDS
 
@@ -43,18 +43,13 @@ class Run:
         self._budget = Deadline(context.settings.run_budget)
         self._summary = Summary()
         self._retries = Retries(rate)
-        self._behind = Behind(rate, self._retries)
         self._stopped: RunStopped | None = None
         self._total = 0
         self._resume_after: str | None = None  # not known yet
         self._plan = Plan()
 
     def go(self) -> Summary:
-        """Make the run.
-
-        Raises:
-            BadRequestError: the request names what is no connection.
-        """
+        """Make the run; raises `BadRequestError` where the request names what is no connection."""
         began, summary = clock.monotonic(), self._summary
         try:
             listed = list_connections(self._context.vault, self._request)
@@ -66,7 +61,7 @@ class Run:
             for name in sorted(listed.deleted):
                 log.write(events.SECRET_DELETED.entry(connection=name))
             if not self._stopped:  # that alert is about all of them
-                self._behind.log(except_for=self._context.not_stored)
+                self._retries.log_behind(except_for=self._context.not_stored)
         except StoreForbidden as error:
             self._stop(RunStopped("may_not_list", str(error)))
         except SettingsError as error:
@@ -89,9 +84,9 @@ class Run:
         plan = self._plan = make_plan(
             listed.inventory,
             self._started,
-            self._context.settings.run_budget,
+            self._context.due_by,
             pending=self._context.pending,
-            force=self._request.force,
+            force=self._context.force,
             resume_after=follow,
         )
         self._total = len(listed.inventory.connections)
@@ -135,14 +130,11 @@ class Run:
         for task, why in self._retries.left:
             self._leave(task, why)
         failed = self._retries.failed
-
         left = one_pass(
             [task for task, _ in failed.values()],
             lambda task: give_up(self._context, task, failed[task.name][1]),
             self._finished,
             at_once=_MARKED_AT_ONCE,
-            between_starts=0,
-            may_begin=lambda _: True,
             over=lambda: self._stopped is not None,
         )
         for task in left:
@@ -182,7 +174,7 @@ class Run:
         if why is Why.HELD and not self._over:
             self._count(task.name, Outcome(Verdict.SKIPPED, overdue=task.due))  # whoever holds it is at work
             return
-        self._behind.record(task, why)
+        self._retries.leave(task, why)
         self._count(task.name, Outcome(Verdict.REMAINING if task.connection.made else Verdict.NO_CONNECTION))
 
     def _count(self, name: str, outcome: Outcome) -> None:

@@ -15,6 +15,7 @@ from tokenkeeper.refresh.outcome import RunStopped, TryAgain, Why
 from tokenkeeper.settings import Settings
 from tokenkeeper.store.lease import READ_SECONDS, Lease, hold
 from tokenkeeper.store.vault import Vault
+from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.families import TikTok
 
 READING = "read"
@@ -30,12 +31,10 @@ class SharedTroubles:
     connections: int = 0  # how many there are, those included that the run has nothing to do for
     fine: set[str] = field(default_factory=set)  # troubles that a connection is known not to have: others have it alone
     _met: dict[str, set[str]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def met(self, trouble: str, name: str) -> int:
         """A connection met it; returns `count`."""
-        with self._lock:
-            self._met.setdefault(trouble, set()).add(name)
+        self._met.setdefault(trouble, set()).add(name)
         return self.count(trouble)
 
     def has_met(self, trouble: str, name: str) -> bool:
@@ -67,23 +66,22 @@ class RunContext:
     force: bool = False  # whether to refresh what is not due
     troubles: SharedTroubles = field(default_factory=SharedTroubles)  # troubles that may be everybody's
     other_app: set[str] = field(default_factory=set)  # names of connections that belong to another app
-    # names of connections that an alert of this run named since the store did not take their grant
-    not_stored: set[str] = field(default_factory=set)
-    # names of connections whose refresh was sent once and brought no answer
-    unanswered: set[str] = field(default_factory=set)
-    # held while it is found out whether versions may be added
-    permission: threading.Lock = field(default_factory=threading.Lock)
+    not_stored: set[str] = field(default_factory=set)  # those that this run logged `token.unsaved` for
+    unanswered: set[str] = field(default_factory=set)  # those whose refresh was sent once and brought no answer
+    permission: threading.Lock = field(default_factory=threading.Lock)  # held while asking if versions may be added
 
     def hold(self, name: str, known: Connection | None = None) -> AbstractContextManager[Lease]:
         """Hold a connection's lease; see `lease.hold`."""
         return hold(self.vault, name, "refresh", Deadline(READ_SECONDS), known=known)
 
+    def newest(self, secret_id: str, known: Version | None = None) -> Version:
+        """The newest version of a secret for certain; see `Versions.newest`."""
+        return self.vault.versions.newest(secret_id, Deadline(READ_SECONDS), known)
+
     def raise_if_shared(self, name: str, error: TikTokRefused) -> None:
         """Raise what is not, or not certainly, this connection's own failure; return where it is.
 
-        Raises:
-            TryAgain: TikTok gets too many calls.
-            RunStopped: all connections would fail alike.
+        That is `TryAgain` where TikTok gets too many calls, `RunStopped` where all connections would fail alike.
         """
         if error.kind is Kind.THROTTLED:
             raise TryAgain(Why.THROTTLED)
@@ -96,26 +94,14 @@ class RunContext:
             )
 
     def forbidden(self, name: str, error: StoreForbidden | StoreRejected) -> None:
-        """Raise where Secret Manager's refusal is certain to be everybody's; return where it may be this secret's.
-
-        Raises:
-            RunStopped: all connections would fail alike.
-        """
+        """Raise `RunStopped` where Secret Manager's refusal is everybody's; return where it may be this secret's."""
         if error.reason.cause in _OF_ALL:
             raise RunStopped("store_refuses", str(error))
         if isinstance(error, StoreForbidden):
             self.troubles.met(READING, name)
 
     def stop_if_shared(self, trouble: str, text: str) -> None:
-        """Raise where nobody is known who does not have this trouble.
-
-        Args:
-            trouble: `READING` or `ADDING`.
-            text: What the operator reads.
-
-        Raises:
-            RunStopped: no connection is known that does not have it.
-        """
+        """Raise `RunStopped` with this text where nobody is known who does not have this trouble."""
         enough = 1 if trouble == ADDING else max(2, min(MANY, self.troubles.connections))
         if self.troubles.count(trouble) >= enough:
             raise RunStopped(f"may_not_{trouble}", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -11,24 +11,23 @@ from tokenkeeper.clock import Deadline
 from tokenkeeper.connection import Problem
 from tokenkeeper.errors import Kind, LeaseHeld, StoreError, TikTokError, TikTokRefused, TikTokSilent
 from tokenkeeper.grant import Grant
-from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Outcome, TryAgain, Verdict, Why
+from tokenkeeper.refresh.outcome import FAILING, REAUTHORIZE, Failure, Outcome, TryAgain, Verdict, Why
 from tokenkeeper.refresh.plan import Task
 from tokenkeeper.refresh.shared import READING, RunContext
-from tokenkeeper.store.lease import READ_SECONDS, Lease
+from tokenkeeper.store.lease import READ_SECONDS
 from tokenkeeper.store.persist import GrantWriter, Numbers, readable
 from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.reach import Reach
 from tokenkeeper.transitions import Transition
 
-_DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
+DEAD = {Kind.REAUTHORIZE, Kind.EXPIRED}
 
 
 def verify(context: RunContext, task: Task) -> Outcome:
     """Ask TikTok whether the stored token works, and write what is new about it.
 
-    Raises:
-        TryAgain: it failed in a way that may pass, or the answer is surprising and is asked for again.
-        RunStopped: all connections would fail alike.
+    Raises `TryAgain` where it failed in a way that may pass, or the answer is surprising and is asked for again; and
+    `RunStopped` where all connections would fail alike.
     """
     secret_id = context.vault.token_id(task.name)
     newest = context.vault.versions.latest(secret_id, Deadline(READ_SECONDS))
@@ -44,13 +43,13 @@ def verify(context: RunContext, task: Task) -> Outcome:
                 break
             except TikTokRefused as error:
                 context.raise_if_shared(task.name, error)
-                if error.kind not in _DEAD:
-                    raise _failed(error) from None
+                if error.kind not in DEAD:
+                    raise failed(error, "verified", Outcome(Verdict.FAILING)) from None
                 refused = error
             except TikTokError as error:
-                raise _failed(error) from None
+                raise failed(error, "verified", Outcome(Verdict.FAILING)) from None
         # That a token is dead, or unreadable, is only believed of the newest version there is.
-        newer = context.vault.versions.newest(secret_id, Deadline(READ_SECONDS), newest)
+        newer = context.newest(secret_id, newest)
         if newer.number == newest.number:
             return _mark_bad(context, task, newest, refused)
         newest = newer
@@ -63,24 +62,26 @@ def verify(context: RunContext, task: Task) -> Outcome:
     return Outcome(Verdict.VERIFIED)
 
 
+def store_change(writer: GrantWriter, old: Grant, new: Grant) -> None:
+    """Log what ad accounts a token reaches now, then add a version to its secret; the same grant changes nothing."""
+    if new is not old:
+        for entry in transitions.changed_entries(old, new):  # first, since afterwards nothing shows the change
+            log.write(entry)
+        writer.add_token(new)
+
+
 def prune(context: RunContext, name: str, secret_id: str, newest: int, destroyed_to: int) -> int:
-    """Destroy versions that are too many.
-
-    Args:
-        context: What the run shares.
-        name: The connection's name.
-        secret_id: The secret.
-        newest: The number of its newest version.
-        destroyed_to: The number up to which all are known to be destroyed.
-
-    Returns:
-        The number up to which all are destroyed by now; `destroyed_to` where they could not be.
-    """
+    """Destroy versions that are too many; see `Versions.prune`. Returns `destroyed_to` where they could not be."""
     try:
         return context.vault.versions.prune(secret_id, newest, destroyed_to, Deadline(READ_SECONDS))
     except StoreError as error:
         log.write(events.CLEANUP_FAILED.entry(connection=name, detail=str(error)))
         return destroyed_to
+
+
+def failed(error: TikTokError, action: str, outcome: Outcome) -> TryAgain:
+    """What to raise after a failure at TikTok that may pass: see `failing`, and `outcome` is how it counts then."""
+    return TryAgain(Why.TRANSIENT, Failure(failing(error, action), outcome))
 
 
 def failing(error: TikTokError, action: str) -> Transition:
@@ -92,8 +93,9 @@ def failing(error: TikTokError, action: str) -> Transition:
     return partial(transitions.failing, problem=problem, action=action)
 
 
-def _failed(error: TikTokError) -> TryAgain:
-    return TryAgain(Why.TRANSIENT, failing(error, "verified"), Outcome(Verdict.FAILING))
+def ended(error: TikTokRefused) -> Transition:
+    """What it makes of a connection that its token is dead."""
+    return partial(transitions.ended, code=error.code, request_id=error.request_id)
 
 
 def _empty(context: RunContext, task: Task) -> Outcome:
@@ -120,15 +122,15 @@ def _mark_bad(context: RunContext, task: Task, newest: Version, refused: TikTokR
     if refused is None and task.connection.failing_of("broken"):
         return FAILING
     with context.hold(name) as lease:
-        if _is_newer(context, name, newest):
+        if context.newest(vault.token_id(name), newest).number != newest.number:
             return Outcome(Verdict.SKIPPED)  # re-connected in this moment
-        if vault.versions.newest(vault.refresh_id(name), Deadline(READ_SECONDS)).number:
+        if context.newest(vault.refresh_id(name)).number:
             # The list did not show its refresh secret yet.
             raise TryAgain(Why.TRANSIENT, task=replace(task, refreshable=True, inspect=True))
         if refused is None:
-            lease.finish(lambda before: transitions.broken(before, "The token secret cannot be read."))
+            lease.finish(partial(transitions.broken, detail="The token secret cannot be read."))
             return FAILING
-        lease.finish(partial(transitions.ended, code=refused.code, request_id=refused.request_id))
+        lease.finish(ended(refused))
     return REAUTHORIZE
 
 
@@ -146,30 +148,11 @@ def _write_what_is_new(context: RunContext, task: Task, newest: Version, grant: 
     )
     if nothing_new:
         return
-    try:
-        with context.hold(task.name) as lease:
-            _write(context, lease, newest, grant, now, names)
-    except LeaseHeld:
-        return  # the next run sees the same again
-
-
-def _write(
-    context: RunContext, lease: Lease, newest: Version, old: Grant, now: Grant, names: Mapping[str, str] | None
-) -> None:
-    name, secret_id = old.connection, context.vault.token_id(old.connection)
-    if _is_newer(context, name, newest):
-        return
-    number = newest.number
-    if now is not old:
-        for entry in transitions.changed_entries(old, now):  # first, since afterwards nothing shows the change
-            log.write(entry)
-        writer = GrantWriter(context.vault, lease, old.obtained_at, Numbers(token=number))
-        writer.add_token(now)
-        number = writer.numbers.token
-    destroyed_to = prune(context, name, secret_id, number, lease.connection.destroyed_to)
-    lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))
-
-
-def _is_newer(context: RunContext, name: str, newest: Version) -> bool:
-    found = context.vault.versions.newest(context.vault.token_id(name), Deadline(READ_SECONDS), newest)
-    return found.number != newest.number
+    secret_id = context.vault.token_id(task.name)
+    with suppress(LeaseHeld), context.hold(task.name) as lease:  # else the next run sees the same again
+        if context.newest(secret_id, newest).number != newest.number:
+            return
+        writer = GrantWriter(lease, grant.obtained_at, Numbers(token=newest.number))
+        store_change(writer, grant, now)
+        destroyed_to = prune(context, task.name, secret_id, writer.numbers.token, lease.connection.destroyed_to)
+        lease.finish(lambda before: transitions.verified(before, now, names, destroyed_to))

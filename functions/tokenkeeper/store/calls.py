@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 from google.auth import exceptions as auth_errors
 from urllib3.exceptions import HTTPError
@@ -18,6 +18,7 @@ from tokenkeeper.errors import (
     SecretChanged,
     SecretExists,
     SecretMissing,
+    SettingsError,
     StoreError,
     StoreForbidden,
     StoreRejected,
@@ -26,7 +27,7 @@ from tokenkeeper.errors import (
 )
 from tokenkeeper.store.documents import Document
 from tokenkeeper.store.reasons import reason_of, reason_of_login
-from tokenkeeper.store.transport import Answer
+from tokenkeeper.store.transport import Answer, Transport
 
 T = TypeVar("T")
 
@@ -45,76 +46,80 @@ _HEADS = {
     Cause.LOGIN: "The Google login is over",
     Cause.OTHER: "Google refuses the call",
 }
-_NO_ANSWER = (
-    auth_errors.GoogleAuthError,
-    HTTPError,
-    OSError,
-    # An answer that is none of Google's, here or in google-auth: a proxy's page, a cut-off body.
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
+_REFUSED_FOR_GOOD = {Cause.POLICY, Cause.KEY, Cause.BILLING, Cause.PERIMETER}
+# An answer that is none of Google's, here or in google-auth: a proxy's page, a cut-off body.
+_NOT_GOOGLES = (AttributeError, KeyError, TypeError, ValueError)
+
+
+class Call(NamedTuple):
+    """What is asked of Secret Manager."""
+
+    does: str  # what it does to a secret, for a sentence
+    secret_id: str  # that secret; empty: all
+    method: str
+    path: str  # what comes after `/secrets`
+    query: Mapping[str, str] | None = None
+    body: Mapping[str, object] | None = None
+    retry: bool = True  # whether it is tried again where it fails in a way that may pass
+    precondition: type[StoreError] = StoreRejected  # what FAILED_PRECONDITION means for it
+
+    @property
+    def what(self) -> str:
+        """The end of the sentence "cannot …"."""
+        return f"{self.does} secret {self.secret_id}" if self.secret_id else f"{self.does} secrets"
 
 
 class Calls:
-    """Makes calls to one project's Secret Manager. One instance serves many threads.
+    """Makes calls to one project's Secret Manager. One instance serves many threads."""
 
-    Attributes:
-        project: The keeper's project, which a disabled API is compared with; empty as long as it is not known.
-    """
-
-    def __init__(self, project: str) -> None:
-        self.project = project
+    def __init__(self, project: str, transport: Transport) -> None:
+        """Set up; without a project it is the one that the credentials name."""
+        self._project = project
+        self._transport = transport
         self._throttled_until = 0.0
+
+    @property
+    def project(self) -> str:
+        """The project that holds the secrets.
+
+        Raises `SettingsError` where no credentials name one, and `StoreUnavailable` where there are none for a moment.
+        """
+        self._project = self._project or self._transport.project
+        if not self._project:
+            raise SettingsError(
+                "GOOGLE_CLOUD_PROJECT is missing, and the credentials name no project; set it, like my-project."
+            )
+        return self._project
 
     @property
     def throttled(self) -> bool:
         """Whether Secret Manager refused calls as too many within the last seconds."""
         return clock.monotonic() < self._throttled_until
 
-    def make(
-        self,
-        what: str,
-        secret_id: str,
-        attempt: Callable[[float], Answer],
-        read: Callable[[Document], T],
-        deadline: Deadline,
-        *,
-        retry: bool = True,
-        precondition: type[StoreError] = StoreRejected,
-    ) -> T:
-        """Make a call, again and again while it fails in a way that may pass.
+    def _make(self, call: Call, read: Callable[[Document], T], deadline: Deadline) -> T:
+        """Make a call, again and again until the deadline while it fails in a way that may pass.
 
-        Args:
-            what: What it does, for the sentence "cannot …".
-            secret_id: The secret that it is about; empty for a list.
-            attempt: Makes the call within so many seconds.
-            read: Makes of the JSON of a good answer what is returned; what it raises means that it was not Google's.
-            deadline: When to stop trying.
-            retry: Whether to try again at all.
-            precondition: What FAILED_PRECONDITION means for this call.
-
-        Raises:
-            StoreError: the last failure.
-            SettingsError: as `attempt` raises it.
+        `read` makes of the JSON of a good answer what is returned; what it raises means that it was not Google's.
+        Raises the last failure, a `StoreError`, or a `SettingsError` as `project` does.
         """
         wait = FIRST_WAIT
         while True:
+            seconds = max(0.5, min(ONE_CALL, deadline.remaining))
             try:
-                answer = attempt(max(0.5, min(ONE_CALL, deadline.remaining)))
+                path = f"/projects/{self.project}/secrets{call.path}"  # the project may be unknown for a moment, too
+                answer = self._transport.send(call.method, path, call.query or {}, call.body, seconds)
                 if 200 <= answer.status < 300:
                     return read(_document(answer))
-                failure = _refusal(what, secret_id, answer, self.project, precondition)
+                failure = _refusal(call, answer, self.project)
             except StoreError as ours:
                 failure = ours
-            except _NO_ANSWER as error:
-                failure = _no_answer(what, secret_id, error)
+            except (auth_errors.GoogleAuthError, HTTPError, OSError, *_NOT_GOOGLES) as error:
+                failure = _no_answer(call, error)
             if isinstance(failure, StoreThrottled):
                 # One secret's quota is free again within a second; the project's is refused again and again.
                 self._throttled_until = max(self._throttled_until, clock.monotonic() + min(4 * wait, LONGEST_WAIT))
             pause = random.uniform(wait / 2, wait)  # noqa: S311 - spreads retries, guards nothing
-            if not retry or not isinstance(failure, StoreUnavailable) or pause >= deadline.remaining:
+            if not call.retry or not isinstance(failure, StoreUnavailable) or pause >= deadline.remaining:
                 raise failure
             clock.sleep(pause)
             wait = min(wait * 2, LONGEST_WAIT)
@@ -127,48 +132,46 @@ def _document(answer: Answer) -> Document:
     return document
 
 
-def _no_answer(what: str, secret_id: str, error: Exception) -> StoreError:
+def _no_answer(call: Call, error: Exception) -> StoreError:
     if not isinstance(error, auth_errors.GoogleAuthError):
-        return StoreUnavailable(f"Secret Manager is unavailable ({type(error).__name__}): cannot {what}.", secret_id)
+        return _failure(StoreUnavailable, f"Secret Manager is unavailable ({type(error).__name__})", call)
     login = reason_of_login(error)
     if login is None:
-        return StoreUnavailable(f"Google's token or metadata server is unavailable: cannot {what}.", secret_id)
-    return _forbidden(what, secret_id, login)
+        return _failure(StoreUnavailable, "Google's token or metadata server is unavailable", call)
+    return _forbidden(call, login)
 
 
-def _refusal(what: str, secret_id: str, answer: Answer, project: str, precondition: type[StoreError]) -> StoreError:
-    code, reason = answer.status, reason_of(answer.body, project)
-    refused_for_good = reason.cause in {Cause.POLICY, Cause.KEY, Cause.BILLING, Cause.PERIMETER}
+def _refusal(call: Call, answer: Answer, project: str) -> StoreError:
+    code, secret_id, reason = answer.status, call.secret_id, reason_of(answer.body, project)
     match code:
         case 404 if reason.status == "NOT_FOUND":  # else a proxy's page
-            return SecretMissing(f"Secret {secret_id} does not exist: cannot {what}.", secret_id, reason)
-        case 409 if precondition is SecretChanged:
-            return SecretChanged(f"Somebody else changed {secret_id}: cannot {what}.", secret_id, reason)
+            return _failure(SecretMissing, f"Secret {secret_id} does not exist", call, reason)
+        case 409 if call.precondition is SecretChanged:
+            return _failure(SecretChanged, f"Somebody else changed {secret_id}", call, reason)
         case 409:
-            return SecretExists(f"Secret {secret_id} exists already: cannot {what}.", secret_id, reason)
+            return _failure(SecretExists, f"Secret {secret_id} exists already", call, reason)
         case 401 | 403:
-            return _forbidden(what, secret_id, reason)
+            return _forbidden(call, reason)
         case 429:
-            return StoreThrottled(f"Secret Manager refuses too many calls: cannot {what}.", secret_id, reason)
-        case _ if 400 <= code < 500 and refused_for_good:
-            return _forbidden(what, secret_id, reason)
+            return _failure(StoreThrottled, "Secret Manager refuses too many calls", call, reason)
+        case _ if 400 <= code < 500 and reason.cause in _REFUSED_FOR_GOOD:
+            return _forbidden(call, reason)
         case 400 if reason.status == "FAILED_PRECONDITION":
-            text = f"The state of {secret_id or 'Secret Manager'} does not allow it: cannot {what}."
-            return precondition(_with_reason(text, reason), secret_id, reason)
+            text = f"The state of {secret_id or 'Secret Manager'} does not allow it"
+            return _failure(call.precondition, text, call, reason, str(reason))
         case _ if 400 <= code < 500 and code != 404:
-            text = f"Secret Manager does not accept the call ({code}): cannot {what}."
-            return StoreRejected(_with_reason(text, reason), secret_id, reason)
+            text = f"Secret Manager does not accept the call ({code})"
+            return _failure(StoreRejected, text, call, reason, str(reason))
         case _:
-            text = f"Secret Manager is unavailable ({code}): cannot {what}."
-            return StoreUnavailable(text, secret_id, reason)
+            return _failure(StoreUnavailable, f"Secret Manager is unavailable ({code})", call, reason)
 
 
-def _forbidden(what: str, secret_id: str, reason: GoogleReason) -> StoreForbidden:
-    text = f"{_HEADS[reason.cause]}: cannot {what}."
-    if reason.cause is not Cause.OTHER:
-        text = f"{text} {reason.cause.value}"
-    return StoreForbidden(_with_reason(text, reason), secret_id, reason)
+def _forbidden(call: Call, reason: GoogleReason) -> StoreError:
+    remedy = "" if reason.cause is Cause.OTHER else reason.cause.value
+    return _failure(StoreForbidden, _HEADS[reason.cause], call, reason, remedy, str(reason))
 
 
-def _with_reason(text: str, reason: GoogleReason) -> str:
-    return f"{text} {reason}" if str(reason) else text
+def _failure(
+    kind: type[StoreError], text: str, call: Call, reason: GoogleReason | None = None, *sentences: str
+) -> StoreError:
+    return kind(" ".join(filter(None, [f"{text}: cannot {call.what}.", *sentences])), call.secret_id, reason)

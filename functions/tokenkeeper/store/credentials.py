@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import threading
 from functools import cached_property, partial
-from typing import Protocol
 
 import urllib3
 
@@ -19,31 +18,6 @@ from tokenkeeper.errors import SettingsError, StoreUnavailable
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _SECONDS = 10.0  # for what is asked of the metadata server outside of a call
 _BEFORE_THE_END = 225.0  # seconds; the metadata server has a new token four minutes before the old one ends
-
-
-class Credentials(Protocol):
-    """Whose access tokens the calls carry."""
-
-    @property
-    def project(self) -> str:
-        """The project that they name, or empty."""
-
-    @property
-    def universe(self) -> str:
-        """The domain of Google's APIs: `googleapis.com`, but for clouds of Google's partners."""
-
-    def authorize(self, url: str, headers: dict[str, str], seconds: float, *, renew: bool = False) -> None:
-        """Add to a request's headers what says who is calling.
-
-        Args:
-            url: Where the request goes.
-            headers: Its headers, which are changed.
-            seconds: The most that getting an access token may take.
-            renew: Get a new one, since Google does not accept the last.
-
-        Raises:
-            StoreUnavailable, google.auth.exceptions.GoogleAuthError: there is none.
-        """
 
 
 class MetadataServer:
@@ -60,16 +34,20 @@ class MetadataServer:
 
     @cached_property
     def project(self) -> str:
-        """See `Credentials.project`; raises `StoreUnavailable`."""
+        """The project that they name; raises `StoreUnavailable`."""
         return self._get("project/project-id", _SECONDS).decode()
 
     @cached_property
     def universe(self) -> str:
-        """See `Credentials.universe`; raises `StoreUnavailable`."""
+        """The domain of Google's APIs: `googleapis.com`, but for clouds of Google's partners; raises as `project`."""
         return self._get("universe/universe-domain", _SECONDS, otherwise=b"").decode() or "googleapis.com"
 
     def authorize(self, url: str, headers: dict[str, str], seconds: float, *, renew: bool = False) -> None:  # noqa: ARG002
-        """See `Credentials.authorize`."""
+        """Add to a request's headers what says who is calling; raises `StoreUnavailable` where it cannot.
+
+        Getting an access token may take so many seconds; with `renew` it is a new one, since Google does not accept
+        the last.
+        """
         if not self._lock.acquire(timeout=seconds):  # whoever comes meanwhile takes the same new token
             raise _away("no answer in time")
         try:
@@ -118,15 +96,15 @@ class Found:
                 "where a service account is attached."
             ) from None
         self._request = Request()
-        self.project = project or ""
+        self.project = project or ""  # that they name; empty: none
 
     @property
     def universe(self) -> str:
-        """See `Credentials.universe`."""
+        """See `MetadataServer.universe`."""
         return str(self._credentials.universe_domain)
 
     def authorize(self, url: str, headers: dict[str, str], seconds: float, *, renew: bool = False) -> None:
-        """See `Credentials.authorize`."""
+        """See `MetadataServer.authorize`; raises `google.auth.exceptions.GoogleAuthError` where there is none."""
         request = partial(self._request, timeout=seconds)
         if renew:
             self._credentials.refresh(request)  # type: ignore[no-untyped-call]

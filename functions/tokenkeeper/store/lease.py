@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from tokenkeeper import clock, log
 from tokenkeeper.clock import Deadline
@@ -30,43 +30,35 @@ _RELEASE_SECONDS = 5.0
 
 @dataclass(eq=False, repr=False)
 class Lease:
-    """The right to work on a connection, from `hold`."""
+    """The right to work on a connection, from `hold`. What writes has `READ_SECONDS` unless a deadline is given."""
 
     vault: Vault
     connection: Connection  # its state when it was last written
     holder: str
     until: float  # on the clock that never jumps
-    _pending: Transition | None = None  # what could not be written
+    _last: Transition = Change  # what `finish` could not write
 
     def ensure(self, seconds: float, deadline: Deadline | None = None) -> None:
-        """Make sure that the lease lasts for the next step; renew it if need be.
+        """Make sure that the lease lasts for the next step, of so many seconds; renew it if need be.
 
-        Args:
-            seconds: How long the step may take.
-            deadline: When to stop trying; None: in `READ_SECONDS`.
-
-        Raises:
-            LeaseLost: somebody else took it over, or the connection was deleted.
-            StoreError: it could not be renewed.
+        Raises `LeaseLost` where somebody else took it over or the connection was deleted, else a `StoreError`.
         """
-        if self.until - clock.monotonic() > seconds:
-            return
         asked = clock.monotonic()
-        text = _text(self.holder)
-        self._write(lambda connection: connection.leased(text), deadline)
-        self.until = asked + TERM
+        if self.until - asked <= seconds:
+            self._write(Change, deadline, lease=_text(self.holder))
+            self.until = asked + TERM
 
     def apply(self, transition: Transition, deadline: Deadline | None = None) -> None:
         """Log what a transition says, then change the connection; raises as `ensure` does."""
         self._log(transition)
-        self._write(lambda connection: transition(connection).connection, deadline)
+        self._write(transition, deadline)
 
     def finish(self, transition: Transition, deadline: Deadline | None = None) -> None:
         """As `apply`, and give the lease back in the same write."""
         self._log(transition)
-        self._pending = transition
-        self._write(lambda connection: transition(connection).connection.leased(""), deadline)
-        self._pending = None
+        self._last = transition
+        self._write(transition, deadline, lease="")
+        self._last = Change
 
     def release(self, deadline: Deadline) -> None:
         """Give the lease back, if it is still held.
@@ -74,28 +66,27 @@ class Lease:
         A failure does no harm, since a lease ends by itself. What `finish` could not write is written now or not at
         all: without it the lease stays where it is, and tells the next run to read what is stored.
         """
-        transition = self._pending or Change
-        try:
-            self._write(lambda connection: transition(connection).connection.leased(""), deadline)
-        except (LeaseLost, StoreError):
-            return
+        with suppress(LeaseLost, StoreError):
+            self._write(self._last, deadline, lease="")
 
     def _log(self, transition: Transition) -> None:
         for entry in transition(self.connection).entries:
             log.write(entry)
 
-    def _write(self, transition: Callable[[Connection], Connection], deadline: Deadline | None) -> None:
-        def checked(connection: Connection) -> Connection:
-            if _holder(connection.lease) != self.holder:
-                raise LeaseLost(f"Somebody else holds {connection.name} now.")
-            return transition(connection)
+    def _write(self, transition: Transition, deadline: Deadline | None, lease: str | None = None) -> None:
+        """Change the connection; `lease` is the annotation's new text, None: it stays."""
 
+        def changed(before: Connection) -> Connection:
+            if _holder(before.lease) != self.holder:
+                raise LeaseLost(f"Somebody else holds {before.name} now.")
+            after = transition(before).connection
+            return after if lease is None else after.leased(lease)
+
+        name = self.connection.name
         try:
-            self.connection = self.vault.change(
-                self.connection.name, checked, deadline or Deadline(READ_SECONDS), self.connection
-            )
+            self.connection = self.vault.change(name, changed, deadline or Deadline(READ_SECONDS), self.connection)
         except SecretMissing:
-            raise LeaseLost(f"The token secret of {self.connection.name} was deleted.") from None
+            raise LeaseLost(f"The token secret of {name} was deleted.") from None
 
 
 @contextmanager
@@ -113,16 +104,10 @@ def hold(
 ) -> Iterator[Lease]:
     """Hold a connection's lease while the block runs.
 
-    Args:
-        vault: Where the connection is.
-        name: Its name.
-        role: Who takes it: `connect`, `refresh` or `cli`.
-        deadline: When to stop trying.
-        wait: For how many seconds to wait for another holder.
-        create: Labels of a token secret to create where it is missing; None: it has to exist.
-        check: Called with the connection before the lease is written; what it raises is raised here.
-        over: When everything has to be over, giving the lease back included; None: no such time.
-        known: The connection as a list had it, to save reading it; a state that is late costs the reading after all.
+    The role is who takes it: `connect`, `refresh` or `cli`. Another holder is waited for, so many seconds. Where labels
+    to `create` it with are given, a token secret that is missing is created. `check` gets the connection before the
+    lease is written; what it raises is raised here. `over` is when everything has to be over, giving the lease back
+    included. `known` is the connection as a list had it, to save reading it: one that is late is read after all.
 
     Raises:
         LeaseHeld: somebody else holds it.
@@ -167,13 +152,16 @@ def is_free(connection: Connection) -> bool:
     """Whether the connection has no lease, or one that may be taken over."""
     if not connection.lease:
         return True
-    end, now = _end(connection.lease), clock.now()
-    return end is None or now > end + CLOCKS_DIFFER_BY or end > now + _FURTHEST_AHEAD
+    try:
+        end, now = clock.parse(connection.lease.partition(" ")[2]), clock.now()
+    except (ValueError, OverflowError):  # edited by hand
+        return True
+    return now > end + CLOCKS_DIFFER_BY or end > now + _FURTHEST_AHEAD
 
 
 def left_by_callback(connection: Connection) -> bool:
     """Whether the lease that a connection carries is a callback's."""
-    return _holder(connection.lease).startswith(f"{CALLBACK}-")
+    return connection.lease.startswith(f"{CALLBACK}-")
 
 
 def _text(holder: str) -> str:
@@ -182,10 +170,3 @@ def _text(holder: str) -> str:
 
 def _holder(lease: str) -> str:
     return lease.partition(" ")[0]
-
-
-def _end(lease: str) -> datetime | None:
-    try:
-        return clock.parse(lease.partition(" ")[2])
-    except (ValueError, OverflowError):
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -31,21 +32,12 @@ class Numbers(NamedTuple):
 def store_authorization(vault: Vault, lease: Lease, grant: Grant, deadline: Deadline) -> None:
     """Store a new authorization, whoever holds the connection by now: it cannot be had a second time.
 
-    Args:
-        vault: Where it is stored.
-        lease: The connection's lease, which is renewed as long as that is possible.
-        grant: What is stored.
-        deadline: When to stop trying.
-
-    Raises:
-        StoreError: it could not be stored until the deadline.
+    The lease is renewed as long as that is possible. Raises a `StoreError` where it could not be stored in time.
     """
 
     def renew() -> None:
-        try:
+        with suppress(LeaseLost, StoreError):
             lease.ensure(_CALLBACK_STEP, deadline.within(5))
-        except (LeaseLost, StoreError):
-            return
 
     name = grant.connection
     contents = {vault.token_id(name): payload.of_token(grant)}
@@ -59,65 +51,43 @@ def store_authorization(vault: Vault, lease: Lease, grant: Grant, deadline: Dead
 class GrantWriter:
     """Stores what a refresh or a verification brought, unless a grant newer than the one it is based on is stored."""
 
-    vault: Vault  # where to
     lease: Lease  # the connection's
     based_on: datetime  # `obtained_at` of the grant that was read
     numbers: Numbers  # the versions that it was read from; then those that were added
 
-    def __post_init__(self) -> None:
-        self._name = self.lease.connection.name
-
     def add_refresh(self, grant: RefreshableGrant) -> None:
         """Add a version to the refresh secret; raises as `add_token` does."""
-        number = self._add(self.vault.refresh_id(self._name), payload.of_refresh(grant), self.numbers.refresh)
+        secret_id = self.lease.vault.refresh_id(grant.connection)
+        create = self.lease.vault.create_missing
+        number = self._add(secret_id, payload.of_refresh(grant), self.numbers.refresh, create)
         self.numbers = self.numbers._replace(refresh=number)
 
     def add_token(self, grant: Grant) -> None:
-        """Add a version to the token secret.
-
-        Raises:
-            Superseded: a newer grant is stored.
-            StoreError: nothing could be stored.
-        """
-        number = self._add(self.vault.token_id(self._name), payload.of_token(grant), self.numbers.token)
+        """Add a version to the token secret; raises `Superseded` where a newer grant is stored, or a `StoreError`."""
+        secret_id = self.lease.vault.token_id(grant.connection)
+        number = self._add(secret_id, payload.of_token(grant), self.numbers.token)
         self.numbers = self.numbers._replace(token=number)
 
     def check_superseded(self) -> None:
         """Raise `Superseded` where somebody stored a newer grant meanwhile; what cannot be parsed is none."""
-        deadline = Deadline(READ_SECONDS)
-        for secret_id, number in (
-            (self.vault.token_id(self._name), self.numbers.token),
-            (self.vault.refresh_id(self._name), self.numbers.refresh),
-        ):
-            newest = self.vault.versions.newest(secret_id, deadline, Version(number, None))
+        vault, name, deadline = self.lease.vault, self.lease.connection.name, Deadline(READ_SECONDS)
+        for secret_id, number in zip((vault.token_id(name), vault.refresh_id(name)), self.numbers, strict=True):
+            newest = vault.versions.newest(secret_id, deadline, Version(number, None))
             if newest.number > number and self._is_newer(newest):
-                raise Superseded(f"Somebody else stored a newer grant of {self._name}.")
+                raise Superseded(f"Somebody else stored a newer grant of {name}.")
 
-    def _add(self, secret_id: str, content: bytes, known: int) -> int:
+    def _add(
+        self, secret_id: str, content: bytes, known: int, create: Callable[[str, Deadline], None] | None = None
+    ) -> int:
         """Add a version; one of a newer grant that came in between is put on top again.
 
         Between the last look and the write nothing is read, to keep that moment short. So if the new version's number
         shows that somebody wrote in between after all, what they stored is added again.
         """
-        versions = self.vault.versions
-        create = self.vault.create_missing if secret_id == self.vault.refresh_id(self._name) else None
-        number = versions.add(
-            secret_id, content, Deadline(STORE_SECONDS), known=known, create=create, precondition=self._precondition()
-        )
-        for between in range(number - 1, known, -1):
-            theirs = versions.at(secret_id, between, Deadline(READ_SECONDS))
-            if theirs.payload and theirs.payload != content and self._is_newer(theirs):
-                top = versions.newest(secret_id, Deadline(READ_SECONDS), Version(number, None))
-                if top.number == number:
-                    versions.add(secret_id, theirs.payload, Deadline(STORE_SECONDS), known=number)
-                raise Superseded(f"Somebody else stored a newer grant of {self._name}.")
-        return number
-
-    def _precondition(self) -> Callable[[], None]:
-        """Before each try: the lease is held, or at least nobody else stored a newer grant."""
         steps = iter([_FIRST_TRY])
 
         def precondition() -> None:
+            """Before each try: the lease is held, or at least nobody else stored a newer grant."""
             try:
                 self.lease.ensure(next(steps, _NEXT_TRY))
             except LeaseLost:
@@ -125,10 +95,19 @@ class GrantWriter:
             except StoreError:
                 return  # what cannot be renewed can perhaps be written all the same
 
-        return precondition
+        versions, to_store = self.lease.vault.versions, Deadline(STORE_SECONDS)
+        number = versions.add(secret_id, content, to_store, known=known, create=create, precondition=precondition)
+        for between in range(number - 1, known, -1):
+            theirs = versions.at(secret_id, between, Deadline(READ_SECONDS))
+            if theirs and theirs.payload and theirs.payload != content and self._is_newer(theirs):
+                top = versions.newest(secret_id, Deadline(READ_SECONDS), Version(number, None))
+                if top.number == number:
+                    versions.add(secret_id, theirs.payload, Deadline(STORE_SECONDS), known=number)
+                raise Superseded(f"Somebody else stored a newer grant of {self.lease.connection.name}.")
+        return number
 
     def _is_newer(self, newest: Version) -> bool:
-        found = readable(newest, self._name)
+        found = readable(newest, self.lease.connection.name)
         return found is not None and found.obtained_at > self.based_on
 
 

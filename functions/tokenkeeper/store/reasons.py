@@ -21,16 +21,11 @@ _LOGIN_OVER = re.compile("invalid_grant|invalid_rapt|reauthenticat", re.IGNORECA
 _NO_TOKEN_SERVER = re.compile(
     r'\A\s*<|"code": 5\d\d|\b5\d\d\b.*(metadata|error)|metadata.*\b5\d\d\b|unavailable', re.IGNORECASE
 )
-_GCLOUDS_OWN_PROJECTS = {
-    "projects/764086051850",
-    "projects/32555940559",
-}  # of gcloud's login for libraries, and its own
+_GCLOUDS_OWN_PROJECTS = {"projects/764086051850", "projects/32555940559"}  # of its login for libraries, and its own
 _BY_REASON = {
     "IAM_PERMISSION_DENIED": Cause.ROLE,
-    "SERVICE_DISABLED": Cause.API_DISABLED,
     "USER_PROJECT_DENIED": Cause.QUOTA_PROJECT,
     "BILLING_DISABLED": Cause.BILLING,
-    "SECURITY_POLICY_VIOLATED": Cause.PERIMETER,
     "RESOURCES_ACCESS_DENIED_BY_ORG_POLICY": Cause.POLICY,
     "ACCESS_TOKEN_EXPIRED": Cause.LOGIN,
     "ACCOUNT_STATE_INVALID": Cause.LOGIN,
@@ -38,43 +33,38 @@ _BY_REASON = {
 
 
 def reason_of(content: bytes, project: str) -> GoogleReason:
-    """What Google said in an answer that is an error; an empty reason where it was no answer of Google's.
+    """What Google said in the body of an error; an empty reason where it was no answer of Google's.
 
-    Args:
-        content: The answer's body.
-        project: The keeper's project: a disabled API of another one is the quota project's.
+    An API that is disabled in another project than the keeper's is disabled in the quota project.
     """
     body = _body(content)
     status, sentence = str(body.get("status", "")), _sentence(body.get("message"))
     info = next((one for one in _details(body) if str(one.get("@type", "")).endswith("google.rpc.ErrorInfo")), {})
     reason = str(info.get("reason", ""))
     found = info.get("metadata")
-    metadata = {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
-    return GoogleReason(status, reason, sentence, _cause(status, reason, sentence, metadata, project))
+    consumer = str(found.get("consumer", "")) if isinstance(found, dict) else ""
+    return GoogleReason(status, reason, sentence, _cause(status, reason, sentence, consumer, project))
 
 
 def reason_of_login(error: auth_errors.GoogleAuthError) -> GoogleReason | None:
     """What is wrong with the credentials; None where a token or metadata server is away, which passes by itself."""
     text = _sentence(error.args[0] if error.args else "")
-    if isinstance(error, auth_errors.TransportError) or error.retryable or _is_outage(error):
+    if error.retryable or any(map(_is_outage, (error, error.__cause__, *error.args))):
         return None
     over = _LOGIN_OVER.search(text) or isinstance(error, auth_errors.ReauthFailError)
     return GoogleReason("UNAUTHENTICATED", "", text, Cause.LOGIN if over else Cause.OTHER)
 
 
-def _is_outage(error: auth_errors.GoogleAuthError) -> bool:
-    for argument in error.args:
-        if isinstance(argument, auth_errors.TransportError):
-            return True
-        if isinstance(argument, str) and _NO_TOKEN_SERVER.search(argument[:1000]):
-            return True
-    return isinstance(error.__cause__, auth_errors.TransportError)
+def _is_outage(said: object) -> bool:
+    """Whether an error, its cause, or something that it was raised with, says that a server is away."""
+    return isinstance(said, auth_errors.TransportError) or bool(
+        isinstance(said, str) and _NO_TOKEN_SERVER.search(said[:1000])
+    )
 
 
-def _cause(status: str, reason: str, sentence: str, metadata: Mapping[str, str], project: str) -> Cause:
+def _cause(status: str, reason: str, sentence: str, consumer: str, project: str) -> Cause:
     lower = sentence.lower()
     if reason == "SERVICE_DISABLED" or "it is disabled" in lower:
-        consumer = metadata.get("consumer", "")
         of_another = consumer in _GCLOUDS_OWN_PROJECTS or (
             consumer and not consumer.removeprefix("projects/").isdigit() and consumer != f"projects/{project}"
         )

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from tokenkeeper import http
-from tokenkeeper.store.credentials import Credentials, Found, MetadataServer
+from tokenkeeper.store.credentials import Found, MetadataServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,7 @@ class Transport:
     """Sends requests with credentials; keeps connections open between them. One instance serves many threads."""
 
     def __init__(self, emulator_host: str = "", metadata_host: str = "") -> None:
-        """Set up; nothing is sent, and no credentials are looked for yet.
-
-        Args:
-            emulator_host: `host:port` of an endpoint spoken to over plain http without credentials; empty: Google.
-            metadata_host: As of `Settings`.
-        """
+        """Set up, with both as of `Settings`; nothing is sent, and no credentials are looked for yet."""
         self._emulator_host = emulator_host
         self._metadata_host = metadata_host
 
@@ -44,43 +39,31 @@ class Transport:
     def project(self) -> str:
         """The project that the credentials name; empty where they name none, or there are none by design.
 
-        Raises:
-            SettingsError: no credentials were found.
-            StoreUnavailable: there are no credentials for the moment.
+        Raises `SettingsError` where no credentials were found, `StoreUnavailable` where there are none for a moment.
         """
         return "" if self._emulator_host else self._credentials.project
 
     def send(
         self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, object] | None, seconds: float
     ) -> Answer:
-        """Send one request, once.
+        """Send one request; again only where Google does not accept the access token.
 
-        Args:
-            method: The HTTP method.
-            path: What comes after the API's version, from `/projects` on.
-            query: The query's parameters.
-            body: The JSON body; None: there is none.
-            seconds: How long to wait for a connection, and for each part of the answer.
+        The path is what comes after the API's version; a connection, and each part of the answer, may take so long.
 
-        Raises:
-            urllib3.exceptions.HTTPError, OSError: no answer came.
-            google.auth.exceptions.GoogleAuthError: there is no access token.
-            SettingsError, StoreUnavailable: as `project`.
+        Raises urllib3's `HTTPError` or `OSError` where no answer came, google-auth's `GoogleAuthError` where there is
+        no access token, and as `project` does.
         """
         path = f"/v1{path}" + (f"?{urlencode(query)}" if query else "")
         content = None if body is None else json.dumps(body).encode()
-        answer = self._send(method, path, content, seconds)
-        if answer.status == 401 and not self._emulator_host:  # the token ended early; Google may give another
-            answer = self._send(method, path, content, seconds, renew=True)
-        return answer
-
-    def _send(self, method: str, path: str, content: bytes | None, seconds: float, *, renew: bool = False) -> Answer:
-        headers = {"User-Agent": "token-keeper", "Content-Type": "application/json"}
-        if not self._emulator_host:
-            self._credentials.authorize(self._base + path, headers, seconds, renew=renew)
-        response = self._connections.urlopen(
-            method, path, body=content, headers=headers, timeout=seconds, redirect=False, retries=False
-        )
+        for renew in (False, True):  # a token may end early; Google may give another
+            headers = {"User-Agent": "token-keeper", "Content-Type": "application/json"}
+            if not self._emulator_host:
+                self._credentials.authorize(self._base + path, headers, seconds, renew=renew)
+            response = self._connections.urlopen(
+                method, path, body=content, headers=headers, timeout=seconds, redirect=False, retries=False
+            )
+            if response.status != 401 or self._emulator_host:
+                break
         return Answer(response.status, response.data)
 
     @cached_property
@@ -94,5 +77,5 @@ class Transport:
         return http.connections(self._base)
 
     @cached_property
-    def _credentials(self) -> Credentials:
+    def _credentials(self) -> MetadataServer | Found:
         return MetadataServer(self._metadata_host) if self._metadata_host else Found()

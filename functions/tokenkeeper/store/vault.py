@@ -17,7 +17,8 @@ from tokenkeeper.settings import Settings
 from tokenkeeper.store.versions import Versions
 
 if TYPE_CHECKING:
-    from tokenkeeper.store.secretmanager import SecretManager, StoredSecret
+    from tokenkeeper.store.documents import StoredSecret
+    from tokenkeeper.store.secretmanager import SecretManager
 
 ADD_VERSIONS = "secretmanager.versions.add"
 _MANY = 512  # characters of ids and names, above which a list of thousands of connections leaves the ids out
@@ -104,7 +105,7 @@ class Vault:
                 if connection.ours:
                     found.connections[name] = connection if advertisers else _small(connection)
             elif secret.id.startswith(refresh):
-                labelled = secret.labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
+                labelled = MANAGED_BY in secret.labels.items()
                 (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
         expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
         found.unlabelled = without_labels & expiring
@@ -112,19 +113,11 @@ class Vault:
         return found
 
     def connection(self, name: str, deadline: Deadline) -> Connection:
-        """One connection as its secret has it.
-
-        Raises:
-            SecretMissing: there is no token secret of that name.
-        """
+        """One connection as its secret has it; raises `SecretMissing` where there is none."""
         return _connection(name, self._secrets.get(self.token_id(name), deadline))
 
     def create(self, name: str, lease: str, deadline: Deadline, labels: Mapping[str, str] | None = None) -> Connection:
-        """Create the token secret of a connection to be, held by `lease`.
-
-        Raises:
-            SecretExists: it exists already.
-        """
+        """Create the token secret of a connection to be, held by `lease`; raises `SecretExists` where there is one."""
         wanted = {**(labels or {}), **base_labels("token", name)}
         return _connection(name, self._secrets.create(self.token_id(name), wanted, {"lease": lease}, deadline))
 
@@ -139,15 +132,10 @@ class Vault:
     ) -> Connection:
         """Apply a transition to the connection as it is now, and return it; what changes nothing writes nothing.
 
-        Args:
-            name: The connection.
-            transition: Gets the connection's state, perhaps several times, since others may write in between.
-                What it raises is raised here.
-            deadline: When to stop trying.
-            known: The state that was read last, to save reading it.
-            retry: Whether to write again where that failed in a way that may pass.
+        The transition may be called several times, since others may write in between; what it raises is raised here.
+        The state that was read last, if it is `known`, saves reading it.
         """
-        from tokenkeeper.store.secretmanager import StoredSecret
+        from tokenkeeper.store.documents import StoredSecret  # slow to import, too
 
         def changed(secret: StoredSecret) -> StoredSecret:
             after = transition(_connection(name, secret))
@@ -177,9 +165,7 @@ class Vault:
 
     def create_missing(self, secret_id: str, deadline: Deadline) -> None:
         """Create a secret that was found missing while a version was to be added; one that exists by now is fine."""
-        holds, name = "token", secret_id.removeprefix(self.token_id(""))
-        if secret_id.startswith(self.refresh_id("")):
-            holds, name = "refresh", secret_id.removeprefix(self.refresh_id(""))
+        holds, _, name = secret_id.removeprefix(f"{self._prefix}-").partition("-")  # `token` or `refresh`
         with suppress(SecretExists):
             self._secrets.create(secret_id, base_labels(holds, name), {}, deadline.within(10))
 
@@ -221,13 +207,12 @@ class Vault:
                 return self._secrets.update(after, deadline, retry=retry)
             except SecretChanged:
                 # Somebody else wrote; or this very call was done and its answer was lost; or what was read is late.
-                now = self._secrets.get(secret_id, deadline)
-                if now == after:
-                    return now
+                known = self._secrets.get(secret_id, deadline)
+                if known == after:
+                    return known
                 if deadline.over:
                     raise StoreUnavailable(f"Others kept changing secret {secret_id}.") from None
-                known = now
-                if now.etag == before.etag:
+                if known.etag == before.etag:
                     known = None
                     clock.sleep(0.5)  # late reading: the next one may be newer
 

@@ -42,11 +42,13 @@ class Versions:
         except VersionUnreadable:
             return Version(self.secrets.number(secret_id, "latest", deadline), None)
 
-    def at(self, secret_id: str, number: int, deadline: Deadline) -> Version:
-        """The version of that number."""
+    def at(self, secret_id: str, number: int, deadline: Deadline) -> Version | None:
+        """The version of that number; None: there is none."""
         try:
             return self.secrets.access(secret_id, number, deadline)
-        except (SecretMissing, VersionUnreadable):
+        except SecretMissing:
+            return None
+        except VersionUnreadable:
             return Version(number, None)
 
     def newest(self, secret_id: str, deadline: Deadline, known: Version | None = None) -> Version:
@@ -55,13 +57,9 @@ class Versions:
         Reading a version by its number is the only thing that Secret Manager promises to be up to date.
         """
         found = known or self.latest(secret_id, deadline)
-        while True:
-            try:
-                found = self.secrets.access(secret_id, found.number + 1, deadline)
-            except VersionUnreadable:
-                found = Version(found.number + 1, None)
-            except SecretMissing:
-                return found
+        while following := self.at(secret_id, found.number + 1, deadline):
+            found = following
+        return found
 
     def add(
         self,
@@ -73,24 +71,12 @@ class Versions:
         create: Callable[[str, Deadline], None] | None = None,
         precondition: Callable[[], None] = lambda: None,
     ) -> int:
-        """Add a version, with retries until the deadline; a refusal is retried as well.
+        """Add a version, with retries until the deadline, and return its number; a refusal is retried as well.
 
-        Args:
-            secret_id: The secret.
-            payload: What to store.
-            deadline: When to stop trying.
-            known: The number of the secret's newest version, where the caller may read versions: then a version whose
-                answer was lost is found instead of added again.
-            create: Creates the secret where it is missing; None: it has to exist.
-            precondition: Called before each try. A `StoreError` that it raises counts as the try's failure; anything
-                else ends the trying.
-
-        Returns:
-            The number under which the payload is stored.
-
-        Raises:
-            SecretMissing: the secret is missing and may not be created.
-            StoreError: the last failure, when the deadline was reached.
+        Where the caller may read versions, `known` is the number of the newest one: then a version whose answer was
+        lost is found instead of added again. `create` makes the secret where it is missing; without, `SecretMissing`
+        is raised at once. `precondition` is called before each try: a `StoreError` that it raises counts as the try's
+        failure, anything else ends the trying. At the deadline the last failure is raised.
         """
         wait, created = 0.25, False
         while True:
@@ -114,20 +100,17 @@ class Versions:
                 number = self._stored_after_all(secret_id, payload, known, deadline)
                 if number:
                     return number
-            pause = random.uniform(wait / 2, wait)  # noqa: S311 - spreads retries, guards nothing
             left = deadline.remaining - _LAST_TRY
             if left <= 0:
                 raise failure
-            clock.sleep(min(pause, left))
+            clock.sleep(min(random.uniform(wait / 2, wait), left))  # noqa: S311 - spreads retries, guards nothing
             wait = min(wait * 2, 5.0)
 
     def prune(self, secret_id: str, newest_number: int, destroyed_to: int, deadline: Deadline) -> int:
         """Destroy the versions that are too many, oldest first; never the newest nor those before it that are kept.
 
-        Versions up to `destroyed_to` are known to be destroyed. What the deadline is too short for, a later call does.
-
-        Returns:
-            The number up to which all are destroyed now.
+        Versions up to `destroyed_to` are known to be destroyed; returns the number up to which all are now. What the
+        deadline is too short for, a later call does.
         """
         last = newest_number - self.keep
         surplus = list(range(destroyed_to + 1, last + 1))
