@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
 from typing import Self
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
 
-import certificates
-from proxies import Relay
-from stage import Stage, free_port
+from stage import Stage
 
 # Debian's package without windows is the same browser, and takes less than half of the processor's time.
 CHROMIUM = Path(which("chromium-headless-shell") or which("chromium") or "/usr/bin/chromium")
@@ -113,8 +111,17 @@ class Visit:
 Open = Callable[..., Visit]
 
 
+def need(*programs: str) -> None:
+    """Skip the test where a program is missing; in CI nothing is skipped."""
+    for program in programs:
+        if not which(program):
+            end = pytest.fail if os.environ.get("CI") else pytest.skip
+            end(f"{program} is missing: tests/README.md names the packages of Debian's that this test needs.")
+
+
 def launch(playwright: Playwright) -> Browser:
     """Start Debian's Chromium."""
+    need(str(CHROMIUM))
     return playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
 
 
@@ -127,22 +134,3 @@ def picture(page: Page, name: str) -> None:
 def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
     """Open a new tab."""
     return Visit(stage, address, context.new_page())
-
-
-@contextmanager
-def on_localhost(stage: Stage) -> Iterator[str]:
-    """A `connect` on http://localhost; its address."""
-    port = str(free_port())
-    address = f"http://localhost:{port}"
-    stage.start("connect", PORT=port, PUBLIC_URL=address)
-    yield address
-
-
-@contextmanager
-def behind_tls(stage: Stage) -> Iterator[str]:
-    """A `connect` on https://localhost, where something ends TLS in front of it as the cloud does; its address."""
-    port = free_port()
-    with Relay(port, certificates.make(stage.folder)) as relay:
-        address = f"https://localhost:{relay.port}"
-        stage.start("connect", PORT=str(port), PUBLIC_URL=address)
-        yield address

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from browser.chromium import CHROMIUM, Open, Visit, launch, visit
-from browser.engines import need
+from browser.chromium import Open, Visit, launch, visit
 from stage import Function, Stage, free_port
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
-    need(str(CHROMIUM))
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
