@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
 from stage import Stage
 
@@ -108,7 +108,7 @@ class Visit:
         return self
 
 
-Open = Callable[..., Visit]
+Open = Callable[[], Visit]
 
 
 def need(*programs: str) -> None:
@@ -129,8 +129,3 @@ def picture(page: Page, name: str) -> None:
     """Take a picture of a page, if somebody wants to see it."""
     if SCREENSHOTS:
         page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
-
-
-def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
-    """Open a new tab."""
-    return Visit(stage, address, context.new_page())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Response, Route, expect
+from playwright.sync_api import Response, Route, expect
 
 from browser.chromium import Open, Visit
 from emulators.serving import Fault
@@ -55,13 +55,6 @@ class TestConnecting:
         assert "acme.outlet" in visit.text
         assert stage.token()["open_id"] == stage.annotations()["open-id"]
         assert_quiet(visit)
-
-    def test_works_without_scripts(self, stage: Stage, tab: Open, chromium: Browser) -> None:
-        """Nothing depends on JavaScript."""
-        context = chromium.new_context(java_script_enabled=False)
-        visit = tab(context).open(stage.link()).go_on().confirm()
-        assert visit.heading == "TikTok Ads is connected to acme"
-        context.close()
 
     def test_works_by_keyboard(self, stage: Stage, tab: Open) -> None:
         """The first thing that Tab reaches is the button, it shows where the focus is, and Enter goes on."""
