@@ -50,13 +50,10 @@ def test_a_request_that_is_cut_off_has_not_arrived() -> None:
         assert (server.effects, server.calls) == (0, [])
 
 
-def test_cloud_and_other_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An emulator starts neither on an address that others could reach, nor where a cloud function runs."""
+def test_other_addresses() -> None:
+    """An emulator does not start on an address that others could reach."""
     with pytest.raises(CannotStart, match="loopback"):
         Counter("0.0.0.0").start()
-    monkeypatch.setenv("K_SERVICE", "connect")
-    with pytest.raises(CannotStart, match="K_SERVICE"):
-        Counter().start()
 
 
 @pytest.mark.parametrize(
