@@ -6,7 +6,9 @@ Time is counted from the first call to TikTok to the last: the list before and t
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -128,17 +130,10 @@ def _run(secrets: Secrets, qps: int, latency: float) -> tuple[float, int]:
 @contextmanager
 def _busy() -> Iterator[None]:
     """Every core has something else to do."""
-    workers = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(multiprocessing.cpu_count())]
-    for worker in workers:
-        worker.start()
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
-
-
-def _spin() -> None:
-    while True:
-        pass
+        for process in spinning:
+            process.kill()
+            process.wait()
