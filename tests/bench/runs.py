@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -79,13 +78,11 @@ class SlowTikTok:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._adding = threading.Lock()
         self.sent: list[float] = []
 
     def get(self, *_: object) -> Answer:
         """The list of advertisers."""
-        with self._adding:
-            self.sent.append(time.monotonic())
+        self.sent.append(time.monotonic())
         time.sleep(self._seconds)
         advertisers = [{"advertiser_id": "7001", "advertiser_name": ""}]
         return Answer(200, {"code": 0, "message": "OK", "request_id": "1", "data": {"list": advertisers}})

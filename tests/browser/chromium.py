@@ -80,12 +80,8 @@ class Visit:
         return self
 
     def go_on(self) -> Self:
-        """Continue to TikTok."""
+        """Continue to one of TikTok's consent pages."""
         self.page.get_by_role("button", name="Continue to TikTok").click()
-        return self.at_tiktok()
-
-    def at_tiktok(self) -> Self:
-        """Wait for one of TikTok's consent pages."""
         self.page.wait_for_url(re.compile(f"{re.escape(self.stage.tiktok.url)}/.*\\?"))
         return self
 
