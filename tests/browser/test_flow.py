@@ -36,15 +36,6 @@ class TestConnecting:
         assert len(stage.token()["advertiser_ids"]) == 3
         assert_quiet(visit)
 
-    def test_with_none_ticked_can_be_repaired_by_going_back(self, stage: Stage, tab: Open) -> None:
-        """The page says so; back at TikTok, ticking one and confirming connects, without a new link."""
-        visit = tab().open(stage.link()).go_on().tick().confirm()
-        assert visit.heading == "No ad account was ticked"
-        assert stage.secrets.payloads("tiktok-ads-token-acme") == []
-        visit.page.go_back()
-        visit.tick(OUTLET).confirm()
-        assert visit.heading == "TikTok Ads is connected to acme"
-
     def test_a_tiktok_account(self, stage: Stage, tab: Open) -> None:
         """The same way in the account holder's words, to the account that was chosen."""
         visit = tab().open(stage.link(family="account"))

@@ -140,15 +140,6 @@ def ids(client: Client, **request: Any) -> list[str]:
 
 @pytest.mark.usefixtures("filled")
 class TestLists:
-    def test_order(self, filled: SecretManagerServer, client: Client) -> None:
-        """Secrets and versions are listed newest first, with labels, annotations and etags."""
-        filled.edit("b", annotations={"note": "x"})
-        assert ids(client) == ["acme-d", "c", "b", "a"]
-        versions = client.list_secret_versions(request={"parent": f"{PROJECT}/secrets/a", "page_size": 2})
-        assert [version.name.rpartition("/")[2] for version in versions] == ["3", "2", "1"]
-        listed = {secret.name.rpartition("/")[2]: secret for secret in client.list_secrets(parent=PROJECT)}
-        assert listed["b"] == client.get_secret(name=f"{PROJECT}/secrets/b")
-
     def test_filter(self, client: Client) -> None:
         """Filters select by name and labels, and pages are full of matches; what is not understood is refused."""
         wanted = {
