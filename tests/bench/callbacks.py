@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 
-from bench.figures import Row, median, middle
+from bench.report import Row, median, middle
 from bench.scene import OBVIOUS, OBVIOUS_PYTHON, OURS, Callbacks, in_process, obvious_store, stage
 from emulators.serving import Call, Fault
 from stage import Stage

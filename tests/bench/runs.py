@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from bench.figures import Row
+from bench.report import Row
 from stage import APP_ID, PROJECT
 from tokenkeeper import clock, grant, log, payload, settings, transitions
 from tokenkeeper.clock import Deadline

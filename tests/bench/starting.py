@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from bench.figures import Row, median, middle
+from bench.report import Row, median, middle
 from bench.scene import EMPTY, OBVIOUS, OBVIOUS_PYTHON, OURS, Callbacks, from_start, obvious_store, stage
 
 _PAIRS = 15

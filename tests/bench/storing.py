@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from bench.figures import Row
+from bench.report import Row
 from bench.scene import EMPTY, from_start, group_memory, stage
 from stage import REFRESH, TOKEN, Stage
 
