@@ -7,9 +7,10 @@ work on the other one. What is set in the environment comes first.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -27,39 +28,24 @@ _OVER_SSH = (
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses that a browser uses.
+    """The addresses that a browser uses."""
 
-    Attributes:
-        public_url: Of `connect`, as it is registered with TikTok.
-        authorize_url: The simulated consent page for advertisers.
-        account_authorize_url: The simulated consent page for account holders, on the same host.
-        host: Where `connect` and the simulated TikTok listen.
-        notes: What somebody has to know to use them, a sentence or a command each.
-    """
-
-    public_url: str
-    authorize_url: str
-    account_authorize_url: str
-    host: str
-    notes: Sequence[str]
+    public_url: str  # of `connect`, as it is registered with TikTok
+    authorize_url: str  # the simulated consent page for advertisers
+    account_authorize_url: str  # the simulated consent page for account holders, on the same host
+    host: str  # where `connect` and the simulated TikTok listen
+    notes: Sequence[str]  # what somebody has to know to use them, a sentence or a command each
 
 
 def find(environment: Mapping[str, str], port: int, tiktok_port: int) -> Addresses:
-    """Finds the addresses.
-
-    Args:
-        environment: With `PUBLIC_URL`, `TIKTOK_AUTHORIZE_URL` and `HOST`, where they are set, and what Cloud Shell,
-            Codespaces and SSH set.
-        port: Of `connect`.
-        tiktok_port: Of the simulated TikTok.
+    """Finds the addresses of `connect` and the simulated TikTok, which serve at these ports.
 
     Raises:
         CannotStart: Cloud Shell's command fails.
     """
     given = {name: value.strip() for name, value in environment.items() if value.strip()}
-    origin = _origins(given)
-    public_url = given.get("PUBLIC_URL") or origin(port)
-    consent = given.get("TIKTOK_AUTHORIZE_URL") or origin(tiktok_port) + CONSENT_PATH
+    public_url = given.get("PUBLIC_URL") or _origin(port, given)
+    consent = given.get("TIKTOK_AUTHORIZE_URL") or _origin(tiktok_port, given) + CONSENT_PATH
     # Shells and build tools set HOST to names of their own, so no other value is anybody's wish.
     host = EVERYWHERE if given.get("HOST") == EVERYWHERE else LOOPBACK
     notes = [_OPEN] if host == EVERYWHERE else []
@@ -70,28 +56,19 @@ def find(environment: Mapping[str, str], port: int, tiktok_port: int) -> Address
     return Addresses(public_url, consent, urljoin(consent, ACCOUNT_CONSENT_PATH), host, notes)
 
 
-def _origins(given: Mapping[str, str]) -> Callable[[int], str]:
-    """What makes the public address of a port."""
-    command = shutil.which("cloudshell", path=given.get("PATH", os.defpath))
-    if command is not None:
-        return lambda port: _in_cloud_shell(command, port, given)
-    space, domain = given.get("CODESPACE_NAME"), given.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN")
-    if space and domain:
-        return lambda port: f"https://{space}-{port}.{domain}"
-    return lambda port: f"http://localhost:{port}"
-
-
-def _in_cloud_shell(command: str, port: int, environment: Mapping[str, str]) -> str:
-    """The address of Cloud Shell's web preview, without the query that it comes with."""
-    words = [command, "get-web-preview-url", "-p", str(port)]
-    try:
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=_TO_ASK, check=True)
-        parts = urlsplit(done.stdout.strip())
-    except (OSError, ValueError, subprocess.SubprocessError):
-        parts = urlsplit("")
-    if not parts.netloc:
+def _origin(port: int, given: Mapping[str, str]) -> str:
+    """The address under which a browser finds a port."""
+    if command := shutil.which("cloudshell", path=given.get("PATH", os.defpath)):
+        words = [command, "get-web-preview-url", "-p", str(port)]
+        try:
+            said = subprocess.run(words, env=given, capture_output=True, text=True, timeout=_TO_ASK, check=True).stdout
+        except (OSError, ValueError, subprocess.SubprocessError):
+            said = ""
+        if address := re.match(r"https?://[^/?#\s]+", said.strip()):
+            return address[0]
         raise CannotStart(
             f"cloudshell get-web-preview-url -p {port} gave no address: set PUBLIC_URL and TIKTOK_AUTHORIZE_URL to the "
             "public addresses of both ports."
         )
-    return f"{parts.scheme}://{parts.netloc}"
+    space, domain = given.get("CODESPACE_NAME"), given.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN")
+    return f"https://{space}-{port}.{domain}" if space and domain else f"http://localhost:{port}"

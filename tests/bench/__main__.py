@@ -17,9 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import callbacks, report, runs, starting, storing
-from bench.figures import Row
 
-BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
+BENCHMARKS: Mapping[str, Callable[[], list[report.Row]]] = {
     "start": starting.first_answer,
     "cold": starting.cold_callback,
     "sequence": callbacks.one_after_the_other,
@@ -46,13 +45,13 @@ def main(names: list[str]) -> int:
         return 2
     machine = _machine()
     print(machine)
-    rows: list[Row] = []
+    rows: list[report.Row] = []
     for name in names or BENCHMARKS:
         began = time.monotonic()
         words = [sys.executable, "-m", "bench", "--json", name]
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=_LONGEST, check=True)
         for document in json.loads(done.stdout.splitlines()[-1]):
-            row = Row(**document)
+            row = report.Row(**document)
             rows.append(row)
             print(f"{row.what}: {row.figure} ({row.spread}); against {row.against}; to reach: {row.reach}", flush=True)
         print(f"  [{name}: {time.monotonic() - began:.0f} s]", flush=True)

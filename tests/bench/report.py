@@ -1,15 +1,39 @@
-"""The table of all figures, and a plot of those that are ratios."""
+"""How figures are written: as medians with their spread, in a table of all, and in a plot of those that are ratios."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
-
-from bench.figures import Row
 
 _WIDTH, _LEFT, _BAR = 980, 430, 20  # pixels
 _OURS, _OTHER, _AIM = "#1f6feb", "#9aa4b2", "#d1242f"
 _LEGEND = "Blue: this product. Grey: the obvious way. Red: what is to be reached. Shorter is better."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure."""
+
+    what: str  # what was measured
+    against: str  # what it is compared with
+    figure: str  # the median, with its unit
+    spread: str  # the middle half of the measurements, or how many there were
+    reach: str  # what the product is meant to reach
+    # ratios for the plot, by name: ours first, then the obvious way's where there is one
+    bars: Mapping[str, float] = field(default_factory=dict)
+
+
+def median(values: Sequence[float], unit: str, digits: int = 2) -> str:
+    """The median, with its unit."""
+    return f"{statistics.median(values):.{digits}f}{unit}"
+
+
+def middle(values: Sequence[float], unit: str = "", digits: int = 2) -> str:
+    """The middle half, and how many there are."""
+    low, _, high = statistics.quantiles(values, n=4)
+    return f"{low:.{digits}f}–{high:.{digits}f}{unit}, n={len(values)}"
 
 
 def table(machine: str, rows: Sequence[Row]) -> str:

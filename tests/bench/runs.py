@@ -6,8 +6,9 @@ Time is counted from the first call to TikTok to the last: the list before and t
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from bench.figures import Row
+from bench.report import Row
 from stage import APP_ID, PROJECT
 from tokenkeeper import clock, grant, log, payload, settings, transitions
 from tokenkeeper.clock import Deadline
@@ -78,13 +79,11 @@ class SlowTikTok:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._adding = threading.Lock()
         self.sent: list[float] = []
 
     def get(self, *_: object) -> Answer:
         """The list of advertisers."""
-        with self._adding:
-            self.sent.append(time.monotonic())
+        self.sent.append(time.monotonic())
         time.sleep(self._seconds)
         advertisers = [{"advertiser_id": "7001", "advertiser_name": ""}]
         return Answer(200, {"code": 0, "message": "OK", "request_id": "1", "data": {"list": advertisers}})
@@ -129,17 +128,10 @@ def _run(secrets: Secrets, qps: int, latency: float) -> tuple[float, int]:
 @contextmanager
 def _busy() -> Iterator[None]:
     """Every core has something else to do."""
-    workers = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(multiprocessing.cpu_count())]
-    for worker in workers:
-        worker.start()
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
-
-
-def _spin() -> None:
-    while True:
-        pass
+        for process in spinning:
+            process.kill()
+            process.wait()

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -32,12 +32,8 @@ OBVIOUS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 @contextmanager
 def stage() -> Iterator[Stage]:
     """The emulators, and what starts functions."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = Stage(Path(folder))
-        try:
-            yield made
-        finally:
-            made.close()
+    with tempfile.TemporaryDirectory() as folder, closing(Stage(Path(folder))) as made:
+        yield made
 
 
 class Callbacks:
@@ -70,64 +66,48 @@ def from_start(
     cookie: str = "",
     python: Path | str = sys.executable,
     environment: Mapping[str, str] | None = None,
-    look: Callable[[int], object] | None = None,
-) -> float:
-    """Seconds from the start of a function's process to its answer to a request; `look` gets the process's group."""
+) -> tuple[float, float]:
+    """Seconds from the start of a function's process to its answer to a request; MiB of its processes then."""
     port = free_port()
     words = [str(python), "-m", "functions_framework", "--target=connect", f"--source={source}", "--host=127.0.0.1"]
-    headers = {"Cookie": cookie} if cookie else {}
+    values = stage.environment(port, **environment or {})
+    nowhere = subprocess.DEVNULL
     with requests.Session() as session:
         session.trust_env = False
         began = time.perf_counter()
-        process = subprocess.Popen(
-            words,
-            env={**stage.environment(port), **(environment or {})},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        process = subprocess.Popen(words, env=values, stdout=nowhere, stderr=nowhere, start_new_session=True)
         try:
             while True:
-                try:
-                    answer = session.get(
-                        f"http://127.0.0.1:{port}{path}", headers=headers, timeout=30, allow_redirects=False
-                    )
-                    took = time.perf_counter() - began
+                with suppress(requests.ConnectionError):
+                    url, headers = f"http://127.0.0.1:{port}{path}", {"Cookie": cookie} if cookie else {}
+                    answer = session.get(url, headers=headers, timeout=30, allow_redirects=False)
                     break
-                except requests.ConnectionError:
-                    time.sleep(0.002)
-            if look is not None:
-                look(process.pid)
+                time.sleep(0.002)
+            took = time.perf_counter() - began
+            memory = group_memory(process.pid)
         finally:
             os.killpg(process.pid, 9)
             process.wait()
     assert answer.status_code in {200, 303}, answer.text
-    return took
+    return took, memory
 
 
 def in_process(
     stage: Stage, source: Path, callbacks: Sequence[tuple[str, str]], python: Path | str, more: Mapping[str, str]
-) -> list[list[float]]:
-    """CPU seconds, seconds by the clock and status of each request to a function in one process."""
+) -> list[tuple[float, int]]:
+    """CPU seconds and status of each request to a function in one process."""
     port = free_port()
-    asked = {
-        "source": str(source),
-        "base": f"http://127.0.0.1:{port}",
-        "requests": [{"path": path, "cookie": cookie} for path, cookie in callbacks],
-    }
+    asked = {"source": str(source), "base": f"http://127.0.0.1:{port}", "requests": callbacks}
     done = subprocess.run(
         [str(python), str(Path(__file__).parent / "inprocess.py")],
         input=json.dumps(asked),
-        env={**stage.environment(port), "FUNCTION_TARGET": "connect", **more},
-        capture_output=True,
+        env=stage.environment(port, FUNCTION_TARGET="connect", **more),
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
+        check=True,
         timeout=110,
     )
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    measured: list[list[float]] = json.loads(done.stdout)
-    return measured
+    return [(seconds, status) for seconds, status in json.loads(done.stdout)]
 
 
 @contextmanager
@@ -141,12 +121,8 @@ def obvious_store() -> Iterator[dict[str, str]]:
     def add(asked: Any, _context: object) -> Any:
         return api.SecretVersion(name=f"{asked.parent}/versions/{next(numbers)}")
 
-    server = GrpcServer(
-        {
-            "CreateSecret": (api.CreateSecretRequest, api.Secret, create),
-            "AddSecretVersion": (api.AddSecretVersionRequest, api.SecretVersion, add),
-        }
-    )
+    creating, adding = (api.CreateSecretRequest, api.Secret), (api.AddSecretVersionRequest, api.SecretVersion)
+    server = GrpcServer({"CreateSecret": (*creating, create), "AddSecretVersion": (*adding, add)})
     try:
         yield {"SECRET_MANAGER_GRPC": f"127.0.0.1:{server.port}"}
     finally:

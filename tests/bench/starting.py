@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 
-from bench.figures import Row, in_turn, ratios
+from bench.report import Row, median, middle
 from bench.scene import EMPTY, OBVIOUS, OBVIOUS_PYTHON, OURS, Callbacks, from_start, obvious_store, stage
 
 _PAIRS = 15
@@ -25,17 +26,20 @@ def cold_callback() -> list[Row]:
 def _compared(
     what: str, reach: str, ours: Callable[[Callbacks], tuple[str, str]], obvious: Callable[[Callbacks], tuple[str, str]]
 ) -> list[Row]:
-    """Our function and the obvious one, each with the path and the cookie of a request, against an empty one."""
+    """Our function and the obvious one, each with the path and the cookie of a request, against an empty one.
+
+    They are started in turn (A B C A B C …), so that what disturbs the machine disturbs all of them.
+    """
+    ratios, others = [], []
     with stage() as made, obvious_store() as setting:
         callbacks = Callbacks(made)
-        ways = (
-            lambda: from_start(made, EMPTY),
-            lambda: from_start(made, OURS, *ours(callbacks)),
-            lambda: from_start(made, OBVIOUS, *obvious(callbacks), OBVIOUS_PYTHON, setting),
-        )
-        in_turn(1, *ways)  # what is compiled to byte code once is not counted
-        empty, measured, theirs = in_turn(_PAIRS, *ways)
-    ratio, other = ratios(measured, empty), ratios(theirs, empty)
-    against = f"an empty function's first answer (the obvious way: {other.text(' ×')}, {other.middle()})"
-    bars = {"": ratio.median, "the obvious way": other.median}
-    return [Row(what, against, ratio.text(" ×"), ratio.middle(), reach, bars)]
+        for _ in range(1 + _PAIRS):
+            empty, _ = from_start(made, EMPTY)
+            measured, _ = from_start(made, OURS, *ours(callbacks))
+            theirs, _ = from_start(made, OBVIOUS, *obvious(callbacks), OBVIOUS_PYTHON, setting)
+            ratios.append(measured / empty)
+            others.append(theirs / empty)
+    del ratios[0], others[0]  # what is compiled to byte code once is not counted
+    against = f"an empty function's first answer (the obvious way: {median(others, ' ×')}, {middle(others)})"
+    bars = {"": statistics.median(ratios), "the obvious way": statistics.median(others)}
+    return [Row(what, against, median(ratios, " ×"), middle(ratios), reach, bars)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from bench.figures import Row
+from bench.report import Row
 from bench.scene import EMPTY, from_start, group_memory, stage
 from stage import REFRESH, TOKEN, Stage
 
@@ -18,14 +18,15 @@ def calls_per_connection() -> list[Row]:
         for number in range(100):
             made.plant(f"v{number}")
         made.run()
-        verified = _counted(made, 100)
+        verified = _counted(made, f"{TOKEN}v")
         made.run({"connections": ["v0"]})
         for number in range(100):
             made.plant(f"e{number}", "expiring")
         for _ in range(8):
             made.later(hours=13)
             made.run()
-        refreshed = _counted(made, 100, hours=13)
+        made.later(hours=13)
+        refreshed = _counted(made, f"{TOKEN}e", f"{REFRESH}e")
     what, least = "calls to Secret Manager for a {} connection", "the least possible"
     destroying = "two of the writes destroy old versions; once a run, permission is asked for"
     return [
@@ -34,36 +35,21 @@ def calls_per_connection() -> list[Row]:
     ]
 
 
-def _counted(made: Stage, connections: int, hours: float = 0) -> str:
-    if hours:
-        made.later(hours=hours)
+def _counted(made: Stage, *secrets: str) -> str:
+    """What one run asks for each of 100 connections."""
     made.secrets.forget_calls()
     made.run()
-    of = (f"{TOKEN}e", f"{REFRESH}e") if hours else (f"{TOKEN}v",)
-    own = [call for call in made.secrets.calls if any(secret in call.resource for secret in of)]
+    own = [call for call in made.secrets.calls if any(secret in call.resource for secret in secrets)]
     own = [call for call in own if call.name != "TestIamPermissions"]  # once a run
-    reads = sum(call.name.startswith(("Get", "Access", "List")) for call in own) / connections
-    writes = len(own) / connections - reads
+    reads = sum(call.name.startswith(("Get", "Access", "List")) for call in own) / 100
+    writes = len(own) / 100 - reads
     return f"{reads:g} read{'s' * (reads != 1)}, {writes:g} writes"
 
 
 def versions() -> list[Row]:
     """How many versions a connection that expires has after more and more refreshes, with and without destroying."""
-    found: dict[str, list[int]] = {}
     with stage() as made:
-        for keep in ("2", "10000"):
-            made.reset()
-            made.plant("acme", "expiring")
-            function = made.start("refresh", KEEP_VERSIONS=keep)
-            counts = []
-            for _ in range(3):
-                for _ in range(6):
-                    made.later(hours=13)
-                    made.run(function=function)
-                counts.append(_kept(made))
-            function.stop()
-            found[keep] = counts
-    flat, growing = found["2"], found["10000"]
+        flat, growing = _kept(made, "2"), _kept(made, "10000")
     a_year = growing[0] + (growing[1] - growing[0]) / 6 * (_REFRESHES_A_YEAR - 6)
     return [
         Row(
@@ -76,17 +62,25 @@ def versions() -> list[Row]:
     ]
 
 
-def _kept(made: Stage) -> int:
-    return sum(
-        len(made.secrets.payloads(secret_id)) - len(made.secrets.destroyed(secret_id))
-        for secret_id in (f"{TOKEN}acme", f"{REFRESH}acme")
-    )
+def _kept(made: Stage, keep: str) -> list[int]:
+    """How many versions there are after 6, 12 and 18 refreshes with this setting."""
+    made.reset()
+    made.plant("acme", "expiring")
+    function = made.start("refresh", KEEP_VERSIONS=keep)
+    counts = []
+    for refreshes in range(1, 19):
+        made.later(hours=13)
+        made.run(function=function)
+        if refreshes % 6 == 0:
+            states = [state for versions in made.secrets.secrets().values() for state in versions.values()]
+            counts.append(len(states) - states.count("DESTROYED"))
+    return counts
 
 
 def memory() -> list[Row]:
     """The most memory of all processes of `refresh` in a run over 10,000 connections, half of them expiring."""
     with stage() as made:
-        empty = _idle_memory(made)
+        _, empty = from_start(made, EMPTY)
         for number in range(10_000):
             made.plant(f"c{number:05}", "expiring" if number % 2 else "long-lived")
         function = made.start_cold("refresh", TIKTOK_MAX_QPS="1000", RUN_BUDGET_SECONDS="20")
@@ -110,10 +104,3 @@ def memory() -> list[Row]:
             "96 MiB",
         )
     ]
-
-
-def _idle_memory(made: Stage) -> float:
-    """The same of an empty function."""
-    sizes: list[float] = []
-    from_start(made, EMPTY, look=lambda group: sizes.append(group_memory(group)))
-    return sizes[0]

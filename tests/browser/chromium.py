@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
 from typing import Self
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
-import certificates
-from proxies import Relay
-from stage import Stage, free_port
+from stage import Stage
 
 # Debian's package without windows is the same browser, and takes less than half of the processor's time.
 CHROMIUM = Path(which("chromium-headless-shell") or which("chromium") or "/usr/bin/chromium")
@@ -82,12 +80,8 @@ class Visit:
         return self
 
     def go_on(self) -> Self:
-        """Continue to TikTok."""
+        """Continue to one of TikTok's consent pages."""
         self.page.get_by_role("button", name="Continue to TikTok").click()
-        return self.at_tiktok()
-
-    def at_tiktok(self) -> Self:
-        """Wait for one of TikTok's consent pages."""
         self.page.wait_for_url(re.compile(f"{re.escape(self.stage.tiktok.url)}/.*\\?"))
         return self
 
@@ -110,11 +104,20 @@ class Visit:
         return self
 
 
-Open = Callable[..., Visit]
+Open = Callable[[], Visit]
+
+
+def need(*programs: str) -> None:
+    """Skip the test where a program is missing; in CI nothing is skipped."""
+    for program in programs:
+        if not which(program):
+            end = pytest.fail if os.environ.get("CI") else pytest.skip
+            end(f"{program} is missing: tests/README.md names the packages of Debian's that this test needs.")
 
 
 def launch(playwright: Playwright) -> Browser:
     """Start Debian's Chromium."""
+    need(str(CHROMIUM))
     return playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
 
 
@@ -122,27 +125,3 @@ def picture(page: Page, name: str) -> None:
     """Take a picture of a page, if somebody wants to see it."""
     if SCREENSHOTS:
         page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
-
-
-def visit(stage: Stage, address: str, context: BrowserContext) -> Visit:
-    """Open a new tab."""
-    return Visit(stage, address, context.new_page())
-
-
-@contextmanager
-def on_localhost(stage: Stage) -> Iterator[str]:
-    """A `connect` on http://localhost; its address."""
-    port = str(free_port())
-    address = f"http://localhost:{port}"
-    stage.start("connect", PORT=port, PUBLIC_URL=address)
-    yield address
-
-
-@contextmanager
-def behind_tls(stage: Stage) -> Iterator[str]:
-    """A `connect` on https://localhost, where something ends TLS in front of it as the cloud does; its address."""
-    port = free_port()
-    with Relay(port, certificates.make(stage.folder)) as relay:
-        address = f"https://localhost:{relay.port}"
-        stage.start("connect", PORT=str(port), PUBLIC_URL=address)
-        yield address

@@ -7,28 +7,17 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from browser.chromium import CHROMIUM, Open, Visit, launch, visit
-from browser.engines import need
-from stage import Function, Stage, free_port
+from browser.chromium import Open, Visit, launch
+from stage import Stage
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
-    need(str(CHROMIUM))
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="session")
-def _on_localhost(whole_stage: Stage) -> Function:
-    port = free_port()
-    environment = whole_stage.environment(port, PUBLIC_URL=f"http://localhost:{port}")
-    function = Function("connect", environment, whole_stage.canaries, whole_stage._clock_file)
-    whole_stage._running["connect on localhost"] = function.wait_ready()
-    return function
 
 
 @pytest.fixture
@@ -41,10 +30,6 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def tab(stage: Stage, _on_localhost: Function, context: BrowserContext) -> Open:
-    """Opens tabs at `connect` on http://localhost, all in one browser unless another is given."""
-
-    def open_tab(other: BrowserContext | None = None) -> Visit:
-        return visit(stage, f"http://localhost:{_on_localhost.port}", other or context)
-
-    return open_tab
+def tab(stage: Stage, context: BrowserContext) -> Open:
+    """Opens tabs, all in one browser."""
+    return lambda: Visit(stage, stage.connect.url, context.new_page())

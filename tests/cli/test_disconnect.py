@@ -8,10 +8,11 @@ import pytest
 
 from command_line import SECONDS, Cli, imported
 from emulators.serving import Fault
+from faults import google_error
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 
-STALE = {"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": "The etag does not match."}}
+STALE = google_error("FAILED_PRECONDITION", "The etag does not match.", call="DeleteSecret")
 
 
 def gone(stage: Stage, name: str = "acme") -> bool:
@@ -145,7 +146,7 @@ class TestRevoking:
 
     @pytest.mark.parametrize(
         "fault",
-        [Fault("DeleteSecret", when="after", do="drop"), Fault("DeleteSecret", status=400, body=STALE)],
+        [Fault("DeleteSecret", when="after", do="drop"), STALE],
         ids=["its answer is lost", "somebody made a note in between"],
     )
     def test_deletion_is_tried_again(self, cli: Cli, stage: Stage, fault: Fault) -> None:

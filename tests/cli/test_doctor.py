@@ -9,6 +9,7 @@ from typing import Any
 
 from command_line import Cli, Done
 from emulators.serving import Fault
+from faults import google_error
 from stage import Stage
 from tokenkeeper.cli.doctor.deployment import source_of
 
@@ -104,8 +105,7 @@ class TestStore:
         assert calls == ["CreateSecret", "DeleteSecret"]
         assert stage.secrets.secrets() == {}
         violated = "Constraint constraints/gcp.resourceLocations violated for [global]."
-        refused = {"code": 400, "status": "FAILED_PRECONDITION", "message": violated}
-        stage.secrets.add_fault(Fault("CreateSecret", status=400, body={"error": refused}, times=1))
+        stage.secrets.add_fault(google_error("FAILED_PRECONDITION", violated, call="CreateSecret"))
         found = findings(cli("doctor", "--json"))["a new secret"]
         assert found["verdict"] == "problem"
         assert "constraints/gcp.resourceLocations" in found["text"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +12,7 @@ from stage import Stage
 from tokenkeeper import clock
 from tokenkeeper.cli.overview import Line, Overview, ago, last_run, overview
 from tokenkeeper.cli.show import in_columns
-from tokenkeeper.cli.status import HEAD, SPARE, print_overview, row, select
+from tokenkeeper.cli.status import HEAD, SPARE, print_overview, row
 from tokenkeeper.connection import Connection
 from tokenkeeper.store.vault import Inventory
 
@@ -50,13 +49,18 @@ class TestStatus:
         assert {call.name for call in stage.secrets.calls} == {"ListSecrets"}
 
     def test_needs_person(self, cli: Cli, stage: Stage) -> None:
-        """A connection that needs a person is named with what to do, within the window, with exit status 1."""
+        """A connection that needs a person is named with what to do, within the window, with exit status 1.
+
+        What is selected by its health counts for the exit status, and nothing else.
+        """
         stage.tiktok.revoke(stage.plant("acme")["access_token"])
         stage.run()
         done = cli("status")
         assert done.status == 1
         assert done.out.splitlines()[3].split()[1] == "reauthorize"
         assert "access has ended at TikTok (code 40105): make link CONNECTION=acme" in done.out
+        ok, bad = (cli("status", "--health", health) for health in ("ok", "reauthorize"))
+        assert (ok.status, ok.out[:25], bad.status) == (0, "No connection is selected", 1)
         assert "\x1b[31mreauthorize\x1b[0m" in cli.on_terminal("status").out
         narrow = cli.on_terminal("status", columns=40, NO_COLOR="1").out
         assert "\x1b" not in narrow
@@ -155,13 +159,13 @@ def some(number: int, bad: int) -> Overview:
     every = {}
     for place in range(number):
         name = f"acme-{place:04}"
-        one = connection(name, "reauthorize" if place < bad else "ok", advertisers="7000000000000000001,7002")
-        every[name] = replace(one, labels={**one.labels, "client": f"c{place % 2}"})
+        health = "reauthorize" if place < bad else "ok"
+        every[name] = connection(name, health, advertisers="7000000000000000001,7002")
     return overview(Inventory(every, set(every)), NOW, scheduled=False)
 
 
 class TestShown:
-    """Counts first, then what needs something; the selections of the contract."""
+    """Counts first, then what needs something."""
 
     def test_counts_first(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Of many, only those that need something are shown."""
@@ -170,17 +174,6 @@ class TestShown:
         assert lines[0] == "5,000 connections: 4,993 ok, 7 reauthorize."
         assert [line.split()[0] for line in lines[3:10]] == [f"acme-{number:04}" for number in range(7)]
         assert lines[10] == "4,993 connections that need nothing are not shown: ALL=1 (--all) shows them."
-
-    def test_selections(self) -> None:
-        """What is asked for is shown, and counts for the exit status, and nothing else."""
-        asked: list[tuple[list[str], str, dict[str, str]]] = [
-            ([], "ok", {}),
-            (["acme-0001", "acme-0050"], "", {}),
-            ([], "reauthorize", {"client": "c1"}),
-            ([], "", {"client": "x"}),
-        ]
-        found = [select(some(60, 7), *one) for one in asked]
-        assert [(len(one.lines), one.well) for one in found] == [(53, True), (2, False), (3, False), (0, True)]
 
     def test_fits(self) -> None:
         """A table, not records, fits a window of 80 columns: those that matter least are left out."""

@@ -60,13 +60,13 @@ class ApiError(errors.ApiError):
         self,
         status: str,
         message: str,
-        *,
         reason: str = "",
         metadata: Mapping[str, str] | None = None,
         domain: str = "googleapis.com",
     ) -> None:
         super().__init__(status, message)
-        self.reason, self.metadata, self.domain = reason, metadata, domain
+        info = {"reason": reason, "domain": domain, "metadata": dict(metadata or {})}
+        self._details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", **info}] if reason else None
 
     @property
     def code(self) -> int:
@@ -74,15 +74,8 @@ class ApiError(errors.ApiError):
 
     @property
     def body(self) -> Mapping[str, Any]:
-        if not self.reason:
-            return super().body
-        info = {
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": self.reason,
-            "domain": self.domain,
-            "metadata": dict(self.metadata or {}),
-        }
-        return {"error": {**super().body["error"], "details": [info]}}
+        details = {"details": self._details} if self._details else {}
+        return {"error": {**super().body["error"], **details}}
 
 
 def denied(permission: str, resource: str) -> ApiError:

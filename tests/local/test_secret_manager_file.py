@@ -112,12 +112,3 @@ class TestTrouble:
         file.write_bytes(kept)
         with SecretManagerServer(path=path) as server:
             assert server.payloads("s")[2] == b"canary-three"
-
-    def test_a_taken_port_gives_the_store_back(self, path: Path) -> None:
-        """A start that fails for its port leaves the store to others."""
-        with SecretManagerServer() as other:
-            port = int(other.address.rpartition(":")[2])
-            with pytest.raises(CannotStart, match="Port"):
-                SecretManagerServer(path=path, port=port).start()
-        with SecretManagerServer(path=path):
-            pass

@@ -83,25 +83,17 @@ class TestRefused:
         assert [opened(tiktok, ACCOUNT, **one).status_code for one in wrong] == [400] * 5
 
 
-class TestConfirmed:
-    def test_by_an_advertiser(self, tiktok: TikTokServer) -> None:
-        """The code comes back twice, with the state; the asked permissions are granted."""
-        query = answered(sent(tiktok, Form(opened(tiktok, ADVERTISER, scope="[200,4]").text), "confirm"))
-        assert (list(query), query["state"]) == (["auth_code", "code", "state"], ["st.ate"])
-        assert query["auth_code"] == query["code"]
-        assert tiktok.redeem(query["code"][0]).scope == (200, 4)
-
-    def test_by_an_account_holder(self, tiktok: TikTokServer) -> None:
-        """The code comes back with the scopes and the state, and is exchanged only with the redirect URL it went to."""
-        page = opened(tiktok, ACCOUNT).text
-        assert "Read your public videos (video.list)" in page
-        query = answered(sent(tiktok, Form(page), "confirm", ("account", "acme.outlet")))
-        assert (list(query), query["scopes"], query["state"]) == (["code", "scopes", "state"], [SCOPE], ["st.ate"])
-        body = CLIENT | {"grant_type": "authorization_code", "auth_code": query["code"][0]}
-        addresses = ("http://127.0.0.1:8080/", REDIRECT)
-        codes = [post(tiktok, "/tt_user/oauth2/token/", **body, redirect_uri=address)["code"] for address in addresses]
-        assert codes == [40002, 0]
-        assert (tiktok.grants[0].username, tiktok.grants[0].scope) == ("acme.outlet", tuple(SCOPE.split(",")))
+def test_confirmed_by_an_account_holder(tiktok: TikTokServer) -> None:
+    """The code comes back with the scopes and the state, and is exchanged only with the redirect URL it went to."""
+    page = opened(tiktok, ACCOUNT).text
+    assert "Read your public videos (video.list)" in page
+    query = answered(sent(tiktok, Form(page), "confirm", ("account", "acme.outlet")))
+    assert (list(query), query["scopes"], query["state"]) == (["code", "scopes", "state"], [SCOPE], ["st.ate"])
+    body = CLIENT | {"grant_type": "authorization_code", "auth_code": query["code"][0]}
+    addresses = ("http://127.0.0.1:8080/", REDIRECT)
+    codes = [post(tiktok, "/tt_user/oauth2/token/", **body, redirect_uri=address)["code"] for address in addresses]
+    assert codes == [40002, 0]
+    assert (tiktok.grants[0].username, tiktok.grants[0].scope) == ("acme.outlet", tuple(SCOPE.split(",")))
 
 
 def test_an_account_holders_no_and_a_scope_that_the_app_does_not_hold(tiktok: TikTokServer) -> None:

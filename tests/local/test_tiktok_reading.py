@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from emulators.tiktok import Grant, TikTokServer
-from local.tiktok import ads
 from tiktok_client import get
 
 ACCOUNT, OTHER, FOREIGN = "7000000000000000001", "7000000000000000002", "7000000000000000088"
-LISTS = {"/campaign/get/": ads.campaigns, "/adgroup/get/": ads.ad_groups, "/ad/get/": ads.ads}
 REPORT = "/report/integrated/get/"
-DAILY = {
+DAILY: dict[str, Any] = {
     "advertiser_id": ACCOUNT,
     "report_type": "BASIC",
     "data_level": "AUCTION_CAMPAIGN",
@@ -26,98 +24,62 @@ DAILY = {
 }
 
 
-class Reader:
-    """A pipeline with a token."""
-
-    def __init__(self, server: TikTokServer, scope: list[int] | None = None) -> None:
-        self._server = server
-        self._token = server.grant(scope=scope).access_token
-
-    def ask(self, path: str, **parameters: object) -> dict[str, Any]:
-        return get(self._server, path, self._token, **parameters)
-
-    def report(self, **changes: object) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask(REPORT, **{**DAILY, **changes})["data"]["list"]
-        return found
+def ask(server: TikTokServer, path: str, query: dict[str, Any], scope: list[int] | None = None) -> dict[str, Any]:
+    """A pipeline's call, with a token of this scope."""
+    return get(server, path, server.grant(scope=scope).access_token, **query)
 
 
-@pytest.fixture
-def reader(tiktok: TikTokServer) -> Reader:
-    return Reader(tiktok)
-
-
-def test_lists_come_in_pages(reader: Reader) -> None:
-    """They say how many rows there are; an ad names its ad group and this its campaign; no account has another's."""
-    lists = [list(rows(ACCOUNT)) for rows in LISTS.values()]
-    for path, rows in zip(LISTS, lists, strict=True):
-        size = len(rows) - 1
-        pages = [reader.ask(path, advertiser_id=ACCOUNT, page=page, page_size=size)["data"] for page in (1, 2)]
-        assert [row for page in pages for row in page["list"]] == rows
-        assert pages[0]["page_info"] == {"page": 1, "page_size": size, "total_number": size + 1, "total_page": 2}
-    above = {row["adgroup_id"]: row["campaign_id"] for row in lists[1]}
-    assert all(above[row["adgroup_id"]] == row["campaign_id"] for row in lists[2])
-    assert set(above.values()) == {row["campaign_id"] for row in lists[0]}
-    assert not {row["ad_id"] for row in lists[2]} & {row["ad_id"] for row in ads.ads(OTHER)}
-
-
-def test_a_daily_report(reader: Reader) -> None:
+def test_a_daily_report(tiktok: TikTokServer) -> None:
     """It has a row for each campaign and day, the same at every call, of up to five ad accounts; or one for each ad."""
-    rows = reader.report()
+
+    def report(**changes: object) -> list[dict[str, Any]]:
+        return list(ask(tiktok, REPORT, DAILY | changes)["data"]["list"])
+
+    rows = report()
     assert len(rows) == 6
     assert rows[0]["dimensions"]["stat_time_day"] == "2026-05-01 00:00:00"
     assert float(rows[0]["metrics"]["spend"]) > 0
-    assert reader.report(start_date="2026-05-02")[0] in rows
-    several = reader.report(advertiser_ids=[OTHER, ACCOUNT])
+    assert report(start_date="2026-05-02")[0] in rows
+    several = report(advertiser_ids=[OTHER, ACCOUNT])
     assert [row["metrics"]["advertiser_id"] for row in several] == [OTHER] * 6 + [ACCOUNT] * 6
-    assert len(reader.report(data_level="AUCTION_AD", dimensions=["ad_id"])) == 12
+    assert len(report(data_level="AUCTION_AD", dimensions=["ad_id"])) == 12
     refused: list[dict[str, object]] = [
         {"advertiser_ids": [ACCOUNT] * 6},
         {"dimensions": ["campaign_id", "gender"]},
         {"start_date": "2026-01-01", "end_date": "2026-02-01"},
         {"page_size": 1001},
     ]
-    assert [reader.ask(REPORT, **{**DAILY, **wrong})["code"] for wrong in refused] == [40002] * len(refused)
+    assert [ask(tiktok, REPORT, DAILY | wrong)["code"] for wrong in refused] == [40002] * len(refused)
 
 
-def test_what_an_advertisers_token_does_not_allow(tiktok: TikTokServer, reader: Reader) -> None:
+def test_what_an_advertisers_token_does_not_allow(tiktok: TikTokServer) -> None:
     """Each list, and a report, needs ad accounts that the token reaches, and a permission of its own or one above."""
     for wrong, code in (({}, 40002), ({"advertiser_id": FOREIGN}, 40001)):
-        assert reader.ask("/adgroup/get/", **wrong)["code"] == code
+        assert ask(tiktok, "/adgroup/get/", wrong)["code"] == code
     asked: list[list[str]] = [[ACCOUNT], [], [ACCOUNT] * 101, [FOREIGN]]
-    codes = [reader.ask("/advertiser/info/", advertiser_ids=ids)["code"] for ids in asked]
+    codes = [ask(tiktok, "/advertiser/info/", {"advertiser_ids": ids})["code"] for ids in asked]
     assert codes == [0, 40002, 40002, 40001]
-    for path, scope in zip([*LISTS, REPORT], [200, 210, 220, 4], strict=True):
+    for path, scope in {"/campaign/get/": 200, "/adgroup/get/": 210, "/ad/get/": 220, REPORT: 4}.items():
         others = sorted({4, 100, 200, 210, 220} - {scope})
-        assert [Reader(tiktok, one).ask(path, **DAILY)["code"] for one in (others, [scope])] == [40001, 0]
-    assert Reader(tiktok, [2]).ask("/campaign/get/", advertiser_id=ACCOUNT)["code"] == 0
+        assert [ask(tiktok, path, DAILY, one)["code"] for one in (others, [scope])] == [40001, 0]
+    assert ask(tiktok, "/campaign/get/", {"advertiser_id": ACCOUNT}, [2])["code"] == 0
 
 
-def profile(server: TikTokServer, grant: Grant, **changes: object) -> dict[str, Any]:
-    query = {"business_id": grant.open_id, "fields": ["username", "display_name", "followers_count"]} | changes
-    return get(server, "/business/get/", grant.access_token, **query)
-
-
-def videos(server: TikTokServer, grant: Grant, **changes: object) -> dict[str, Any]:
-    query = {"business_id": grant.open_id, "fields": ["item_id", "create_time", "likes"]} | changes
-    return get(server, "/business/video/list/", grant.access_token, **query)
-
-
-def test_videos(tiktok: TikTokServer) -> None:
-    """They come newest first in pages of twenty at most, their times as strings."""
-    grant = tiktok.grant_account()
-    first = videos(tiktok, grant, max_count=20)["data"]
-    second = videos(tiktok, grant, max_count=20, cursor=first["cursor"])["data"]
-    assert [(len(page["videos"]), page["has_more"]) for page in (first, second)] == [(20, True), (5, False)]
-    rows = first["videos"] + second["videos"]
-    assert all(set(row) == {"item_id", "create_time", "likes"} for row in rows)
-    assert [row["create_time"] for row in rows] == sorted({row["create_time"] for row in rows}, reverse=True)
-    assert videos(tiktok, grant, max_count=21)["code"] == 40002
-
-
-@pytest.mark.parametrize("ask", [profile, videos])
-def test_what_an_accounts_token_does_not_allow(tiktok: TikTokServer, ask: Any) -> None:
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [("/business/get/", ["username", "display_name", "followers_count"]), ("/business/video/list/", ["item_id"])],
+)
+def test_what_an_accounts_token_does_not_allow(tiktok: TikTokServer, path: str, fields: list[str]) -> None:
     """Reading needs the account's own id, its scopes, a token and fields that exist."""
+
+    def code(grant: Grant, **changes: object) -> int:
+        query = {"business_id": grant.open_id, "fields": fields} | changes
+        return int(get(tiktok, path, grant.access_token, **query)["code"])
+
     grant = tiktok.grant_account()
-    asked = [ask(tiktok, grant, **wrong) for wrong in ({"business_id": ""}, {"business_id": "x"}, {"fields": ["x"]})]
-    asked += [ask(tiktok, tiktok.grant_account(scope=["user.info.basic"])), ask(tiktok, tiktok.grant())]
-    assert [answer["code"] for answer in asked] == [40002, 40001, 40002, 40130, 40105]
+    wrong: list[dict[str, object]] = [{}, {"business_id": ""}, {"business_id": "x"}, {"fields": ["x"]}]
+    assert [code(grant, **changes) for changes in wrong] == [0, 40002, 40001, 40002]
+    assert [code(other) for other in (tiktok.grant_account(scope=["user.info.basic"]), tiktok.grant())] == [
+        40130,
+        40105,
+    ]

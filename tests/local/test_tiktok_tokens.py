@@ -1,6 +1,5 @@
 """The simulated TikTok's tokens of both families, and the endpoints that make, name and end them."""
 
-import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,16 +60,6 @@ both = pytest.mark.parametrize("family", [ADVERTISER, ACCOUNT], ids=["advertiser
 
 
 class TestExchange:
-    def test_advertiser(self, tiktok: TikTokServer) -> None:
-        """An advertiser's answer has the ticked accounts and the scope; only an expiring one tells of a refresh."""
-        answer = ADVERTISER.exchange(tiktok, tiktok.authorize())
-        assert list(answer) == ["code", "message", "request_id", "data"]
-        assert re.fullmatch(r"20\d{12}[0-9A-F]{20}", answer["request_id"])
-        assert re.fullmatch(r"[0-9a-f]{40}", answer["data"].pop("access_token"))
-        assert answer["data"] == {"advertiser_ids": ADVERTISERS, "scope": [4, 10, 200, 210, 220, 30]}
-        expiring = ADVERTISER.exchange(tiktok, tiktok.authorize("expiring", []))["data"]
-        assert (expiring["expires_in"], expiring["refresh_token_expires_in"]) == (86400, 31536000)
-
     @both
     def test_code_ends(self, tiktok: TikTokServer, family: Family) -> None:
         """A code is good once, and for so long."""

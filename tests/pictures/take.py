@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from browser.chromium import CHROMIUM, launch
-from pictures.tour import as_text, texts
+from browser.chromium import CHROMIUM
+from pictures.tour import tour
 from stage import ROOT
 
 FOLDER = ROOT / "infra" / "guide" / "pictures"
@@ -26,10 +26,8 @@ def main() -> int:
         page.screenshot(path=FOLDER / f"{name}.png", full_page=True)
 
     FOLDER.mkdir(exist_ok=True)
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = launch(playwright)
-        SHOWN.write_text(as_text(texts(browser, Path(folder), take)), encoding="utf-8")
-        browser.close()
+    with tempfile.TemporaryDirectory() as folder:
+        SHOWN.write_text(tour(Path(folder), take), encoding="utf-8")
     return 0
 
 

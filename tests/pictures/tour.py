@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from browser.chromium import launch
 from flow.test_run import Running, free_ports
 from local.launch import PORTS
 
@@ -22,54 +23,39 @@ b{{color:#79b8ff;font-weight:600}}
 Take = Callable[[Page, str], None]
 
 
-def texts(browser: Browser, folder: Path, take: Take = lambda *_: None) -> dict[str, str]:
+def tour(folder: Path, take: Take = lambda *_: None) -> str:
     """Go through it once.
 
     Args:
-        browser: Shows the pages.
         folder: Where `make run` keeps everything.
         take: Called with what is shown at each stop, and its name.
 
     Returns:
         What can be read at each stop, without what differs each time.
     """
-    context = browser.new_context(viewport={"width": 720, "height": 746}, device_scale_factor=1.25)
-    found = {}
-    ports = free_ports()
-
-    def plain(text: str) -> str:
+    found, ports = {}, free_ports()
+    with sync_playwright() as playwright, Running(folder, ports, NO_COLOR="1") as running:
+        context = launch(playwright).new_context(viewport={"width": 720, "height": 746}, device_scale_factor=1.25)
+        banner = running.wait_for(_BANNER)[0]
+        page = context.new_page()
+        for name, link in zip(("start", "account"), re.findall(r"http://\S+/start\S+", banner), strict=True):
+            page.goto(link)
+            if name == "start":
+                take(page, "start")
+                found["start"] = page.inner_text("main")
+            page.get_by_role("button", name="Continue to TikTok").click()
+            page.get_by_role("button", name="Confirm").click()
+            page.wait_for_url("**/done")
+            if name == "start":
+                take(page, "done")
+                found["done"] = page.inner_text("main")
+        running.make("refresh")
+        screen = f"$ make run\n{banner.strip()}\n\n$ make status\n{running.make('status').stdout.strip()}\n"
         for option, port in ports.items():
-            text = text.replace(f":{port}", f":{PORTS[option]}")
-        return text.replace(str(folder), ".tokenkeeper")
-
-    try:
-        with Running(folder, ports, NO_COLOR="1") as running:
-            banner = running.wait_for(_BANNER)[0]
-            page = context.new_page()
-            for name, link in zip(("start", "account"), re.findall(r"http://\S+/start\S+", banner), strict=True):
-                page.goto(link)
-                if name == "start":
-                    take(page, "start")
-                    found["start"] = page.inner_text("main")
-                page.get_by_role("button", name="Continue to TikTok").click()
-                page.get_by_role("button", name="Confirm").click()
-                page.wait_for_url("**/done")
-                if name == "start":
-                    take(page, "done")
-                    found["done"] = page.inner_text("main")
-            running.make("refresh")
-            status = running.make("status").stdout
-        screen = plain(f"$ make run\n{banner.strip()}\n\n$ make status\n{status.strip()}\n")
-        _show(context, screen, take)
-        found["terminal"] = screen
-    finally:
-        context.close()
-    return {name: _lasting(text) for name, text in found.items()}
-
-
-def as_text(found: Mapping[str, str]) -> str:
-    """The texts as they are kept beside the pictures."""
-    return "".join(f"== {name} ==\n\n{text.strip()}\n\n" for name, text in found.items())
+            screen = screen.replace(f":{port}", f":{PORTS[option]}")
+        found["terminal"] = screen.replace(str(folder), ".tokenkeeper")
+        _show(context, found["terminal"], take)
+    return "".join(f"== {name} ==\n\n{_lasting(text).strip()}\n\n" for name, text in found.items())
 
 
 def _show(context: BrowserContext, screen: str, take: Take) -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from emulators.secret_manager import SecretManagerServer
 from emulators.serving import Answer, Fault, LocalServer, Request
+from faults import google_error
 from readers import tiktok_token
 from readers.internet import READER, Internet
 from readers.recipe import PAGES
@@ -298,10 +299,8 @@ class TestAway:
         assert refused(timeout=0.3, rejected="one").remedy == "wait"
 
 
-def said_by_google(reason: str, status: int = 403, name: str = "PERMISSION_DENIED") -> Fault:
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
-    error = {"code": status, "message": "What Google says. uid: abc", "status": name, "details": [info]}
-    return Fault(ACCESS, status=status, body={"error": error}, times=None)
+def said_by_google(reason: str, status: str = "PERMISSION_DENIED") -> Fault:
+    return google_error(status, "What Google says. uid: abc", reason=reason, call=ACCESS, times=None)
 
 
 REFUSALS = {
@@ -317,7 +316,7 @@ REFUSALS = {
 def test_google_refuses(store: SecretManagerServer, reason: str) -> None:
     """Google's sentence, and what helps; asked once."""
     what_helps, advice = REFUSALS[reason]
-    store.add_fault(said_by_google(reason, 400, "INVALID_ARGUMENT") if reason == "INVALID" else said_by_google(reason))
+    store.add_fault(said_by_google(reason, "INVALID_ARGUMENT" if reason == "INVALID" else "PERMISSION_DENIED"))
     assert (remedy("What Google says. uid: abc"), remedy(advice)) == (what_helps, what_helps)
     assert store.count(ACCESS) == 2
 

@@ -6,11 +6,11 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
 import termios
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -62,8 +62,6 @@ class Terminal:
             env={"PATH": str(home / "bin"), "HOME": str(home), "TERM": "xterm", "LANG": "C.UTF-8"},
         )
         os.close(theirs)
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
         self.wait(PROMPT)
 
     def _prepare(self, shell: str, home: Path, programs: Sequence[str]) -> None:
@@ -80,11 +78,6 @@ class Terminal:
         form, name = (_BASHRC, ".bashrc") if "bash" in shell else (_ZSHRC, ".zshrc")
         (home / name).write_text(form.format(prompt=PROMPT, more=MORE, history=self._history))
 
-    def _listen(self) -> None:
-        with suppress(OSError):  # the shell has ended
-            while heard := os.read(self._terminal, 65536):
-                self._heard += heard
-
     def said(self, since: int = 0) -> str:
         """All that was shown, without colours and movements of the cursor."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r", "", self._heard[since:].decode(errors="replace"))
@@ -96,26 +89,30 @@ class Terminal:
 
     def wait(self, *wanted: str) -> None:
         """Wait until one of these is the last thing on the screen."""
-        _until(lambda: self.said(self._before_keys).endswith(wanted), 30)
-        said = self.said(self._before_keys)
-        assert said.endswith(wanted), f"none of {wanted} came; the terminal ends with: {said[-600:]!r}"
+        came = self._until(lambda: self.said(self._before_keys).endswith(wanted), 30)
+        assert came, f"none of {wanted} came; the terminal ends with: {self.said()[-600:]!r}"
 
     def wait_hidden(self) -> None:
         """Wait until what is typed is not shown."""
-        _until(lambda: not self._echoes(), 10)
-        assert not self._echoes(), "what is typed is shown"
-
-    def _echoes(self) -> bool:
-        return bool(termios.tcgetattr(self._terminal)[3] & termios.ECHO)
+        hidden = self._until(lambda: not termios.tcgetattr(self._terminal)[3] & termios.ECHO, 10)
+        assert hidden, "what is typed is shown"
 
     def calls(self, number: int = 0) -> list[list[str]]:
         """Every call of a stub: its name, its arguments, what it was given. As many are waited for as `number` says."""
-        _until(lambda: len(self._read_calls()) >= number, 20)
+        self._until(lambda: len(self._read_calls()) >= number, 20)
         return self._read_calls()
 
     def _read_calls(self) -> list[list[str]]:
         text = self._calls.read_text() if self._calls.exists() else ""
         return [call.split("\x1f")[:-1] for call in text.split("\x1e\x1f")[:-1]]
+
+    def _until(self, true: Callable[[], bool], seconds: float) -> bool:
+        """Listen until something is true; whether it is."""
+        end = time.monotonic() + seconds
+        while not (met := true()) and time.monotonic() < end:
+            if select.select([self._terminal], [], [], 0.01)[0]:
+                self._heard += os.read(self._terminal, 65536)
+        return met
 
     @property
     def history(self) -> str:
@@ -129,11 +126,4 @@ class Terminal:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(5)
-        self._listener.join(5)
         os.close(self._terminal)
-
-
-def _until(true: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from browser.engines import need
+from browser.chromium import need
 from readme.page import GCP, GUIDES, PAGES, README, RECIPES
 from readme.terminal import MORE, PROMPT, Terminal
 
@@ -88,7 +88,7 @@ def scripted(blocks: Sequence[str], home: Path) -> list[list[str]]:
 @pytest.mark.parametrize("page", BLOCKS)
 def test_blocks_do_what_a_script_would_do(page: str, shell: str, tmp_path: Path) -> None:
     """No comment, quotation mark or pattern means something else there, and nothing swallows the next line."""
-    need(shell, shell)
+    need(shell)
     wanted = scripted(BLOCKS[page], tmp_path / "script")
     asked = any(re.search(READS, block) for block in BLOCKS[page])
     assert asked == any(call[-1] == SECRET for call in wanted), "what is typed reaches a program"

@@ -6,12 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from browser.chromium import CHROMIUM, launch
-from browser.engines import need
 from pictures.take import FOLDER, SHOWN
-from pictures.tour import as_text, texts
+from pictures.tour import tour
 from readme.page import README
 
 
@@ -19,17 +16,8 @@ from readme.page import README
 @pytest.mark.slow
 def test_they_show_what_the_product_shows(tmp_path: Path) -> None:
     """Pages, `make run` and `make status` read as they did when the pictures were taken; else: `make pictures`."""
-    need(str(CHROMIUM))
     with ThreadPoolExecutor(1) as pool:  # the browser tests may have a Playwright of their own in this thread
-        assert pool.submit(_shown, tmp_path).result() == SHOWN.read_text(encoding="utf-8")
-
-
-def _shown(folder: Path) -> str:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        found = texts(browser, folder)
-        browser.close()
-    return as_text(found)
+        assert pool.submit(tour, tmp_path).result() == SHOWN.read_text(encoding="utf-8")
 
 
 def test_they_are_small_and_all_shown() -> None:
