@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
+import urllib3
 from playwright.sync_api import Browser
 
 from browser.chromium import need
@@ -101,10 +101,10 @@ def webkit(folder: Path) -> Iterator[Window]:
 
     def ask(method: str, path: str, **values: Any) -> Any:
         url = f"http://127.0.0.1:{port}/session{session}{path}"
-        answer = requests.request(method, url, json=values if method == "POST" else None, timeout=2 * SECONDS)
-        if "before the unload event" in answer.text:
+        answer = urllib3.request(method, url, json=values if method == "POST" else None, timeout=2 * SECONDS)
+        if b"before the unload event" in answer.data:
             return ask(method, path, **values)  # a search ends with its page: it goes on in the next
-        assert answer.ok, f"{path}: {answer.text}"
+        assert answer.status == 200, (path, answer.data)
         return answer.json()["value"]
 
     def find(path: str) -> str:

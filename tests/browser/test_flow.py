@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Response, Route, expect
+from playwright.sync_api import Browser, Response, Route, expect
 
 from browser.chromium import Open, Visit
 from emulators.serving import Fault
@@ -36,6 +36,15 @@ class TestConnecting:
         assert len(stage.token()["advertiser_ids"]) == 3
         assert_quiet(visit)
 
+    def test_with_none_ticked_can_be_repaired_by_going_back(self, stage: Stage, tab: Open) -> None:
+        """The page says so; back at TikTok, ticking one and confirming connects, without a new link."""
+        visit = tab().open(stage.link()).go_on().tick().confirm()
+        assert visit.heading == "No ad account was ticked"
+        assert stage.secrets.payloads("tiktok-ads-token-acme") == []
+        visit.page.go_back()
+        visit.tick(OUTLET).confirm()
+        assert visit.heading == "TikTok Ads is connected to acme"
+
     def test_a_tiktok_account(self, stage: Stage, tab: Open) -> None:
         """The same way in the account holder's words, to the account that was chosen."""
         visit = tab().open(stage.link(family="account"))
@@ -46,6 +55,12 @@ class TestConnecting:
         assert "acme.outlet" in visit.text
         assert stage.token()["open_id"] == stage.annotations()["open-id"]
         assert_quiet(visit)
+
+    def test_works_without_scripts(self, stage: Stage, chromium: Browser) -> None:
+        """Nothing depends on JavaScript."""
+        with chromium.new_context(java_script_enabled=False) as context:
+            visit = Visit(stage, stage.connect.url, context.new_page()).open(stage.link()).go_on().confirm()
+            assert visit.heading == "TikTok Ads is connected to acme"
 
     def test_works_by_keyboard(self, stage: Stage, tab: Open) -> None:
         """The first thing that Tab reaches is the button, it shows where the focus is, and Enter goes on."""
