@@ -277,6 +277,14 @@ class Stage:
         self.secrets.add_version(TOKEN + connection, payload.of_token(made))
         return self.token(connection)
 
+    def due(self, *names: str, versions: int = 1, family: Any = "advertiser") -> None:
+        """Plant expiring connections, `acme` or these, past half of their lives, with so many versions."""
+        for name in names or ("acme",):
+            self.plant(name, "expiring", age_hours=13, family=family)
+            for secret_id in (TOKEN + name, REFRESH + name):
+                for _ in range(versions - 1):
+                    self.secrets.add_version(secret_id, self.secrets.payloads(secret_id)[-1])
+
     def run(
         self, body: Mapping[str, Any] | None = None, *, function: Function | None = None
     ) -> tuple[int, dict[str, Any]]:

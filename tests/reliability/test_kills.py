@@ -53,10 +53,7 @@ def send(function: Function, flow: Flow | None) -> None:
 
 def due(stage: Stage, family: Family = "advertiser") -> None:
     """An expiring connection past half its life, with versions that are too many."""
-    stage.plant("acme", "expiring", age_hours=13, family=family)
-    for secret_id in (TOKEN + "acme", REFRESH + "acme"):
-        for _ in range(2):
-            stage.secrets.add_version(secret_id, stage.secrets.payloads(secret_id)[-1])
+    stage.due(versions=3, family=family)
 
 
 def changed(stage: Stage) -> None:

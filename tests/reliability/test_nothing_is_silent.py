@@ -212,27 +212,6 @@ def test_each_alert_about_tokens_is_shown_here_with_what_says_that_it_is_over() 
     assert {end for _, end in shown} <= EVENTS.keys()
 
 
-@each("begin", {name: way.begin for name, way in WAYS.items() if way.logged == BEHIND})
-def test_no_token_ends_silently_because_of_what_its_connection_is_not_to_blame_for(
-    quick: QuickStage, begin: Act
-) -> None:
-    """Of four runs a day, the last that comes before its end alerts, and so does each that still finds it so."""
-    quick.plant("acme", "expiring")
-    quick.later(hours=12)
-    begin(quick)
-    for minutes, logged in ((0, []), (5, []), (355, [*BEHIND]), (5, [*BEHIND])):  # as Cloud Scheduler comes
-        quick.later(minutes=minutes)
-        assert quick.run()[0] == 503
-        assert quick.logged() == logged
-        assert quick.labels()["health"] == "ok"
-    quick.quiet()
-    assert quick.run()[0] == 200
-    assert set(quick.logged()) <= {REFRESHED}
-    assert quick.tiktok.is_alive(quick.token()["access_token"])
-    assert quick.run()[0] == 200
-    assert quick.logged() == []
-
-
 def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once(quick: QuickStage) -> None:
     """One alert a run for all of them together, no call about them, and one notice for each when it is over."""
     quick.plant("acme", "expiring")
