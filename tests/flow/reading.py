@@ -39,12 +39,9 @@ def nothing_was_used_or_written(stage: Stage) -> bool:
 
 
 def assert_stored(stage: Stage, refresh_ends: str = "", **more: object) -> None:
-    """Check that the newest version of each secret of `acme` holds TikTok's newest grant, byte for byte.
+    """The newest version of each secret of `acme` holds TikTok's newest grant, byte for byte.
 
-    Args:
-        stage: Where.
-        refresh_ends: The end of a refresh token; empty: there is none.
-        more: The keys that follow in an account's payload.
+    The refresh token, if there is one, has that end; an account's payload has more keys.
     """
     given, obtained = stage.tiktok.grants[-1], stage.time("acme", "obtained-at")
     token = {

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from flow.reading import assert_stored
-from stage import KEEPER, PROJECT, REFRESH, TOKEN, Stage
+from stage import KEEPER, REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
@@ -57,14 +57,6 @@ class TestRequests:
         assert not stage.writes()
         assert stage.refresh.events == []
 
-    def test_the_answer_is_json_of_the_contract(self, stage: Stage) -> None:
-        """Counts, seconds and names in this order, never kept by a cache; a run over nothing got through."""
-        answer = post(stage, b"")
-        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.status_code == 200
-        assert list(answer.json()) == ["connections", *COUNTS, "seconds", "attention"]
-
     def test_a_run_may_be_limited_and_forced(self, stage: Stage) -> None:
         """Only the named connections are looked at, each once, and refreshed although fresh; no run is noted."""
         for name in ("acme", "beta", "gamma"):
@@ -93,28 +85,6 @@ class TestRefreshing:
             "connection": "acme",
             "expires_at": stage.token()["expires_at"],
         }
-
-    def test_other_advertisers_are_noticed(self, stage: Stage) -> None:
-        """One notice with who came and who went."""
-        planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
-        stage.tiktok.set_advertisers(planted["access_token"], [EUROPE, AMERICA])
-        stage.run()
-        (entry,) = entries(stage, "connection.changed")
-        assert (entry["severity"], entry["added"], entry["removed"]) == ("NOTICE", [], [OUTLET])
-        assert stage.token()["advertiser_ids"] == [EUROPE, AMERICA]
-
-    def test_a_refresh_secret_without_labels_is_used_and_gets_them(self, stage: Stage) -> None:
-        """Somebody made it beforehand, or removed its labels."""
-        stage.plant("acme", "expiring")
-        whole = stage.secrets.payloads(REFRESH + "acme")[0]
-        stage.secrets.delete(REFRESH + "acme")
-        stage.secrets.create(REFRESH + "acme", project=PROJECT)
-        stage.secrets.add_version(REFRESH + "acme", whole)
-        status, summary = stage.run()
-        assert (status, counted(summary)) == (200, {"skipped": 1})
-        assert stage.secrets.labels(REFRESH + "acme")["managed-by"] == "tiktok-token-keeper"
-        stage.later(hours=HALF_A_DAY)
-        assert counted(stage.run()[1]) == {"refreshed": 1}
 
 
 class TestVerifying:
@@ -148,11 +118,17 @@ class TestVerifying:
 
 
 class TestTheRun:
-    def test_it_ends_with_one_entry_and_is_recorded_in_one_write(self, stage: Stage) -> None:
-        """`run.finished` and the annotations of the keeper's secret, which has no version, say what it came to."""
+    def test_it_ends_with_one_answer_one_entry_and_one_write(self, stage: Stage) -> None:
+        """JSON of the contract that no cache keeps, `run.finished`, and annotations of a secret without versions."""
         stage.plant("acme", "expiring")
         stage.plant("beta")
-        _, summary = stage.run()
+        answer = post(stage, b"")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-store"
+        summary = answer.json()
+        assert list(summary) == ["connections", *COUNTS, "seconds", "attention"]
+        stage.refresh.wait_for_event("run.finished")
         (entry,) = entries(stage, "run.finished")
         assert entry.pop("message") == "The run ended with 200: 0 refreshed, 1 verified, 0 need a person."
         assert 364 * 86_400 < entry.pop("next_expiry_seconds") <= 365 * 86_400
