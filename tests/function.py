@@ -146,12 +146,6 @@ class Function:
                 self.kill()
         self._listener.join(10)
 
-    def __enter__(self) -> Self:
-        return self.wait_ready()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
 
 def _settled(entry: dict[str, Any]) -> bool:
     return f"/traces/{_SETTLING}" in entry.get("logging.googleapis.com/trace", "")

@@ -162,32 +162,26 @@ def read_settings(**changes: str) -> Settings:
     return parts.read(TIKTOK_APP_SECRET=APP_SECRET, **changes)
 
 
-def _holders() -> list[object]:
-    """One of everything in the product that holds a secret value."""
-    secret = Secret(SECRET)
-    chosen = parts.read(TIKTOK_APP_SECRET=SECRET, LINK_SIGNING_KEYS=f"{SECRET}{SECRET}")
-    stored = parts.refreshable(parts.response(SECRET, SECRET))
-    return [
-        secret,
-        TokenResponse(secret, secret),
-        stored,
-        chosen,
-        Arguments(codes=(secret,), link=secret),
-        Version(1, payload.of_refresh(stored)),
-        Version(1, payload.of_refresh(stored)),
-        TikTokAnswer(200, {"data": {"access_token": SECRET}}),
-        TikTok(chosen),
-        Signer([secret]),
-        SecretManager(PROJECT, "127.0.0.1:1"),
-    ]
-
-
 class TestSecretValues:
     def test_are_masked(self) -> None:
         """No repr, str or format of anything that holds a secret shows it [42]."""
-        canaries = Canaries()
+        canaries, secret = Canaries(), Secret(SECRET)
         canaries.keep("a secret", SECRET)
-        for holder in _holders():
+        chosen = parts.read(TIKTOK_APP_SECRET=SECRET, LINK_SIGNING_KEYS=f"{SECRET}{SECRET}")
+        stored = parts.refreshable(parts.response(SECRET, SECRET))
+        holders: list[object] = [
+            secret,
+            TokenResponse(secret, secret),
+            stored,
+            chosen,
+            Arguments(codes=(secret,), link=secret),
+            Version(1, payload.of_refresh(stored)),
+            TikTokAnswer(200, {"data": {"access_token": SECRET}}),
+            TikTok(chosen),
+            Signer([secret]),
+            SecretManager(PROJECT, "127.0.0.1:1"),
+        ]
+        for holder in holders:
             canaries.record(type(holder).__name__, f"{holder} {holder!r:>99} {[holder]} {holder!s}")
         assert canaries.leaks() == []
 
