@@ -14,11 +14,9 @@ def google_error(
     *,
     reason: str = "",
     metadata: Mapping[str, str] | None = None,
-    domain: str = "googleapis.com",
     call: str = "*",
-    resource: str = "",
-    times: int | None = 1,
+    times: int = 1,
 ) -> Fault:
     """Google's refusal of a call, with the canonical code and, in google.rpc.ErrorInfo, the details that say why."""
-    error = ApiError(status, message, reason=reason, metadata=metadata or {}, domain=domain)
-    return Fault(call, resource, times=times, status=error.code, body=error.body)
+    error = ApiError(status, message, reason=reason, metadata=metadata)
+    return Fault(call, times=times, status=error.code, body=error.body)

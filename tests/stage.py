@@ -214,6 +214,15 @@ class Stage:
         code = self.tiktok.authorize(kind, advertisers, scope)  # type: ignore[arg-type]
         return self.canaries.keep("an authorization code", code)
 
+    def begun(self, connection: str = "acme", brings: str | None = None) -> tuple[Browser, str, str]:
+        """A new browser that went to TikTok with a new link, the state, and the code of what is approved there.
+
+        That is a grant of a kind, or an `account`'s.
+        """
+        browser, family = self.browser(), "account" if brings == "account" else "advertiser"
+        state = browser.begin(self.link(connection, family=family))  # type: ignore[arg-type]
+        return browser, state, self.account_code() if brings == "account" else self.code(brings)
+
     def approve(
         self,
         connection: str = "acme",

@@ -20,16 +20,9 @@ def text_of(response: requests.Response) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
-def reference_on(response: requests.Response) -> str:
-    """The reference that a page asks to be quoted."""
-    found = re.search(r"<code>([0-9a-f]{8})</code>", response.text)
-    assert found, response.text
-    return found[1]
-
-
 def refused(function: Function) -> dict[str, Any]:
     """The one refusal in the log."""
-    (entry,) = [event for event in function.events if event["event"] == "connection.refused"]
+    (entry,) = function.entries("connection.refused")
     return entry
 
 

@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from emulators.serving import Fault
-from flow.reading import assert_stored, nothing_was_used_or_written, reference_on, refused, text_of
+from flow.reading import assert_stored, nothing_was_used_or_written, refused, text_of
+from security.raw import reference
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Stage, free_port
 from tiktok_client import Form
 from tokenkeeper import clock
@@ -125,7 +126,7 @@ class TestTheWholeWay:
         assert len(stage.secrets.payloads(TOKEN + "acme")) == 2
         assert second["access_token"] != first["access_token"]
         assert second["obtained_at"] > first["obtained_at"]
-        stored = [event for event in stage.connect.events if event["event"] == "connection.stored"]
+        stored = stage.connect.entries("connection.stored")
         assert [entry["message"] for entry in stored] == ["acme was connected.", "acme was connected again."]
 
 
@@ -161,14 +162,13 @@ class TestNames:
 class TestTheExchange:
     def test_what_cannot_be_stored_is_not_exchanged(self, stage: Stage) -> None:
         """503 before anything is used up, and it says whom to tell; once it is permitted, the same code does it."""
-        browser = stage.browser()
-        state, code = browser.begin(stage.link()), stage.code()
+        browser, state, code = stage.begun()
         stage.secrets.deny("secretmanager.versions.add")
         page = browser.come_back(code, state)
         assert (page.status_code, stage.tiktok.calls) == (503, [])
         assert "Tell the person who sent you the link" in text_of(page)
         entry = refused(stage.connect)
-        expected = ("store_refused", "ERROR", reference_on(page))
+        expected = ("store_refused", "ERROR", reference(page.text))
         assert (entry["reason"], entry["severity"], entry["reference"]) == expected
         assert entry["message"].startswith("Permission denied: cannot ")
         stage.secrets.allow_all()
@@ -176,8 +176,7 @@ class TestTheExchange:
 
     def test_of_two_codes_auth_code_is_read(self, stage: Stage) -> None:
         """The other one is left alone. TikTok's no has its request id, on the page and in the log."""
-        browser = stage.browser()
-        state, code = browser.begin(stage.link()), stage.code()
+        browser, state, code = stage.begun()
         query = urllib.parse.urlencode({"code": "0" * 40, "auth_code": code, "state": state})
         stage.tiktok.fail_next("access_token", 40115)
         page = browser.get(f"/?{query}")

@@ -18,21 +18,17 @@ from tokenkeeper import clock
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
 COUNTS = ["refreshed", "verified", "failing", "reauthorize", "skipped", "remaining"]
 HALF_A_DAY = 13
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-def post(stage: Stage, body: bytes) -> requests.Response:
+def post(stage: Stage, body: bytes, **headers: str) -> requests.Response:
     """Call the function with a body as it stands."""
-    return requests.post(stage.refresh.url, data=body, timeout=60)
+    return requests.post(stage.refresh.url, data=body, headers=headers, timeout=60)
 
 
 def counted(summary: dict[str, Any]) -> dict[str, int]:
     """The counts that are not nothing."""
     return {name: summary[name] for name in COUNTS if summary[name]}
-
-
-def entries(stage: Stage, name: str) -> list[dict[str, Any]]:
-    """The log's entries of that name."""
-    return [event for event in stage.refresh.events if event["event"] == name]
 
 
 class TestRequests:
@@ -65,7 +61,7 @@ class TestRequests:
         assert (status, summary["connections"], counted(summary)) == (200, 2, {"refreshed": 2})
         assert len(stage.secrets.payloads(TOKEN + "gamma")) == 1
         assert not [call for call in stage.secrets.calls if KEEPER in call.resource and call.name != "GetSecret"]
-        (finished,) = [event for event in stage.refresh.events if event["event"] == "run.finished"]
+        (finished,) = stage.refresh.entries("run.finished")
         assert finished["limited"] is True
 
 
@@ -73,17 +69,20 @@ class TestRefreshing:
     def test_both_secrets_are_written_byte_for_byte(self, stage: Stage) -> None:
         """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so."""
         stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
-        stage.run()
+        post(stage, b"", traceparent=f"00-{TRACE}-{SPAN}-01")
+        stage.refresh.wait_for_event("run.finished")
         assert_stored(stage, stage.annotations()["refresh-expires-at"])
         added = [call.resource.rpartition("/")[2] for call in stage.secrets.calls if call.name == "AddSecretVersion"]
         assert added == [REFRESH + "acme", TOKEN + "acme"]
-        (entry,) = entries(stage, "token.refreshed")
+        (entry,) = stage.refresh.entries("token.refreshed")
         assert entry == {
             "severity": "INFO",
             "message": "The token of acme was refreshed.",
             "event": "token.refreshed",
             "connection": "acme",
             "expires_at": stage.token()["expires_at"],
+            "logging.googleapis.com/trace": f"projects/{stage.project}/traces/{TRACE}",
+            "logging.googleapis.com/spanId": SPAN,
         }
 
 
@@ -96,10 +95,10 @@ class TestVerifying:
         stored = stage.token()
         assert stored == {**planted, "advertiser_ids": [EUROPE, OUTLET, "7000000000000000009"]}
         assert stage.annotations()["advertisers"] == f"{EUROPE},{OUTLET},7000000000000000009"
-        (entry,) = entries(stage, "connection.changed")
+        (entry,) = stage.refresh.entries("connection.changed")
         assert (entry["added"], entry["removed"]) == (["7000000000000000009"], [AMERICA])
         stage.run()
-        assert len(entries(stage, "connection.changed")) == 1
+        assert len(stage.refresh.entries("connection.changed")) == 1
         assert len(stage.secrets.payloads(TOKEN + "acme")) == 2
 
     def test_another_name_is_written_down_and_nothing_else(self, stage: Stage) -> None:
@@ -129,7 +128,7 @@ class TestTheRun:
         summary = answer.json()
         assert list(summary) == ["connections", *COUNTS, "seconds", "attention"]
         stage.refresh.wait_for_event("run.finished")
-        (entry,) = entries(stage, "run.finished")
+        (entry,) = stage.refresh.entries("run.finished")
         assert entry.pop("message") == "The run ended with 200: 0 refreshed, 1 verified, 0 need a person."
         assert 364 * 86_400 < entry.pop("next_expiry_seconds") <= 365 * 86_400
         assert entry == {"severity": "INFO", "event": "run.finished", "status": 200, **summary}

@@ -20,9 +20,7 @@ BRINGS_ANY = {**BRINGS, "of a TikTok account": "account"}
 
 def approve(stage: QuickStage, kind: str) -> int:
     """Connect; a page that says that nothing was used up is reloaded."""
-    browser = stage.browser()
-    state = browser.begin(stage.link("acme", family="account" if kind == "account" else "advertiser"))
-    code = stage.account_code() if kind == "account" else stage.code(kind)
+    browser, state, code = stage.begun(brings=kind)
     answer = browser.come_back(code, state)
     if answer.status_code == 503 and "Nothing was used up" in answer.text:
         stage.later(minutes=2)

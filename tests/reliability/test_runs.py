@@ -178,8 +178,7 @@ class TestSlow:
 
     def test_a_store_that_is_too_slow_for_a_callback_uses_nothing_up(self, quick: QuickStage) -> None:
         """Where looking takes half of the budget the code is not exchanged, and reloading the page later does it."""
-        browser = quick.browser()
-        state, given = browser.begin(quick.link()), quick.code("expiring")
+        browser, state, given = quick.begun(brings="expiring")
         quick.wire.takes["secrets"] = (9.9, 9.9)
         quick.secrets.add_fault(Fault("CreateSecret", times=2))
         assert browser.come_back(given, state).status_code == 503

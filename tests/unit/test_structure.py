@@ -7,12 +7,14 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
 
 from local import run
+from tokenkeeper import errors
+from tokenkeeper.errors import KeeperError
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "functions" / "tokenkeeper"
@@ -186,6 +188,24 @@ def test_make_run_installs_all_that_is_imported() -> None:
     foreign = {name for name in names if folder(name) not in {*sys.stdlib_module_names, "tokenkeeper", "local"}}
     paths = {name: name.replace(".", "/") for name in {*foreign, *run.PACKAGES}}
     assert {name for name, path in paths.items() if not {f"{path}.py", f"{path}/__init__.py"} & files} == set()
+
+
+def test_the_tree_of_errors_is_as_it_is_drawn() -> None:
+    """Every error of the product stands in the docstring of `errors`, below the one that it derives from."""
+    drawn: dict[str, str] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").split("```")[1].strip().splitlines():
+        indent, name = re.findall(r"^([ │├└─]*)(\w+)", line)[0]
+        path[len(indent) // 4 :] = [name]
+        drawn[name] = path[-2] if len(path) > 1 else "Exception"
+    for name in PRODUCT.keys() - {"__main__"}:
+        import_module(f"tokenkeeper.{name}")
+    found, new = {KeeperError: "Exception"}, [KeeperError]
+    while new:
+        derived = [(error, above) for above in new for error in above.__subclasses__()]
+        found |= {error: above.__name__ for error, above in derived}
+        new = [error for error, _ in derived]
+    assert {one.__name__: above for one, above in found.items() if one.__module__.startswith("tokenkeeper.")} == drawn
 
 
 def test_no_file_and_no_class_is_long() -> None:
