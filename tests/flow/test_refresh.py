@@ -65,25 +65,24 @@ class TestRequests:
         assert finished["limited"] is True
 
 
-class TestRefreshing:
-    def test_both_secrets_are_written_byte_for_byte(self, stage: Stage) -> None:
-        """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so."""
-        stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
-        post(stage, b"", traceparent=f"00-{TRACE}-{SPAN}-01")
-        stage.refresh.wait_for_event("run.finished")
-        assert_stored(stage, stage.annotations()["refresh-expires-at"])
-        added = [call.resource.rpartition("/")[2] for call in stage.secrets.calls if call.name == "AddSecretVersion"]
-        assert added == [REFRESH + "acme", TOKEN + "acme"]
-        (entry,) = stage.refresh.entries("token.refreshed")
-        assert entry == {
-            "severity": "INFO",
-            "message": "The token of acme was refreshed.",
-            "event": "token.refreshed",
-            "connection": "acme",
-            "expires_at": stage.token()["expires_at"],
-            "logging.googleapis.com/trace": f"projects/{stage.project}/traces/{TRACE}",
-            "logging.googleapis.com/spanId": SPAN,
-        }
+def test_a_refresh_writes_both_secrets_byte_for_byte(stage: Stage) -> None:
+    """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so."""
+    stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
+    post(stage, b"", traceparent=f"00-{TRACE}-{SPAN}-01")
+    stage.refresh.wait_for_event("run.finished")
+    assert_stored(stage, stage.annotations()["refresh-expires-at"])
+    added = [call.resource.rpartition("/")[2] for call in stage.secrets.calls if call.name == "AddSecretVersion"]
+    assert added == [REFRESH + "acme", TOKEN + "acme"]
+    (entry,) = stage.refresh.entries("token.refreshed")
+    assert entry == {
+        "severity": "INFO",
+        "message": "The token of acme was refreshed.",
+        "event": "token.refreshed",
+        "connection": "acme",
+        "expires_at": stage.token()["expires_at"],
+        "logging.googleapis.com/trace": f"projects/{stage.project}/traces/{TRACE}",
+        "logging.googleapis.com/spanId": SPAN,
+    }
 
 
 class TestVerifying:

@@ -380,7 +380,7 @@ class QuickStage(Stage):
 
 # --- what TikTok can make of a call, one of each kind ---
 
-Trouble = Callable[[QuickStage, str], None]
+Trouble = Callable[[QuickStage, str], object]
 """Brings something about, from now on, for the calls of that name."""
 
 

@@ -20,7 +20,7 @@ from stage import REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 from tokenkeeper.store.lease import TERM
 
-Act = Callable[[QuickStage], None]
+Act = Callable[[QuickStage], object]
 APART = 30.0  # seconds that the functions' clocks may be apart, by contract
 
 

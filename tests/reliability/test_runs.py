@@ -110,21 +110,18 @@ def test_what_all_would_meet_is_left_alone_soon(
     assert quick.logged() == [REFRESHED] * 60, "nothing was counted against anybody"
 
 
-class TestTriggers:
-    """What Cloud Scheduler and people may do: one refresh for each half of a token's life."""
-
-    def test_forced_twice_at_once(self, quick: QuickStage) -> None:
-        """What a forced run fails at is over in the next one; two redeem two different tokens, one after the other."""
-        quick.plant("acme", "expiring")
-        forced = {"force": True}
-        code(50002)(quick, "refresh_token")
-        assert quick.run(forced)[0] == 503
-        quick.quiet()
-        quick.assert_run(Outcome("old", "ok", 2, (FALTERING, RECOVERED)))
-        with quick.clocks.passing_slowly(), quick.meanwhile(lambda: quick.run(forced), lambda: quick.run(forced)):
-            pass
-        assert quick.outcome() == Outcome("new", "ok", 2, NEW.logged * 2)
-        assert quick.tiktok.reused == []
+def test_two_forced_runs_at_once_redeem_two_tokens(quick: QuickStage) -> None:
+    """What a forced run fails at is over in the next one; two redeem two different tokens, one after the other."""
+    quick.plant("acme", "expiring")
+    forced = {"force": True}
+    code(50002)(quick, "refresh_token")
+    assert quick.run(forced)[0] == 503
+    quick.quiet()
+    quick.assert_run(Outcome("old", "ok", 2, (FALTERING, RECOVERED)))
+    with quick.clocks.passing_slowly(), quick.meanwhile(lambda: quick.run(forced), lambda: quick.run(forced)):
+        pass
+    assert quick.outcome() == Outcome("new", "ok", 2, NEW.logged * 2)
+    assert quick.tiktok.reused == []
 
 
 def test_a_run_that_comes_late_or_not_at_all_leaves_time(quick: QuickStage) -> None:
