@@ -66,8 +66,12 @@ class TestRequests:
 
 
 def test_a_refresh_writes_both_secrets_byte_for_byte(stage: Stage) -> None:
-    """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so."""
-    stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
+    """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so.
+
+    One notice tells of other advertisers.
+    """
+    planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
+    stage.tiktok.set_advertisers(planted["access_token"], [EUROPE, AMERICA])
     post(stage, b"", traceparent=f"00-{TRACE}-{SPAN}-01")
     stage.refresh.wait_for_event("run.finished")
     assert_stored(stage, stage.annotations()["refresh-expires-at"])
@@ -83,6 +87,8 @@ def test_a_refresh_writes_both_secrets_byte_for_byte(stage: Stage) -> None:
         "logging.googleapis.com/trace": f"projects/{stage.project}/traces/{TRACE}",
         "logging.googleapis.com/spanId": SPAN,
     }
+    (entry,) = stage.refresh.entries("connection.changed")
+    assert (entry["severity"], entry["added"], entry["removed"]) == ("NOTICE", [], [OUTLET])
 
 
 class TestVerifying:
