@@ -14,22 +14,9 @@ def google_error(
     *,
     reason: str = "",
     metadata: Mapping[str, str] | None = None,
-    domain: str = "googleapis.com",
     call: str = "*",
-    resource: str = "",
-    times: int | None = 1,
+    times: int = 1,
 ) -> Fault:
-    """Google's refusal of a call, with the details that say why.
-
-    Args:
-        status: The canonical code, such as ``PERMISSION_DENIED``; the HTTP status follows from it.
-        message: Google's sentence.
-        reason: Of google.rpc.ErrorInfo, such as ``SERVICE_DISABLED``; "" for an error without details.
-        metadata: Of the same.
-        domain: Of the same.
-        call: Name of a call of Secret Manager's, or a pattern.
-        resource: Regular expression searched for in the resource's name.
-        times: How many calls; None for all.
-    """
-    error = ApiError(status, message, reason=reason, metadata=metadata or {}, domain=domain)
-    return Fault(call, resource, times=times, status=error.code, body=error.body)
+    """Google's refusal of a call, with the canonical code and, in google.rpc.ErrorInfo, the details that say why."""
+    error = ApiError(status, message, reason=reason, metadata=metadata)
+    return Fault(call, times=times, status=error.code, body=error.body)

@@ -109,6 +109,10 @@ class Function:
                 self._heard.wait_for(lambda: sum("run.finished" in line for line in self.lines) >= self.runs, 10)
         return [entry for line in list(self.lines) if not _settled(entry := json.loads(line))]
 
+    def entries(self, name: str) -> list[dict[str, Any]]:
+        """The entries of that event so far."""
+        return [entry for entry in self.events if entry["event"] == name]
+
     def forget(self) -> None:
         """Forget the log so far."""
         _ = self.events
@@ -145,12 +149,6 @@ class Function:
             except subprocess.TimeoutExpired:
                 self.kill()
         self._listener.join(10)
-
-    def __enter__(self) -> Self:
-        return self.wait_ready()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def _settled(entry: dict[str, Any]) -> bool:

@@ -16,13 +16,7 @@ class Relay:
     """Takes connections on a free `port` of this machine and passes them on, until the block ends."""
 
     def __init__(self, leads_to: int, certificate: Path | None = None, http2: int = 0) -> None:
-        """Set up.
-
-        Args:
-            leads_to: A port of this machine that each connection is passed on to.
-            certificate: Ends TLS with it; None: bytes are passed on as they come.
-            http2: The port for whoever speaks HTTP/2 only; 0: HTTP/2 is not spoken.
-        """
+        """Lead to a port, or to another where HTTP/2 is spoken; a certificate ends TLS, without one bytes are kept."""
         self.leads_to, self.http2 = leads_to, http2
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self._context and certificate:
@@ -86,13 +80,7 @@ class Proxy(Relay):
     """An HTTP proxy that takes CONNECT."""
 
     def __init__(self, hosts: Mapping[str, int], certificate: Path | None = None, http2: int = 0) -> None:
-        """Set up.
-
-        Args:
-            hosts: By name, the port of this machine that stands for a host; every other one is refused.
-            certificate: Ends TLS with it, as a company does; None: it only makes tunnels.
-            http2: As of `Relay`.
-        """
+        """Let each of these hosts be a port of this machine, and refuse every other; a certificate is a `Relay`'s."""
         super().__init__(0, certificate, http2)
         self._hosts = hosts
         self.asked: list[str] = []  # the hosts that it was asked for, as `host:port`
@@ -119,13 +107,7 @@ class Proxy(Relay):
 
 
 def environment(proxy: Proxy, trusted: Path | None = None, **more: str) -> Mapping[str, str]:
-    """The variables with which a company sends a program to its proxy.
-
-    Args:
-        proxy: The proxy.
-        trusted: Certificates that `REQUESTS_CA_BUNDLE` names; None: it is not set.
-        more: Other variables.
-    """
+    """The variables with which a company sends a program to its proxy, and has it trust the company's certificates."""
     found = {"HTTPS_PROXY": proxy.url, "https_proxy": proxy.url, "NO_PROXY": "", "no_proxy": "", **more}
     return found | ({"REQUESTS_CA_BUNDLE": str(trusted)} if trusted else {})
 

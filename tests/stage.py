@@ -214,6 +214,15 @@ class Stage:
         code = self.tiktok.authorize(kind, advertisers, scope)  # type: ignore[arg-type]
         return self.canaries.keep("an authorization code", code)
 
+    def begun(self, connection: str = "acme", brings: str | None = None) -> tuple[Browser, str, str]:
+        """A new browser that went to TikTok with a new link, the state, and the code of what is approved there.
+
+        That is a grant of a kind, or an `account`'s.
+        """
+        browser, family = self.browser(), "account" if brings == "account" else "advertiser"
+        state = browser.begin(self.link(connection, family=family))  # type: ignore[arg-type]
+        return browser, state, self.account_code() if brings == "account" else self.code(brings)
+
     def approve(
         self,
         connection: str = "acme",
@@ -276,6 +285,14 @@ class Stage:
             self.secrets.add_version(REFRESH + connection, payload.of_refresh(made))
         self.secrets.add_version(TOKEN + connection, payload.of_token(made))
         return self.token(connection)
+
+    def due(self, *names: str, versions: int = 1, family: Any = "advertiser") -> None:
+        """Plant expiring connections, `acme` or these, past half of their lives, with so many versions."""
+        for name in names or ("acme",):
+            self.plant(name, "expiring", age_hours=13, family=family)
+            for secret_id in (TOKEN + name, REFRESH + name):
+                for _ in range(versions - 1):
+                    self.secrets.add_version(secret_id, self.secrets.payloads(secret_id)[-1])
 
     def run(
         self, body: Mapping[str, Any] | None = None, *, function: Function | None = None

@@ -36,13 +36,9 @@ _context = multiprocessing.get_context("forkserver")
 
 
 class Process:
-    """As much of `subprocess.Popen` as the tests ask for.
+    """As much of `subprocess.Popen` as the tests ask for: a module with its arguments, environment and folder.
 
-    Args:
-        words: A module, and what it is given.
-        environment: All of its environment.
-        folder: Where it runs.
-        streams: File descriptors of its standard input, output and error; they stay the caller's to close.
+    The file descriptors of its standard input, output and error stay the caller's to close.
     """
 
     def __init__(

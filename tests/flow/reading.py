@@ -20,16 +20,9 @@ def text_of(response: requests.Response) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
-def reference_on(response: requests.Response) -> str:
-    """The reference that a page asks to be quoted."""
-    found = re.search(r"<code>([0-9a-f]{8})</code>", response.text)
-    assert found, response.text
-    return found[1]
-
-
 def refused(function: Function) -> dict[str, Any]:
     """The one refusal in the log."""
-    (entry,) = [event for event in function.events if event["event"] == "connection.refused"]
+    (entry,) = function.entries("connection.refused")
     return entry
 
 
@@ -39,12 +32,9 @@ def nothing_was_used_or_written(stage: Stage) -> bool:
 
 
 def assert_stored(stage: Stage, refresh_ends: str = "", **more: object) -> None:
-    """Check that the newest version of each secret of `acme` holds TikTok's newest grant, byte for byte.
+    """The newest version of each secret of `acme` holds TikTok's newest grant, byte for byte.
 
-    Args:
-        stage: Where.
-        refresh_ends: The end of a refresh token; empty: there is none.
-        more: The keys that follow in an account's payload.
+    The refresh token, if there is one, has that end; an account's payload has more keys.
     """
     given, obtained = stage.tiktok.grants[-1], stage.time("acme", "obtained-at")
     token = {

@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from emulators.serving import Fault
-from flow.reading import assert_stored, nothing_was_used_or_written, reference_on, refused, text_of
+from flow.reading import assert_stored, nothing_was_used_or_written, refused, text_of
+from security.raw import reference
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Stage, free_port
 from tiktok_client import Form
 from tokenkeeper import clock
@@ -45,9 +46,7 @@ class TestGoingToTikTok:
         assert (given["app_id"], given["redirect_uri"], len(given)) == (APP_ID, stage.connect.url, 3)
         assert nothing_was_used_or_written(stage)
 
-    @pytest.mark.parametrize(
-        "after", [".", "%22)%20", "%E2%80%9D"], ids=["a full stop", "a bracket", "a quotation mark"]
-    )
+    @pytest.mark.parametrize("after", [".", "%22)%20", "%E2%80%9D"], ids=["a full stop", "a bracket", "a quote"])
     def test_what_follows_a_pasted_link_is_left_out(self, stage: Stage, after: str) -> None:
         """It is the sentence's around it."""
         link = stage.link()
@@ -72,30 +71,18 @@ class TestGoingToTikTok:
 
 class TestTheWholeWay:
     def test_a_long_lived_token_is_stored_byte_for_byte(self, stage: Stage) -> None:
-        """The token secret holds what TikTok gave, and nothing else is made; `/done` may be reloaded."""
+        """The token secret holds what TikTok gave, and nothing else is made; `/done` may be reloaded.
+
+        One notice in the log has the connection, its kind, how many advertisers, the link, the reference and the trace.
+        """
         browser = stage.browser()
+        browser.session.headers["traceparent"] = f"00-{TRACE}-b7ad6b7169203331-01"
         stage.approve(browser=browser)
         assert_stored(stage)
         assert set(stage.secrets.secrets()) == {TOKEN + "acme"}
         pages = [text_of(browser.get("/done")) for _ in range(2)]
         assert pages[0] == pages[1]
         assert re.search(r"TikTok Ads is connected to acme .* 3 ad accounts .* Acme Outlet", pages[0])
-
-    def test_an_expiring_grant_is_stored_byte_for_byte(self, stage: Stage) -> None:
-        """The refresh secret comes first, so that who is cut off has lost nothing; what was changed is not taken."""
-        stage.approve(kind="expiring", advertisers=[EUROPE, AMERICA])
-        assert_stored(stage, refresh_ends=clock.text(stage.time("acme", "obtained-at") + timedelta(days=365)))
-        added = [call.resource for call in stage.secrets.calls if (call.name, call.status) == ("AddSecretVersion", 200)]
-        assert [name.rpartition("/")[2] for name in added] == [REFRESH + "acme", TOKEN + "acme"]
-        for name in added:
-            version = requests.get(f"{stage.secrets.url}/v1/{name}/versions/1", timeout=10).json()
-            assert version["clientSpecifiedPayloadChecksum"] is True
-
-    def test_the_log_says_who_was_connected(self, stage: Stage) -> None:
-        """One notice with the connection, its kind, how many advertisers, the link, the reference and the trace."""
-        browser = stage.browser()
-        browser.session.headers["traceparent"] = f"00-{TRACE}-b7ad6b7169203331-01"
-        stage.approve(browser=browser)
         entry = stage.connect.wait_for_event("connection.stored")
         assert re.fullmatch("[0-9a-f]{8}", entry.pop("reference"))
         assert entry == {
@@ -111,6 +98,16 @@ class TestTheWholeWay:
             "logging.googleapis.com/trace": f"projects/{PROJECT}/traces/{TRACE}",
             "logging.googleapis.com/spanId": "b7ad6b7169203331",
         }
+
+    def test_an_expiring_grant_is_stored_byte_for_byte(self, stage: Stage) -> None:
+        """The refresh secret comes first, so that who is cut off has lost nothing; what was changed is not taken."""
+        stage.approve(kind="expiring", advertisers=[EUROPE, AMERICA])
+        assert_stored(stage, refresh_ends=clock.text(stage.time("acme", "obtained-at") + timedelta(days=365)))
+        added = [call.resource for call in stage.secrets.calls if (call.name, call.status) == ("AddSecretVersion", 200)]
+        assert [name.rpartition("/")[2] for name in added] == [REFRESH + "acme", TOKEN + "acme"]
+        for name in added:
+            version = requests.get(f"{stage.secrets.url}/v1/{name}/versions/1", timeout=10).json()
+            assert version["clientSpecifiedPayloadChecksum"] is True
 
     def test_a_re_connection_is_the_next_version_of_the_same_secret(self, stage: Stage) -> None:
         """Readers change nothing; each call waits for the one before, and what need not be waited for runs beside."""
@@ -129,7 +126,7 @@ class TestTheWholeWay:
         assert len(stage.secrets.payloads(TOKEN + "acme")) == 2
         assert second["access_token"] != first["access_token"]
         assert second["obtained_at"] > first["obtained_at"]
-        stored = [event for event in stage.connect.events if event["event"] == "connection.stored"]
+        stored = stage.connect.entries("connection.stored")
         assert [entry["message"] for entry in stored] == ["acme was connected.", "acme was connected again."]
 
 
@@ -163,18 +160,15 @@ class TestNames:
 
 
 class TestTheExchange:
-    @pytest.mark.parametrize("permission", ["secretmanager.secrets.create", "secretmanager.versions.add"])
-    def test_what_cannot_be_stored_is_not_exchanged(self, stage: Stage, permission: str) -> None:
+    def test_what_cannot_be_stored_is_not_exchanged(self, stage: Stage) -> None:
         """503 before anything is used up, and it says whom to tell; once it is permitted, the same code does it."""
-        browser = stage.browser()
-        state, code = browser.begin(stage.link()), stage.code()
-        stage.secrets.deny(permission)
+        browser, state, code = stage.begun()
+        stage.secrets.deny("secretmanager.versions.add")
         page = browser.come_back(code, state)
-        assert page.status_code == 503
+        assert (page.status_code, stage.tiktok.calls) == (503, [])
         assert "Tell the person who sent you the link" in text_of(page)
-        assert not stage.tiktok.calls
         entry = refused(stage.connect)
-        expected = ("store_refused", "ERROR", reference_on(page))
+        expected = ("store_refused", "ERROR", reference(page.text))
         assert (entry["reason"], entry["severity"], entry["reference"]) == expected
         assert entry["message"].startswith("Permission denied: cannot ")
         stage.secrets.allow_all()
@@ -182,8 +176,7 @@ class TestTheExchange:
 
     def test_of_two_codes_auth_code_is_read(self, stage: Stage) -> None:
         """The other one is left alone. TikTok's no has its request id, on the page and in the log."""
-        browser = stage.browser()
-        state, code = browser.begin(stage.link()), stage.code()
+        browser, state, code = stage.begun()
         query = urllib.parse.urlencode({"code": "0" * 40, "auth_code": code, "state": state})
         stage.tiktok.fail_next("access_token", 40115)
         page = browser.get(f"/?{query}")

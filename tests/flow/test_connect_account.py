@@ -55,8 +55,7 @@ class TestTheWholeWay:
 class TestRefusals:
     def test_an_invalid_scope_is_the_operators_setting(self, stage: Stage) -> None:
         """TikTok does not say which: the log, an ERROR, names the scopes that were asked for."""
-        browser = stage.browser()
-        state = browser.begin(stage.link(family="account"))
+        browser, state, _ = stage.begun(brings="account")
         page = browser.get(f"/?error=invalid_scope&error_description=x&state={state}")
         assert "a setting of this service, not a mistake of yours" in text_of(page)
         entry = refused(stage.connect)
@@ -71,9 +70,8 @@ class TestRefusals:
     def test_no_open_id(self, stage: Stage) -> None:
         """422, nothing stored; going back and approving again works."""
         stage.tiktok.override_answer("account_token", omit=["open_id"])
-        browser = stage.browser()
-        state = browser.begin(stage.link(family="account"))
-        page = browser.come_back(stage.account_code(), state)
+        browser, state, code = stage.begun(brings="account")
+        page = browser.come_back(code, state)
         assert page.status_code == 422
         assert "confirm again" in text_of(page)
         assert stage.secrets.payloads(TOKEN + "acme") == []

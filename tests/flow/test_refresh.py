@@ -12,27 +12,23 @@ from typing import Any
 import requests
 
 from flow.reading import assert_stored
-from stage import KEEPER, PROJECT, REFRESH, TOKEN, Stage
+from stage import KEEPER, REFRESH, TOKEN, Stage
 from tokenkeeper import clock
 
 EUROPE, AMERICA, OUTLET = (f"700000000000000000{number}" for number in (1, 2, 3))
 COUNTS = ["refreshed", "verified", "failing", "reauthorize", "skipped", "remaining"]
 HALF_A_DAY = 13
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-def post(stage: Stage, body: bytes) -> requests.Response:
+def post(stage: Stage, body: bytes, **headers: str) -> requests.Response:
     """Call the function with a body as it stands."""
-    return requests.post(stage.refresh.url, data=body, timeout=60)
+    return requests.post(stage.refresh.url, data=body, headers=headers, timeout=60)
 
 
 def counted(summary: dict[str, Any]) -> dict[str, int]:
     """The counts that are not nothing."""
     return {name: summary[name] for name in COUNTS if summary[name]}
-
-
-def entries(stage: Stage, name: str) -> list[dict[str, Any]]:
-    """The log's entries of that name."""
-    return [event for event in stage.refresh.events if event["event"] == name]
 
 
 class TestRequests:
@@ -57,14 +53,6 @@ class TestRequests:
         assert not stage.writes()
         assert stage.refresh.events == []
 
-    def test_the_answer_is_json_of_the_contract(self, stage: Stage) -> None:
-        """Counts, seconds and names in this order, never kept by a cache; a run over nothing got through."""
-        answer = post(stage, b"")
-        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.status_code == 200
-        assert list(answer.json()) == ["connections", *COUNTS, "seconds", "attention"]
-
     def test_a_run_may_be_limited_and_forced(self, stage: Stage) -> None:
         """Only the named connections are looked at, each once, and refreshed although fresh; no run is noted."""
         for name in ("acme", "beta", "gamma"):
@@ -73,48 +61,34 @@ class TestRequests:
         assert (status, summary["connections"], counted(summary)) == (200, 2, {"refreshed": 2})
         assert len(stage.secrets.payloads(TOKEN + "gamma")) == 1
         assert not [call for call in stage.secrets.calls if KEEPER in call.resource and call.name != "GetSecret"]
-        (finished,) = [event for event in stage.refresh.events if event["event"] == "run.finished"]
+        (finished,) = stage.refresh.entries("run.finished")
         assert finished["limited"] is True
 
 
-class TestRefreshing:
-    def test_both_secrets_are_written_byte_for_byte(self, stage: Stage) -> None:
-        """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so."""
-        stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
-        stage.run()
-        assert_stored(stage, stage.annotations()["refresh-expires-at"])
-        added = [call.resource.rpartition("/")[2] for call in stage.secrets.calls if call.name == "AddSecretVersion"]
-        assert added == [REFRESH + "acme", TOKEN + "acme"]
-        (entry,) = entries(stage, "token.refreshed")
-        assert entry == {
-            "severity": "INFO",
-            "message": "The token of acme was refreshed.",
-            "event": "token.refreshed",
-            "connection": "acme",
-            "expires_at": stage.token()["expires_at"],
-        }
+def test_a_refresh_writes_both_secrets_byte_for_byte(stage: Stage) -> None:
+    """The refresh secret first, then what readers get; the keys in their order, all times new; an entry says so.
 
-    def test_other_advertisers_are_noticed(self, stage: Stage) -> None:
-        """One notice with who came and who went."""
-        planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
-        stage.tiktok.set_advertisers(planted["access_token"], [EUROPE, AMERICA])
-        stage.run()
-        (entry,) = entries(stage, "connection.changed")
-        assert (entry["severity"], entry["added"], entry["removed"]) == ("NOTICE", [], [OUTLET])
-        assert stage.token()["advertiser_ids"] == [EUROPE, AMERICA]
-
-    def test_a_refresh_secret_without_labels_is_used_and_gets_them(self, stage: Stage) -> None:
-        """Somebody made it beforehand, or removed its labels."""
-        stage.plant("acme", "expiring")
-        whole = stage.secrets.payloads(REFRESH + "acme")[0]
-        stage.secrets.delete(REFRESH + "acme")
-        stage.secrets.create(REFRESH + "acme", project=PROJECT)
-        stage.secrets.add_version(REFRESH + "acme", whole)
-        status, summary = stage.run()
-        assert (status, counted(summary)) == (200, {"skipped": 1})
-        assert stage.secrets.labels(REFRESH + "acme")["managed-by"] == "tiktok-token-keeper"
-        stage.later(hours=HALF_A_DAY)
-        assert counted(stage.run()[1]) == {"refreshed": 1}
+    One notice tells of other advertisers.
+    """
+    planted = stage.plant("acme", "expiring", age_hours=HALF_A_DAY)
+    stage.tiktok.set_advertisers(planted["access_token"], [EUROPE, AMERICA])
+    post(stage, b"", traceparent=f"00-{TRACE}-{SPAN}-01")
+    stage.refresh.wait_for_event("run.finished")
+    assert_stored(stage, stage.annotations()["refresh-expires-at"])
+    added = [call.resource.rpartition("/")[2] for call in stage.secrets.calls if call.name == "AddSecretVersion"]
+    assert added == [REFRESH + "acme", TOKEN + "acme"]
+    (entry,) = stage.refresh.entries("token.refreshed")
+    assert entry == {
+        "severity": "INFO",
+        "message": "The token of acme was refreshed.",
+        "event": "token.refreshed",
+        "connection": "acme",
+        "expires_at": stage.token()["expires_at"],
+        "logging.googleapis.com/trace": f"projects/{stage.project}/traces/{TRACE}",
+        "logging.googleapis.com/spanId": SPAN,
+    }
+    (entry,) = stage.refresh.entries("connection.changed")
+    assert (entry["severity"], entry["added"], entry["removed"]) == ("NOTICE", [], [OUTLET])
 
 
 class TestVerifying:
@@ -126,10 +100,10 @@ class TestVerifying:
         stored = stage.token()
         assert stored == {**planted, "advertiser_ids": [EUROPE, OUTLET, "7000000000000000009"]}
         assert stage.annotations()["advertisers"] == f"{EUROPE},{OUTLET},7000000000000000009"
-        (entry,) = entries(stage, "connection.changed")
+        (entry,) = stage.refresh.entries("connection.changed")
         assert (entry["added"], entry["removed"]) == (["7000000000000000009"], [AMERICA])
         stage.run()
-        assert len(entries(stage, "connection.changed")) == 1
+        assert len(stage.refresh.entries("connection.changed")) == 1
         assert len(stage.secrets.payloads(TOKEN + "acme")) == 2
 
     def test_another_name_is_written_down_and_nothing_else(self, stage: Stage) -> None:
@@ -148,12 +122,18 @@ class TestVerifying:
 
 
 class TestTheRun:
-    def test_it_ends_with_one_entry_and_is_recorded_in_one_write(self, stage: Stage) -> None:
-        """`run.finished` and the annotations of the keeper's secret, which has no version, say what it came to."""
+    def test_it_ends_with_one_answer_one_entry_and_one_write(self, stage: Stage) -> None:
+        """JSON of the contract that no cache keeps, `run.finished`, and annotations of a secret without versions."""
         stage.plant("acme", "expiring")
         stage.plant("beta")
-        _, summary = stage.run()
-        (entry,) = entries(stage, "run.finished")
+        answer = post(stage, b"")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-store"
+        summary = answer.json()
+        assert list(summary) == ["connections", *COUNTS, "seconds", "attention"]
+        stage.refresh.wait_for_event("run.finished")
+        (entry,) = stage.refresh.entries("run.finished")
         assert entry.pop("message") == "The run ended with 200: 0 refreshed, 1 verified, 0 need a person."
         assert 364 * 86_400 < entry.pop("next_expiry_seconds") <= 365 * 86_400
         assert entry == {"severity": "INFO", "event": "run.finished", "status": 200, **summary}

@@ -39,6 +39,7 @@ from tokenkeeper.store.transport import Transport as StoreTransport
 from tokenkeeper.store.vault import Vault
 from tokenkeeper.tiktok.families import TikTok
 from tokenkeeper.tiktok.transport import Transport
+from unit.parts import HandClock
 
 STALE = TERM + CLOCKS_DIFFER_BY.total_seconds() + 1
 """Seconds after which a lease that was just taken may be taken over."""
@@ -53,19 +54,17 @@ UNREADABLE, UNSAVED, SAVED = "ERROR secret.unreadable", "CRITICAL token.unsaved"
 _SKEW: contextvars.ContextVar[float] = contextvars.ContextVar("skew", default=0.0)
 
 
-class Time:
+class Time(HandClock):
     """Everybody's time: it stands still but for what is waited for and what a test lets pass."""
 
     def __init__(self) -> None:
-        self._passed = 0.0
+        super().__init__(BEGINNING)
         self._slow = False
-        self._lock = threading.Lock()
 
     def sleep(self, seconds: float) -> None:
-        """Wait: over at once, and all clocks have moved on."""
         if self._slow:
             threading.Event().wait(0.001)
-        self.let_pass(min(seconds, 0.01) if self._slow else seconds)
+        super().sleep(min(seconds, 0.01) if self._slow else seconds)
 
     @contextmanager
     def passing_slowly(self) -> Iterator[None]:
@@ -76,24 +75,9 @@ class Time:
         finally:
             self._slow = False
 
-    def let_pass(self, seconds: float) -> None:
-        """Move every clock and every stopwatch on."""
-        with self._lock:
-            self._passed += seconds
-
-    def reset(self) -> None:
-        self._passed = 0.0
-
-    def true(self) -> datetime:
-        """What a clock that is right shows."""
-        return BEGINNING + timedelta(seconds=self._passed)
-
     def shown(self) -> datetime:
         """What the clock of whoever asks shows."""
-        return self.true() + timedelta(seconds=_SKEW.get())
-
-    def stopwatch(self) -> float:
-        return self._passed
+        return self.now() + timedelta(seconds=_SKEW.get())
 
 
 @contextmanager
@@ -201,7 +185,7 @@ class QuickStage(Stage):
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.canaries)
-        self.secrets.clock = lambda: self.clocks.true().timestamp()
+        self.secrets.clock = lambda: self.clocks.now().timestamp()
         self._forget_grants()
 
     @contextmanager
@@ -209,7 +193,7 @@ class QuickStage(Stage):
         """Time and log as they are here, while this lasts."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(clock, "now", self.clocks.shown)
-            patch.setattr(clock, "monotonic", self.clocks.stopwatch)
+            patch.setattr(clock, "monotonic", self.clocks.monotonic)
             patch.setattr(clock, "sleep", self.clocks.sleep)
             log.write_to(cast("TextIO", self.recorder))
             try:
@@ -255,7 +239,7 @@ class QuickStage(Stage):
     # --- time and death ---
 
     def later(self, **span: float) -> None:
-        self.clocks.let_pass(timedelta(**span).total_seconds())
+        self.clocks.pass_by(**span)
 
     def set_clock(self, *, functions: float | None = None, stand_ins: float | None = None) -> None:
         """Here every clock shows the same; see `later` and `clock_off_by`."""
@@ -363,15 +347,6 @@ class QuickStage(Stage):
         assert self.run()[0] == status
         assert self.outcome() == expected
 
-    def due(self, *names: str, versions: int = 1, family: Any = "advertiser") -> None:
-        """Plant expiring connections, `acme` or these, past half of their lives, with so many versions."""
-        for name in names or ("acme",):
-            self.plant(name, "expiring", age_hours=13, family=family)
-            for secret_id in (TOKEN + name, REFRESH + name):
-                payload = self.secrets.payloads(secret_id)[-1]
-                for _ in range(versions - 1):
-                    self.secrets.add_version(secret_id, payload)
-
     # --- between tests ---
 
     def quiet(self) -> None:
@@ -400,12 +375,12 @@ class QuickStage(Stage):
         self.tiktok = TikTokServer(
             app_id=APP_ID, app_secret=APP_SECRET, port=_NO_PORT, options=Options(punish_reuse=True)
         )
-        self.tiktok.clock = lambda: self.clocks.true().timestamp()
+        self.tiktok.clock = lambda: self.clocks.now().timestamp()
 
 
 # --- what TikTok can make of a call, one of each kind ---
 
-Trouble = Callable[[QuickStage, str], None]
+Trouble = Callable[[QuickStage, str], object]
 """Brings something about, from now on, for the calls of that name."""
 
 

@@ -20,14 +20,18 @@ BRINGS_ANY = {**BRINGS, "of a TikTok account": "account"}
 
 def approve(stage: QuickStage, kind: str) -> int:
     """Connect; a page that says that nothing was used up is reloaded."""
-    browser = stage.browser()
-    state = browser.begin(stage.link("acme", family="account" if kind == "account" else "advertiser"))
-    code = stage.account_code() if kind == "account" else stage.code(kind)
+    browser, state, code = stage.begun(brings=kind)
     answer = browser.come_back(code, state)
     if answer.status_code == 503 and "Nothing was used up" in answer.text:
         stage.later(minutes=2)
         answer = browser.come_back(code, state)
     return answer.status_code
+
+
+def approve_late(stage: QuickStage, kind: str) -> int:
+    """Connect when the lease of whoever is at work is stale."""
+    stage.later(seconds=STALE)
+    return approve(stage, kind)
 
 
 def assert_stored(stage: QuickStage) -> None:
@@ -66,17 +70,12 @@ def interrupted(stage: QuickStage, what: Callable[[], Any], moment: Moment, act:
 @each("kind", BRINGS_ANY)
 def test_a_re_connection_in_the_middle_of_a_refresh_stays(quick: QuickStage, kind: str) -> None:
     """Wherever a refresh is when somebody re-connects, the re-connection is what is stored in the end."""
-
-    def reconnect() -> int:
-        quick.later(seconds=STALE)
-        return approve(quick, kind)
-
     due(quick, kind)
     statuses = set()
     for moment in quick.moments(quick.run, "acme"):
         with at_moment(moment):
             due(quick, kind)
-            (status, _), connected = interrupted(quick, quick.run, moment, reconnect)
+            (status, _), connected = interrupted(quick, quick.run, moment, lambda: approve_late(quick, kind))
             statuses.add(status)
             assert connected == 303
             assert_stored(quick)
@@ -132,10 +131,6 @@ def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage
         quick.tiktok.revoke(given["access_token"])
         quick.secrets.set_lag(latest=lag)
 
-    def reconnect() -> int:
-        quick.later(seconds=STALE)
-        return approve(quick, kind)
-
     revoked()
     moments = quick.moments(quick.run, "acme")
     looked_at = REFRESH if kind == "expiring" else TOKEN
@@ -143,7 +138,7 @@ def test_a_re_connection_in_the_middle_of_a_verification_stays(quick: QuickStage
     for index, moment in enumerate(moments):
         with at_moment(moment):
             revoked()
-            _, connected = interrupted(quick, quick.run, moment, reconnect)
+            _, connected = interrupted(quick, quick.run, moment, lambda: approve_late(quick, kind))
             assert (connected, quick.labels()["health"]) == (303, "ok")
             assert_stored(quick)
             assert quick.alerts() == ([] if index <= max(looks) else ["reauthorization.required"])

@@ -53,10 +53,7 @@ def send(function: Function, flow: Flow | None) -> None:
 
 def due(stage: Stage, family: Family = "advertiser") -> None:
     """An expiring connection past half its life, with versions that are too many."""
-    stage.plant("acme", "expiring", age_hours=13, family=family)
-    for secret_id in (TOKEN + "acme", REFRESH + "acme"):
-        for _ in range(2):
-            stage.secrets.add_version(secret_id, stage.secrets.payloads(secret_id)[-1])
+    stage.due(versions=3, family=family)
 
 
 def changed(stage: Stage) -> None:
@@ -86,9 +83,7 @@ def flow_of(kind: str, over: str | None = None) -> Prepare:
     def prepare(stage: Stage) -> Flow:
         if over:
             stage.plant("acme", over, age_hours=5, family=family)
-        browser = stage.browser()
-        state = browser.begin(stage.link("acme", family=family))
-        return browser, state, stage.account_code() if family == "account" else stage.code(kind)
+        return stage.begun(brings=kind)
 
     return prepare
 
@@ -185,15 +180,22 @@ def _judge(stage: Stage, before: dict[str, Any] | None, status: int, *, kept: bo
     return "alive" if before and token["access_token"] == before["access_token"] else "alive, the new one"
 
 
-def table(
-    stage: Stage, name: str, points: list[Point], whens: list[str], record: Callable[[str, object], None]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEEDS)
+def test_wherever_the_process_is_killed_the_next_run_makes_it_good(
+    stage: Stage, name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Kill at every point, and record what came of it; all tables are printed after the tests."""
-    lines = [f"{name}: killed {' and '.join(whens)} each of {len(points)} calls"]
+    """Killed before or after any call, a connection is as good after the next run as if nothing had happened.
+
+    What came of each kill is printed after the tests.
+    """
+    points = points_of(stage, DEEDS[name])
+    assert len(points) >= 4
+    lines = [f"{name}: killed before and after each of {len(points)} calls"]
     mark = max((number for number, point in enumerate(points, 1) if point.name == "UpdateSecret"), default=0)
     for number, point in enumerate(points, 1):
         outcomes = []
-        for when in whens:
+        for when in ("before", "after"):
             outcome = kill_at(stage, DEEDS[name], point, when)
             last = point if when == "after" else points[number - 2]
             allowed = last.name in ISSUED_BY and number > (when == "before")
@@ -205,27 +207,15 @@ def table(
                 assert outcome == "alerted once" or (between and outcome == "alerted 2 times"), f"{when} {point}"
             outcomes.append(f"{outcome:<26}")
         lines.append(f"   {f'{number:2} {point.name}':<26}{''.join(outcomes)}".rstrip())
-    record("table", "\n".join(lines))
+    record_property("table", "\n".join(lines))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", DEEDS)
-def test_wherever_the_process_is_killed_the_next_run_makes_it_good(
-    stage: Stage, name: str, record_property: Callable[[str, object], None]
-) -> None:
-    """Killed before or after any call, a connection is as good after the next run as if nothing had happened."""
-    points = points_of(stage, DEEDS[name])
-    assert len(points) >= 4
-    table(stage, name, points, ["before", "after"], record_property)
-
-
-def test_killed_around_the_two_writes_of_a_refresh(
-    stage: Stage, record_property: Callable[[str, object], None]
-) -> None:
+def test_killed_around_the_two_writes_of_a_refresh(stage: Stage) -> None:
     """Killed after TikTok's answer the grant is lost and alerted of; after the first write it is kept."""
     points = [point for point in points_of(stage, due) if point.name in {"refresh_token", "AddSecretVersion"}]
     assert [point.name for point in points] == ["refresh_token", "AddSecretVersion", "AddSecretVersion"]
-    table(stage, "refresh: an expiring grant that is due", points[:2], ["after"], record_property)
+    outcomes = [kill_at(stage, due, point, "after") for point in points[:2]]
+    assert outcomes == ["lost", "alive, the new one"]
 
 
 def test_that_most_advertisers_are_gone_is_logged_before_it_is_stored(quick: QuickStage) -> None:

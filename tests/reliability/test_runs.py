@@ -6,13 +6,13 @@ Reliability lines 7, 8, 9, 14 and 23; promise 7, and "never slower than that by 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from emulators.serving import Fault
 from reliability.direct import Moment
 from reliability.quick import (
-    AS_IT_IS,
     BRINGS,
     FALTERING,
     NEW,
@@ -22,7 +22,6 @@ from reliability.quick import (
     STALE,
     STOPPED,
     UNREADABLE,
-    UNTOUCHED,
     Outcome,
     QuickStage,
     assert_well,
@@ -33,11 +32,10 @@ from reliability.quick import (
 from stage import KEEPER, REFRESH, TOKEN
 from tokenkeeper import clock
 from tokenkeeper.errors import SettingsError
+from tokenkeeper.refresh.outcome import Why
 from tokenkeeper.store.persist import STORE_SECONDS
 from tokenkeeper.tiktok.api import CALL_SECONDS
 from tokenkeeper.transitions import FAILING_BECOMES_ALERT
-
-KINDS = {"long-lived grants": "long-lived", "expiring grants": "expiring"}
 
 
 class TestBudget:
@@ -79,64 +77,51 @@ class TestBudget:
         assert (status, summary["error"], quick.logged()) == (500, "GOOGLE_CLOUD_PROJECT is missing.", [STOPPED])
 
 
-def test_a_store_that_is_away_is_left_alone_soon(quick: QuickStage) -> None:
-    """After twenty connections in a row nobody else is tried; those whose tokens end soon are named, and why."""
-    for number in range(60):
-        quick.plant(f"c{number}", "expiring", age_hours=20)
-    quick.new_instances(TIKTOK_MAX_QPS="0.5")
-    quick.secrets.add_fault(Fault("UpdateSecret", TOKEN, times=None))
+# What happens, and how many are tried: at least so many, and fewer than so many.
+AWAY = {
+    "Secret Manager is away":
+        (lambda stage: stage.secrets.add_fault(Fault("UpdateSecret", TOKEN, times=None)), 20, 60, Why.STORE),
+    "TikTok throttles": (lambda stage: code(40100)(stage, "refresh_token"), 5, 10, Why.THROTTLED),
+}  # fmt: skip
+
+
+@each("case", AWAY)
+def test_what_all_would_meet_is_left_alone_soon(
+    quick: QuickStage, case: tuple[Callable[[QuickStage], None], int, int, Why]
+) -> None:
+    """After some in a row nobody else is tried, at any rate; those whose tokens end soon are named, and why."""
+    happens, least, most, why = case
+    names = [f"c{number}" for number in range(60)]
+    for name in names:
+        quick.plant(name, "expiring", age_hours=20)
+    quick.new_instances(TIKTOK_MAX_QPS="1")
+    happens(quick)
     status, summary = quick.run()
     assert (status, summary["remaining"]) == (503, 60)
     tried = {call.resource for call in quick.secrets.calls if call.name == "UpdateSecret" and TOKEN in call.resource}
-    assert 20 <= len(tried) < 60
+    assert least <= len(tried) < most
     [behind] = [entry for entry in quick.entries() if entry["event"] == "run.behind"]
     assert behind["count"] == 60
-    assert "could not refresh them: Secret Manager is unavailable." in behind["message"]
-
-
-@each("kind", KINDS)
-def test_a_tiktok_that_always_throttles_is_left_alone_soon(quick: QuickStage, kind: str) -> None:
-    """At any rate a run gives up after a few; nothing is counted against anybody, and nothing redeemed."""
-    names = [f"c{number}" for number in range(6)]
-    for name in names:
-        quick.plant(name, kind, age_hours=13)
-    for call in ("advertiser_get", "refresh_token"):
-        code(40100)(quick, call)
-    quick.new_instances(TIKTOK_MAX_QPS="0.5" if kind == "expiring" else "500")
-    status, summary = quick.run()
-    assert (status, summary["remaining"]) == (503, 6)
-    assert len(quick.tiktok.calls) <= 5 * 6  # how many are under way when the first comes, threads decide
-    quick.token_calls()
-    for name in names:
-        assert quick.outcome(name) == UNTOUCHED
+    assert f"could not refresh them: {why.value}." in behind["message"]
+    quick.logged()
     quick.quiet()
+    quick.new_instances(TIKTOK_MAX_QPS="500")
     assert quick.run()[0] == 200
-    expiring = kind == "expiring"
-    assert (quick.logged(), quick.token_calls()) == ([REFRESHED] * 6 * expiring, 6 * expiring)
+    assert quick.logged() == [REFRESHED] * 60, "nothing was counted against anybody"
 
 
-class TestTriggers:
-    """What Cloud Scheduler and people may do: one refresh for each half of a token's life."""
-
-    def test_late(self, quick: QuickStage) -> None:
-        """A run that comes three hundred days late refreshes once, though the access token has ended."""
-        quick.due()
-        quick.later(days=300)
-        for outcome in (NEW, AS_IT_IS):
-            quick.assert_run(outcome)
-
-    def test_forced_twice_at_once(self, quick: QuickStage) -> None:
-        """What a forced run fails at is over in the next one; two redeem two different tokens, one after the other."""
-        quick.plant("acme", "expiring")
-        forced = {"force": True}
-        code(50002)(quick, "refresh_token")
-        assert quick.run(forced)[0] == 503
-        quick.quiet()
-        quick.assert_run(Outcome("old", "ok", 2, (FALTERING, RECOVERED)))
-        with quick.clocks.passing_slowly(), quick.meanwhile(lambda: quick.run(forced), lambda: quick.run(forced)):
-            pass
-        assert quick.outcome() == Outcome("new", "ok", 2, NEW.logged * 2)
-        assert quick.tiktok.reused == []
+def test_two_forced_runs_at_once_redeem_two_tokens(quick: QuickStage) -> None:
+    """What a forced run fails at is over in the next one; two redeem two different tokens, one after the other."""
+    quick.plant("acme", "expiring")
+    forced = {"force": True}
+    code(50002)(quick, "refresh_token")
+    assert quick.run(forced)[0] == 503
+    quick.quiet()
+    quick.assert_run(Outcome("old", "ok", 2, (FALTERING, RECOVERED)))
+    with quick.clocks.passing_slowly(), quick.meanwhile(lambda: quick.run(forced), lambda: quick.run(forced)):
+        pass
+    assert quick.outcome() == Outcome("new", "ok", 2, NEW.logged * 2)
+    assert quick.tiktok.reused == []
 
 
 def test_a_run_that_comes_late_or_not_at_all_leaves_time(quick: QuickStage) -> None:
@@ -166,7 +151,7 @@ class TestSlow:
         quick.wire.takes["secrets"] = (3.0, 11.7)
         for _ in range(3):
             quick.run()
-        assert quick.clocks.stopwatch() < 3 * (1500 + STORE_SECONDS)
+        assert quick.clocks.monotonic() < 3 * (1500 + STORE_SECONDS)
         quick.quiet()
         assert quick.run()[0] == 200
         assert_well(quick)
@@ -190,8 +175,7 @@ class TestSlow:
 
     def test_a_store_that_is_too_slow_for_a_callback_uses_nothing_up(self, quick: QuickStage) -> None:
         """Where looking takes half of the budget the code is not exchanged, and reloading the page later does it."""
-        browser = quick.browser()
-        state, given = browser.begin(quick.link()), quick.code("expiring")
+        browser, state, given = quick.begun(brings="expiring")
         quick.wire.takes["secrets"] = (9.9, 9.9)
         quick.secrets.add_fault(Fault("CreateSecret", times=2))
         assert browser.come_back(given, state).status_code == 503
@@ -209,10 +193,10 @@ class TestSlow:
         quick.secrets.add_fault(Fault("AddSecretVersion", times=None))
         statuses: list[int] = []
         storing = Moment("AddSecretVersion", (REFRESH if kind == "expiring" else TOKEN) + "acme")
-        end = quick.clocks.stopwatch() + STALE + 20
+        end = quick.clocks.monotonic() + STALE + 20
 
         def meanwhile() -> None:
-            if quick.clocks.stopwatch() < end:
+            if quick.clocks.monotonic() < end:
                 statuses.append(quick.run(function=hasty)[0])
                 quick.wire.at(storing, meanwhile)
             else:

@@ -49,8 +49,7 @@ FLOOD: tuple[tuple[str, str, bytes | None, dict[str, str]], ...] = (
 class TestOneCallback:
     def test_makes_at_most_one_exchange(self, stage: Stage) -> None:
         """Whatever TikTok answers, a code that may have arrived is not sent again, and nor is a good one [46]."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
+        browser, state, _ = stage.begun()
         became = {}
         for name, trouble in TROUBLE.items():
             stage.tiktok.forget_calls()

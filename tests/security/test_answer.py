@@ -160,7 +160,7 @@ class TestEveryAnswer:
                     error.add_note(f"in the answer: {name}")
                     raise
         assert statuses == {200, 303, 400, 403, 404, 405, 409, 410, 413, 414, 422, 502, 503}
-        reasons = {event["reason"] for event in stage.connect.events if event["event"] == "connection.refused"}
+        reasons = {entry["reason"] for entry in stage.connect.entries("connection.refused")}
         assert ROWS.keys() - reasons == set(ELSEWHERE.split())
 
     def test_has_hsts_where_the_address_is_https(self, stage: Stage, rotated: Function) -> None:
@@ -186,12 +186,11 @@ class TestEveryAnswer:
         assert not odd, odd
 
 
-class TestRedirect:
-    def test_after_success_leads_away_from_the_code(self, stage: Stage) -> None:
-        """303 to an address without a code or a state, and no body that could hold one [36] [38]."""
-        answer = stage.approve()
-        assert (answer.status_code, answer.headers["Location"]) == (303, f"{stage.connect.url}/done")
-        assert answer.text == ""
+def test_the_redirect_after_success_leads_away_from_the_code(stage: Stage) -> None:
+    """303 to an address without a code or a state, and no body that could hold one [36] [38]."""
+    answer = stage.approve()
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"{stage.connect.url}/done")
+    assert answer.text == ""
 
 
 def cookies_of(answer: requests.Response) -> dict[str, Morsel[str]]:
@@ -280,7 +279,7 @@ class TestEcho:
             for answer in answers
         }
         assert len(looks) == 1
-        reasons = [event["reason"] for event in stage.connect.events if event["event"] == "connection.refused"]
+        reasons = [entry["reason"] for entry in stage.connect.entries("connection.refused")]
         assert reasons == ["state_invalid", "state_invalid", "state_of_another_browser"]
 
     def test_names_of_ad_accounts_are_text(self, stage: Stage) -> None:
@@ -291,8 +290,7 @@ class TestEcho:
         listed = [{"advertiser_id": id_, "advertiser_name": name} for id_, name in zip(ids, names, strict=True)]
         answer = json.dumps({"code": 0, "data": {"list": listed}}).encode()
         stage.tiktok.add_fault(Fault(call="advertiser_get", status=200, body=answer))
-        browser = stage.browser()
-        state = browser.begin(stage.link())
+        browser, state, _ = stage.begun()
         back = browser.come_back(stage.code(advertisers=ids), state)
         assert "\n" not in back.headers["Location"]
         page = browser.get("/done")

@@ -35,22 +35,19 @@ class TestMethod:
 
     def test_head_uses_nothing_up(self, stage: Stage) -> None:
         """HEAD to a good callback address is refused, and the code and state stay good [17]."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
-        code = stage.code()
+        browser, state, code = stage.begun()
         assert browser.request("HEAD", f"/?auth_code={code}&state={state}").status_code == 405
         assert stage.tiktok.calls == []
         assert browser.come_back(code, state).status_code == 303
 
 
-class TestPath:
-    def test_an_unknown_one_is_not_found(self, stage: Stage, wire: Wire) -> None:
-        """404 for what only resembles an address, with any method; nothing is normalised or redirected [18]."""
-        asked = [(path, method) for path in UNKNOWN.split() for method in ("GET", "POST", "OPTIONS")]
-        answers = {(path, method): wire.send(method, path) for path, method in asked}
-        found = [one for one, answer in answers.items() if answer.status != 404 or "Location" in answer.headers]
-        assert not found, found
-        assert stage.tiktok.calls == []
+def test_an_unknown_path_is_not_found(stage: Stage, wire: Wire) -> None:
+    """404 for what only resembles an address, with any method; nothing is normalised or redirected [18]."""
+    asked = [(path, method) for path in UNKNOWN.split() for method in ("GET", "POST", "OPTIONS")]
+    answers = {(path, method): wire.send(method, path) for path, method in asked}
+    found = [one for one, answer in answers.items() if answer.status != 404 or "Location" in answer.headers]
+    assert not found, found
+    assert stage.tiktok.calls == []
 
 
 class TestQuery:
@@ -69,8 +66,7 @@ class TestQuery:
 
     def test_an_error_wins_over_a_code(self, stage: Stage) -> None:
         """With both, nothing is exchanged, and the page says that access was declined; going back helps [20]."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
+        browser, state, _ = stage.begun()
         stage.secrets.forget_calls()
         for error in ("access_denied&error_description=No", ""):
             answer = browser.get(f"/?auth_code={stage.code()}&state={state}&error={error}")
@@ -81,8 +77,7 @@ class TestQuery:
 
     def test_without_a_code_nothing_is_called(self, stage: Stage) -> None:
         """A callback without a code is refused, however good its state is [21]."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
+        browser, state, _ = stage.begun()
         codes = ("", "auth_code=&", "code=&auth_code=&")
         statuses = {code: browser.get(f"/?{code}state={state}").status_code for code in codes}
         assert statuses == dict.fromkeys(codes, 400)
@@ -100,7 +95,7 @@ class TestQuery:
         assert statuses == dict.fromkeys(codes, 400)
         assert stage.tiktok.calls == []
         assert stage.writes() == []
-        logged = [event for event in stage.connect.events if event["event"] == "connection.refused"]
+        logged = stage.connect.entries("connection.refused")
         assert [(entry["reason"], entry["length"], entry["characters"]) for entry in logged] == [
             ("code_malformed", len(code), kind) for code, kind in codes.items()
         ]
@@ -108,8 +103,7 @@ class TestQuery:
     def test_an_unusual_code_is_for_tiktok_to_judge(self, stage: Stage) -> None:
         """Codes are opaque: what could be one is sent, and TikTok's no is shown [22]."""
         codes = ["a", "a" * 1024, "a-b_c.d~e*!", "MTIz/abc+==", "<a b>'\"\\{%}|;,"]
-        browser = stage.browser()
-        state = browser.begin(stage.link())
+        browser, state, _ = stage.begun()
         statuses = [browser.get("/", params={"auth_code": code, "state": state}).status_code for code in codes]
         assert statuses == [502] * len(codes)
         assert [body["auth_code"] for body in stage.tiktok.requests_of("access_token")] == codes
@@ -195,29 +189,28 @@ FORGED = """
 REDIRECTING = ("next", "redirect", "redirect_uri", "return_to", "url", "continue", "RelayState", "NEXT", "REDIRECT")
 
 
-class TestForged:
-    def test_headers_and_parameters_send_nobody_elsewhere(self, stage: Stage, wire: Wire) -> None:
-        """Every address comes from `PUBLIC_URL`, whatever a request says of its host or where to go [25] [26]."""
-        forged = [" ".join(header.split()) for header in FORGED.split(";")]
-        evil = "&".join(f"{name}=https://evil.example/" for name in REDIRECTING)
-        link = stage.link().partition("?")[2]
-        about, page, done = (
-            wire.send("GET", f"{target}{evil}", *forged, host="evil.example")
-            for target in ("/?", f"/start?{link}&", "/done?")
-        )
-        assert (about.status, page.status, done.status) == (200, 200, 200)
-        assert f'action="{stage.connect.url}/start"' in page.body
-        sent = wire.send("POST", f"/start?{evil}", FORM, *forged, body=f"{link}&{evil}".encode(), host="evil.example")
-        assert sent.headers["Location"].startswith(stage.tiktok.authorize_url + "?")
-        asked = urllib.parse.parse_qs(urllib.parse.urlsplit(sent.headers["Location"]).query)
-        assert asked.keys() == {"app_id", "state", "redirect_uri"}
-        assert asked["redirect_uri"] == [stage.connect.url]
-        cookie = "Cookie: " + sent.headers["Set-Cookie"].partition(";")[0]
-        query = f"auth_code={stage.code()}&state={asked['state'][0]}&{evil}"
-        back = wire.send("GET", f"/?{query}", cookie, *forged, host="evil.example")
-        assert (sent.status, back.status, back.headers["Location"]) == (303, 303, f"{stage.connect.url}/done")
-        for answer in (about, page, done, sent, back):
-            everything = answer.body + "".join(f"{name}{value}" for name, value in answer.headers.items())
-            assert "evil.example" not in everything
-            assert "Domain=" not in answer.headers.get("Set-Cookie", "")
-            assert "Strict-Transport-Security" not in answer.headers
+def test_forged_headers_and_parameters_send_nobody_elsewhere(stage: Stage, wire: Wire) -> None:
+    """Every address comes from `PUBLIC_URL`, whatever a request says of its host or where to go [25] [26]."""
+    forged = [" ".join(header.split()) for header in FORGED.split(";")]
+    evil = "&".join(f"{name}=https://evil.example/" for name in REDIRECTING)
+    link = stage.link().partition("?")[2]
+    about, page, done = (
+        wire.send("GET", f"{target}{evil}", *forged, host="evil.example")
+        for target in ("/?", f"/start?{link}&", "/done?")
+    )
+    assert (about.status, page.status, done.status) == (200, 200, 200)
+    assert f'action="{stage.connect.url}/start"' in page.body
+    sent = wire.send("POST", f"/start?{evil}", FORM, *forged, body=f"{link}&{evil}".encode(), host="evil.example")
+    assert sent.headers["Location"].startswith(stage.tiktok.authorize_url + "?")
+    asked = urllib.parse.parse_qs(urllib.parse.urlsplit(sent.headers["Location"]).query)
+    assert asked.keys() == {"app_id", "state", "redirect_uri"}
+    assert asked["redirect_uri"] == [stage.connect.url]
+    cookie = "Cookie: " + sent.headers["Set-Cookie"].partition(";")[0]
+    query = f"auth_code={stage.code()}&state={asked['state'][0]}&{evil}"
+    back = wire.send("GET", f"/?{query}", cookie, *forged, host="evil.example")
+    assert (sent.status, back.status, back.headers["Location"]) == (303, 303, f"{stage.connect.url}/done")
+    for answer in (about, page, done, sent, back):
+        everything = answer.body + "".join(f"{name}{value}" for name, value in answer.headers.items())
+        assert "evil.example" not in everything
+        assert "Domain=" not in answer.headers.get("Set-Cookie", "")
+        assert "Strict-Transport-Security" not in answer.headers

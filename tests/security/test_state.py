@@ -107,14 +107,13 @@ class TestWhatIsNoState:
         assert_refused(stage, browser.come_back(stage.code(), stage.link().partition("=")[2]))
 
 
-class TestKeys:
-    def test_an_older_key_that_is_still_listed_verifies(self, stage: Stage, rotated: Function) -> None:
-        """After a change of keys, what was signed before still works, and the newest key signs [5]."""
-        browser = stage.browser(rotated)
-        begun = browser.begin(stage.link())
-        assert signer(NEW_KEY).read_state(begun).link.connection == "acme"
-        state = own_state(stage, signer(), browser, "__Host-tk-")
-        assert browser.come_back(stage.code(), state).status_code == 303
+def test_an_older_key_that_is_still_listed_verifies(stage: Stage, rotated: Function) -> None:
+    """After a change of keys, what was signed before still works, and the newest key signs [5]."""
+    browser = stage.browser(rotated)
+    begun = browser.begin(stage.link())
+    assert signer(NEW_KEY).read_state(begun).link.connection == "acme"
+    state = own_state(stage, signer(), browser, "__Host-tk-")
+    assert browser.come_back(stage.code(), state).status_code == 303
 
 
 class TestAge:
@@ -157,8 +156,7 @@ class TestAge:
 class TestReplay:
     def test_after_success(self, stage: Stage) -> None:
         """Whoever comes back again learns that the link was used, even with the flow's cookie, and nothing more [7]."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
+        browser, state, _ = stage.begun()
         kept = browser.session.cookies.copy()
         assert browser.come_back(stage.code(), state).status_code == 303
         before = stage.token()
@@ -185,8 +183,7 @@ class TestReplay:
 
     def test_after_a_failure(self, stage: Stage) -> None:
         """A state is good for another try after TikTok refused, or when no ad account was ticked [8]."""
-        browser = stage.browser()
-        state = browser.begin(stage.link())
+        browser, state, _ = stage.begun()
         stage.tiktok.fail_next("access_token", 50000)
         assert browser.come_back(stage.code(), state).status_code == 502
         assert browser.come_back(stage.code(advertisers=[]), state).status_code == 422
@@ -223,25 +220,24 @@ class TestBrowser:
         assert set(stage.secrets.secrets()) == {"tiktok-ads-token-one", "tiktok-ads-token-two"}
 
 
-class TestComparison:
-    def test_takes_the_same_time_wherever_two_differ(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Signatures and cookies are compared by `hmac.compare_digest`, in constant time [14]."""
-        compared: list[tuple[object, object]] = []
-        true = hmac.compare_digest
+def test_comparing_takes_the_same_time_wherever_two_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signatures and cookies are compared by `hmac.compare_digest`, in constant time [14]."""
+    compared: list[tuple[object, object]] = []
+    true = hmac.compare_digest
 
-        def recorded(a: bytes, b: bytes) -> bool:
-            compared.append((a, b))
-            return true(a, b)
+    def recorded(a: bytes, b: bytes) -> bool:
+        compared.append((a, b))
+        return true(a, b)
 
-        by = signer()
-        text, state, nonce = by.new_state(by.new_link("acme")[0])
-        monkeypatch.setattr(hmac, "compare_digest", recorded)
-        with pytest.raises(LinkInvalid):
-            by.read_state(flipped(text, len(text) - 6))
-        assert len(compared) == 1
-        assert not bound_to(state, "wrong")
-        assert bound_to(state, nonce.reveal())
-        assert len(compared) == 3
+    by = signer()
+    text, state, nonce = by.new_state(by.new_link("acme")[0])
+    monkeypatch.setattr(hmac, "compare_digest", recorded)
+    with pytest.raises(LinkInvalid):
+        by.read_state(flipped(text, len(text) - 6))
+    assert len(compared) == 1
+    assert not bound_to(state, "wrong")
+    assert bound_to(state, nonce.reveal())
+    assert len(compared) == 3
 
 
 class TestLink:

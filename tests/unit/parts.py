@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -34,28 +35,35 @@ class HandClock:
     """A clock that stands still until a test moves it, or somebody sleeps."""
 
     def __init__(self, start: datetime = NOON) -> None:
-        self.at = start
         self.slept: list[float] = []
         self.on_sleep: Callable[[], None] = lambda: None
-        self._passed = 0.0
+        self._start = start
+        self._shown = self._passed = 0.0  # seconds
+        self._lock = threading.Lock()
 
     def now(self) -> datetime:
-        return self.at
+        return self._start + timedelta(seconds=self._shown)
 
     def monotonic(self) -> float:
         return self._passed
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        self.at += timedelta(seconds=seconds)
-        self._passed += seconds  # not by way of a timedelta, which knows no less than a microsecond
+        self._move(seconds)
         self.on_sleep()
 
     def pass_by(self, **span: float) -> None:
-        """Let so much time pass (`hours=13`)."""
-        seconds = timedelta(**span).total_seconds()
-        self.at += timedelta(seconds=seconds)
-        self._passed += max(seconds, 0.0)
+        """Let so much time pass (`hours=13`); less than none sets the clock back."""
+        self._move(timedelta(**span).total_seconds())
+
+    def reset(self) -> None:
+        self.slept.clear()
+        self._shown = self._passed = 0.0
+
+    def _move(self, seconds: float) -> None:
+        with self._lock:
+            self._shown += seconds
+            self._passed += max(seconds, 0.0)
 
 
 def port_of(server: LocalServer) -> int:

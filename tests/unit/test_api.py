@@ -103,15 +103,14 @@ def test_what_is_no_envelope_of_tiktoks(status: int, document: Document) -> None
         answered(document, status)
 
 
-class TestTokens:
-    @pytest.mark.parametrize("token", [None, 12345, "two words", "tökén", "x" * 4097])
-    def test_a_success_without_a_usable_token_is_silence(self, token: object) -> None:
-        """An access token has to be there; an unusable refresh token is none."""
-        with pytest.raises(TikTokSilent, match="no usable token"):
-            token_response({"access_token": token, "request_id": "R1"}, "advertiser")
-        data = {"access_token": "a", "refresh_token": token, "request_id": ""}
-        found = token_response(data, "advertiser")
-        assert (found.access_token, found.refresh_token) == (Secret("a"), None)
+@pytest.mark.parametrize("token", [None, 12345, "two words", "tökén", "x" * 4097])
+def test_a_success_without_a_usable_token_is_silence(token: object) -> None:
+    """An access token has to be there; an unusable refresh token is none."""
+    with pytest.raises(TikTokSilent, match="no usable token"):
+        token_response({"access_token": token, "request_id": "R1"}, "advertiser")
+    data = {"access_token": "a", "refresh_token": token, "request_id": ""}
+    found = token_response(data, "advertiser")
+    assert (found.access_token, found.refresh_token) == (Secret("a"), None)
 
 
 class TestCalls:

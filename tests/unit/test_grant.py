@@ -48,21 +48,20 @@ class TestChanged:
         assert expiring().dated(NOON + timedelta(hours=1), None).obtained_at == NOON + timedelta(hours=1)
 
 
-class TestRefreshed:
-    @pytest.mark.parametrize(
-        ("answered", "kept"),
-        [(None, "refresh-1"), ("refresh-1", "refresh-1"), ("refresh-2", "refresh-2")],
-        ids=["without a refresh token", "with the same", "with a new one"],
-    )
-    def test_what_the_answer_leaves_out_stays(self, answered: str | None, kept: str) -> None:
-        """An answer without a refresh token keeps the old one; the end of one token is not that of another."""
-        old = expiring()
-        new = old.refreshed(response("access-2", answered, advertiser_ids=None, scope=None), NOON)
-        assert (new.access_token.reveal(), new.refresh_token.reveal()) == ("access-2", kept)
-        assert (new.advertiser_ids, new.scope, new.expires_at) == (old.advertiser_ids, old.scope, None)
-        assert new.refresh_expires_at == (old.refresh_expires_at if kept == "refresh-1" else None)
-        told = old.refreshed(response("access-2", answered, refresh_expires_in=DAY, scope=(4,)), NOON)
-        assert (told.refresh_expires_at, told.scope) == (NOON + timedelta(days=1), (4,))
+@pytest.mark.parametrize(
+    ("answered", "kept"),
+    [(None, "refresh-1"), ("refresh-1", "refresh-1"), ("refresh-2", "refresh-2")],
+    ids=["without a refresh token", "with the same", "with a new one"],
+)
+def test_what_a_refresh_leaves_out_stays(answered: str | None, kept: str) -> None:
+    """An answer without a refresh token keeps the old one; the end of one token is not that of another."""
+    old = expiring()
+    new = old.refreshed(response("access-2", answered, advertiser_ids=None, scope=None), NOON)
+    assert (new.access_token.reveal(), new.refresh_token.reveal()) == ("access-2", kept)
+    assert (new.advertiser_ids, new.scope, new.expires_at) == (old.advertiser_ids, old.scope, None)
+    assert new.refresh_expires_at == (old.refresh_expires_at if kept == "refresh-1" else None)
+    told = old.refreshed(response("access-2", answered, refresh_expires_in=DAY, scope=(4,)), NOON)
+    assert (told.refresh_expires_at, told.scope) == (NOON + timedelta(days=1), (4,))
 
 
 def test_due_past_half_of_the_tokens_life() -> None:

@@ -5,7 +5,7 @@ That one is not taken for another, and what a state has to stand, is in `securit
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -20,11 +20,6 @@ EMPTY = Connection("acme", {}, {})
 SIGNER = Signer([Secret(KEY)])
 
 pytestmark = pytest.mark.usefixtures("hand_clock")
-
-
-def made_at(moment: datetime, link: str) -> Connection:
-    """The connection, made at that moment with the link of that id."""
-    return transitions.connected(EMPTY, long_lived(), moment, link, {}).connection
 
 
 class TestLinks:
@@ -65,13 +60,12 @@ class TestLinks:
             SIGNER.read_link(text.reveal())
 
 
-class TestUse:
-    def test_the_link_that_made_the_connection_is_used(self, hand_clock: HandClock) -> None:
-        """It is known by its id, whatever the clocks say; what was never connected has used none."""
-        link, _ = SIGNER.new_link("acme")
-        hand_clock.pass_by(days=-1)
-        assert link.is_used(made_at(hand_clock.now(), link.id))
-        assert not link.is_used(EMPTY)
+def test_the_link_that_made_the_connection_is_used(hand_clock: HandClock) -> None:
+    """It is known by its id, whatever the clocks say; what was never connected has used none."""
+    link, _ = SIGNER.new_link("acme")
+    hand_clock.pass_by(days=-1)
+    assert link.is_used(transitions.connected(EMPTY, long_lived(), hand_clock.now(), link.id, {}).connection)
+    assert not link.is_used(EMPTY)
 
 
 def test_a_state_carries_its_link_and_outlives_it(hand_clock: HandClock) -> None:

@@ -25,13 +25,6 @@ def entry(message: str = "acme was connected.", **fields: Value) -> Entry:
     return Entry("connection.stored", "NOTICE", message, fields)
 
 
-class Terminal(io.StringIO):
-    """A stream that says that it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 class TestEntries:
     def test_an_entry_is_one_object_on_one_line(self, logged: Logged) -> None:
         """Severity, message and event come first, then what else there is; neither None nor the sentence's detail."""
@@ -56,18 +49,17 @@ class TestEntries:
         assert long["names"][99:] == ["99", "… and 150 more"]
 
 
-class TestDefects:
-    def test_the_place_is_kept(self, logged: Logged) -> None:
-        """An unexpected error is named by type and place; that its text is not logged is in `security`."""
-        try:
-            raise RuntimeError
-        except RuntimeError as error:
-            log.defect(error, connection="acme")
-        log.defect(KeyError())
-        raised, never_raised = logged.entries
-        assert (raised["severity"], raised["event"], raised["connection"]) == ("ERROR", "defect", "acme")
-        assert "Unexpected RuntimeError at test_log.py:" in raised["message"]
-        assert "Unexpected KeyError at an unknown place" in never_raised["message"]
+def test_the_place_of_a_defect_is_kept(logged: Logged) -> None:
+    """An unexpected error is named by type and place; that its text is not logged is in `security`."""
+    try:
+        raise RuntimeError
+    except RuntimeError as error:
+        log.defect(error, connection="acme")
+    log.defect(KeyError())
+    raised, never_raised = logged.entries
+    assert (raised["severity"], raised["event"], raised["connection"]) == ("ERROR", "defect", "acme")
+    assert "Unexpected RuntimeError at test_log.py:" in raised["message"]
+    assert "Unexpected KeyError at an unknown place" in never_raised["message"]
 
 
 class TestContext:
@@ -96,15 +88,19 @@ class TestContext:
         assert "reference" not in logged.getvalue()
 
 
-class TestOnATerminal:
-    def test_entries_are_lines_for_people(self, hand_clock: HandClock) -> None:
-        """Time, severity, event, message, and the rest in brackets; no trace."""
-        terminal = Terminal()
-        log.write_to(terminal)
-        with log.context({"traceparent": f"00-{TRACE}-{SPAN}-01"}.get, "p", reference="0123abcd"):
-            log.write(Entry("connection.refused", "WARNING", "The link was used.", {"status": 409, "counts": {"a": 1}}))
-        line = terminal.getvalue()
-        assert line == (
-            f"{hand_clock.now().astimezone():%H:%M:%S} WARNING  connection.refused         The link was used.  "
-            "[status=409  reference=0123abcd]\n"
-        )
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_entries_are_lines_for_people(hand_clock: HandClock) -> None:
+    """Time, severity, event, message, and the rest in brackets; no trace."""
+    terminal = Terminal()
+    log.write_to(terminal)
+    with log.context({"traceparent": f"00-{TRACE}-{SPAN}-01"}.get, "p", reference="0123abcd"):
+        log.write(Entry("connection.refused", "WARNING", "The link was used.", {"status": 409, "counts": {"a": 1}}))
+    line = terminal.getvalue()
+    assert line == (
+        f"{hand_clock.now().astimezone():%H:%M:%S} WARNING  connection.refused         The link was used.  "
+        "[status=409  reference=0123abcd]\n"
+    )

@@ -93,28 +93,27 @@ class TestThrottled:
         assert pauses == [1, 2, 4, 8, 16]
 
 
-class TestQueue:
-    @pytest.mark.parametrize(("calls_per_second", "enough"), [(1, 2), (20, 4)])
-    def test_a_fifth_of_a_second_is_enough(self, hand_clock: HandClock, calls_per_second: int, enough: int) -> None:
-        """While so many wait that slots are taken until another would arrive, none need be begun; two in any case."""
-        rate = RateLimiter(calls_per_second)
-        rate.wait()
-        go_on = threading.Event()
+@pytest.mark.parametrize(("calls_per_second", "enough"), [(1, 2), (20, 4)])
+def test_a_queue_of_a_fifth_of_a_second_is_enough(hand_clock: HandClock, calls_per_second: int, enough: int) -> None:
+    """While so many wait that slots are taken until another would arrive, none need be begun; two in any case."""
+    rate = RateLimiter(calls_per_second)
+    rate.wait()
+    go_on = threading.Event()
 
-        def sleep_on() -> None:
-            go_on.wait(10)
+    def sleep_on() -> None:
+        go_on.wait(10)
 
-        hand_clock.on_sleep = sleep_on
-        threads = [threading.Thread(target=rate.wait) for _ in range(enough)]
-        for thread in threads[1:]:
-            thread.start()
-        assert rate.wait_for_short_queue(0)
-        threads[0].start()
-        until = time.monotonic() + 10
-        while rate.wait_for_short_queue(0):
-            assert time.monotonic() < until
-            time.sleep(0.001)  # until the last waits, too
-        go_on.set()
-        for thread in threads:
-            thread.join(10)
-        assert rate.wait_for_short_queue(0)
+    hand_clock.on_sleep = sleep_on
+    threads = [threading.Thread(target=rate.wait) for _ in range(enough)]
+    for thread in threads[1:]:
+        thread.start()
+    assert rate.wait_for_short_queue(0)
+    threads[0].start()
+    until = time.monotonic() + 10
+    while rate.wait_for_short_queue(0):
+        assert time.monotonic() < until
+        time.sleep(0.001)  # until the last waits, too
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert rate.wait_for_short_queue(0)

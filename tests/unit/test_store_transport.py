@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,9 @@ from google.auth import _exponential_backoff
 
 import certificates
 import faults
-import google_login
 import proxies
-from emulators.serving import Fault
-from google_login import GOOGLE, TOKENS, GoogleLogin, GoogleSecrets
+from emulators.secret_manager import SecretManagerServer
+from emulators.serving import Answer, Fault, LocalServer, Request
 from tokenkeeper.clock import Deadline
 from tokenkeeper.errors import Cause, SettingsError, StoreForbidden, StoreUnavailable
 from tokenkeeper.settings import prepare_requests
@@ -23,6 +23,65 @@ from tokenkeeper.store.credentials import MetadataServer
 from tokenkeeper.store.documents import replication
 from tokenkeeper.store.secretmanager import SecretManager
 from unit.parts import PROJECT, HandClock, port_of
+
+GOOGLE, TOKENS = "secretmanager.googleapis.com", "oauth2.googleapis.com"
+GIVEN = "ya29.canary-google-token"
+METADATA = "/computeMetadata/v1/"
+CALLS = {
+    f"{METADATA}project/project-id": "project",
+    f"{METADATA}universe/universe-domain": "universe",
+    f"{METADATA}instance/service-accounts/default/token": "metadata_token",
+    "/token": "token",
+}
+
+
+class Authorized(LocalServer):
+    """Keeps the header `Authorization` of each request; None: there was none."""
+
+    authorizations: list[str | None]
+
+    def opened(self) -> None:
+        super().opened()
+        self.authorizations = []
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        self.authorizations.append(request.headers["Authorization"])
+        return super().identify(request)
+
+
+class GoogleLogin(Authorized):
+    """A metadata server on Cloud Run, and Google's token endpoint."""
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        _, resource = super().identify(request)
+        return CALLS.get(request.path, "unknown"), resource
+
+    def perform(self, request: Request) -> Answer:
+        metadata = {"Metadata-Flavor": "Google"}
+        if request.path.startswith(METADATA) and request.headers["Metadata-Flavor"] != "Google":
+            return Answer(403, b"<html>Missing required header", "text/html")
+        match CALLS.get(request.path):
+            case "project":
+                return Answer(200, b"metadata-project", "application/text", metadata)
+            case "metadata_token" | "token":
+                token = {"access_token": GIVEN, "expires_in": 3600, "token_type": "Bearer"}
+                return Answer(200, token, "application/json", metadata)
+            case _:
+                return Answer(404, b"not found", "text/plain", metadata)
+
+
+class GoogleSecrets(Authorized, SecretManagerServer):
+    """The embedded Secret Manager under Google's own name."""
+
+    def answers_to(self, name: str) -> bool:  # noqa: ARG002
+        return True
+
+
+def log_in(folder: Path) -> None:
+    """Write the file that `gcloud auth application-default login` writes."""
+    login = {"type": "authorized_user", "client_id": "client", "client_secret": "secret", "refresh_token": "1//refresh"}
+    content = json.dumps({**login, "quota_project_id": "laptop-project"})
+    (folder / "application_default_credentials.json").write_text(content, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +125,7 @@ def login(
 @pytest.fixture
 def person(login: GoogleLogin, tmp_path: Path) -> GoogleLogin:
     """The same, where a person has logged in with gcloud."""
-    google_login.user(tmp_path)
+    log_in(tmp_path)
     return login
 
 
@@ -85,7 +144,7 @@ def test_the_project_is_the_one_of_the_settings_else_of_the_credentials(
     with pytest.raises(StoreForbidden) as raised:
         SecretManager("", metadata_host=login.address).get("s", Deadline(5))
     assert raised.value.reason.cause is Cause.API_DISABLED
-    google_login.user(tmp_path)
+    log_in(tmp_path)
     with pytest.raises(SettingsError, match=r"^GOOGLE_CLOUD_PROJECT is missing"):
         _ = SecretManager("").project
 
@@ -100,7 +159,7 @@ class TestCredentials:
         monkeypatch.setenv("NETRC", str(netrc))
         prepare_requests()
         SecretManager(PROJECT).get("s", Deadline(5))
-        assert google.authorizations == [f"Bearer {google_login.TOKEN}"]
+        assert google.authorizations == [f"Bearer {GIVEN}"]
         assert set(person.authorizations) == {None}
 
     def test_are_asked_for_where_there_are_none(self, login: GoogleLogin) -> None:
@@ -124,17 +183,12 @@ class TestCredentials:
 
 # What is asked for a token, in the cloud (the metadata server) or by a person (the token endpoint), answers like this.
 OUTAGES = {
-    "the metadata server's 500": Fault("metadata_token", times=None, status=500, body=b"internal error"),
     "the metadata server's 404": Fault("metadata_token", times=None, status=404, body=b"not found"),
-    "HTML for the metadata server": Fault(
-        "metadata_token", times=None, status=502, body=b"<html><body>502 Bad Gateway</body></html>"
-    ),
+    "HTML for the metadata server": Fault("metadata_token", times=None, status=502, body=b"<html>502 Bad Gateway"),
     "another JSON for the metadata server": Fault("metadata_token", times=None, status=200, body={"error": "x"}),
     "no answer of the metadata server": Fault("metadata_token", times=None, do="drop"),
     "the token endpoint's 500": Fault("token", times=None, status=500, body={"error": {"message": "Internal error."}}),
-    "HTML for the token endpoint": Fault(
-        "token", times=None, status=502, body=b"<html><body>502 Bad Gateway</body></html>"
-    ),
+    "HTML for the token endpoint": Fault("token", times=None, status=502, body=b"<html>502 Bad Gateway"),
     "a closed connection": Fault("token", times=None, do="drop"),
 }
 REFUSALS = {
@@ -152,7 +206,7 @@ class TestMetadataServer:
             hand_clock.pass_by(minutes=minutes)
             secrets.get("s", Deadline(5))
             assert [call.name for call in login.calls].count("metadata_token") == tokens
-        assert google.authorizations == [f"Bearer {google_login.TOKEN}"] * 3
+        assert google.authorizations == [f"Bearer {GIVEN}"] * 3
 
     def test_of_another_universe(self, login: GoogleLogin) -> None:
         """A cloud of one of Google's partners has a domain of its own."""
@@ -166,7 +220,7 @@ class TestNoToken:
     def test_an_outage_passes_by_itself(self, login: GoogleLogin, tmp_path: Path, fault: Fault) -> None:
         """No token for the moment is Secret Manager being unavailable, never a missing permission."""
         if fault.call == "token":
-            google_login.user(tmp_path)
+            log_in(tmp_path)
         login.add_fault(fault)
         metadata_host = "" if fault.call == "token" else login.address
         with pytest.raises(StoreUnavailable, match="server is unavailable"):

@@ -7,12 +7,14 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
 
 from local import run
+from tokenkeeper import errors
+from tokenkeeper.errors import KeeperError
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "functions" / "tokenkeeper"
@@ -38,7 +40,7 @@ INFRA_FLOORS = (
     {"local.launch", "local.run"},
 )
 # Who never knows whom, neither directly nor by way of others, though no floor forbids it.
-IO = {"log", "settings", "store", "tiktok"}
+IO, RENEWING = {"log", "settings", "store", "tiktok"}, {"refresh.renew", "refresh.reconcile"}
 NEVER = {
     **dict.fromkeys(("grant", "payload", "connection", "transitions", "connect.links"), IO),
     "tiktok.codes": IO - {"tiktok"},
@@ -46,6 +48,8 @@ NEVER = {
     "store": {"tiktok"},
     "connect": {"refresh"},
     "refresh": {"connect"},
+    # The path of a token that cannot be refreshed is read without what refreshes and reconciles.
+    **dict.fromkeys(("refresh.verify", "refresh.plan"), RENEWING),
 }
 
 
@@ -135,18 +139,12 @@ class TestImports:
         """What is pure does no I/O and can be tested without a server; what TikTok and the store know stays apart."""
         members = [name for name in PRODUCT if one in {name, folder(name)}]
         assert members
-        assert {folder(name) for name in reached(*members)} & NEVER[one] == set()
+        assert {known for name in reached(*members) for known in (name, folder(name))} & NEVER[one] == set()
 
     def test_the_emulators_and_the_deployment_know_nothing_of_the_product(self) -> None:
         """But for what starts them beside the functions or compares the source; the functions know nothing of them."""
         assert importing("tokenkeeper", INFRA) <= INFRA_FLOORS[-2] | INFRA_FLOORS[-1] | {"gcp.deploy.deployed"}
         assert importing("local") == set()
-
-    def test_the_path_of_a_token_that_cannot_be_refreshed_meets_no_refresh_token(self) -> None:
-        """`verify` and `plan` are read without what refreshes and reconciles."""
-        assert {"refresh.renew", "refresh.reconcile"} & reached("refresh.verify", "refresh.plan") == set()
-        assert "refresh.verify" in GRAPH["refresh.keep"]
-        assert {"refresh.plan", "refresh.keep"} <= GRAPH["refresh.run"]
 
     def test_the_reader_for_pipelines_stands_alone(self) -> None:
         """It is copied into pipelines: the standard library, Google's client and what comes with that are enough."""
@@ -190,6 +188,24 @@ def test_make_run_installs_all_that_is_imported() -> None:
     foreign = {name for name in names if folder(name) not in {*sys.stdlib_module_names, "tokenkeeper", "local"}}
     paths = {name: name.replace(".", "/") for name in {*foreign, *run.PACKAGES}}
     assert {name for name, path in paths.items() if not {f"{path}.py", f"{path}/__init__.py"} & files} == set()
+
+
+def test_the_tree_of_errors_is_as_it_is_drawn() -> None:
+    """Every error of the product stands in the docstring of `errors`, below the one that it derives from."""
+    drawn: dict[str, str] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").split("```")[1].strip().splitlines():
+        indent, name = re.findall(r"^([ │├└─]*)(\w+)", line)[0]
+        path[len(indent) // 4 :] = [name]
+        drawn[name] = path[-2] if len(path) > 1 else "Exception"
+    for name in PRODUCT.keys() - {"__main__"}:
+        import_module(f"tokenkeeper.{name}")
+    found, new = {KeeperError: "Exception"}, [KeeperError]
+    while new:
+        derived = [(error, above) for above in new for error in above.__subclasses__()]
+        found |= {error: above.__name__ for error, above in derived}
+        new = [error for error, _ in derived]
+    assert {one.__name__: above for one, above in found.items() if one.__module__.startswith("tokenkeeper.")} == drawn
 
 
 def test_no_file_and_no_class_is_long() -> None:

@@ -63,39 +63,36 @@ class TestConnected:
         assert said(change) == [("connection.recovered", "NOTICE")]
 
 
-class TestRefreshed:
-    @pytest.mark.parametrize(
-        ("new_end", "warned"),
-        [(NOON + timedelta(days=365), None), (NOON + timedelta(days=10, minutes=5), "14"), (None, None)],
-        ids=["the end moved away", "the end stays, give or take minutes", "there is no end any more"],
-    )
-    def test_an_end_that_moves_away_is_warned_of_again(self, new_end: datetime | None, warned: str | None) -> None:
-        """A refresh token whose year counts down is not warned of twice; one that starts a new year is."""
-        before = connected(expiring(), refresh_expires_at=clock.text(NOON + timedelta(days=10)), warned="14")
-        seconds = (new_end - NOON).total_seconds() if new_end else None
-        new = refreshable(response("a", "r", expires_in=DAY, refresh_expires_in=seconds))
-        assert transitions.refreshed(before, new, 0).connection.annotations.get("warned") == warned
+@pytest.mark.parametrize(
+    ("new_end", "warned"),
+    [(NOON + timedelta(days=365), None), (NOON + timedelta(days=10, minutes=5), "14"), (None, None)],
+    ids=["the end moved away", "the end stays, give or take minutes", "there is no end any more"],
+)
+def test_an_end_that_moves_away_is_warned_of_again(new_end: datetime | None, warned: str | None) -> None:
+    """A refresh token whose year counts down is not warned of twice; one that starts a new year is."""
+    before = connected(expiring(), refresh_expires_at=clock.text(NOON + timedelta(days=10)), warned="14")
+    seconds = (new_end - NOON).total_seconds() if new_end else None
+    new = refreshable(response("a", "r", expires_in=DAY, refresh_expires_in=seconds))
+    assert transitions.refreshed(before, new, 0).connection.annotations.get("warned") == warned
 
 
-class TestVerified:
-    def test_other_advertisers_leave_the_approved_ones(self) -> None:
-        """The guard of re-connections rests on what was approved, not on the last list."""
-        once = transitions.verified(connected(long_lived()), long_lived().with_advertisers(["7002", "7003"]), None, 0)
-        assert once.connection.advertisers == ("7002", "7003")
-        assert once.connection.approved == ("7001", "7002")
-        twice = transitions.verified(once.connection, long_lived().with_advertisers(["7003"]), None, 0)
-        assert (twice.connection.advertisers, twice.connection.approved) == (("7003",), ("7001", "7002"))
-        too_many = transitions.verified(once.connection, without_ids(5000), None, 0)
-        assert too_many.connection.advertisers == ("7002", "7003")
+def test_other_advertisers_leave_the_approved_ones() -> None:
+    """The guard of re-connections rests on what was approved, not on the last list."""
+    once = transitions.verified(connected(long_lived()), long_lived().with_advertisers(["7002", "7003"]), None, 0)
+    assert once.connection.advertisers == ("7002", "7003")
+    assert once.connection.approved == ("7001", "7002")
+    twice = transitions.verified(once.connection, long_lived().with_advertisers(["7003"]), None, 0)
+    assert (twice.connection.advertisers, twice.connection.approved) == (("7003",), ("7001", "7002"))
+    too_many = transitions.verified(once.connection, without_ids(5000), None, 0)
+    assert too_many.connection.advertisers == ("7002", "7003")
 
 
-class TestCompleted:
-    def test_a_reconnection_that_was_cut_off_counts(self) -> None:
-        """Its link is used then, and all links before it, and what it approved is what counts."""
-        before = connected(expiring(), approved="7009")
-        done = transitions.reconciled(before, long_lived(at=LATER), reconnected=True).connection
-        assert done.connected_at == LATER
-        assert done.approved == ("7001", "7002")
+def test_a_reconnection_that_was_cut_off_counts() -> None:
+    """Its link is used then, and all links before it, and what it approved is what counts."""
+    before = connected(expiring(), approved="7009")
+    done = transitions.reconciled(before, long_lived(at=LATER), reconnected=True).connection
+    assert done.connected_at == LATER
+    assert done.approved == ("7001", "7002")
 
 
 FOUR = long_lived().with_advertisers(["1", "2", "3", "4"])
