@@ -15,7 +15,7 @@ def google_error(
     reason: str = "",
     metadata: Mapping[str, str] | None = None,
     call: str = "*",
-    times: int = 1,
+    times: int | None = 1,
 ) -> Fault:
     """Google's refusal of a call, with the canonical code and, in google.rpc.ErrorInfo, the details that say why."""
     error = ApiError(status, message, reason=reason, metadata=metadata)
