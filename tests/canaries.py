@@ -1,7 +1,5 @@
 """One mechanism that finds a secret wherever it must not be: everything that leaves the product is put before it."""
 
-from __future__ import annotations
-
 import base64
 import html
 import re

@@ -1,7 +1,5 @@
 """A certificate that a test makes for names of its own; whoever is to trust it gets the file."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a test has Google answer instead of what a call brings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from emulators.secret_manager import ApiError

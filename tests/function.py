@@ -1,7 +1,5 @@
 """A function as a real process; everything that it says is heard by the canaries."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Google's endpoints for identities, and Cloud Run's check of them, in one server on loopback."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

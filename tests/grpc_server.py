@@ -1,7 +1,5 @@
 """Methods of Secret Manager over gRPC, on a port of this machine, without TLS."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

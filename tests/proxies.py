@@ -1,7 +1,5 @@
 """What stands between a program and the internet in a company: an HTTP proxy, which may end TLS by itself."""
 
-from __future__ import annotations
-
 import re
 import socket
 import ssl

@@ -3,8 +3,6 @@
 Everything that the functions say (logs, pages, headers, cookies) is heard by the canaries.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

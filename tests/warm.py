@@ -6,8 +6,6 @@ itself reads (`PYTHONWARNINGS` is the same for all), what runs at exit, and how 
 of a session start cold, as in the cloud; so does whatever a test of these things asks for.
 """
 
-from __future__ import annotations
-
 import functools
 import multiprocessing
 import os

@@ -3,8 +3,6 @@
 Each benchmark runs alone in a process of its own. With all of them, a table and a plot are written beside this file.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

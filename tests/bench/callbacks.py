@@ -1,7 +1,5 @@
 """What a callback on a warm instance costs: calls one after the other, and CPU time of its own."""
 
-from __future__ import annotations
-
 import statistics
 import sys
 import time

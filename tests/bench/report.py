@@ -1,7 +1,5 @@
 """How figures are written: as medians with their spread, in a table of all, and in a plot of those that are ratios."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Secret Manager and TikTok are passed in, without sockets, so that the machine ha
 Time is counted from the first call to TikTok to the last: the list before and the last answer are not the rate's.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

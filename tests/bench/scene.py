@@ -1,7 +1,5 @@
 """Where the benchmarks take place: the emulators, and functions that are started from nothing."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """How long a function takes from the start of its process, against one that does nothing."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What the store is asked for a connection, what it keeps, and how much memory a large run takes."""
 
-from __future__ import annotations
-
 import threading
 
 from bench.report import Row

@@ -1,7 +1,5 @@
 """A real browser, what the pages make it do, and how a person goes through them."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Headless Chromium in front of the real functions. Without it these tests are skipped, but never in CI."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

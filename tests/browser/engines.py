@@ -1,7 +1,5 @@
 """Windows of three engines: Playwright drives Chromium, its developers' client Firefox, and HTTP WebKit's driver."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import warnings

@@ -1,7 +1,5 @@
 """The same way in Chromium, Firefox and WebKit, over http and over https: no page may depend on one of them alone."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

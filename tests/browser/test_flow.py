@@ -1,7 +1,5 @@
 """The whole way in a real browser: connect link, consent page, callback, result."""
 
-from __future__ import annotations
-
 import pytest
 from playwright.sync_api import Browser, Response, Route, expect
 

@@ -1,7 +1,5 @@
 """The pages as people meet them: on a phone and a desktop, light and dark, by eye and by screen reader."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal

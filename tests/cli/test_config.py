@@ -1,7 +1,5 @@
 """make config."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

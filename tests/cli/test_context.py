@@ -1,7 +1,5 @@
 """Where the command line acts: saved settings beneath the environment."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """make disconnect."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """make doctor."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

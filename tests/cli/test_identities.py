@@ -1,7 +1,5 @@
 """make refresh on the cloud with other identities than gcloud's: a service account acted as, a workload's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path

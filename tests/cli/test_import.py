@@ -1,7 +1,5 @@
 """make import: a token that exists already is stored as if it had been connected, if it works."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """make link."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import timedelta

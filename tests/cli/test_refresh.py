@@ -1,7 +1,5 @@
 """make refresh."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """make status."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Output never fails for its encoding, and columns are right whatever the script and the window."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

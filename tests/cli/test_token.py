@@ -1,7 +1,5 @@
 """make token."""
 
-from __future__ import annotations
-
 from command_line import Cli, sentence
 from stage import TOKEN, Stage
 

@@ -1,7 +1,5 @@
 """What tools are handed: each shape against what the tool itself says that it takes."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

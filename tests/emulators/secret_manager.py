@@ -1,7 +1,5 @@
 """The embedded Secret Manager for tests: it can be late, keep quotas and deny, and shows what it holds."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict, deque
 from collections.abc import Mapping

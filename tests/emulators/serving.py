@@ -3,8 +3,6 @@
 `LocalServer` is also the base of the servers that only tests need. Everything is thread-safe.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import fnmatch
 import re

@@ -1,7 +1,5 @@
 """The simulated TikTok for tests: grants without a page, refusals on demand, and what was called."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

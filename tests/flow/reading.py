@@ -1,7 +1,5 @@
 """What a test reads: a page as a person does, the log's one refusal, what is stored, and whether anything was used."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -4,8 +4,6 @@ What the public address has to stand is in `security`, what goes wrong at TikTok
 `reliability/test_callback_faults`, TikTok accounts are in `test_connect_account`.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import threading

@@ -3,8 +3,6 @@
 What both families share is in `test_connect`, what TikTok is sent in `unit/test_account`.
 """
 
-from __future__ import annotations
-
 import urllib.parse
 from datetime import timedelta
 

@@ -3,8 +3,6 @@
 What goes wrong, and what is counted then, is in `reliability`.
 """
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """`make run`: everything on one machine, as real processes, from the banner to the end."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import os

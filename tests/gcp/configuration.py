@@ -1,7 +1,5 @@
 """`infra/gcp` as parsed files, and as what real Terraform makes of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -100,7 +98,7 @@ class Terraform:
         assert bool(done.returncode) == bool(done.stderr), done.stderr
         return " ".join(done.stderr.replace("│", " ").split())
 
-    def planned(self, **variables: Any) -> Plan:
+    def planned(self, **variables: Any) -> "Plan":
         """What Terraform would make, after an apply in the mind: every value that Google fills in is known."""
         state = self.directory / "planned.tfstate"
         state.unlink(missing_ok=True)

@@ -1,7 +1,5 @@
 """The commands of the guide *Without Terraform*, run with a gcloud that records them; what gcloud says of commands."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

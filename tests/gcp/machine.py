@@ -1,7 +1,5 @@
 """A machine on which somebody deploys: a copy of the repository, real Terraform, stand-ins for what is behind it."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

@@ -3,8 +3,6 @@
 `protocol.json` is that part of tfplugin5.proto, as protobuf itself describes it; messages that look alike share one.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -6,8 +6,6 @@ without output. `gcloud functions describe` is answered from `functions.json`, w
 `gcloud storage` by the real gcloud where REAL_GCLOUD names it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

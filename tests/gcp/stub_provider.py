@@ -8,8 +8,6 @@ Terraform finds it by TF_REATTACH_PROVIDERS, made for debugging.
 
 # ruff: noqa: N802 - the protocol's names
 
-from __future__ import annotations
-
 import copy
 import json
 import os

@@ -1,7 +1,5 @@
 """`infra/gcp` against the code that it runs: settings, what is logged, and what is called."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

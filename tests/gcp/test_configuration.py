@@ -1,7 +1,5 @@
 """The Terraform files by Terraform's own judgement, against the provider's schema; which values variables take."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Deployments with real Terraform: an update is never forgotten, and nobody loses the state."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

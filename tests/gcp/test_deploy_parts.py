@@ -1,7 +1,5 @@
 """What `make deploy` asks for, says and explains, without Terraform."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -3,8 +3,6 @@
 The numbers in brackets are lines of the security checklist that `tests/README.md` tables.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -1,7 +1,5 @@
 """The Terraform README against the files; the guide's gcloud commands against what Terraform makes."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """The state belongs to the project, not to a laptop: in a bucket, with Terraform's own backend and the real gcloud."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

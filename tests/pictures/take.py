@@ -1,7 +1,5 @@
 """Takes README's pictures from the running product, and writes down what they show: `make pictures`."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The way of a newcomer through the running product, as README's pictures show it: pages and a terminal."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable

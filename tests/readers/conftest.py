@@ -1,7 +1,5 @@
 """The internet of the readers' tests."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

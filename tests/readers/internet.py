@@ -5,8 +5,6 @@ Tools are started with `Internet.environ`: a proxy, an authority to trust, a key
 which demands credentials and the reader's role. Every other host is refused and written down.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The pages of `infra/readers/` taken apart, and what they publish run as it stands."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import shutil

@@ -3,8 +3,6 @@
 That they can be pasted, and that links and make targets exist, is proved for all pages in `tests/readme`.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterable

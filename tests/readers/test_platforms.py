@@ -1,7 +1,5 @@
 """The pages for platforms that are not here: what can be run is run, the rest is checked against published schemas."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

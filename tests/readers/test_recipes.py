@@ -4,8 +4,6 @@ Every one of them reads the newest token from its one secret; goes on, where the
 replaced in the middle of a run; and fails with a sentence where the token was revoked.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re

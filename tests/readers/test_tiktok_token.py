@@ -3,8 +3,6 @@
 Promise 4: `latest` may be stale. A reader needs one role on one secret (security line 54).
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import shutil

@@ -3,8 +3,6 @@
 What `make config` prints for other tools is proved in `cli/test_toolconfigs.py`.
 """
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the tests of single tools share: how each is prepared, and what it has brought."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The repository's pages taken apart: their tables, their code blocks, their links."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ They are the events, what ends an alert, what approvers see, and the help of the
     PYTHONPATH=functions:infra:tests .venv/bin/python -m readme.tables
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """An interactive shell in a terminal, with stubs for programs: what is pasted into it, and what comes of it."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

@@ -4,8 +4,6 @@ Line by line, all at once as if it were typed, and as terminals do that mark wha
 are called in the same way as by a script, and the shell is ready for the next command.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Callable, Sequence

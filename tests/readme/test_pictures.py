@@ -1,7 +1,5 @@
 """README's pictures show the product as it is: what can be read on them is compared, not their pixels."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The samples in README and guides, run against the emulators."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """What README and guides say of events, pages, settings, commands, modules and costs is what the code says."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ A call goes from the product straight to what the servers on sockets answer with
 Left out is HTTP, which takes far longer than all the rest and has tests of its own.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import threading

@@ -6,8 +6,6 @@ says what a service makes of a call, and `Wire.at` what somebody else does at th
 SIGKILL, is in `test_kills`.
 """
 
-from __future__ import annotations
-
 import contextvars
 import io
 import json

@@ -4,8 +4,6 @@ Reliability lines 2, 3, 10, 11, 15 and 21, and promise 2. The calls are counted,
 version, so it cannot find one whose answer was lost: such a write is made again, the same bytes on top of themselves.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from itertools import chain

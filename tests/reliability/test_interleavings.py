@@ -4,8 +4,6 @@ Reliability line 6, promises 1 and 3. Whoever is at work is held up for so long 
 less, the other one waits or gives way, and there would be nothing to see.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any

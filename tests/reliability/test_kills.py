@@ -6,8 +6,6 @@ where the kill fell between TikTok's answer to a refresh and the first write is 
 alert says so.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Reliability lines 5, 7, 10 and 22, promise 1: a lease lasts 45 s and is free 30 s after its end.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

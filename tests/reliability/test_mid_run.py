@@ -3,8 +3,6 @@
 Reliability line 17, promise 7.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

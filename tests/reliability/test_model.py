@@ -4,8 +4,6 @@ Reliability line 20. The model knows for each connection what became of its gran
 promises are held against the stores' bytes; what may be wrong for a while is right after the next undisturbed run.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

@@ -3,8 +3,6 @@
 Reliability line 14, promise 9. What is shown here is all that `tokenkeeper.events` says of alerts and of their ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta

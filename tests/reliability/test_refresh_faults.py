@@ -4,8 +4,6 @@ Reliability lines 10, 11, 12, 13, 18 and 19, promise 6. Which of TikTok's answer
 of `tiktok`.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, replace
 from datetime import timedelta

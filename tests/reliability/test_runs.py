@@ -3,8 +3,6 @@
 Reliability lines 7, 8, 9, 14 and 23; promise 7, and "never slower than that by choice".
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 

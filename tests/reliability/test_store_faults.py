@@ -3,8 +3,6 @@
 Reliability lines 2, 3, 4, 15, 16 and 17; promises 2, 4, 5 and 7.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What the security tests share."""
 
-from __future__ import annotations
-
 import pytest
 
 from security.raw import NEW_KEY, Wire

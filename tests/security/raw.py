@@ -1,7 +1,5 @@
 """Requests as no well-behaved client sends them, byte for byte."""
 
-from __future__ import annotations
-
 import re
 import socket
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Abuse: what somebody can do who has a program and time. [n]: line n of `tests/README.md`."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import socket

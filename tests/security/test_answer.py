@@ -1,7 +1,5 @@
 """Answers: what every page, error page and redirect carries, and what none does. [n]: line n of `tests/README.md`."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -3,8 +3,6 @@
 The suite runs a quick, repeatable share of it; with `FUZZ_EXAMPLES=20000` so many new cases are tried.
 """
 
-from __future__ import annotations
-
 import os
 from urllib.parse import quote, unquote, urlencode
 

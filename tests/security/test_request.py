@@ -1,7 +1,5 @@
 """Requests: which ones get anywhere at all. [n]: line n of `tests/README.md`."""
 
-from __future__ import annotations
-
 import re
 import socket
 import urllib.parse

@@ -1,7 +1,5 @@
 """Secrets: that they do not leave, and that it would be noticed. Promise 8. [n]: line n of `tests/README.md`."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import gzip

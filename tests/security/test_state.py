@@ -1,7 +1,5 @@
 """States and connect links: who may come back from TikTok, and what of it counts. [n]: line n of `tests/README.md`."""
 
-from __future__ import annotations
-
 import hmac
 import string
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """The tables in `tests/README.md` say the truth."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import re

@@ -1,7 +1,5 @@
 """A clock moved by hand and the two emulators, for the tests of single modules."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Iterator

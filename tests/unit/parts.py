@@ -1,7 +1,5 @@
 """What the tests of single modules share: a clock moved by hand, settings of a complete environment, grants."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

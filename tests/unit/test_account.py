@@ -1,7 +1,5 @@
 """The family of TikTok accounts: what is sent, what the answers mean, and whose token it is."""
 
-from __future__ import annotations
-
 import urllib.parse
 
 import pytest

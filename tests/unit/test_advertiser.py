@@ -1,7 +1,5 @@
 """The family of ad accounts: what is sent, what the answers mean, and which permissions are missing."""
 
-from __future__ import annotations
-
 import pytest
 
 from emulators.serving import Fault

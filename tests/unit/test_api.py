@@ -1,7 +1,5 @@
 """The envelope of TikTok's answers: what is an answer, what is silence, and what the rate limit gets to know."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 What a connection's name may be is in `security/test_abuse`, what fits into a line in `unit/test_api`.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from tokenkeeper import checks

@@ -1,7 +1,5 @@
 """The one place that knows the time: how times are written and read."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest

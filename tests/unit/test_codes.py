@@ -1,7 +1,5 @@
 """What each of TikTok's return codes asks for: every code of TikTok's documented lists, and one that none documents."""
 
-from __future__ import annotations
-
 from tokenkeeper.errors import Kind
 from tokenkeeper.tiktok.codes import SUCCESSES, kind_of
 

@@ -3,8 +3,6 @@
 And which grants may take the place of its own.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """Which tables a grant does not cover."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from tokenkeeper.grant import Family, Scope

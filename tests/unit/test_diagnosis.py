@@ -1,7 +1,5 @@
 """What a connection's two secrets amount to: the whole table of cases, without a server."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from tokenkeeper import payload

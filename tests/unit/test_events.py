@@ -3,8 +3,6 @@
 What says that it is over is in `reliability/test_nothing_is_silent`, what to do about it in `readme/test_tables`.
 """
 
-from __future__ import annotations
-
 import re
 import string
 

@@ -1,7 +1,5 @@
 """What TikTok granted, and what follows from its times: when it is due, and when it ends."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -4,8 +4,6 @@ A lease lasts 45 s and is free 30 s after its end; clocks agree within 30 s. Pro
 it back is in `reliability/test_lease`.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from functools import partial
 

@@ -3,8 +3,6 @@
 That one is not taken for another, and what a state has to stand, is in `security/test_state`.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """One JSON object a line for Cloud Logging, readable lines on a terminal."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

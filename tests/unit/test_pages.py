@@ -4,8 +4,6 @@ That every notice says what happened, whether anything was stored and what to do
 that the guide has each page with its status in `readme/test_tables`.
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 import pytest

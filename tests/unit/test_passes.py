@@ -4,8 +4,6 @@ That each is worked on in order, an error stays its own and a run ends in time i
 log of the threads carries the run's trace in `flow/test_refresh`.
 """
 
-from __future__ import annotations
-
 import threading
 
 from tokenkeeper.refresh.passes import one_pass

@@ -1,7 +1,5 @@
 """The JSON that is stored, byte for byte, and what a payload that was edited by hand amounts to."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -3,8 +3,6 @@
 That a newer grant is found and put on top, whenever it was stored, is in `reliability/test_interleavings`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 

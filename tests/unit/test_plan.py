@@ -1,7 +1,5 @@
 """What there is to do in a run, in order, from one list of the secrets."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How fast a process calls TikTok, and how it slows down and gives up while TikTok throttles."""
 
-from __future__ import annotations
-
 import itertools
 import random
 import threading

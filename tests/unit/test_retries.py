@@ -3,8 +3,6 @@
 What is said of tokens that a run did not reach is in `reliability/test_nothing_is_silent`.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

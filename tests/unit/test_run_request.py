@@ -1,7 +1,5 @@
 """What a run is asked to do: every body that it follows, and the sentence for every one that it does not."""
 
-from __future__ import annotations
-
 import pytest
 
 from tokenkeeper.refresh.request import LARGEST_BODY, BadRequestError, RunRequest, read_request

@@ -1,7 +1,5 @@
 """The eleven calls to Secret Manager over HTTP: what each of Google's answers means, and what is tried again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -3,8 +3,6 @@
 That every variable and its default is as documented is in `readme/test_tables`.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from tokenkeeper import settings

@@ -3,8 +3,6 @@
 That a missing role stops a run at the second connection, or not at all, is proved in `reliability`.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from tokenkeeper.errors import Cause, GoogleReason, Kind, StoreForbidden, TikTokRefused

@@ -1,7 +1,5 @@
 """Starting a function: settings first, then the class that is served, and nothing that a start need not wait for."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Requests to Google: credentials as google-auth finds them, and what is wrong with them in the operator's words."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What each module may know, and how large it may be: read from the imports and the syntax of the source itself."""
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

@@ -1,7 +1,5 @@
 """Each thing that can happen to a connection: its new state, and the log entries that a person gets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """One call to TikTok over a real socket: bounded in time and size, no redirects, and whether it can have arrived."""
 
-from __future__ import annotations
-
 import os
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """What the token keeper stores: names, the inventory, one connection's changes, the record of a run."""
 
-from __future__ import annotations
-
 import pytest
 
 from emulators.secret_manager import SecretManagerServer as Store

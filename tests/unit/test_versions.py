@@ -3,8 +3,6 @@
 What can is in `reliability/test_store_faults`, where each call fails in turn.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from emulators.secret_manager import SecretManagerServer as Store
