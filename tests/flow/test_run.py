@@ -81,6 +81,7 @@ class Running:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(SECONDS)
+        self._said.close()
 
 
 def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
