@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from command_line import SECONDS, Cli, imported
+from command_line import SECONDS, Cli, imported, sentence
 from emulators.serving import Fault
 from faults import google_error
 from stage import APP_ID, PROJECT, REFRESH, TOKEN, Stage
@@ -61,6 +61,15 @@ class TestDisconnect:
         assert "to the TikTok account acme.shoes at TikTok" in said
         assert "organic-too is for the same TikTok account: it may stop working as well." in said
         assert "other-accounts" not in said
+
+    def test_a_secret_of_somebody_else(self, cli: Cli, stage: Stage) -> None:
+        """A secret that only has such a name is no connection's: it stays, also where a refresh secret is left."""
+        stage.plant("acme", "expiring")
+        ours = dict.fromkeys(stage.labels("acme")), dict.fromkeys(stage.annotations("acme"))
+        stage.secrets.edit(TOKEN + "acme", labels=ours[0], annotations=ours[1])
+        assert cli("disconnect", "acme", "--yes").status == 0
+        assert stage.secrets.secrets().keys() == {TOKEN + "acme"}
+        assert "There is no connection acme." in sentence(cli("disconnect", "acme", "--yes"))
 
     def test_asks(self, cli: Cli, stage: Stage) -> None:
         """It asks on a terminal or through a pipe; after a no, or where nobody answers, nothing was changed."""

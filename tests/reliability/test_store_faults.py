@@ -367,14 +367,17 @@ def test_a_refresh_secret_that_the_list_does_not_show_yet(quick: QuickStage, dea
 
 
 @each("case", {"an expiring grant": ("expiring", 1), "a long-lived grant": ("long-lived", 13)})
-def test_labels_that_somebody_removed_are_put_back(quick: QuickStage, case: tuple[str, int]) -> None:
+@each("kept", {"all of them": (), "all but one": ("managed-by",)})
+def test_labels_that_somebody_removed_are_put_back(
+    quick: QuickStage, case: tuple[str, int], kept: tuple[str, ...]
+) -> None:
     """By the next run, once, on both secrets; labels of the operator's own stay."""
     kind, hours = case
     quick.plant("acme", kind, age_hours=hours)
     secrets = [one for one in quick.secrets.secrets() if one.endswith("acme")]
     before = {secret_id: quick.secrets.labels(secret_id) for secret_id in secrets}
     for secret_id, labels in before.items():
-        quick.secrets.edit(secret_id, labels={**dict.fromkeys(labels), "team": "paid"})
+        quick.secrets.edit(secret_id, labels={**dict.fromkeys(labels.keys() - {*kept}), "team": "paid"})
     for _ in range(2):
         assert quick.run()[0] == 200
         assert {one: quick.secrets.labels(one) for one in secrets} == {

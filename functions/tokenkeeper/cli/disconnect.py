@@ -67,7 +67,9 @@ def command(context: Context, connection: str, *, yes: bool, force: bool) -> int
     if not yes and not _confirmed():
         show.say("Nothing was changed.")
         return show.COULD_NOT
-    outcome = _disconnect(vault, chosen, connection, force=force)
+    # Without a token secret of ours there is nothing to hold a lease on.
+    end = _disconnect if found.connection else _end
+    outcome = end(vault, chosen, connection, force=force)
     show.say(f"{connection} is gone: its secrets are deleted. {outcome}")
     return show.WELL
 
@@ -85,11 +87,13 @@ def _confirmed() -> bool:
 def _inspect(vault: Vault, name: str) -> _Found:
     deadline, secret_ids, connection = Deadline(READ_SECONDS), [], None
     with suppress(SecretMissing):
-        connection = vault.connection(name, deadline)
-        secret_ids.append(vault.token_id(name))
+        named = vault.connection(name, deadline)
+        if named.ours:  # its name alone does not make it a connection's
+            connection = named
+            secret_ids.append(vault.token_id(name))
     with suppress(SecretMissing):
-        vault.etag(vault.refresh_id(name), deadline)
-        secret_ids.append(vault.refresh_id(name))
+        if vault.has_label(vault.refresh_id(name), deadline) or connection:
+            secret_ids.append(vault.refresh_id(name))
     newest = [vault.versions.newest(secret_id, deadline) for secret_id in secret_ids]
     grants = [found for version in newest if (found := readable(version, name))]
     latest = max(grants, key=lambda grant: grant.obtained_at, default=None)

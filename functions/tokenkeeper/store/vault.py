@@ -105,8 +105,11 @@ class Vault:
                 if connection.ours:
                     found.connections[name] = connection if advertisers else _small(connection)
             elif secret.id.startswith(refresh):
-                labelled = MANAGED_BY in secret.labels.items()
-                (found.refreshable if labelled else without_labels).add(secret.id.removeprefix(refresh))
+                name = secret.id.removeprefix(refresh)
+                if MANAGED_BY in secret.labels.items():
+                    found.refreshable.add(name)
+                if not base_labels("refresh", name).items() <= secret.labels.items():
+                    without_labels.add(name)
         expiring = {name for name, connection in found.connections.items() if connection.kind == "expiring"}
         found.unlabelled = without_labels & expiring
         found.refreshable |= found.unlabelled
@@ -158,6 +161,10 @@ class Vault:
     def etag(self, secret_id: str, deadline: Deadline) -> str:
         """A secret's etag; raises `SecretMissing` where there is no such secret."""
         return self._secrets.get(secret_id, deadline).etag
+
+    def has_label(self, secret_id: str, deadline: Deadline) -> bool:
+        """Whether a secret carries our label; raises `SecretMissing` where there is no such secret."""
+        return MANAGED_BY in self._secrets.get(secret_id, deadline).labels.items()
 
     def delete(self, secret_id: str, etag: str, deadline: Deadline) -> None:
         """Delete a secret with all its versions; raises `SecretChanged` where the etag is stale (empty: any)."""
