@@ -224,3 +224,15 @@ def test_that_most_advertisers_are_gone_is_logged_before_it_is_stored(quick: Qui
         quick.run()
     assert quick.token()["advertiser_ids"] == given["advertiser_ids"][:1]
     assert quick.alerts() == ["connection.changed"]
+
+
+def test_that_a_refresh_brings_other_advertisers_is_logged_before_it_is_stored(quick: QuickStage) -> None:
+    """What the next run finds in one secret it writes into the other, and sees no change."""
+    given = quick.plant("acme", "expiring", age_hours=13)
+    quick.tiktok.set_advertisers(given["access_token"], given["advertiser_ids"][:2])
+    with quick.dying(1, "AddSecretVersion", after=True):
+        quick.run()
+    quick.later(hours=1)
+    quick.run()
+    assert quick.token()["advertiser_ids"] == given["advertiser_ids"][:2]
+    assert quick.events().count("connection.changed") == 1

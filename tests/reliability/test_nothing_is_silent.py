@@ -228,6 +228,17 @@ def test_connections_of_another_app_are_named_in_each_run_and_each_recovers_once
     assert quick.secrets.count("UpdateSecret", TOKEN + "lasting") == 2 * 4, "when it begins, and when it is over"
 
 
+def test_a_connection_that_fails_already_is_told_to_belong_to_another_app(quick: QuickStage) -> None:
+    """`make status` then says what helps, and not that every run tries again."""
+    quick.plant("acme")
+    quick.tiktok.add_fault(Fault("advertiser_get", do="drop", times=None))
+    quick.run()
+    assert quick.labels()["health"] == "failing"
+    quick.new_instances(TIKTOK_APP_ID="7000000000000000999")
+    quick.run()
+    assert quick.annotations()["last-error"].startswith("other_app")
+
+
 # What is approved, and whether TikTok tells the token's end when it comes: it is no refresh that shows it.
 ENDING_GRANTS: dict[str, tuple[Act, bool]] = {
     "an advertiser's refresh token": (lambda stage: stage.approve("acme", "expiring"), False),
@@ -242,6 +253,16 @@ class TestEnds:
         found = [entry["days"] for entry in stage.entries() if entry["event"] == "refresh_token.ending"]
         stage.logged()
         return found
+
+    def test_is_warned_of_while_it_fails(self, quick: QuickStage) -> None:
+        """That a refresh fails says nothing of the end; the warning is given once, and it stays failing."""
+        quick.tiktok.options = replace(quick.tiktok.options, refresh_seconds=10 * 86_400)
+        quick.approve("acme", "expiring")
+        quick.later(hours=13)
+        quick.tiktok.fail_next("refresh_token", 50000, times=None)
+        for warned in ([14], []):
+            quick.run()
+            assert (self.ends(quick), quick.labels()["health"]) == (warned, "failing")
 
     @each("grant", ENDING_GRANTS)
     def test_is_warned_of_five_times(self, quick: QuickStage, grant: tuple[Act, bool]) -> None:

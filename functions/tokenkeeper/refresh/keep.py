@@ -32,8 +32,7 @@ def keep(context: RunContext, task: Task) -> Outcome:
     """
     try:
         outcome = _keep(context, task)
-        if outcome.verdict not in {Verdict.REAUTHORIZE, Verdict.NO_CONNECTION}:
-            _warn_of_end(context, task)
+        _warn_of_end(context, task, outcome)
     except SecretMissing:
         return Outcome(Verdict.NO_CONNECTION)  # somebody deleted it meanwhile
     except LeaseHeld:
@@ -64,26 +63,33 @@ def _keep(context: RunContext, task: Task) -> Outcome:
 
 def give_up(context: RunContext, task: Task, failure: Failure) -> Outcome:
     """Mark a connection whose last try in this run failed; raises as `RunContext.stop_if_shared`."""
-    mark, outcome, shared = failure
+    _mark(context, task, failure)
+    _warn_of_end(context, task, failure.outcome)
+    return failure.outcome
+
+
+def _mark(context: RunContext, task: Task, failure: Failure) -> None:
+    mark, _, shared = failure
     change = mark(task.connection)
     if shared and not (shared == ADDING and task.connection.failing_of("broken")):
         detail = next((entry.fields.get("detail") for entry in change.entries), "") or "Permission denied."
         context.stop_if_shared(shared, f"{detail} None of the connections' secrets allows it.")
     if change == Change(task.connection):
-        return outcome
+        return
     try:
         with context.hold(task.name) as lease:
             lease.finish(mark)
     except (LeaseHeld, LeaseLost):
-        return outcome  # whoever holds it is at work, and says what comes of it
+        return  # whoever holds it is at work, and says what comes of it
     except StoreError:
         for entry in change.entries if shared else ():  # it cannot be marked, so each run says it
             log.write(entry)
-    return outcome
 
 
-def _warn_of_end(context: RunContext, task: Task) -> None:
+def _warn_of_end(context: RunContext, task: Task, outcome: Outcome) -> None:
     """Warn of the end of what cannot be renewed, where that is due; else the next run does."""
+    if outcome.verdict in {Verdict.REAUTHORIZE, Verdict.NO_CONNECTION}:
+        return
     if task.connection.warning_due(clock.now(), refreshable=task.refreshable) is None:
         return
     with suppress(LeaseHeld, LeaseLost, StoreError), context.hold(task.name) as lease:

@@ -149,11 +149,11 @@ def _store(
     if listed and not surprising:
         new = new.with_found(listed)
     context.pending[name] = Pending(new, old.obtained_at)
+    for entry in transitions.changed_entries(old, new):  # first, since afterwards nothing shows the change
+        log.write(entry)
     _add_refresh(context, writer, new)
     context.pending.pop(name, None)
     writer.add_token(new)
-    for entry in transitions.changed_entries(old, new):
-        log.write(entry)
     second = _list_advertisers(context, new) if surprising else None
     new = _with_list(new, second, writer)
     destroyed_to = _prune_both(context, lease, before, writer.numbers)

@@ -110,7 +110,7 @@ def _empty(context: RunContext, task: Task) -> Outcome:
 
 def _of_other_app(context: RunContext, task: Task) -> Outcome:
     context.other_app.add(task.name)
-    if task.connection.health != "failing":
+    if task.connection.health != "reauthorize" and not task.connection.failing_of("other_app"):
         with context.hold(task.name) as lease:
             lease.finish(transitions.of_other_app)
     return FAILING
