@@ -19,7 +19,7 @@ from tokenkeeper.grant import Grant, RefreshableGrant
 LARGEST_NAMES = 2 * 1024  # bytes
 FAILING_BECOMES_ALERT = timedelta(days=1)
 TOKEN_NEARLY_OVER = timedelta(hours=6, minutes=30)  # of four runs a day the next one may come too late
-_LARGEST_APPROVED = 768  # characters
+_LARGEST_APPROVED = 768  # characters, and what `advertisers` leaves of its own
 _SAME_END = timedelta(hours=1)  # a lifetime that counts down comes back a little off
 
 
@@ -243,11 +243,10 @@ def _advertisers(before: Connection, grant: Grant) -> dict[str, str | None]:
         return {"advertisers": None, "approved": None}
     if grant.advertiser_ids is None:
         return {}
-    now = fitting(grant.advertiser_ids)
-    known = before.annotations.get("advertisers")
-    if not known or known == now or "approved" in before.annotations:
-        return {"advertisers": now}
-    return {"advertisers": now, "approved": fitting(before.advertisers, _LARGEST_APPROVED)}
+    now, known = fitting(grant.advertiser_ids), before.annotations.get("advertisers")
+    approved = before.annotations.get("approved") or (known if known != now else None)
+    room = LARGEST_ADVERTISERS + _LARGEST_APPROVED - len(now)
+    return {"advertisers": now, "approved": fitting(approved.split(","), room) if approved else None}
 
 
 def _reconciled(before: Connection, grant: Grant, *, reconnected: bool) -> Connection:

@@ -187,6 +187,17 @@ class TestFitting:
         held = bad.leased("refresh-0123456789ab 2026-11-22T12:00:45.000Z").with_(annotations={"warned": "30"})
         assert sum(len(key.encode()) + len(text.encode()) for key, text in held.annotations.items()) < 16 * 1024
 
+    def test_what_was_approved_has_the_room_that_advertisers_leave(self) -> None:
+        """All of a few hundred are known when the connection is made again, and fewer when thousands are listed."""
+        approved, more = MANY[:300], MANY[300:301]
+        changed = transitions.verified(
+            connected(long_lived().with_advertisers(approved)), long_lived().with_advertisers(approved + more), {}, 0
+        ).connection
+        assert changed.annotations["approved"].split(",") == list(approved)
+        grown = transitions.verified(changed, long_lived().with_advertisers(MANY), {}, 0).connection
+        assert len(grown.annotations["approved"] + grown.annotations["advertisers"]) <= LARGEST_ADVERTISERS + 768
+        assert grown.annotations["approved"].startswith(approved[0])
+
     def test_as_many_names_as_fit_come_back_as_they_were(self) -> None:
         """The annotation stays a whole object within its bounds, whatever is in the names and however many."""
         names = {"7001": 'Käthe\'s "Shoes"', **{str(number): "靴" * 100 for number in range(50)}}
