@@ -8,7 +8,7 @@ import socket
 import threading
 from contextlib import suppress
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from flask import Request
 
@@ -86,7 +86,7 @@ class Arguments(NamedTuple):
 def path_of(request: Request, settings: Settings) -> str:
     """The path below `PUBLIC_URL`, which a load balancer may have taken away or left."""
     path = str(request.environ["PATH_INFO"])  # `request.path` takes several slashes in front for one
-    base = urlsplit(settings.public_url).path
+    base = unquote(urlsplit(settings.public_url).path)
     if base and (path == base or path.startswith(base + "/")):
         path = path.removeprefix(base)
     return path or "/"
