@@ -210,7 +210,7 @@ RUN_STOPPED = Event(
     remedy="`reason` says which: the app's credentials or state (`make doctor`), a permission of the service account, "
     "a setting",
     ended_by=("run.finished",),
-    endings="of severity INFO, which means status 200",
+    endings="of severity INFO, which means status 200, and not `limited`",
 )
 RUN_BEHIND = Event(
     "run.behind",
@@ -219,7 +219,7 @@ RUN_BEHIND = Event(
     "expiring tokens have less than 6.5 hours left and were not reached, for no fault of theirs; said by each run",
     remedy="the entry says why: too many calls to TikTok, Secret Manager unavailable, or the run's budget over",
     ended_by=("run.finished",),
-    endings="of severity INFO, which means status 200",
+    endings="of severity INFO, which means status 200, and not `limited`",
 )
 RUN_NOT_RECORDED = Event(
     "run.not_recorded",

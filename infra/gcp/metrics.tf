@@ -53,6 +53,11 @@ locals {
       filter      = "${local.log_of.both} AND jsonPayload.event=(\"run.stopped\" OR \"settings.invalid\" OR \"defect\")"
       labels      = { event = "jsonPayload.event" }
     }
+    refused-connections = {
+      description = "Callbacks that connect refused for a reason that the visitor cannot mend."
+      filter      = "${local.log_of.connect} AND jsonPayload.event=\"connection.refused\" AND severity>=ERROR"
+      labels      = { reason = "jsonPayload.reason" }
+    }
     # Without what every address on the internet gets: requests for pages that only other programs have.
     refused = {
       description = "Callbacks and links that connect refused."
