@@ -27,6 +27,7 @@ from tokenkeeper.errors import KeeperError, TikTokError, TikTokSilent, TikTokUnr
 from tokenkeeper.grant import TokenResponse
 from tokenkeeper.secret import Secret
 from tokenkeeper.settings import Settings
+from tokenkeeper.store.calls import Call
 from tokenkeeper.store.secretmanager import SecretManager
 from tokenkeeper.store.versions import Version
 from tokenkeeper.tiktok.api import LARGEST_ANSWER, LARGEST_LIST, Api
@@ -177,6 +178,7 @@ def test_secret_values_are_masked() -> None:
         TikTok(chosen),
         Signer([secret]),
         SecretManager(PROJECT, "127.0.0.1:1"),
+        Call("add a version to", "a-secret", "POST", "", body={"payload": SECRET}),
     ]
     for holder in holders:
         canaries.record(type(holder).__name__, f"{holder} {holder!r:>99} {[holder]} {holder!s}")

@@ -63,6 +63,9 @@ class Call(NamedTuple):
     retry: bool = True  # whether it is tried again where it fails in a way that may pass
     precondition: type[StoreError] = StoreRejected  # what FAILED_PRECONDITION means for it
 
+    def __repr__(self) -> str:
+        return f"Call({self.what!r})"  # the body may hold a token
+
     @property
     def what(self) -> str:
         """The end of the sentence "cannot …"."""

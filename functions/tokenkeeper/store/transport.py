@@ -48,7 +48,7 @@ class Transport:
     ) -> Answer:
         """Send one request; again only where Google does not accept the access token.
 
-        The path is what comes after the API's version; a connection, and each part of the answer, may take so long.
+        The path is what comes after the API's version; connecting, and the whole answer, may take so long each.
 
         Raises urllib3's `HTTPError` or `OSError` where no answer came, google-auth's `GoogleAuthError` where there is
         no access token, and as `project` does.
