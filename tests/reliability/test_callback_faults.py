@@ -154,6 +154,20 @@ class TestSecretManager:
             quick.later(minutes=2)
             approval.assert_connects()
 
+    @each("denied", {"adding versions": ("versions.add", REFRESH), "creating it": ("secrets.create", "")})
+    def test_an_account_needs_its_refresh_secret_before_the_exchange(
+        self, quick: QuickStage, denied: tuple[str, str]
+    ) -> None:
+        """An account's grant always has a refresh token, so it needs both secrets; one that is missing is created."""
+        quick.plant("acme", family="account", age_hours=1)
+        approval = Approval(quick, ("account", None))
+        quick.secrets.deny(f"secretmanager.{denied[0]}", denied[1])
+        assert approval.come_back().status_code == 503
+        assert (quick.tiktok.calls, quick.logged()) == ([], [ERROR])
+        quick.secrets.allow_all()
+        quick.later(minutes=2)
+        approval.assert_connects()
+
     @every_way
     def test_that_never_stores(self, quick: QuickStage, way: Way) -> None:
         """One alert, a page that says so, the old grant as it was; confirming again makes the connection."""

@@ -117,24 +117,22 @@ class Callback:
     # --- 3: make sure that it can be stored ---
 
     def _make_sure_it_can_be_stored(self, flow: Flow, stack: ExitStack) -> Lease:
-        name, secret_id = flow.link.connection, self.vault.token_id(flow.link.connection)
-        permission: Future[bool] | None = None
-
-        def may_add() -> bool:
-            return self.vault.may_add(secret_id, self._prepared_by)
+        name = flow.link.connection
+        closed: Future[str] | None = None
 
         def check(connection: Connection) -> None:
-            nonlocal permission
+            nonlocal closed
             if flow.link.is_used(connection):
                 raise flow.refused("link_used")
-            permission = permission or _beside(may_add)  # while the lease is written
+            closed = closed or _beside(lambda: self._closed(flow.link))  # while the lease is written
 
         create, prepared_by, over = flow.link.labels, self._prepared_by, self._deadline
         holding = hold(self.vault, name, CALLBACK, prepared_by, wait=_LEASE_WAIT, create=create, check=check, over=over)
         try:
             lease = stack.enter_context(holding)
             # A secret that this call has created could not be asked about before.
-            if not (permission.result(_PREPARE_SECONDS) if permission else may_add()):
+            secret_id = closed.result(_PREPARE_SECONDS) if closed else self._closed(flow.link)
+            if secret_id:
                 text = f"Permission denied: cannot add a version to secret {secret_id}. Grant the missing role."
                 raise flow.refused("store_refused", text)
         except LeaseHeld as error:
@@ -142,6 +140,17 @@ class Callback:
         except (StoreError, SettingsError, TimeoutError) as error:
             raise refused_by_store(error, "store_unavailable", flow.link) from None
         return lease
+
+    def _closed(self, link: Link) -> str:
+        """The secret that a version may not be added to; empty: each that the grant certainly needs is open."""
+        vault, by = self.vault, self._prepared_by
+        token_id, refresh_id = vault.token_id(link.connection), vault.refresh_id(link.connection)
+        if not vault.may_add(token_id, by):
+            return token_id
+        if link.family != "account" or vault.may_add(refresh_id, by):
+            return ""
+        vault.create_missing(refresh_id, by)  # one that is missing allows nothing
+        return "" if vault.may_add(refresh_id, by) else refresh_id
 
     # --- 4: exchange the code, once ---
 
