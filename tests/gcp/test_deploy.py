@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,8 @@ class TestInterruptions:
         """A first deployment, in a group of its own, that has both functions under way; they are made at the end."""
         cloud.held = f"create {FUNCTION}"
         machine.environment["TIKTOK_APP_SECRET"] = SECRET
-        with machine.start("deploy", "--yes", answers=USUAL, start_new_session=True) as process:
+        hear = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)  # where the tests run under nohup, too
+        with machine.start("deploy", "--yes", answers=USUAL, start_new_session=True, preexec_fn=hear) as process:
             try:
                 _wait_until(lambda: len([what for what in cloud.applied if what.startswith(cloud.held)]) == 2)
                 yield process
