@@ -45,7 +45,7 @@ class _Incoming(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, connection: socket.socket) -> None:
         self._raw, self._connection = raw, connection
-        self._deadline = Deadline(connection.gettimeout() or 0)
+        self._deadline = Deadline(connection.gettimeout() or 0)  # every request here has a time-out
 
     def readable(self) -> bool:
         return True
@@ -78,9 +78,9 @@ class _Secure(HTTPSConnection):
     response_class = _Response
 
     def connect(self) -> None:
-        """Connect, through the proxy too; whatever goes wrong until TLS is there is told as `NewConnectionError`.
+        """Connect, through the proxy too; raises `NewConnectionError` for all that fails until TLS is established.
 
-        Later, OpenSSL gives the same reasons for what goes wrong after a request was sent.
+        After a request was sent, OpenSSL reports the same errors, so only this place can tell.
         """
         try:
             super().connect()

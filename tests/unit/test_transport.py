@@ -144,10 +144,13 @@ def test_the_headers_take_no_longer_than_allowed_either() -> None:
         post(f"http://127.0.0.1:{port}", 0.3)
 
 
-def test_tls_that_breaks_after_a_request_tells_nothing(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenSSL says then what it says of a handshake with a host that speaks no TLS; the request may have arrived."""
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 502 Bad Gateway\r\n\r\n"], ids=["no answer", "no TLS"])
+def test_what_breaks_behind_a_proxy_may_have_arrived(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """urllib3 blames the proxy, or OpenSSL the handshake, as where nothing was sent."""
     with (
-        raw_server(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", certificate=certificate) as port,
+        raw_server(answer, certificate=certificate) as port,
         proxies.Proxy({TIKTOK: port}) as proxy,
     ):
         through(monkeypatch, proxy, REQUESTS_CA_BUNDLE=str(certificate))

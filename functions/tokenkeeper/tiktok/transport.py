@@ -21,7 +21,6 @@ from tokenkeeper.errors import TikTokSilent, TikTokUnreachable
 _CONNECT_SECONDS = 5.0
 _CHUNK = 65_536
 _HEADERS = {"User-Agent": "token-keeper", "Accept": "application/json", "Accept-Encoding": "identity"}
-_NOT_SENT = (NewConnectionError, ConnectTimeoutError, ProxyError)  # no byte of a request has left
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,9 @@ class Transport:
     ) -> Answer:
         """Send one request to what comes after the base, with the query.
 
-        All of it takes at most `seconds`, and the answer's body has at most `largest` bytes. A `fresh` connection is a
-        new one: one that was kept open may be closed by the other side in the same moment, and then nobody knows
-        whether the request arrived.
+        All of it takes at most `seconds`, besides what a proxy takes to connect (5 s), and the answer's body has at
+        most `largest` bytes. A `fresh` connection is a new one: one that was kept open may be closed by the other side
+        in the same moment, and then nobody knows whether the request arrived.
 
         Raises:
             TikTokUnreachable: certain not to have arrived.
@@ -76,11 +75,12 @@ class Transport:
                 preload_content=False,
             ) as response:
                 return Answer(response.status, _document(_read(response, largest)))
-        except _NOT_SENT as error:
-            raise TikTokUnreachable(
-                f"TikTok could not be reached ({type(error.__cause__ or error).__name__})"
-            ) from None
         except (HTTPError, OSError, ValueError) as error:
+            # Behind a proxy, urllib3 raises `ProxyError` where connecting fails, and where an answer is lost as well.
+            cause = error.original_error if isinstance(error, ProxyError) else error
+            if isinstance(cause, NewConnectionError | ConnectTimeoutError):
+                reason = type(cause.__cause__ or cause).__name__
+                raise TikTokUnreachable(f"TikTok could not be reached ({reason})") from None
             late = isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError)
             raise TikTokSilent("TikTok did not answer in time" if late else "The connection to TikTok broke") from None
         finally:
