@@ -54,7 +54,8 @@ class Material(NamedTuple):
         known = grant.advertiser_ids
         unknown = [id_ for id_ in ids if known is not None and id_ not in known]
         if unknown:
-            listed = [f"{id_} {self.named.get(id_, '')}".strip() for id_ in known or ()]
+            named = self.named
+            listed = [f"{id_} {named.get(id_, '')}".strip() for id_ in known or ()]
             reached = first_of(listed, _MOST_LISTED, "; ")
             raise SettingsError(f"{grant.connection} does not reach {', '.join(unknown)}. It reaches: {reached}.")
         return self._replace(grant=grant.with_advertisers(list(dict.fromkeys(ids))), chosen=True)

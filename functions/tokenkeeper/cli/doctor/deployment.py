@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,11 @@ def functions(context: Context) -> Iterator[Finding]:
     """All findings; none where nothing is deployed."""
     if context.variable("REFRESH_URL"):
         yield _refresh_is_private(context.variable("REFRESH_URL"))
-    credentials, expected = None, source_hash(_SOURCE)
+    credentials, expected = cache(Found), source_hash(_SOURCE)
     for function in ("connect", "refresh"):
         name = context.variable(f"{function.upper()}_FUNCTION")
         if name:
             try:
-                credentials = credentials or Found()
                 yield source_of(function, _describe(name, credentials), expected)
             except KeeperError as error:
                 yield Finding(f"the source of {function}", "unknown", str(error))
@@ -75,10 +75,10 @@ def _refresh_is_private(url: str) -> Finding:
     return Finding("refresh", "problem", problem)
 
 
-def _describe(name: str, credentials: Found) -> Mapping[str, Any]:
+def _describe(name: str, credentials: Callable[[], Found]) -> Mapping[str, Any]:
     headers: dict[str, str] = {}
     try:
-        credentials.authorize(_API, headers, CALL_SECONDS)
+        credentials().authorize(_API, headers, CALL_SECONDS)
         answer = http.once("GET", _API + name, CALL_SECONDS, headers)
         described = answer.json()
     except (GoogleAuthError, HTTPError, OSError) as error:
@@ -87,7 +87,8 @@ def _describe(name: str, credentials: Found) -> Mapping[str, Any]:
         ) from None
     except ValueError:
         raise KeeperError(f"Google did not describe the function (HTTP {answer.status})") from None
-    if answer.status != 200:
-        sentence = described.get("error", {}).get("message", f"HTTP {answer.status}")
+    if answer.status != 200 or not isinstance(described, dict):
+        said = described.get("error") if isinstance(described, dict) else None
+        sentence = said.get("message", "") if isinstance(said, dict) else f"HTTP {answer.status}."
         raise KeeperError(f"Google did not describe the function: {sentence} It takes roles/cloudfunctions.viewer.")
-    return dict(described)
+    return described
