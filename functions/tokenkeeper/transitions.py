@@ -264,7 +264,7 @@ def _pruned(before: Connection, destroyed_to: int) -> Connection:
 
 def _alerted(before: Connection, problem: Problem, *entries: Entry) -> Change:
     """It has this problem; nothing is new where it had it before, or its access has ended: what helps is the same."""
-    if before.health == "reauthorize" or before.failing_of(problem.kind):
+    if before.health == "reauthorize" or (problem.kind != "reauthorize" and before.failing_of(problem.kind)):
         return Change(before)
     return Change(_bad(before, problem), entries)
 

@@ -221,16 +221,16 @@ def test_another_name_of_this_machine_says_which_one_to_use(stage: Stage, public
 
 def test_an_address_with_a_path_is_understood_with_and_without_it(stage: Stage) -> None:
     """Behind a `cloudfunctions.net/NAME` or a load balancer the whole way works, whichever part arrives."""
-    base = "http://localhost:9999/tik%20tok/connect"
+    base = "http://localhost:9999/tik%20t%C3%B6k/connect"
     browser = stage.browser(stage.start("connect", PUBLIC_URL=base))
     link = stage.link()
-    pages = [browser.get(address) for address in (link, "/tik%20tok/connect" + link)]
+    pages = [browser.get(address) for address in (link, "/tik%20t%C3%B6k/connect" + link)]
     assert [Form(page.text).action for page in pages] == [f"{base}/start"] * 2
-    sent = browser.post("/tik%20tok/connect/start", data=Form(pages[0].text).fields)
+    sent = browser.post("/tik%20t%C3%B6k/connect/start", data=Form(pages[0].text).fields)
     given = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(sent.headers["Location"]).query))
     assert given["redirect_uri"] == base
     query = urllib.parse.urlencode({"code": stage.code(), "state": given["state"]})
-    answer = browser.get(f"/tik%20tok/connect?{query}")
+    answer = browser.get(f"/tik%20t%C3%B6k/connect?{query}")
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{base}/done")
-    assert "connected to acme" in text_of(browser.get("/tik%20tok/connect/done"))
-    assert browser.get("/tik%20tok/connectother").status_code == 404
+    assert "connected to acme" in text_of(browser.get("/tik%20t%C3%B6k/connect/done"))
+    assert browser.get("/tik%20t%C3%B6k/connectother").status_code == 404

@@ -118,20 +118,20 @@ class Callback:
 
     def _make_sure_it_can_be_stored(self, flow: Flow, stack: ExitStack) -> Lease:
         name = flow.link.connection
-        closed: Future[str] | None = None
+        refused: Future[str] | None = None
 
         def check(connection: Connection) -> None:
-            nonlocal closed
+            nonlocal refused
             if flow.link.is_used(connection):
                 raise flow.refused("link_used")
-            closed = closed or _beside(lambda: self._closed(flow.link))  # while the lease is written
+            refused = refused or _beside(lambda: self._not_writable(flow.link))  # while the lease is written
 
         create, prepared_by, over = flow.link.labels, self._prepared_by, self._deadline
         holding = hold(self.vault, name, CALLBACK, prepared_by, wait=_LEASE_WAIT, create=create, check=check, over=over)
         try:
             lease = stack.enter_context(holding)
             # A secret that this call has created could not be asked about before.
-            secret_id = closed.result(_PREPARE_SECONDS) if closed else self._closed(flow.link)
+            secret_id = refused.result(_PREPARE_SECONDS) if refused else self._not_writable(flow.link)
             if secret_id:
                 text = f"Permission denied: cannot add a version to secret {secret_id}. Grant the missing role."
                 raise flow.refused("store_refused", text)
@@ -141,8 +141,8 @@ class Callback:
             raise refused_by_store(error, "store_unavailable", flow.link) from None
         return lease
 
-    def _closed(self, link: Link) -> str:
-        """The secret that a version may not be added to; empty: each that the grant certainly needs is open."""
+    def _not_writable(self, link: Link) -> str:
+        """The secret that a version may not be added to, of those that the grant certainly needs; empty: none."""
         vault, by = self.vault, self._prepared_by
         token_id, refresh_id = vault.token_id(link.connection), vault.refresh_id(link.connection)
         if not vault.may_add(token_id, by):

@@ -86,7 +86,7 @@ class Arguments(NamedTuple):
 def path_of(request: Request, settings: Settings) -> str:
     """The path below `PUBLIC_URL`, which a load balancer may have taken away or left."""
     path = str(request.environ["PATH_INFO"])  # `request.path` takes several slashes in front for one
-    base = unquote(urlsplit(settings.public_url).path)
+    base = unquote(urlsplit(settings.public_url).path, "latin-1")  # as WSGI has it
     if base and (path == base or path.startswith(base + "/")):
         path = path.removeprefix(base)
     return path or "/"
