@@ -1,8 +1,9 @@
-"""Fuzzing: arbitrary requests against the real process. What TikTok can answer is in `unit/test_api` and `test_grant`.
+"""Fuzzing: arbitrary requests, and arbitrary answers of TikTok's, against the real process.
 
-The suite runs a quick, repeatable share of it; with `FUZZ_EXAMPLES=20000` so many new cases are tried.
+The suite runs a quick, repeatable share of it; with `FUZZ_EXAMPLES=20000` each test tries so many new cases.
 """
 
+import json
 import os
 from urllib.parse import quote, unquote, urlencode
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emulators.serving import Fault
 from security.raw import EVERYWHERE, Wire
-from stage import APP_SECRET, LINK_KEY, Stage
+from stage import APP_SECRET, LINK_KEY, TOKEN, Stage
 from tokenkeeper.connect.links import Signer
 from tokenkeeper.secret import Secret
 
@@ -35,6 +37,17 @@ PIECES = st.text(max_size=3) | st.sampled_from(["", ".", "-", "=", "A", "%2e", "
 NOT_QUOTED = "%&=;+/?:@!$'()*,-._~[]{}|^`<>\"\\"  # of a query, by whoever writes odd ones
 
 
+def cases(number: int) -> settings:
+    """So many in the suite, the same ones each time."""
+    return settings(
+        max_examples=EXAMPLES or number,
+        derandomize=not EXAMPLES,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 @st.composite
 def spoilt(draw: st.DrawFn, text: str) -> str:
     """A text as it is, or with something put in, replaced, cut off or doubled."""
@@ -52,13 +65,7 @@ def test_arbitrary_requests_are_answered(stage: Stage, wire: Wire) -> None:
     """No 5xx without an outage, no exchange without a valid state and its cookie, no echo, all headers."""
     statuses = set()
 
-    @settings(
-        max_examples=EXAMPLES or 80,
-        derandomize=not EXAMPLES,  # the same ones each time
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @cases(80)
     @given(st.data())
     def answered(data: st.DataObject) -> None:
         stage.tiktok.forget_calls()
@@ -102,4 +109,47 @@ def test_arbitrary_requests_are_answered(stage: Stage, wire: Wire) -> None:
 
     answered()
     assert statuses >= {200, 400, 502}, "none got as far as TikTok"
+    assert "defect" not in stage.events()
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | ODD | st.just(10**400)
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ODD, inner, max_size=3))
+IDS = st.lists(st.integers(1, 10**20) | st.integers(1, 10**20).map(str) | SCALARS, max_size=3)
+NAMED = st.fixed_dictionaries({"advertiser_id": st.integers(1, 9).map(str), "advertiser_name": SCALARS})
+FIELDS = {
+    **dict.fromkeys(("access_token", "refresh_token", "expires_in", "refresh_token_expires_in"), SCALARS),
+    "advertiser_ids": IDS | ANYTHING,
+    "scope": st.lists(st.integers()) | ANYTHING,
+    "list": st.lists(NAMED, max_size=3) | ANYTHING,
+}
+DATA = st.fixed_dictionaries({}, optional=FIELDS)
+LISTED = st.sampled_from([{"advertiser_ids": ["1"]}, {"advertiser_ids": []}, {"list": [{"advertiser_id": "1"}]}])
+USUAL = st.builds(lambda data, listed: {**data, "access_token": "a" * 40, **listed}, DATA, LISTED)
+GOOD = st.fixed_dictionaries({"code": st.just(0), "message": SCALARS, "data": USUAL})
+BAD = st.fixed_dictionaries({"code": SCALARS, "message": SCALARS, "request_id": SCALARS, "data": DATA | ANYTHING})
+DOCUMENT = st.integers(0, 3).flatmap(lambda number: GOOD if number else BAD | ANYTHING)
+
+
+def test_arbitrary_answers_of_tiktok_end_in_a_page(stage: Stage, wire: Wire) -> None:
+    """The callback stores a token that can be read, or says that it did not; it never ends in a defect."""
+    statuses = set()
+
+    @cases(40)
+    @given(DOCUMENT, DOCUMENT)
+    def answered(exchanged: object, listed: object) -> None:
+        stage.tiktok.clear_faults()
+        stage.secrets.reset()
+        for call, document in (("access_token", exchanged), ("advertiser_get", listed)):
+            stage.tiktok.add_fault(Fault(call, status=200, body=json.dumps(document).encode(), times=None))
+        text, state, nonce = SIGNER.new_state(SIGNER.new_link("acme")[0])
+        cookie = f"Cookie: tk-{state.flow}={nonce.reveal()}"
+        answer = wire.send("GET", f"/?auth_code={'a' * 40}&state={text}", cookie)
+        statuses.add(answer.status)
+        assert answer.status in {303, 422, 502}, answer
+        stored = stage.secrets.payloads(TOKEN + "acme")
+        assert bool(stored) == (answer.status == 303)
+        assert not stored or json.loads(stored[0])["access_token"]
+
+    answered()
+    assert statuses == {303, 422, 502}
     assert "defect" not in stage.events()

@@ -32,3 +32,16 @@ def test_the_next_one_is_begun_when_that_is_allowed() -> None:
     )
     assert done == set("abcd")
     assert asked[:4] == [False, True, True, True]
+
+
+def test_no_more_are_begun_than_may_be_under_way() -> None:
+    """What is not begun when time is over is left."""
+    looked, go_on = [0], threading.Event()
+
+    def over() -> bool:
+        looked[0] += 1
+        if looked[0] > 20:
+            go_on.set()
+        return looked[0] > 20
+
+    assert one_pass("abcd", lambda _: go_on.wait(10), lambda *_: None, at_once=2, over=over) == ["c", "d"]
