@@ -59,7 +59,8 @@ CONNECTION_REFUSED = Event(
     "{detail}",
     "a callback or a link was not accepted; `reason` says why",
     remedy="nothing, unless somebody asks: the page shows the same `reference`. ERROR: the reason is not the "
-    "visitor's (other ad accounts than before, the app refused, Secret Manager refuses or is unavailable)",
+    "visitor's (other ad accounts than before, the app refused, Secret Manager refuses or is unavailable), so look at "
+    "it",
 )
 CONNECTION_INCOMPLETE = Event(
     "connection.incomplete",

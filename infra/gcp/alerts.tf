@@ -51,7 +51,7 @@ locals {
       minutes  = 5
       above    = 0
       text     = <<-EOT
-        TikTok handed out a new token for **$${metric.label.connection}**, and Secret Manager did not take it although it was tried again and again. From `connect` it is lost. `refresh` keeps it as long as its instance lives and tries again with each run (`token.saved` says that it is stored).
+        TikTok issued a new token for **$${metric.label.connection}**, and Secret Manager did not take it although it was tried again and again. From `connect` it is lost. `refresh` keeps it as long as its instance lives and tries again with each run (`token.saved` says that it is stored).
 
         1. See whether Secret Manager is well: https://status.cloud.google.com, and `make doctor` for permissions and quotas.
         2. `make status`: if the connection needs a person, `make link CONNECTION=$${metric.label.connection}` and have it approved again. If it does not, the next run has repaired it.
@@ -177,11 +177,12 @@ locals {
       minutes  = 5
       above    = 0
       text     = <<-EOT
-        `connect` refused somebody who had approved, for a reason that they cannot mend: `$${metric.label.reason}`. The entry has the detail: ${local.logs_address}, event `connection.refused` of severity ERROR.
+        `connect` refused somebody for a reason that is not theirs: `$${metric.label.reason}`. The entry has the detail: ${local.logs_address}, event `connection.refused` of severity ERROR.
 
-        - `other_family`, `other_account`, `other_advertisers`: they approved something else than the connection has. If that was meant, `make link CONNECTION=… ANY_ACCOUNT=1`.
-        - Reasons that begin with `store_`: Secret Manager refused or was away. `make doctor` looks at permissions and quotas.
-        - Else TikTok refuses the app or one of its scopes: `make doctor` looks at the app's id and secret.
+        - `other_family`, `other_account`, `other_advertisers`: they approved something else than the connection has. If that was intended, `make link CONNECTION=… ANY_ACCOUNT=1`.
+        - `store_refused`: Secret Manager refuses for good. `make doctor` checks permissions.
+        - `tiktok_refused`, `invalid_scope`, `advertisers_not_listed`: TikTok refuses the app or lacks a permission. `make doctor` checks the app's id and secret.
+        - `store_unavailable`, `link_not_checked`, `tiktok_unreachable`, `tiktok_silent`: nothing, if it happens once; the page says to try again.
       EOT
     }
     refused = {

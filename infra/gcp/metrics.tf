@@ -54,7 +54,7 @@ locals {
       labels      = { event = "jsonPayload.event" }
     }
     refused-connections = {
-      description = "Callbacks that connect refused for a reason that the visitor cannot mend."
+      description = "Callbacks that connect refused for a reason that is not the visitor's."
       filter      = "${local.log_of.connect} AND jsonPayload.event=\"connection.refused\" AND severity>=ERROR"
       labels      = { reason = "jsonPayload.reason" }
     }

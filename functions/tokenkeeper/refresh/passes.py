@@ -27,7 +27,7 @@ def one_pass(
     """Work on each task once, in their order, in threads, until it is `over`; returns those that were not begun.
 
     A new task is begun as soon as `may_begin` allows, so that TikTok is never called slower than it may be; how long
-    its answers take does not matter. It gets whether tasks are under way, and waits a moment if none should be begun.
+    its answers take does not matter. `may_begin` gets whether tasks are under way, and waits before it says no.
     `finished` is called in this thread, with each task and what came of it.
     """
     waiting, running = deque(tasks), dict[Future[R], T]()
