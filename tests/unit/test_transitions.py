@@ -156,6 +156,12 @@ def test_what_needs_a_person_anyway_is_not_alerted_of_again(transition: Callable
     assert transition(ended()) == Change(ended())
 
 
+def test_an_end_is_marked_where_somebody_edited_the_label() -> None:
+    """Else TikTok would be asked about a dead token in each run."""
+    change = transitions.ended(ended().with_(labels={"health": "failing"}), 40105, "R2")
+    assert (change.connection.health, len(change.entries)) == ("reauthorize", 1)
+
+
 @pytest.mark.parametrize(
     ("refreshable", "key", "words"),
     [(True, "refresh-expires-at", "refresh token"), (False, "expires-at", "token, which cannot be refreshed,")],
