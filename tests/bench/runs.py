@@ -79,7 +79,7 @@ class SlowTikTok:
         self._seconds = seconds
         self.sent: list[float] = []
 
-    def get(self, *_: object) -> Answer:
+    def send(self, *_: object, **__: object) -> Answer:
         """The list of advertisers."""
         self.sent.append(time.monotonic())
         time.sleep(self._seconds)
