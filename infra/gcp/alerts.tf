@@ -180,8 +180,9 @@ locals {
         `connect` refused somebody for a reason that is not theirs: `$${metric.label.reason}`. The entry has the detail: ${local.logs_address}, event `connection.refused` of severity ERROR.
 
         - `other_family`, `other_account`, `other_advertisers`: they approved something else than the connection has. If that was intended, `make link CONNECTION=… ANY_ACCOUNT=1`.
+        - `advertisers_not_listed`: through the portal's own link somebody approved ad accounts that `portal_advertiser_ids` does not name.
         - `store_refused`: Secret Manager refuses for good. `make doctor` checks permissions.
-        - `tiktok_refused`, `invalid_scope`, `advertisers_not_listed`: TikTok refuses the app or lacks a permission. `make doctor` checks the app's id and secret.
+        - `tiktok_refused`, `invalid_scope`: TikTok refuses the app, or one of its scopes. `make doctor` checks the app's id and secret.
         - `store_unavailable`, `link_not_checked`, `tiktok_unreachable`, `tiktok_silent`: nothing, if it happens once; the page says to try again.
       EOT
     }
