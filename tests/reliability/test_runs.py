@@ -11,6 +11,7 @@ import pytest
 from emulators.serving import Fault
 from reliability.direct import Moment
 from reliability.quick import (
+    AS_IT_IS,
     BRINGS,
     FALTERING,
     NEW,
@@ -120,6 +121,14 @@ def test_two_forced_runs_at_once_redeem_two_tokens(quick: QuickStage) -> None:
         pass
     assert quick.outcome() == Outcome("new", "ok", 2, NEW.logged * 2)
     assert quick.tiktok.reused == []
+
+
+def test_a_run_that_comes_three_hundred_days_late_refreshes_once(quick: QuickStage) -> None:
+    """The access token has ended by then, and the refresh token has not."""
+    quick.due()
+    quick.later(days=300)
+    for outcome in (NEW, AS_IT_IS):
+        quick.assert_run(outcome)
 
 
 def test_a_run_that_comes_late_or_not_at_all_leaves_time(quick: QuickStage) -> None:
