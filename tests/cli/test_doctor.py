@@ -147,6 +147,17 @@ class TestDeployment:
         stage.tiktok.fail_next("unknown", 0, http_status=403, times=None)
         assert findings(cli("doctor", "--json"))["refresh"]["verdict"] == "ok"
 
+    def test_google_s_login_fails(self, cli: Cli, tmp_path: Path) -> None:
+        """The other findings are told all the same."""
+        pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/p"
+        source = {"credential_source": {"file": "/nonexistent"}, "token_url": "https://sts.googleapis.com/v1/token"}
+        kind = {"type": "external_account", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}
+        (tmp_path / "login.json").write_text(json.dumps({**kind, **source, "audience": pool}))
+        cli.save("cloud", CONNECT_FUNCTION="projects/p/locations/l/functions/f", GOOGLE_CLOUD_PROJECT="test-project")
+        login = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "login.json"), "GOOGLE_CLOUD_PROJECT": None}
+        done = cli("doctor", "--json", **login)
+        assert "did not describe the function (RefreshError)" in findings(done)["the source of connect"]["text"]
+
     def test_compared(self) -> None:
         """What a function was built from is compared with this checkout."""
         cases = {

@@ -5,6 +5,7 @@ What the public address has to stand is in `security`, what goes wrong at TikTok
 """
 
 import html
+import random
 import re
 import threading
 import urllib.parse
@@ -188,10 +189,13 @@ def test_a_secret_that_somebody_made_by_hand_becomes_ours(stage: Stage) -> None:
     """Its own labels stay, ours are completed, and those that the link brings are set."""
     stage.secrets.create(TOKEN + "acme", project=PROJECT, labels={"team": "media", "holds": "nothing"})
     browser = stage.browser()
-    browser.come_back(stage.code(), browser.begin(stage.link(labels={"client": "shoes"})))
+    letters, chosen = "abcdefghijklmnopqrstuvwxyz0123456789_-", random.Random(1)
+    texts = ["a" + "".join(chosen.choices(letters, k=62)) for _ in range(16)]  # the most and the longest
+    labels = dict(zip(texts[:8], texts[8:], strict=True))
+    browser.come_back(stage.code(), browser.begin(stage.link(labels=labels)))
     ours = {"managed-by": "tiktok-token-keeper", "holds": "token", "connection": "acme"}
     grant = {"family": "advertiser", "kind": "long-lived", "health": "ok"}
-    assert stage.labels() == {"team": "media", "client": "shoes", **ours, **grant}
+    assert stage.labels() == {"team": "media", **labels, **ours, **grant}
 
 
 def test_region_and_key_of_new_secrets_are_those_that_were_chosen(stage: Stage) -> None:

@@ -105,6 +105,7 @@ REFUSED = {
     ("GOOGLE_CLOUD_PROJECT", "projects/x"): "is 'projects/x', not a Google Cloud project id",
     ("SECRET_PREFIX", "a/b"): "is 'a/b', not 1 to 100 letters, digits, - and _",
     ("SECRET_MANAGER_EMULATOR_HOST", "127.0.0.1"): "is '127.0.0.1', not host:port",
+    ("SECRET_MANAGER_EMULATOR_HOST", "[::1]:99999"): "is '[::1]:99999', whose port is not from 1 to 65535",
     ("TIKTOK_APP_ID", "my app"): "is 'my app', not an app id",
     ("PORTAL_STATE", "a b"): "is 'a b', not 1 to 200 of A-Z, a-z, 0-9 and . _ ~ -",
     ("PORTAL_CONNECTION", "-main"): f"is '-main', not {NAME}",
