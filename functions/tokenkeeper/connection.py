@@ -128,7 +128,7 @@ class Connection:
     @property
     def ours(self) -> bool:
         """Whether the secret carries our label or one of our annotations; its name alone does not make it ours."""
-        return self.labels.get(MANAGED_BY[0]) == MANAGED_BY[1] or not _ANNOTATIONS.isdisjoint(self.annotations)
+        return MANAGED_BY in self.labels.items() or not _ANNOTATIONS.isdisjoint(self.annotations)
 
     @property
     def made(self) -> bool:

@@ -138,7 +138,7 @@ def _disconnect(vault: Vault, chosen: Settings, name: str, *, force: bool) -> st
             outcome = _end(vault, chosen, name, force=force)
             _delete_token_secret(held)
             return outcome
-    except SecretMissing:  # only a refresh secret is left
+    except SecretMissing:  # somebody deleted the token secret meanwhile
         return _end(vault, chosen, name, force=force)
 
 

@@ -17,6 +17,7 @@ from tokenkeeper.cli import options, show, stored
 from tokenkeeper.cli.context import LIST_SECONDS, READ_SECONDS, Context
 from tokenkeeper.clock import Deadline
 from tokenkeeper.connect.links import LONGEST_LIFE, SHORTEST_LIFE, Link, Signer
+from tokenkeeper.connection import Connection
 from tokenkeeper.errors import KeeperError, SettingsError
 from tokenkeeper.grant import Family
 from tokenkeeper.settings import Needs, Settings
@@ -67,12 +68,15 @@ def command(
     Send it to whoever may approve. It makes the connection, or connects it again, and works once.
     """
     show.where(context)
-    names = [*connections, *_names_in(file or ()), *stored.labelled(context, only)]
+    named, found = [*connections, *_names_in(file or ())], stored.labelled(context, only)
+    names = [*named, *found]
     if not names:
         raise click.UsageError("Missing argument 'CONNECTION'.")
-    given = click.get_current_context().get_parameter_source("family") is not ParameterSource.DEFAULT
-    families = {} if given else _families(context, names)
-    accounts = "account" in (family, *(families.get(name) for name in names))
+    families: dict[str, Family] = {}
+    if click.get_current_context().get_parameter_source("family") is ParameterSource.DEFAULT:
+        known = _existing(context, named) | found
+        families = {name: known[name].family for name in names if name in known}
+    accounts = "account" in (family, *families.values())
     needs = Needs.STORE | Needs.LINKS
     chosen = context.settings(needs | Needs.CALLBACK if accounts else needs)
     if accounts:
@@ -101,14 +105,13 @@ def command(
     return show.WELL
 
 
-def _families(context: Context, names: Sequence[str]) -> Mapping[str, Family]:
-    """The families of connections that exist, as far as they may be read: a new link has to be of the same."""
+def _existing(context: Context, names: Sequence[str]) -> dict[str, Connection]:
+    """The connections of these names, and perhaps others, that exist, as far as they may be read."""
     with suppress(KeeperError):
-        vault = context.vault()
         if len(names) == 1:
-            return {names[0]: vault.connection(names[0], Deadline(READ_SECONDS)).family}
-        found = vault.inventory(Deadline(LIST_SECONDS)).connections
-        return {name: connection.family for name, connection in found.items()}
+            return {names[0]: context.vault().connection(names[0], Deadline(READ_SECONDS))}
+        if names:
+            return context.vault().inventory(Deadline(LIST_SECONDS)).connections
     return {}
 
 

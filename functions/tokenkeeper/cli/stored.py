@@ -76,13 +76,13 @@ def no_connection(vault: Vault, name: str) -> KeeperError:
     return SettingsError(f"There is no connection {name}. {what}")
 
 
-def labelled(context: Context, labels: Mapping[str, str]) -> list[str]:
-    """The names of the connections that have these labels, if any are given; raises `SettingsError` where none has."""
+def labelled(context: Context, labels: Mapping[str, str]) -> dict[str, Connection]:
+    """The connections that have these labels by name, if any are given; raises `SettingsError` where none has."""
     if not labels:
-        return []
-    found = context.vault().inventory(Deadline(LIST_SECONDS)).connections.values()
-    names = sorted(one.name for one in found if labels.items() <= one.labels.items())
-    if not names:
+        return {}
+    found = context.vault().inventory(Deadline(LIST_SECONDS)).connections
+    chosen = {name: one for name, one in sorted(found.items()) if labels.items() <= one.labels.items()}
+    if not chosen:
         shown = ",".join(f"{key}={value}" for key, value in labels.items())
         raise SettingsError(f"No connection has the label {shown}: make status lists all.")
-    return names
+    return chosen
