@@ -48,8 +48,13 @@ def write_to(stream: TextIO | None, form: Callable[[Line], str] | None = None) -
     _stream, _form = stream, form
 
 
-def write(entry: Entry) -> None:
-    """Write one entry, with one write, so that lines of several threads do not mix."""
+def write(*entries: Entry) -> None:
+    """Write entries, each with one write, so that lines of several threads do not mix."""
+    for entry in entries:
+        _write(entry)
+
+
+def _write(entry: Entry) -> None:
     line: dict[str, object] = {"severity": entry.severity, "message": _clean(entry.message), "event": entry.event}
     for key, value in entry.fields.items():
         if value is not None and key not in _ONLY_IN_SENTENCE:

@@ -243,10 +243,10 @@ def _advertisers(before: Connection, grant: Grant) -> dict[str, str | None]:
         return {"advertisers": None, "approved": None}
     if grant.advertiser_ids is None:
         return {}
-    now, known = fitting(grant.advertiser_ids), before.annotations.get("advertisers")
-    approved = before.annotations.get("approved") or (known if known != now else None)
+    now = fitting(grant.advertiser_ids)
+    differs = before.annotations.get("approved") or before.annotations.get("advertisers") != now
     room = LARGEST_ADVERTISERS + _LARGEST_APPROVED - len(now)
-    return {"advertisers": now, "approved": fitting(approved.split(","), room) if approved else None}
+    return {"advertisers": now, "approved": (fitting(before.approved, room) or None) if differs else None}
 
 
 def _reconciled(before: Connection, grant: Grant, *, reconnected: bool) -> Connection:

@@ -82,8 +82,8 @@ def _mark(context: RunContext, task: Task, failure: Failure) -> None:
     except (LeaseHeld, LeaseLost):
         return  # whoever holds it is at work, and says what comes of it
     except StoreError:
-        for entry in change.entries if shared else ():  # it cannot be marked, so each run says it
-            log.write(entry)
+        if shared:  # it cannot be marked, so each run says it
+            log.write(*change.entries)
 
 
 def _warn_of_end(context: RunContext, task: Task, outcome: Outcome) -> None:

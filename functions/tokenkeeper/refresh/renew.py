@@ -149,8 +149,7 @@ def _store(
     if listed and not surprising:
         new = new.with_found(listed)
     context.pending[name] = Pending(new, old.obtained_at)
-    for entry in transitions.changed_entries(old, new):  # first, since afterwards nothing shows the change
-        log.write(entry)
+    log.write(*transitions.changed_entries(old, new))  # first, as in `store_change`
     _add_refresh(context, writer, new)
     context.pending.pop(name, None)
     writer.add_token(new)

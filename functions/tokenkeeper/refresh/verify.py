@@ -65,8 +65,7 @@ def verify(context: RunContext, task: Task) -> Outcome:
 def store_change(writer: GrantWriter, old: Grant, new: Grant) -> None:
     """Log what ad accounts a token reaches now, then add a version to its secret; the same grant changes nothing."""
     if new is not old:
-        for entry in transitions.changed_entries(old, new):  # first, since afterwards nothing shows the change
-            log.write(entry)
+        log.write(*transitions.changed_entries(old, new))  # first, since afterwards nothing shows the change
         writer.add_token(new)
 
 

@@ -50,12 +50,12 @@ class Lease:
 
     def apply(self, transition: Transition, deadline: Deadline | None = None) -> None:
         """Log what a transition says, then change the connection; raises as `ensure` does."""
-        self._log(transition)
+        log.write(*transition(self.connection).entries)
         self._write(transition, deadline)
 
     def finish(self, transition: Transition, deadline: Deadline | None = None) -> None:
         """As `apply`, and give the lease back in the same write."""
-        self._log(transition)
+        log.write(*transition(self.connection).entries)
         self._last = transition
         self._write(transition, deadline, lease="")
         self._last = Change
@@ -68,10 +68,6 @@ class Lease:
         """
         with suppress(LeaseLost, StoreError):
             self._write(self._last, deadline, lease="")
-
-    def _log(self, transition: Transition) -> None:
-        for entry in transition(self.connection).entries:
-            log.write(entry)
 
     def _write(self, transition: Transition, deadline: Deadline | None, lease: str | None = None) -> None:
         """Change the connection; `lease` is the annotation's new text, None: it stays."""
