@@ -58,6 +58,8 @@ class TestLink:
         assert read(cli("link", "organic").out).family == "account"
         families = [one["family"] for one in json.loads(cli("link", "acme", "organic", "new", "--json").out)]
         assert families == ["advertiser", "account", "advertiser"]
+        stage.secrets.edit(TOKEN + "organic", labels={"client": "x"})
+        assert [one["family"] for one in json.loads(cli("link", "--label", "client=x", "--json").out)] == ["account"]
         assert read(cli("link", "organic", "--family", "advertiser").out).family == "advertiser"
 
     def test_says_what_it_is_told(self, cli: Cli) -> None:
